@@ -1,0 +1,155 @@
+"""What a decoded stream is made of, the same for all three endpoints.
+
+A decoder turns events into these values; viewers and programs match on them::
+
+    for delta in answer.deltas():
+        match delta:
+            case Text(text): print(text, end="")
+            case Finish(reason): print(f"[{reason}]")
+
+``choice`` is the index among the ``n`` answers asked for; 0 where only one was.
+"""
+
+from __future__ import annotations
+
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Delta(Value):
+    """Base of everything a decoder yields."""
+
+    __slots__ = ()
+
+
+class Started(Delta):
+    """The server has begun an answer: its own id for it and the model that really answers. Comes once, before all else."""
+
+    __slots__ = ("id", "model")
+
+    def __init__(self, id: str | None, model: str | None) -> None:
+        self.id = id
+        self.model = model
+
+
+class Text(Delta):
+    """A piece of the answer's text. Never empty, never half a character: what a server splits is put together first."""
+
+    __slots__ = ("text", "choice")
+
+    def __init__(self, text: str, choice: int = 0) -> None:
+        self.text = text
+        self.choice = choice
+
+
+class Reasoning(Delta):
+    """A piece of the model's reasoning: ``kind`` is ``"summary"`` where the vendor sends a summary of it, else ``"raw"``."""
+
+    __slots__ = ("text", "choice", "kind")
+
+    def __init__(self, text: str, choice: int = 0, kind: str = "raw") -> None:
+        self.text = text
+        self.choice = choice
+        self.kind = kind
+
+
+class Refusal(Delta):
+    """A piece of the model's refusal: content in place of an answer, not a failure."""
+
+    __slots__ = ("text", "choice")
+
+    def __init__(self, text: str, choice: int = 0) -> None:
+        self.text = text
+        self.choice = choice
+
+
+class ToolCallDelta(Delta):
+    """A piece of a tool call as it streams. ``id`` and ``name`` are None after they came once; ``arguments`` is a fragment of JSON text."""
+
+    __slots__ = ("index", "id", "name", "arguments", "choice")
+
+    def __init__(self, index: int, id: str | None, name: str | None, arguments: str, choice: int = 0) -> None:
+        self.index = index
+        self.id = id
+        self.name = name
+        self.arguments = arguments
+        self.choice = choice
+
+
+class ToolCall(Delta):
+    """A whole tool call, merged from its pieces. ``arguments`` is the JSON text as the model wrote it, which may not parse."""
+
+    __slots__ = ("index", "id", "name", "arguments", "choice")
+
+    def __init__(self, index: int, id: str, name: str, arguments: str, choice: int = 0) -> None:
+        self.index = index
+        self.id = id
+        self.name = name
+        self.arguments = arguments
+        self.choice = choice
+
+
+class Usage(Delta):
+    """Tokens counted by the server. None where it did not say. ``raw`` is its own object."""
+
+    __slots__ = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "raw")
+
+    def __init__(
+        self,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        total_tokens: int | None = None,
+        cached_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        raw: dict[str, Any] | None = None,
+    ) -> None:
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+        self.total_tokens = total_tokens
+        self.cached_tokens = cached_tokens
+        self.reasoning_tokens = reasoning_tokens
+        self.raw = raw
+
+
+class Finish(Delta):
+    """A choice has ended, for the reason the server gives in its own word."""
+
+    __slots__ = ("reason", "choice")
+
+    def __init__(self, reason: str, choice: int = 0) -> None:
+        self.reason = reason
+        self.choice = choice
+
+
+class Failure(Delta):
+    """The server says that something failed, in the HTTP answer or inside a stream.
+
+    ``status`` is the HTTP status, None for an error inside a stream. ``type``, ``code`` and ``param`` are the server's own
+    words. ``retry_after`` is the wait it asks for, in seconds. ``should_retry`` is its explicit word on retrying
+    (``x-should-retry``), None where it gave none.
+    """
+
+    __slots__ = ("message", "status", "type", "code", "param", "request_id", "retry_after", "should_retry")
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        type: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        self.message = message
+        self.status = status
+        self.type = type
+        self.code = code
+        self.param = param
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.should_retry = should_retry

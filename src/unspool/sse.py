@@ -1,0 +1,233 @@
+"""Server-Sent Events: bytes to events and back, exactly as the WHATWG HTML standard says, with no I/O.
+
+    decoder = Decoder()
+    for event in decoder.feed(chunk):
+        print(event.type, event.data)
+
+Paragraphs cited are those of the HTML standard, section 9.2 "Server-sent events": 9.2.5 for the grammar ("Parsing an event
+stream") and 9.2.6 for what the fields do ("Interpreting an event stream").
+"""
+
+from __future__ import annotations
+
+from unspool.value import Value
+
+# A reconnection time beyond this many milliseconds (31,000 years) is kept as this many: int() refuses to read numbers of over
+# 4,300 digits, and a server must not be able to make the decoder raise.
+_LONGEST_RETRY = 10**15
+
+
+class Event(Value):
+    """One dispatched event.
+
+    ``type`` is ``"message"`` when the stream gave none. ``data`` is the data lines joined by ``\\n``. ``id`` is the last event
+    ID in force when the event was dispatched, whichever block set it. ``retry`` is the reconnection time in milliseconds that
+    this event's own block set, or None.
+    """
+
+    __slots__ = ("type", "data", "id", "retry")
+
+    def __init__(self, type: str, data: str, id: str = "", retry: int | None = None) -> None:
+        self.type = type
+        self.data = data
+        self.id = id
+        self.retry = retry
+
+
+class EventTooLarge(ValueError):
+    """An event grew past the decoder's ``max_event_size``."""
+
+
+class Decoder:
+    """Decodes an event stream that arrives in pieces of any size.
+
+    How the bytes are cut into pieces never changes the events. No byte sequence raises: what is not UTF-8 becomes U+FFFD.
+    Time and memory are linear in the bytes fed, also for one event of many megabytes.
+
+    ``last_event_id`` is the ID to send as ``Last-Event-ID`` when reconnecting; ``retry`` the reconnection time in
+    milliseconds, None until the stream sets one. ``comments`` counts the comment lines seen, which servers send as signs of
+    life.
+
+    ``max_event_size`` (bytes; None for no limit, the default, since base64 images come as one event of megabytes) bounds what
+    is buffered for one event; past it ``feed`` raises EventTooLarge, and the decoder is of no more use.
+    """
+
+    __slots__ = (
+        "last_event_id",
+        "retry",
+        "comments",
+        "_max",
+        "_bom",
+        "_skip_lf",
+        "_partial",
+        "_data",
+        "_type",
+        "_id",
+        "_event_retry",
+    )
+
+    def __init__(self, *, max_event_size: int | None = None) -> None:
+        self.last_event_id = ""
+        self.retry: int | None = None
+        self.comments = 0
+        self._max = max_event_size
+        # The first bytes while they may still turn out to be (part of) a byte order mark; None once that is decided.
+        self._bom: bytes | None = b""
+        # Set by a chunk that ended in CR: an LF at the head of the next one belongs to that same line end (9.2.5, end-of-line).
+        self._skip_lf = False
+        # The line being received. A list joined once, because bytes += bytes over a line of n chunks copies O(n²).
+        self._partial: list[bytes] = []
+        self._data: list[bytes] = []
+        self._type = b""
+        # The ID buffer: becomes last_event_id at the next blank line, so that an unfinished block leaves no trace (9.2.6).
+        self._id: str | None = None
+        self._event_retry: int | None = None
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take the next bytes of the stream and return the events they complete, in order.
+
+        Raises EventTooLarge if ``max_event_size`` is set and passed, and nothing else.
+        """
+        if self._bom is not None:
+            chunk = self._strip_bom(chunk)
+        if self._skip_lf and chunk:
+            self._skip_lf = False
+            if chunk[0] == 0x0A:
+                chunk = chunk[1:]
+        if b"\r" in chunk:
+            # A CR that ends the chunk is acted on at once, not held until the next chunk shows whether an LF follows: a stream
+            # framed by bare CRs would otherwise run one event late.
+            self._skip_lf = chunk[-1] == 0x0D
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+        lines = chunk.split(b"\n")
+        partial = self._partial
+        tail = lines.pop()
+        if lines and partial:
+            partial.append(lines[0])
+            lines[0] = b"".join(partial)
+            partial.clear()
+        if tail:
+            partial.append(tail)
+
+        events: list[Event] = []
+        data = self._data
+        for line in lines:
+            if line[:6] == b"data: ":
+                data.append(line[6:])
+            elif line:
+                self._field(line)
+            else:
+                if self._id is not None:
+                    self.last_event_id = self._id
+                    self._id = None
+                if data:
+                    text = data[0] if len(data) == 1 else b"\n".join(data)
+                    events.append(
+                        Event(
+                            self._type.decode("utf-8", "replace") if self._type else "message",
+                            text.decode("utf-8", "replace"),
+                            self.last_event_id,
+                            self._event_retry,
+                        )
+                    )
+                    data.clear()
+                self._type = b""
+                self._event_retry = None
+        if self._max is not None:
+            self._check_size(self._max)
+        return events
+
+    def close(self, *, dispatch_incomplete: bool = False) -> list[Event]:
+        """Say that the stream has ended, and drop the block that no blank line ended, as 9.2.6 demands.
+
+        With ``dispatch_incomplete`` that block is returned as an event instead, if it has data: some servers close without
+        the last blank line. Its data may be cut anywhere. The ``last_event_id`` is left as the last blank line left it.
+        """
+        events: list[Event] = []
+        if dispatch_incomplete:
+            if self._partial:
+                line = b"".join(self._partial)
+                if line[:6] == b"data: ":
+                    self._data.append(line[6:])
+                else:
+                    self._field(line)
+            if self._data:
+                type = self._type.decode("utf-8", "replace") or "message"
+                text = b"\n".join(self._data).decode("utf-8", "replace")
+                events.append(Event(type, text, self.last_event_id, self._event_retry))
+        self._partial.clear()
+        self._data.clear()
+        self._type = b""
+        self._id = None
+        self._event_retry = None
+        return events
+
+    def _strip_bom(self, chunk: bytes) -> bytes:
+        """Take one leading U+FEFF off the stream (9.2.5: "one leading U+FEFF BOM character must be ignored")."""
+        head = (self._bom or b"") + chunk
+        if len(head) < 3 and b"\xef\xbb\xbf".startswith(head):
+            self._bom = head
+            return b""
+        self._bom = None
+        return head[3:] if head.startswith(b"\xef\xbb\xbf") else head
+
+    def _field(self, line: bytes) -> None:
+        """Process a line that is neither blank nor the common ``data: …`` (9.2.6, "process the field")."""
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._type = value
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"retry":
+            # bytes.isdigit is ASCII only; int() alone would take "+5", "1_000" and " 10 " too.
+            if value.isdigit():
+                digits = value.lstrip(b"0")
+                self.retry = _LONGEST_RETRY if len(digits) > 15 else int(digits or b"0")
+                self._event_retry = self.retry
+        elif not name:
+            self.comments += 1
+
+    def _check_size(self, limit: int) -> None:
+        size = sum(map(len, self._partial)) + sum(map(len, self._data))
+        if size > limit:
+            raise EventTooLarge(f"an event of over {limit} bytes ({size} so far); raise max_event_size to accept it")
+
+
+def encode(data: str, *, type: str | None = None, id: str | None = None, retry: int | None = None) -> bytes:
+    """Encode one event, ending in its blank line.
+
+    Line ends in ``data`` may be CR, LF or CRLF; a decoder gives them back as LF, for the format has no other way to carry
+    them. ``type`` None or ``"message"`` writes no event line. Raises ValueError for a ``type`` or ``id`` with a line end in
+    it, or an ``id`` with U+0000, which decoders ignore.
+    """
+    lines = []
+    if id is not None:
+        if "\0" in id:
+            raise ValueError("an event ID cannot contain U+0000")
+        lines.append(f"id: {_one_line(id)}\n")
+    if retry is not None:
+        lines.append(f"retry: {retry:d}\n")
+    if type is not None and type != "message":
+        lines.append(f"event: {_one_line(type)}\n")
+    if "\r" in data:
+        data = data.replace("\r\n", "\n").replace("\r", "\n")
+    lines.append("data: " + (data.replace("\n", "\ndata: ") if "\n" in data else data) + "\n\n")
+    return "".join(lines).encode("utf-8", "replace")
+
+
+def encode_comment(text: str = "") -> bytes:
+    """Encode a comment block, the format's keep-alive. Each line of ``text`` becomes a comment line."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return ("".join(f": {line}\n" if line else ":\n" for line in lines) + "\n").encode("utf-8", "replace")
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value or "\r" in value:
+        raise ValueError(f"an event type or ID cannot contain a line end: {value!r}")
+    return value
