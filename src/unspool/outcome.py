@@ -167,6 +167,37 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
     return Ending(outcome, f"the server stopped the answer: {reason}", reason)
 
 
+def sentence(ending: Ending, id: str | None, profile: str = "") -> str:
+    """Say in one line how a stream ended and what to do next; empty when there is nothing to say.
+
+    ``id`` names the journal, None where nothing is kept. ``profile`` is whose key was used.
+    """
+    outcome, message = ending.outcome, ending.message.rstrip(". ")
+    if outcome in (COMPLETE, CLOSED):
+        return ""
+    kept = f"unspool show {id[-6:]} prints what arrived" if id else ""
+    if outcome == LENGTH:
+        return f"stopped at the token limit ({ending.finish_reason}); --max-tokens N allows more"
+    if outcome == FILTERED:
+        return f"stopped by the server's content filter ({ending.finish_reason})"
+    if outcome == CANCELLED:
+        return _join("cancelled", message, kept)
+    if outcome == UNAUTHORIZED:
+        return _join("unauthorized", message, f"set the key with: unspool keys set {profile or 'openai'}")
+    if outcome == RATE_LIMITED:
+        failure = ending.failure
+        used_up = failure is not None and (failure.code in QUOTA_CODES or failure.type in QUOTA_CODES)
+        advice = "the quota is used up, so waiting does not help" if used_up else "try again later, or with --retries N"
+        return _join("rate limited", message, advice)
+    if outcome in (CUT, INTERRUPTED):
+        return _join(outcome, message, kept)
+    return _join(outcome.replace("_", " "), message, "")
+
+
+def _join(head: str, message: str, advice: str) -> str:
+    return "; ".join(part for part in (f"{head}: {message}" if message else head, advice) if part)
+
+
 def _worst(reasons: dict[int, str]) -> str | None:
     """Of several choices' finish reasons, return one that does not mean a whole answer, if there is any."""
     for choice in sorted(reasons):

@@ -1,0 +1,37 @@
+"""The command line: one module a command, which parses, calls and returns the exit code."""
+
+from __future__ import annotations
+
+import sys
+
+#: The commands, with the module that holds each and the line that help shows.
+COMMANDS = {
+    "ask": ("ask", "stream an answer; the default"),
+    "last": ("show", "print the last answer again"),
+    "show": ("show", "print any answer again, by a piece of its id"),
+    "models": ("models", "list the models of a server"),
+    "keys": ("keys", "store, list and remove API keys"),
+    "sim": ("sim", "run the simulator, a server to try things with"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else "ask"
+    try:
+        module = __import__(f"unspool.cli.{COMMANDS[name][0]}", fromlist=["run"])
+        return int(module.run(name, arguments[1:] if arguments[:1] == [name] else arguments))
+    except KeyboardInterrupt:
+        # Before a stream begins and after it ends; while it runs, its own handlers are in force.
+        return 130
+    except BrokenPipeError:
+        _drop_stdout()
+        return 141
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from complaining, at exit, that it cannot flush a stdout nobody reads."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

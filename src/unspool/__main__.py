@@ -1,0 +1,5 @@
+"""``python -m unspool``: the command."""
+
+from unspool.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,107 @@
+"""``unspool models``: what a server offers."""
+
+from __future__ import annotations
+
+import time
+
+from unspool import outcome
+from unspool.api import failure as failures
+from unspool.cli.options import SERVER_OPTIONS, Option, scan, seconds
+from unspool.client.exchange import parse
+from unspool.client.transport import Reactor, Request, Transfer
+from unspool.config import ConfigError
+from unspool.jsontext import dumps
+from unspool.outcome import Ending, Fault
+from unspool.terminal.output import Notes, Output
+from unspool.terminal.safety import one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.config.endpoint import Endpoint
+
+OPTIONS = (
+    *SERVER_OPTIONS,
+    Option(("--json",), "flag", "the server's own list, as JSON"),
+    Option(("--timeout",), "value", "the longest time to wait (default: 30 s)", metavar="TIME", type=seconds, default=30.0),
+)
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Print the ids of a server's models, sorted, one a line."""
+    arguments = scan(OPTIONS, argv, "words")
+    if arguments is None or arguments["words"]:
+        from unspool.cli.parser import build, read
+
+        parser = build(
+            "unspool models",
+            OPTIONS,
+            rest="words",
+            metavar="",
+            rest_help="(none)",
+            description="List the models of a server.\n\nexamples:\n  unspool models\n  unspool models -P ollama",
+        )
+        arguments = read(parser, argv)
+        if arguments["words"]:
+            parser.error("it takes options only; choose the server with -P or --base-url")
+    notes = Notes(Output(2))
+    try:
+        if arguments["sim"]:
+            from unspool.server.running import Simulator
+
+            with Simulator() as simulator:
+                arguments["base_url"] = simulator.url
+                return _list(arguments, notes)
+        return _list(arguments, notes)
+    except ConfigError as error:
+        notes.line(str(error), always=True)
+        return outcome.EXIT_CODES[outcome.ERROR]
+
+
+def _list(arguments: dict[str, Any], notes: Notes) -> int:
+    from unspool.config.settings import resolve
+
+    endpoint = resolve(profile=arguments["profile"], base_url=arguments["base_url"], key=arguments["key"])
+    ending, models = fetch(endpoint, arguments["timeout"], use_proxy=not arguments["sim"])
+    if ending is not None:
+        notes.line(one_line(outcome.sentence(ending, None, endpoint.name)), always=True)
+        return ending.exit_code
+    stdout = Output(1)
+    if arguments["json"]:
+        stdout.write(dumps(models) + "\n")
+        return 0
+    entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
+    names = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
+    text = "".join(sorted(f"{one_line(str(one)) if stdout.is_tty else one}\n" for one in names if one))
+    stdout.write(text)
+    return 0
+
+
+def fetch(endpoint: Endpoint, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
+    """Return the server's list of models, or how getting it failed."""
+    reactor = Reactor()
+    headers = {"Accept": "application/json", **endpoint.headers, **endpoint.auth_headers()}
+    transfer = Transfer(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy))
+    reactor.start(transfer)
+    deadline = time.monotonic() + timeout
+    body = b""
+    while not transfer.over and (left := deadline - time.monotonic()) > 0:
+        reactor.wait(left)
+        body += transfer.take()
+    body += transfer.take()
+    late = not transfer.over
+    status, fault = transfer.status, transfer.fault
+    reactor.close()
+    if late:
+        fault = Fault(outcome.UNREACHABLE, f"{endpoint.base_url} did not answer within {timeout:g} s")
+    if fault is not None:
+        return Ending(fault.outcome, fault.message), None
+    if status != 200:
+        failure = failures.from_response(status, transfer.headers, body)
+        message = failures.scrub(failure.message, [endpoint.key] if endpoint.key else [])
+        return Ending(outcome.of_failure(failure), message, failure=failure), None
+    models = parse(body)
+    if not isinstance(models, dict | list):
+        return Ending(outcome.UNREACHABLE, f"what {endpoint.base_url} answers is no list of models; check the base URL"), None
+    return None, models

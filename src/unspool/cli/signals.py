@@ -1,0 +1,71 @@
+"""Ctrl-C, SIGTERM and SIGHUP while a stream runs: noted at once, acted on by the loop, at any moment."""
+
+from __future__ import annotations
+
+import os
+
+# The public module wraps these in enums, whose making costs a tenth of a whole short answer.
+import _signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any
+
+    from unspool.terminal.output import Output
+
+_WATCHED = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
+
+
+class Stopped(Exception):
+    """A signal arrived while the process was writing to somebody who does not read."""
+
+
+class Signals:
+    """Notes signals instead of dying of them: ``number`` is the first, 0 while there was none.
+
+    ``fd`` can be read from the moment a signal arrives, which wakes a loop that waits. A second signal ends the process at
+    once. Signals that the parent has told us to ignore (nohup, background jobs of a shell) stay ignored.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._interruptible = False
+        self._before: dict[int, Any] = {}
+        self.fd, self._write_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write_fd, False)
+
+    def __enter__(self) -> Signals:
+        for number in _WATCHED:
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                self._before[number] = _signal.signal(number, self._note)
+        # Written to by the interpreter's C handler, so there is no moment at which a signal could be missed.
+        self._fd_before = _signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _signal.set_wakeup_fd(self._fd_before)
+        for number, handler in self._before.items():
+            _signal.signal(number, handler)
+        os.close(self.fd)
+        os.close(self._write_fd)
+
+    def write(self, output: Output, text: str) -> None:
+        """Write to an output that may block; a signal raises Stopped instead of waiting for its reader."""
+        self._interruptible = True
+        try:
+            if self.number:
+                raise Stopped
+            output.write(text)
+        finally:
+            self._interruptible = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            os._exit(128 + number)
+        self.number = number
+        if self._interruptible:
+            raise Stopped

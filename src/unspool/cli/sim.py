@@ -1,0 +1,60 @@
+"""``unspool sim``: the simulator as a server of its own."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Option, count, scan, seconds
+from unspool.terminal.output import Notes, Output
+
+
+def _delay(text: str) -> float:
+    return 0.0 if text in ("0", "0s", "0ms") else seconds(text)
+
+
+OPTIONS = (
+    Option(("--host",), "value", "the address to listen at (default: 127.0.0.1)", metavar="ADDRESS", default="127.0.0.1"),
+    Option(("--port",), "value", "the port (default: 0, any that is free)", metavar="N", type=count, default=0),
+    Option(("--ttft",), "value", "the time to the first token (default: 300ms)", metavar="TIME", type=_delay, default=0.3),
+    Option(("--itl",), "value", "the time between two tokens (default: 20ms)", metavar="TIME", type=_delay, default=0.02),
+    Option(("--require-key",), "value", "refuse requests without this key", metavar="KEY"),
+)
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Serve until Ctrl-C, after printing the base URL."""
+    arguments = scan(OPTIONS, argv, "words")
+    if arguments is None or arguments["words"]:
+        from unspool.cli.parser import build, read
+
+        parser = build(
+            "unspool sim",
+            OPTIONS,
+            rest="words",
+            metavar="",
+            rest_help="(none)",
+            description="Run a server that answers like the OpenAI API, from written answers and not from a model.\n\n"
+            "examples:\n  unspool sim --port 8080\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool \"What is Python?\"",
+        )
+        arguments = read(parser, argv)
+        if arguments["words"]:
+            parser.error("it takes options only")
+    from unspool.server.running import serve
+
+    notes = Notes(Output(2))
+
+    def ready(url: str) -> None:
+        Output(1).write(url + "\n")
+        notes.line("the simulator is running; Ctrl-C ends it")
+
+    try:
+        serve(
+            arguments["host"],
+            arguments["port"],
+            ttft=arguments["ttft"],
+            itl=arguments["itl"],
+            require_key=arguments["require_key"],
+            on_ready=ready,
+        )
+    except OSError as error:
+        notes.line(f"cannot listen at {arguments['host']} port {arguments['port']}: {error.strerror}", always=True)
+        return 1
+    return 0

@@ -1,0 +1,326 @@
+"""A streamed answer for asyncio: the same stream, awaited.
+
+Works on asyncio's selector event loops, the default everywhere but on Windows. Trio is not supported: libcurl's sockets are
+driven by pycurl's own asyncio integration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+
+from unspool.api.deltas import Refusal, Text
+from unspool.client.answer import Lapse, Limits
+from unspool.client.errors import error_of
+from unspool.client.transport import Transfer, pycurl
+from unspool.journal.writer import SYNC_INTERVAL
+from unspool.outcome import CANCELLED, Ending
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+    from typing import Any
+
+    from unspool.api.deltas import Delta, Usage
+    from unspool.client.exchange import Exchange
+    from unspool.client.transport import Request
+    from unspool.journal.writer import Writer
+
+
+class _Transfer(Transfer):
+    """A transfer that wakes whoever waits for its news."""
+
+    def __init__(self, request: Request, connect_timeout: float) -> None:
+        super().__init__(request, connect_timeout)
+        self.waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        if not self._chunks:
+            self.wake()
+        return super()._on_body(chunk)
+
+    def _on_header(self, line: bytes) -> None:
+        super()._on_header(line)
+        if self._head_whole:
+            self.wake()
+
+
+class Reactor:
+    """The transfers and journals of one event loop. Connections are kept for the next transfer to the same server."""
+
+    def __init__(self) -> None:
+        self._multi: Any = pycurl.AsyncCurlMulti()
+        self._journals: set[Writer] = set()
+        self._syncing: asyncio.Task[None] | None = None
+
+    def start(self, transfer: _Transfer) -> None:
+        """Begin a transfer."""
+
+        def ended(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():
+                transfer.finish(0, "")
+            elif (error := future.exception()) is None:
+                transfer.finish(0, "")
+            else:
+                transfer.finish(error.args[0], error.args[1])
+            transfer.wake()
+
+        self._multi.add_handle(transfer.curl).add_done_callback(ended)
+
+    def cancel(self, transfer: _Transfer) -> None:
+        """End a transfer now and close its connection."""
+        if not transfer.over:
+            with contextlib.suppress(RuntimeError):
+                self._multi.remove_handle(transfer.curl)
+            transfer.finish(0, "")
+
+    def keep(self, journal: Writer) -> None:
+        """Sync a journal from time to time, in another thread: a disk must not stop the event loop."""
+        self._journals.add(journal)
+        if self._syncing is None:
+            self._syncing = asyncio.get_running_loop().create_task(self._sync())
+
+    async def release(self, journal: Writer) -> None:
+        """Close a journal, which waits for the disk."""
+        self._journals.discard(journal)
+        if not self._journals and self._syncing is not None:
+            self._syncing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._syncing
+            self._syncing = None
+        await asyncio.get_running_loop().run_in_executor(None, journal.close)
+
+    async def close(self) -> None:
+        """End all transfers and close all connections."""
+        await self._multi.aclose()
+
+    async def _sync(self) -> None:
+        # One job at a time for all journals, however many: a thousand streams must not queue a thousand syncs.
+        while True:
+            await asyncio.sleep(SYNC_INTERVAL)
+            due = [journal for journal in self._journals if journal.sync_due() == 0]
+            if due:
+                await asyncio.get_running_loop().run_in_executor(None, _sync_each, due)
+
+
+def _sync_each(journals: list[Writer]) -> None:
+    for journal in journals:
+        journal.sync()
+
+
+_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, int]] = weakref.WeakKeyDictionary()
+
+
+class AsyncAnswer:
+    """A streamed answer. Iterating it yields its text as it arrives; `deltas` yields all that arrives.
+
+        async with unspool.astream("What is Python?") as answer:
+            async for piece in answer:
+                print(piece, end="", flush=True)
+
+    After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
+    piece, unless ``check`` is False. Cancelling the task, or leaving the block early, closes the connection.
+    """
+
+    def __init__(self, exchange: Exchange, limits: Limits | None = None, *, check: bool = True) -> None:
+        self.exchange = exchange
+        self._limits = limits or Limits()
+        self._check = check
+        self._texts: list[str] = []
+        self._reactor: Reactor | None = None
+        self._transfer: _Transfer | None = None
+        self._lapse = Lapse(self._limits)
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def id(self) -> str | None:
+        """The stream's id, under which its journal is kept; None without a journal."""
+        return self.exchange.journal.id if self.exchange.journal is not None else None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the stream ended, None while it has not."""
+        return self.exchange.ending
+
+    @property
+    def outcome(self) -> str | None:
+        """How the stream ended in one word of `unspool.outcome`, None while it has not."""
+        return self.exchange.ending.outcome if self.exchange.ending else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens that the server counted, None while or if it has not said."""
+        return self.exchange.decoder.usage
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, in the server's words; None until it says."""
+        return self.exchange.decoder.model
+
+    @property
+    def text(self) -> str:
+        """The text so far, of the first choice."""
+        return "".join(self._texts)
+
+    async def __aenter__(self) -> AsyncAnswer:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for batch in self._batches():
+            for delta in batch:
+                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
+                    yield delta.text
+
+    async def deltas(self) -> AsyncIterator[Delta]:
+        """Yield everything that arrives, as the values of `unspool.api.deltas`."""
+        async for batch in self._batches():
+            for delta in batch:
+                yield delta
+
+    def cancel(self, message: str = "") -> None:
+        """Stop the stream now and close its connection."""
+        if self._reactor is not None and self._transfer is not None:
+            self._reactor.cancel(self._transfer)
+        self._keep(self.exchange.stop(CANCELLED, message))
+        if self._transfer is not None:
+            self._transfer.wake()
+
+    async def aclose(self) -> None:
+        """Cancel the stream if it has not ended, and give back its connection and its journal."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.exchange.ending is None:
+            self.cancel()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        reactor = self._reactor
+        if reactor is None:
+            if self.exchange.journal is not None:
+                self.exchange.journal.close()
+            return
+        try:
+            if self.exchange.journal is not None:
+                await reactor.release(self.exchange.journal)
+        finally:
+            await _give_back(asyncio.get_running_loop())
+
+    async def step(self) -> list[Delta]:
+        """Wait for news and return what arrived, which may be nothing. It is in the journal already."""
+        self._open()
+        exchange, reactor, transfer = self.exchange, self._reactor, self._transfer
+        assert reactor is not None and transfer is not None
+        if exchange.ending is not None:
+            return []
+        exchange.events.clear()
+        deltas = exchange.receive(transfer)
+        if not deltas and not transfer.over and not exchange.done:
+            transfer.waiter = asyncio.get_running_loop().create_future()
+            try:
+                await transfer.waiter
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+            finally:
+                transfer.waiter = None
+            if exchange.ending is not None:  # cancelled by another task, or too late
+                return []
+            deltas = exchange.receive(transfer)
+        self._lapse.observe(transfer)
+        if exchange.done and not transfer.over:
+            reactor.cancel(transfer)
+        if transfer.over:
+            more, retry_in = exchange.finish(transfer)
+            deltas += more
+            if retry_in is not None:
+                await self._retry(retry_in)
+        return self._keep(deltas)
+
+    def _open(self) -> None:
+        if self._reactor is not None or self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        self._reactor = _borrow(loop)
+        if self.exchange.journal is not None:
+            self._reactor.keep(self.exchange.journal)
+        self._transfer = self._send()
+        self._watch()
+
+    def _send(self) -> _Transfer:
+        assert self._reactor is not None
+        transfer = _Transfer(self.exchange.request(), self._limits.connect)
+        self._reactor.start(transfer)
+        return transfer
+
+    async def _retry(self, seconds: float) -> None:
+        total = self._limits.total
+        if total is not None:
+            seconds = min(seconds, max(0.0, self._lapse.began_at + total - time.monotonic()))
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        self._lapse.restart()
+        if self.exchange.ending is None:
+            self._transfer = self._send()
+
+    def _watch(self) -> None:
+        """Look again when a limit could first have been passed: one timer for each stream, not one for each wait."""
+        if self.exchange.ending is not None or self._transfer is None or self._reactor is None:
+            return
+        self._lapse.observe(self._transfer)
+        fault = self._lapse.fault()
+        if fault is None:
+            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
+            return
+        self._reactor.cancel(self._transfer)
+        self._keep(self.exchange.end(fault))
+        self._transfer.wake()
+
+    async def _batches(self) -> AsyncIterator[list[Delta]]:
+        while self.exchange.ending is None:
+            batch = await self.step()
+            if batch:
+                yield batch
+        if self._check:
+            error = error_of(self.exchange.ending, self.id)
+            if error is not None:
+                raise error
+
+    def _keep(self, deltas: list[Delta]) -> list[Delta]:
+        self._texts.extend(
+            [one.text for one in deltas if (type(one) is Text or type(one) is Refusal) and one.choice == 0]
+        )
+        return deltas
+
+
+def _borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
+    reactor, users = _reactors.get(loop) or (Reactor(), 0)
+    _reactors[loop] = (reactor, users + 1)
+    return reactor
+
+
+async def _give_back(loop: asyncio.AbstractEventLoop) -> None:
+    # The last stream closes the connections: nothing is left behind for the loop's end to warn about.
+    reactor, users = _reactors[loop]
+    if users > 1:
+        _reactors[loop] = (reactor, users - 1)
+        return
+    del _reactors[loop]
+    await reactor.close()

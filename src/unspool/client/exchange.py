@@ -1,0 +1,378 @@
+"""One stream from its prompt to its end, over as many attempts as it takes, without I/O but the journal's.
+
+A driver sends what `request` says, hands over what arrives, and asks how to go on when the transfer is over. Drivers for one
+thread and for asyncio are `unspool.client.answer` and `unspool.client.aio`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from unspool import __version__, api, sse
+from unspool.api import failure as failures
+from unspool.api.deltas import Failure
+from unspool.client import retry, sniff
+from unspool.client.transport import Request
+from unspool.journal import record
+from unspool.jsontext import dumps
+from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.api.deltas import Delta
+    from unspool.api.prompt import Prompt
+    from unspool.client.transport import Transfer
+    from unspool.config.endpoint import Endpoint
+    from unspool.journal.writer import Writer
+
+# Headers of an answer that are worth keeping: for support, for pacing, for statistics. None of them is secret.
+_KEPT_HEADERS = (
+    "content-type",
+    "date",
+    "server",
+    "x-request-id",
+    "request-id",
+    "retry-after",
+    "openai-processing-ms",
+    "openai-version",
+    "cf-ray",
+)
+# As browsers: enough for any honest chain, few enough for a loop to be noticed.
+_MOST_REDIRECTS = 5
+# An error body is a sentence or a web page; what is longer is not read.
+_LONGEST_ERROR_BODY = 1 << 20
+
+
+class Exchange:
+    """The state of one stream.
+
+    ``ending`` is None until the stream has ended. ``started`` says that the server's first event has come, after which
+    nothing is sent again. ``retry_reason`` says why the next attempt is made, for a person. ``sent_at`` is when the last
+    request was sent, by `time.monotonic`; ``at`` the seconds from then to the newest event, ``first_event_at`` to the first.
+    ``events`` are the server's events of the present turn; the driver empties it.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        prompt: Prompt,
+        *,
+        journal: Writer | None,
+        api_name: str | None = None,
+        retries: int = retry.DEFAULT_RETRIES,
+        parent: str | None = None,
+        use_proxy: bool = True,
+    ) -> None:
+        self.endpoint = endpoint
+        self.prompt = prompt
+        self.api_name = api_name or endpoint.api
+        self.api = api.endpoint(self.api_name)
+        self.body: dict[str, Any] = build_body(endpoint, prompt, self.api_name)
+        self.url = endpoint.url(self.api.PATH, prompt.model)
+        self.journal = journal
+        self.ending: Ending | None = None
+        self.started = False
+        self.attempt = 1
+        self.retry_reason = ""
+        self.request_id: str | None = None
+        self.sent_at = time.monotonic()
+        self.first_event_at: float | None = None
+        self.at = 0.0
+        self.events: list[sse.Event] = []
+        self.decoder = self.api.Decoder(prompt.n or 1)
+        self._retries = retries
+        self._use_proxy = use_proxy
+        self._secrets = [secret for secret in (endpoint.key, *endpoint.headers.values()) if secret]
+        self._redirects = 0
+        self._location = self.url
+        self._key_withheld_from = ""
+        self._reset()
+        if journal is not None:
+            journal.own(record.REQUEST, dumps(self._described(parent)))
+
+    def request(self) -> Request:
+        """The request to send next."""
+        self._reset()
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if self.prompt.stream else "application/json",
+            "Cache-Control": "no-cache",
+            "User-Agent": f"unspool/{__version__}",
+        }
+        if same_origin(self._location, self.url):
+            headers.update(self.endpoint.headers)
+            headers.update(self.endpoint.auth_headers())
+        else:
+            self._key_withheld_from = origin(self._location)
+        self.sent_at = time.monotonic()
+        return Request("POST", self._location, headers, dumps(self.body).encode("utf-8", "replace"), self._use_proxy)
+
+    def receive(self, transfer: Transfer) -> list[Delta]:
+        """Take what has arrived: into the journal first, then decoded. Call it whenever there is news, and before `finish`."""
+        if not self._head_seen:
+            if not transfer.status:
+                return []
+            self._head_seen = True
+            self.request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
+            self._is_success = transfer.status == 200
+            if self._is_success:
+                self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
+        data = transfer.take()
+        if not data:
+            return []
+        if self._kind == sniff.STREAM:
+            return self._events(self._sse.feed(data))
+        self._body.append(data)
+        if not self._is_success:
+            return []
+        if self._kind is None:
+            head = b"".join(self._body)
+            self._kind = sniff.kind(head, transfer.headers.get("content-type", ""))
+            if self._kind == sniff.STREAM:
+                self._body.clear()
+                return self._events(self._sse.feed(head))
+        return []
+
+    def finish(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
+        """Say how the transfer's end is to be taken: the last deltas, and the seconds to wait before the next attempt.
+
+        None for the wait means that there is none: ``ending`` is set.
+        """
+        deltas = self.receive(transfer)
+        fault = transfer.fault
+        if self._head_seen and not self._is_success:
+            return self._finish_refused(transfer, fault)
+        if not self._head_seen:
+            fault = fault or Fault(UNREACHABLE, "the server answered with nothing that is HTTP")
+            return [], self._again(None, fault)
+        if self._kind == sniff.STREAM:
+            # A last event without its blank line counts when it is whole; what a cut left of one does not.
+            deltas += self._events([one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)])
+        else:
+            more, fault = self._finish_body(transfer, fault)
+            deltas += more
+        return deltas + self.end(fault), None
+
+    def end(self, fault: Fault | None = None) -> list[Delta]:
+        """End the stream as its events and its transport say. Returns what the decoder held back."""
+        deltas: list[Delta] = self.decoder.close()
+        ending = judge(self.decoder, fault)
+        if ending.failure is not None:
+            ending = self._explained(ending.outcome, ending.failure, ending.finish_reason)
+        self._set(ending)
+        return deltas
+
+    def stop(self, outcome: str = CANCELLED, message: str = "", signal: int | None = None) -> list[Delta]:
+        """End the stream because somebody wants that. Returns what the decoder held back."""
+        if self.ending is not None:
+            return []
+        deltas: list[Delta] = self.decoder.close()
+        self._set(Ending(outcome, message, signal=signal))
+        return deltas
+
+    @property
+    def done(self) -> bool:
+        """Whether the protocol has ended the stream, so that the connection need not be waited for."""
+        return bool(self.decoder.done)
+
+    def _reset(self) -> None:
+        self._sse = sse.Decoder()
+        self._kind: str | None = None
+        self._head_seen = False
+        self._is_success = False
+        self._body: list[bytes] = []
+
+    def _events(self, events: list[sse.Event]) -> list[Delta]:
+        # Hot: once for each network read. Append before deliver.
+        if not events:
+            return []
+        at = self.at = time.monotonic() - self.sent_at
+        if not self.started:
+            self.started = True
+            self.first_event_at = at
+        if self.journal is not None:
+            self.journal.events(events, at)
+        self.events += events
+        return self.decoder.decode(events)  # type: ignore[no-any-return]
+
+    def _finish_body(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], Fault | None]:
+        """Take a 200 that was no event stream: a whole answer, an error, a web page, or nothing."""
+        body = b"".join(self._body)
+        if not body.strip():
+            return [], fault or Fault(CUT, "the server sent an empty answer")
+        if fault is not None:
+            return [], fault
+        text = body.decode("utf-8", "replace")
+        self._own(record.BODY, {"content_type": transfer.headers.get("content-type", ""), "text": text})
+        value = parse(body)
+        if isinstance(value, dict | list):
+            self.started = True
+            self.at = time.monotonic() - self.sent_at
+            self.events.append(sse.Event("message", text))
+            return self.decoder.decode_body(value), None
+        if body.lstrip()[:1] == b"{":
+            return [], Fault(CUT, "the server's answer is JSON that ends too early")
+        page = failures.from_response(200, transfer.headers, body).message
+        words = f"{origin(self._location)} does not speak this API at that URL; it says: {page}"
+        return [], Fault(UNREACHABLE, f"{words}. Check the base URL; most end in /v1")
+
+    def _finish_refused(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Take an answer with another status than 200: follow it elsewhere, try again, or end."""
+        if transfer.status in (301, 302, 303, 307, 308):
+            refusal = self._redirect(transfer)
+            if refusal is None:
+                return [], 0.0
+            return self.end(refusal), None
+        body = b"".join(self._body)[:_LONGEST_ERROR_BODY]
+        failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
+        return [], self._again(failure, None)
+
+    def _redirect(self, transfer: Transfer) -> Fault | None:
+        """Turn to where the server points; the key and the other headers of the profile stay with their own origin.
+
+        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for.
+        """
+        location = transfer.headers.get("location", "")
+        self._redirects += 1
+        if not location:
+            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to nowhere")
+        if self._redirects > _MOST_REDIRECTS:
+            return Fault(UNREACHABLE, f"{origin(self.url)} redirects in circles")
+        self._location = resolve(self._location, location)
+        if not self._location.startswith(("http://", "https://")):
+            return Fault(UNREACHABLE, f"{origin(self.url)} redirects to something that is not HTTP")
+        self._own(record.ATTEMPT, {"attempt": self.attempt, "redirect": origin(self._location)})
+        return None
+
+    def _again(self, failure: Failure | None, fault: Fault | None) -> float | None:
+        """Return the wait before the next attempt, or end the stream."""
+        if self.attempt <= self._retries and not self.started:
+            wait = retry.wait_before(self.attempt + 1, failure, fault)
+            if wait is not None:
+                self.attempt += 1
+                message = failure.message if failure is not None else fault.message if fault is not None else ""
+                self.retry_reason = failures.scrub(message, self._secrets)
+                self._own(record.ATTEMPT, {"attempt": self.attempt, "wait": round(wait, 3), "reason": self.retry_reason})
+                return wait
+        if failure is not None:
+            self._set(self._explained(of_failure(failure), failure, None))
+        elif fault is not None:
+            self._set(Ending(fault.outcome, fault.message))
+        return None
+
+    def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
+        """An ending whose message adds what this client knows to what the server said."""
+        failure = failure.replace(message=failures.scrub(failure.message, self._secrets), request_id=failure.request_id or self.request_id)
+        message = failure.message
+        if self.api_name == "completions" and failure.status in (400, 404, 405):
+            message = f"{message} ({self.api.explain(failure)})" if self.api.explain(failure) else message
+        if outcome == UNAUTHORIZED and self._key_withheld_from:
+            message += f" (redirected to {self._key_withheld_from}, to which the key was not sent)"
+        return Ending(outcome, message, finish_reason, failure)
+
+    def _set(self, ending: Ending) -> None:
+        self.ending = ending
+        if self.journal is not None:
+            self.journal.own(record.END, dumps(self._end_described(ending)))
+
+    def _own(self, type: str, value: dict[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.own(type, failures.scrub(dumps(value), self._secrets))
+
+    def _described(self, parent: str | None) -> dict[str, Any]:
+        return {
+            "api": self.api_name,
+            "url": self.url.partition("?")[0],
+            "profile": self.endpoint.name,
+            "model": self.prompt.model,
+            "body": self.body,
+            "parent": parent,
+            "time": now(),
+        }
+
+    def _end_described(self, ending: Ending) -> dict[str, Any]:
+        described: dict[str, Any] = {"outcome": ending.outcome}
+        if ending.message:
+            described["message"] = ending.message
+        described["finish_reason"] = ending.finish_reason
+        if ending.signal:
+            described["signal"] = ending.signal
+        failure = ending.failure
+        if failure is not None:
+            described["failure"] = {
+                name: getattr(failure, name)
+                for name in ("status", "type", "code", "param", "request_id", "retry_after")
+                if getattr(failure, name) is not None
+            }
+        if self.decoder.usage is not None:
+            described["usage"] = self.decoder.usage.raw
+        described["at"] = round(time.monotonic() - self.sent_at, 3)
+        return described
+
+
+def build_body(endpoint: Endpoint, prompt: Prompt, api_name: str) -> dict[str, Any]:
+    """The request body for a prompt at an endpoint."""
+    module = api.endpoint(api_name)
+    if api_name == "chat":
+        return module.build(prompt, modern=is_openai(endpoint.base_url))  # type: ignore[no-any-return]
+    return module.build(prompt)  # type: ignore[no-any-return]
+
+
+def is_openai(base_url: str) -> bool:
+    """Whether this is OpenAI's own API, or Azure's, which know the newer fields."""
+    host = origin(base_url).partition("://")[2].partition(":")[0]
+    return host == "api.openai.com" or host.endswith((".api.openai.com", ".openai.azure.com"))
+
+
+def is_whole(data: str) -> bool:
+    """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes."""
+    return data.strip() == "[DONE]" or isinstance(parse(data.encode("utf-8", "replace")), dict)
+
+
+def parse(body: bytes) -> Any:
+    """Return what a JSON text says, None when it is not JSON."""
+    import json
+
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def origin(url: str) -> str:
+    """The scheme, host and port of a URL, without a user or a password."""
+    scheme, _, rest = url.partition("://")
+    for end in "/?#":
+        rest = rest.partition(end)[0]
+    host = rest.rpartition("@")[2].lower()
+    default = {"http": ":80", "https": ":443"}.get(scheme.lower(), "")
+    return f"{scheme.lower()}://{host.removesuffix(default) if default else host}"
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have the same scheme, host and port."""
+    return origin(one) == origin(other)
+
+
+def resolve(base: str, location: str) -> str:
+    """The URL that a Location header points to."""
+    from urllib.parse import urljoin
+
+    return urljoin(base, location)
+
+
+def now() -> str:
+    """The time, in UTC, as RFC 3339 with milliseconds."""
+    seconds = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
+
+
+def _kept(transfer: Transfer) -> dict[str, str]:
+    headers = transfer.headers
+    return {
+        name: value for name, value in headers.items() if name in _KEPT_HEADERS or name.startswith("x-ratelimit-")
+    }
+
+

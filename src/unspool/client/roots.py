@@ -1,0 +1,51 @@
+"""Which certificate authorities to trust.
+
+libcurl in a wheel was built with the path of another system's bundle, so the roots must be named. In this order: what
+``SSL_CERT_FILE``, ``SSL_CERT_DIR`` and ``CURL_CA_BUNDLE`` say, the system's own store, then certifi where it is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Where systems keep their bundle: as in Go's crypto/x509/root_linux.go and root_bsd.go.
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL 6
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL 7 and later
+    "/etc/ssl/cert.pem",  # Alpine, BSDs, macOS
+    "/usr/local/etc/ssl/cert.pem",  # FreeBSD
+    "/usr/local/share/certs/ca-root-nss.crt",
+)
+
+
+def trust(curl: Any, pycurl: Any) -> None:
+    """Tell a curl handle whom to trust."""
+    environ = os.environ
+    file = environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
+    folder = environ.get("SSL_CERT_DIR")
+    if file or folder:
+        # A folder alone must not leave the built-in bundle in force, and the other way round.
+        curl.setopt(pycurl.CAINFO, file) if file else curl.unsetopt(pycurl.CAINFO)
+        curl.setopt(pycurl.CAPATH, folder) if folder else curl.unsetopt(pycurl.CAPATH)
+        return
+    if sys.platform in ("win32", "darwin"):
+        curl.setopt(pycurl.SSL_OPTIONS, pycurl.SSLOPT_NATIVE_CA)
+        return
+    bundle = next((path for path in _BUNDLES if os.path.exists(path)), None) or _certifi()
+    if bundle:
+        curl.setopt(pycurl.CAINFO, bundle)
+
+
+def _certifi() -> str | None:
+    try:
+        import certifi
+    except ImportError:
+        return None
+    return str(certifi.where())

@@ -1,0 +1,376 @@
+"""HTTP by libcurl: one request, its answer in pieces as they arrive. The only module that knows pycurl.
+
+Two drivers run the same `Transfer`: `Reactor` here, for one thread that waits for the network, signals and timers in one
+place, and `unspool.client.aio` for asyncio.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from types import ModuleType
+
+from unspool.outcome import CUT, UNREACHABLE, Fault
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+
+def _import_pycurl() -> Any:
+    """Import pycurl without its asyncio half, which costs three times as much as all the rest and waits until it is wanted."""
+    half = "pycurl.async_multi"
+    if "pycurl" in sys.modules:
+        return sys.modules["pycurl"]
+    placeholder = ModuleType(half)
+    placeholder.AsyncCurlMulti = None  # type: ignore[attr-defined]
+    sys.modules[half] = placeholder
+    try:
+        import pycurl
+    finally:
+        del sys.modules[half]
+    # From here on pycurl is as it would be otherwise: the name is found, by importing what was left out.
+    vars(pycurl).pop("AsyncCurlMulti", None)
+    vars(pycurl).pop("async_multi", None)
+
+    def __getattr__(name: str) -> Any:
+        if name in ("AsyncCurlMulti", "async_multi"):
+            module = __import__(half, fromlist=["AsyncCurlMulti"])
+            pycurl.AsyncCurlMulti = module.AsyncCurlMulti
+            return getattr(pycurl, name)
+        raise AttributeError(f"module 'pycurl' has no attribute {name!r}")
+
+    pycurl.__getattr__ = __getattr__
+    return pycurl
+
+
+pycurl = _import_pycurl()
+
+# A host that does not answer in this time is down: httpx and requests users write 5 to 10, curl waits 300.
+CONNECT_TIMEOUT = 10.0
+
+# Bytes taken from the socket and not yet asked for, above which the socket is left alone: the server then waits for the
+# reader, and memory does not grow when the network is faster than the screen. The kernel's own buffer is of this order.
+_HIGH_WATER = 256 * 1024
+
+# curl's error codes (libcurl-errors(3)) by what they mean here. The request did not get through: nothing was answered or billed.
+_UNREACHABLE = frozenset(
+    {
+        1,  # unsupported protocol
+        3,  # malformed URL
+        5,  # proxy not resolved
+        6,  # host not resolved
+        7,  # could not connect
+        8,  # weird server reply: not HTTP
+        35,  # TLS handshake
+        51,
+        53,
+        54,
+        58,  # local certificate
+        59,  # cipher
+        60,  # certificate not to be trusted
+        66,
+        77,  # CA file
+        80,
+        83,
+        90,
+        91,
+        97,  # proxy handshake
+    }
+)
+# Of these, the ones that a second try may cure.
+_RETRYABLE = frozenset({6, 7, 35, 52, 55, 56})
+_TIMED_OUT = 28
+_TLS = frozenset({35, 51, 53, 54, 58, 59, 60, 66, 77, 80, 83, 90, 91})
+
+
+class Request(Value):
+    """One HTTP request. ``headers`` hold secrets, so its repr is never shown; ``body`` None makes it a GET unless ``method`` says else."""
+
+    __slots__ = ("method", "url", "headers", "body", "proxy")
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | None = None,
+        proxy: bool = True,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.proxy = proxy
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.url})"
+
+
+class Transfer:
+    """A request under way and what has come of it.
+
+    ``headers`` have lower-case names, and count once ``status`` is set. ``take`` returns the body bytes that
+    arrived since the last call, ``taken`` counts them. ``over`` says that nothing more comes; ``fault`` then says what went wrong, None for a clean
+    end, which for a stream means only that nobody broke the connection.
+    """
+
+    def __init__(self, request: Request, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+        self.request = request
+        self.http_version = ""
+        self.headers: dict[str, str] = {}
+        self.over = False
+        self.fault: Fault | None = None
+        self.taken = 0
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._paused = False
+        self._status = 0
+        self._head_status = 0
+        self._head_whole = False
+        self.curl = _easy(request, connect_timeout)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer, 0 while its head is not whole."""
+        if not self._status and self._head_whole and not self.over:
+            # A proxy's answer to CONNECT has a head too. libcurl knows which is which, but cannot be asked in its callback.
+            self._status = int(self.curl.getinfo(pycurl.RESPONSE_CODE))
+        return self._status
+
+    def take(self) -> bytes:
+        """Return the body bytes that have arrived since the last call."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._held = 0
+        self.taken += len(data)
+        if self._paused and not self.over:
+            self._paused = False
+            self.curl.pause(pycurl.PAUSE_CONT)
+        return data
+
+    def finish(self, code: int, message: str) -> None:
+        """Record that libcurl is done with the transfer: 0, or its error code and words."""
+        if self.over:
+            return
+        status = self.status
+        self.over = True
+        if code:
+            self.fault = self._fault(code, message, status)
+        self.curl.close()
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        # Hot: once for each HTTP chunk, which is to say for each token.
+        if self._held > _HIGH_WATER:
+            self._paused = True
+            return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
+        self._chunks.append(chunk)
+        self._held += len(chunk)
+        return None
+
+    def _on_header(self, line: bytes) -> None:
+        text = line.decode("latin-1").strip()
+        if text.startswith("HTTP/"):
+            # The last head counts: those of 100 Continue and of a proxy's CONNECT come before it.
+            version, _, rest = text.partition(" ")
+            self.http_version = version[5:]
+            self._head_status = int(rest[:3]) if rest[:3].isdigit() else 0
+            self._head_whole = False
+            self.headers = {}
+        elif text:
+            name, _, value = text.partition(":")
+            self.headers[name.strip().lower()] = value.strip()
+        else:
+            self._head_whole = self._head_status >= 200
+
+    def _fault(self, code: int, message: str, status: int) -> Fault:
+        host = _host_of(self.request.url)
+        if code == _TIMED_OUT or (code in _UNREACHABLE and not status):
+            return Fault(UNREACHABLE, _explain(code, message, host), code in _RETRYABLE or code == _TIMED_OUT)
+        if not status:
+            words = f"{host} closed the connection without an answer" if code == 52 else f"{host}: {message}"
+            return Fault(CUT, words, code in _RETRYABLE)
+        words = {
+            18: "the server closed the connection in the middle of the answer",
+            56: "the connection was reset in the middle of the answer",
+            92: "the server reset the HTTP/2 stream in the middle of the answer",
+            16: "the HTTP/2 connection broke in the middle of the answer",
+            61: "the answer's compression is damaged",
+            23: "the answer could not be taken",
+        }.get(code, message)
+        return Fault(CUT, words)
+
+
+class Reactor:
+    """Runs transfers in one thread: wait for the network, for other descriptors and for a time, all at once.
+
+    Connections are kept for the next transfer to the same server.
+    """
+
+    def __init__(self) -> None:
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._transfers: dict[Any, Transfer] = {}
+        self._sockets: dict[int, int] = {}
+        self._deadline: float | None = None
+
+    def start(self, transfer: Transfer) -> None:
+        """Begin a transfer; it goes on in `wait`."""
+        self._transfers[transfer.curl] = transfer
+        self._multi.add_handle(transfer.curl)
+
+    def cancel(self, transfer: Transfer) -> None:
+        """End a transfer now, whatever it is doing, and close its connection."""
+        if self._transfers.pop(transfer.curl, None) is not None:
+            self._multi.remove_handle(transfer.curl)
+        transfer.finish(0, "")
+
+    def wait(self, seconds: float, watch: Iterable[int] = (), errors: Iterable[int] = ()) -> set[int]:
+        """Let the network run for at most this long, and return as soon as there is news.
+
+        Returns those descriptors of ``watch`` that can be read, and of ``errors`` that have broken (a pipe without reader). Signals are
+        handled, and end nothing by themselves: watch a descriptor that their handler writes to.
+        """
+        deadline = self._deadline
+        if deadline is not None:
+            seconds = min(seconds, max(0.0, deadline - time.monotonic()))
+        ready = _poll(self._sockets, watch, errors, seconds)
+        news: set[int] = set()
+        for fd, events in ready:
+            if fd in self._sockets:
+                self._multi.socket_action(fd, events)
+            else:
+                news.add(fd)
+        if deadline is not None and deadline <= time.monotonic():
+            if self._deadline == deadline:
+                self._deadline = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._collect()
+        return news
+
+    def close(self) -> None:
+        """End all transfers and close all connections."""
+        for transfer in list(self._transfers.values()):
+            self.cancel(transfer)
+        self._multi.close()
+
+    def _collect(self) -> None:
+        while True:
+            more, finished, failed = self._multi.info_read()
+            for curl in finished:
+                self._finish(curl, 0, "")
+            for curl, code, message in failed:
+                self._finish(curl, code, message)
+            if not more:
+                return
+
+    def _finish(self, curl: Any, code: int, message: str) -> None:
+        transfer = self._transfers.pop(curl)
+        self._multi.remove_handle(curl)
+        transfer.finish(code, message)
+
+    def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
+        if what == pycurl.POLL_REMOVE:
+            self._sockets.pop(fd, None)
+        else:
+            self._sockets[fd] = what
+
+    def _on_timer(self, milliseconds: int) -> None:
+        self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+def _poll(
+    sockets: dict[int, int], watch: Iterable[int], errors: Iterable[int], seconds: float
+) -> list[tuple[int, int]]:
+    """Wait for libcurl's sockets and the other descriptors; return those with news, with libcurl's bits for its own."""
+    if not hasattr(select, "poll"):  # Windows
+        reading = [fd for fd, what in sockets.items() if what & pycurl.POLL_IN] + list(watch)
+        writing = [fd for fd, what in sockets.items() if what & pycurl.POLL_OUT]
+        if not reading and not writing:
+            time.sleep(seconds)
+            return []
+        readable, writable, _ = select.select(reading, writing, [], seconds)
+        return [(fd, pycurl.CSELECT_IN) for fd in readable] + [(fd, pycurl.CSELECT_OUT) for fd in writable]
+    # poll and not select: a server with over a thousand connections has descriptors that select cannot name.
+    poll = select.poll()
+    for fd, what in sockets.items():
+        poll.register(fd, (select.POLLIN if what & pycurl.POLL_IN else 0) | (select.POLLOUT if what & pycurl.POLL_OUT else 0))
+    for fd in watch:
+        poll.register(fd, select.POLLIN)
+    for fd in errors:
+        poll.register(fd, 0)
+    broken = select.POLLERR | select.POLLHUP | select.POLLNVAL
+    ready = []
+    for fd, events in poll.poll(max(0.0, seconds * 1000)):
+        bits = 0
+        if events & (select.POLLIN | broken):
+            bits |= pycurl.CSELECT_IN
+        if events & select.POLLOUT:
+            bits |= pycurl.CSELECT_OUT
+        ready.append((fd, bits))
+    return ready
+
+
+def _easy(request: Request, connect_timeout: float) -> Any:
+    curl = pycurl.Curl()
+    set_option = curl.setopt
+    set_option(pycurl.URL, request.url)
+    set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+    set_option(pycurl.NOSIGNAL, 1)
+    set_option(pycurl.CONNECTTIMEOUT_MS, int(connect_timeout * 1000))
+    # Ask for no compression, since some servers compress a stream and release it all at the end, but undo what comes compressed.
+    set_option(pycurl.ACCEPT_ENCODING, "identity")
+    # "Expect:" stops libcurl from waiting a second for a 100 Continue that few of these servers send.
+    set_option(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in request.headers.items()), "Expect:"])
+    if request.body is not None:
+        set_option(pycurl.POSTFIELDS, request.body)
+    if request.method not in ("GET", "POST"):
+        set_option(pycurl.CUSTOMREQUEST, request.method)
+    if not request.proxy:
+        set_option(pycurl.NOPROXY, "*")
+    elif request.url.startswith("http:"):
+        # libcurl reads every proxy variable in both cases but this one, because a CGI program gets a visitor's "Proxy:"
+        # header as HTTP_PROXY. Where there is no CGI request, the variable is the user's own.
+        environ = os.environ
+        if "http_proxy" not in environ and "HTTP_PROXY" in environ and "REQUEST_METHOD" not in environ:
+            set_option(pycurl.PROXY, environ["HTTP_PROXY"])
+    if request.url.startswith("https:"):
+        from unspool.client import roots
+
+        roots.trust(curl, pycurl)
+    return curl
+
+
+def _explain(code: int, message: str, host: str) -> str:
+    """One sentence for an error that kept the request from getting through."""
+    if code == 6:
+        return f"no such host: {host}"
+    if code == 5:
+        return "the proxy's host does not exist: check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+    if code == 7:
+        return f"nothing listens at {host}: {message}" if "proxy" not in message.lower() else message
+    if code == _TIMED_OUT:
+        return f"{host} could not be connected to in time"
+    if code == 8:
+        return f"what answers at {host} does not speak HTTP"
+    if code in _TLS:
+        return f"no trust in {host}: {message}" if code in (51, 60) else f"TLS with {host} failed: {message}"
+    return f"{host}: {message}"
+
+
+def _host_of(url: str) -> str:
+    """The host and port of a URL, for messages."""
+    rest = url.partition("://")[2]
+    for end in "/?#":
+        rest = rest.partition(end)[0]
+    return rest.rpartition("@")[2]

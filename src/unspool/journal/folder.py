@@ -1,0 +1,50 @@
+"""The folder of journals: finding one by a piece of its id."""
+
+from __future__ import annotations
+
+import os
+
+from unspool.journal import ulid
+
+_SUFFIX = ".sse"
+
+
+class NotFound(LookupError):
+    """No journal, or more than one, answers to the given piece of an id. The message says which and what to do."""
+
+
+def path_of(folder: str, id: str) -> str:
+    """The file of a stream."""
+    return os.path.join(folder, id + _SUFFIX)
+
+
+def ids(folder: str) -> list[str]:
+    """The ids of all streams kept, oldest first. Empty where there is no folder yet."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX) and ulid.is_ulid(name[:26]))
+
+
+def find(folder: str, piece: str) -> str:
+    """Return the id that contains ``piece``, in any case; an id that ends with it wins over others. Raises NotFound."""
+    wanted = piece.strip().upper()
+    matches = [id for id in ids(folder) if wanted in id] if wanted else []
+    ending = [id for id in matches if id.endswith(wanted)]
+    if len(ending) == 1:
+        return ending[0]
+    if not matches:
+        raise NotFound(f"no stream {piece!r} is kept here")
+    if len(matches) > 1:
+        some = ", ".join(matches[:4]) + (", …" if len(matches) > 4 else "")
+        raise NotFound(f"{len(matches)} streams match {piece!r}: {some}; give more of the id")
+    return matches[0]
+
+
+def newest(folder: str) -> str:
+    """Return the id of the newest stream. Raises NotFound when none is kept."""
+    all_ids = ids(folder)
+    if not all_ids:
+        raise NotFound("no stream is kept yet")
+    return all_ids[-1]

@@ -1,0 +1,138 @@
+"""Reading a journal: whole blocks only, in order, up to the first that is not what was written."""
+
+from __future__ import annotations
+
+import os
+
+from unspool.journal import record
+from unspool.journal.record import Record
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_CHUNK = 1 << 18
+
+
+class Damage(ValueError):
+    """Something in a journal is not what its writer wrote. ``offset`` is the first byte of the block concerned."""
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        super().__init__(f"{path}: damaged at byte {offset}: {reason}")
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+
+class Reader:
+    """Reads a journal, also one that is still being written.
+
+    `read` returns the records that are whole by now and can be called again for those that follow. A torn last block is not
+    returned: it is either still being written, or was never delivered to anybody. ``damage`` is set when a block is not what
+    was written; reading ends there, and all that came before is good.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.damage: Damage | None = None
+        self.ended = False
+        self._file = open(path, "rb", buffering=0)
+        self._rest: list[bytes] = []
+        self._tail = b""
+        self._offset = 0
+        self._next_id = 0
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self) -> list[Record]:
+        """Return the whole records that follow those already returned."""
+        return [one for batch in self.batches() for one in batch]
+
+    def batches(self) -> Iterator[list[Record]]:
+        """Like `read`, in batches of bounded size, for journals larger than memory."""
+        while self.damage is None and not self.ended:
+            chunk = self._file.read(_CHUNK)
+            if not chunk:
+                return
+            yield self._feed(chunk)
+
+    def torn_at(self) -> int | None:
+        """The offset of the torn block that ends the file, None when the file ends with a whole block."""
+        return self._offset if self._rest or self._tail else None
+
+    def _feed(self, chunk: bytes) -> list[Record]:
+        # Blocks end at a blank line, and no block has one inside. A block of many megabytes is collected in a list: only the
+        # last byte is looked at again, since the blank line may be cut between two chunks.
+        searched = self._tail + chunk
+        blocks = searched.split(b"\n\n")
+        last = blocks.pop()
+        if not blocks:
+            self._hold(searched)
+            return []
+        blocks[0] = b"".join([*self._rest, blocks[0]])
+        self._rest.clear()
+        self._tail = b""
+        records: list[Record] = []
+        for block in blocks:
+            try:
+                one = self._block(block)
+            except (record.Damaged, ValueError) as error:
+                self.damage = Damage(self.path, self._offset, str(error))
+                return records
+            self._offset += len(block) + 2
+            if one is not None:
+                records.append(one)
+                if one.is_own(record.END):
+                    self.ended = True
+        self._hold(last)
+        return records
+
+    def _hold(self, rest: bytes) -> None:
+        if rest[:-1]:
+            self._rest.append(rest[:-1])
+        self._tail = rest[-1:]
+
+    def _block(self, block: bytes) -> Record | None:
+        if self._offset == 0:
+            if block + b"\n\n" != record.HEADER:
+                raise record.Damaged("this is not a journal, or not of a version this program reads")
+            return None
+        if self.ended:
+            raise record.Damaged("a block after the end")
+        one = record.decode(block, self._offset)
+        if one.id != self._next_id:
+            raise record.Damaged(f"block {one.id} where block {self._next_id} should be")
+        self._next_id += 1
+        return one
+
+
+def is_alive(path: str) -> bool:
+    """Whether the journal's writer still lives: it holds the lock. False where locks do not exist."""
+    if fcntl is None:
+        return False
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,195 @@
+"""Writing a journal: append before anybody sees, and go on when the disk does not.
+
+The promises, and what each costs:
+
+- A block is given to the kernel with one ``write`` before its event is delivered. Whatever then happens to the process,
+  the block is in the file.
+- ``sync`` decides what a power cut can take: ``"always"`` nothing, at milliseconds for each network read; ``"interval"`` (the
+  default) the last fifth of a second; ``"never"`` what the kernel has not written back, usually half a minute.
+- One process writes a journal: it is created with O_EXCL and locked while its writer lives.
+- A disk that refuses (full, read-only, no permission) ends the journal and not the answer: `Writer.trouble` says why.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _thread import allocate_lock
+
+from unspool.journal import record, ulid
+
+try:
+    import fcntl
+except ImportError:  # Windows: O_EXCL alone keeps writers apart
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unspool.sse import Event
+
+# Seconds between syncs to the disk with sync="interval": one sync costs some 4 ms, so 2 % of the time at most.
+SYNC_INTERVAL = 0.2
+SYNC_CHOICES = ("always", "interval", "never")
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Writer:
+    """The journal of one stream while it is being written.
+
+    ``id`` is the stream's. ``path`` is the file's. With ``folder=None`` the journal is kept in memory, and `contents` returns
+    it. When the disk refuses, nothing more is kept and ``trouble`` says why, in words for a person; no method raises for it.
+    """
+
+    def __init__(self, folder: str | None, *, sync: str = "interval") -> None:
+        self.id = ulid.new()
+        self.path: str | None = None
+        self.trouble: str | None = None
+        self._sync = sync
+        self._fd = -1
+        self._memory: list[bytes] | None = [] if folder is None else None
+        self._next_id = 0
+        self._upstream_id = ""
+        self._size = 0
+        self._dirty = False
+        self._folder_dirty = False
+        self._synced_at = time.monotonic()
+        # Held while the descriptor is synced or closed: an event loop syncs in another thread than it appends in.
+        self._descriptor_lock = allocate_lock()
+        if folder is not None:
+            try:
+                self._create(folder)
+            except OSError as error:
+                self._give_up(error, folder)
+        self._write(record.HEADER)
+
+    def own(self, type: str, data: str) -> None:
+        """Append a block of the journal's own: one of `unspool.journal.record`'s types and a line of JSON."""
+        self._write(record.encode_own(self._next_id, type, data))
+        self._next_id += 1
+
+    def events(self, events: Sequence[Event], at: float) -> None:
+        """Append events of the server, ``at`` seconds after its request was sent. On return they survive the process."""
+        self._write(record.encode_events(self._next_id, at, events, self._upstream_id))
+        self._next_id += len(events)
+        self._upstream_id = events[-1].id
+
+    def sync_due(self) -> float | None:
+        """Seconds until `sync` should be called, 0 when it should be now, None while there is nothing to sync."""
+        if not self._dirty or self._fd < 0 or self._sync != "interval":
+            return None
+        return max(0.0, self._synced_at + SYNC_INTERVAL - time.monotonic())
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk, and the file's name in its folder. Does nothing with sync="never".
+
+        May be called from another thread than the one that appends.
+        """
+        with self._descriptor_lock:
+            self._sync_now()
+
+    def close(self) -> None:
+        """Sync, unlock and close the file. Nothing can be appended after this."""
+        with self._descriptor_lock:
+            self._sync_now()
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _sync_now(self) -> None:
+        if self._fd < 0 or self._sync == "never" or not self._dirty:
+            return
+        # Cleared first: what is appended while the disk works is not on it for certain.
+        self._dirty = False
+        try:
+            _sync_data(self._fd)
+            if self._folder_dirty and self.path is not None:
+                _sync_folder(os.path.dirname(self.path))
+                self._folder_dirty = False
+        except OSError as error:
+            # Go on writing: the data is in the kernel all the same, and only a power cut could take it.
+            self.trouble = f"the journal may not survive a power cut: {error.strerror} ({self.path})"
+        self._synced_at = time.monotonic()
+
+    def contents(self) -> bytes:
+        """The bytes of a journal kept in memory, nothing for one in a file."""
+        return b"".join(self._memory or ())
+
+    def _create(self, folder: str) -> None:
+        _make_private(folder)
+        while True:
+            path = os.path.join(folder, f"{self.id}.sse")
+            try:
+                self._fd = os.open(path, _FLAGS, 0o600)
+                break
+            except FileExistsError:
+                self.id = ulid.new()
+        self.path = path
+        self._folder_dirty = True
+        if fcntl is not None:
+            # Held until the descriptor is closed, by whatever end of the process: a journal without an end whose lock is
+            # free was interrupted.
+            # Not LOCK_NB: a reader asking whether we live may hold the lock for some microseconds.
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
+            except OSError:
+                pass  # a file system without locks (some network ones): readers then cannot tell a living writer
+
+    def _write(self, block: bytes) -> None:
+        if self._fd < 0:
+            if self._memory is not None:
+                self._memory.append(block)
+            return
+        try:
+            written = os.write(self._fd, block)
+            while written < len(block):
+                written += os.write(self._fd, block[written:])
+        except OSError as error:
+            self._cut_torn_block()
+            self._give_up(error, self.path or "")
+            return
+        self._size += len(block)
+        self._dirty = True
+        if self._sync == "always":
+            self.sync()
+
+    def _cut_torn_block(self) -> None:
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            pass  # readers cut a torn block as well
+
+    def _give_up(self, error: OSError, place: str) -> None:
+        self.trouble = f"this answer is not being kept: {error.strerror or error} ({place})"
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _make_private(folder: str) -> None:
+    """Make the folder and its parent, which is ours too, for the owner alone; those above as the system makes folders."""
+    if not os.path.isdir(folder):
+        parent = os.path.dirname(folder)
+        os.makedirs(os.path.dirname(parent) or ".", exist_ok=True)
+        for one in (parent, folder):
+            try:
+                os.mkdir(one, 0o700)
+            except FileExistsError:
+                pass
+
+
+def _sync_data(fd: int) -> None:
+    # fdatasync leaves out the times of the file, which nobody needs; macOS and Windows do not have it.
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def _sync_folder(folder: str) -> None:
+    if os.name == "nt":
+        return  # a folder cannot be opened there; NTFS journals names itself
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
