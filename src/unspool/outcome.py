@@ -77,6 +77,7 @@ _FINISH_OUTCOMES = {
     "insufficient_system_resource": SERVER_ERROR,  # DeepSeek
     "abort": CUT,  # vLLM: the server dropped the request
     "cancelled": CUT,
+    "incomplete": CUT,  # Responses, where the server does not say why
     "repetition": ERROR,  # vLLM: the model was stopped because it repeats itself
     "max_messages": ERROR,
     "steered": ERROR,

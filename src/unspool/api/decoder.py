@@ -2,11 +2,27 @@
 
 A decoder is fed events and yields deltas. It does no I/O, never raises on what a server sends, and remembers what is needed to
 say how the stream ended; `unspool.outcome` turns those facts into words.
+
+An error inside a stream is a fact (``failure``), not a delta: what follows may overrule it.
 """
 
 from __future__ import annotations
 
-from unspool.api.deltas import Delta, Failure, Usage
+from unspool.api import failure as failures
+from unspool.api.deltas import (
+    Delta,
+    Failure,
+    Finish,
+    Reasoning,
+    Refusal,
+    Started,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from unspool.api.jsontext import clean, rescue, whole
+from unspool.api.toolcalls import Call, Calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +30,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.sse import Event
+
+# Kinds of text, each with its own stream of characters.
+TEXT = "text"
+REFUSAL = "refusal"
+REASONING = "raw"
+SUMMARY = "summary"
+
+# Signs of life that some servers send as events. What they carry, if anything, need not be JSON.
+SIGNS_OF_LIFE = ("ping", "keepalive", "keep-alive", "heartbeat")
 
 
 class Decoder:
@@ -36,24 +61,234 @@ class Decoder:
         self.choices = choices
         self.response_id: str | None = None
         self.model: str | None = None
-        self.usage: Usage | None = None
         self.finish_reasons: dict[int, str] = {}
         self.failure: Failure | None = None
         self.done = False
+        self._started = False
+        self._closed = False
+        # The server's own usage object, read when asked for: some servers send one with every token.
+        self._usage: dict[str, Any] | None = None
+        # The first half of a character that the last piece of a text ended in. The key is the text's choice and kind, or for
+        # a tool call's arguments its choice and index. Nearly always empty, which is what the hot loops test.
+        self._halves: dict[tuple[int, str | int], str] = {}
+        self._calls: dict[int, Calls] = {}
 
     @property
     def ended(self) -> bool:
         """Whether the stream reached the end its protocol defines."""
         return self.done or len(self.finish_reasons) >= self.choices
 
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens counted, as the server last said."""
+        return None if self._usage is None else _read_usage(self._usage)
+
     def decode(self, events: Iterable[Event]) -> list[Delta]:
         """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
         raise NotImplementedError
 
     def decode_body(self, body: Any) -> list[Delta]:
-        """Return the deltas of a whole answer that came as one JSON object, unstreamed."""
-        raise NotImplementedError
+        """Return the deltas of a whole answer that came as one JSON object, unstreamed.
+
+        The answer may have any endpoint's shape, for servers and proxies mix them up. Anything else yields nothing and leaves
+        a ``failure``. `close` is still to be called.
+        """
+        if type(body) is dict and not body.get("error"):
+            if type(body.get("choices")) is list:
+                return self._decode_as("chat", body)
+            if type(body.get("output")) is list or body.get("object") == "response":
+                return self._decode_as("responses", body)
+        self._fail(
+            failures.recognise(body)
+            or Failure("the server sent JSON that is not an answer", type=failures.UNRECOGNISED_BODY)
+        )
+        return []
 
     def close(self) -> list[Delta]:
         """Say that nothing more comes; return what was held back: half characters, whole tool calls, the usage."""
+        out: list[Delta] = []
+        if self._closed:
+            return out
+        self._closed = True
+        self._complete(out)
+        usage = self.usage
+        if usage is not None:
+            out.append(usage)
+        return out
+
+    # What follows is for the endpoints' decoders. None of it is on the way of an ordinary piece of text: their hot loops
+    # build those themselves and come here for everything else.
+
+    def _take(self, type: str, value: Any, out: list[Delta]) -> None:
+        """Decode the JSON value of one event of this type."""
         raise NotImplementedError
+
+    def _decode_whole(self, body: dict[str, Any]) -> list[Delta]:
+        """Decode a whole answer of this endpoint's shape."""
+        raise NotImplementedError
+
+    def _decode_as(self, api: str, body: dict[str, Any]) -> list[Delta]:
+        """Decode a whole answer with another endpoint's decoder and take over all that it knows."""
+        from unspool.api import endpoint
+
+        other: Decoder = endpoint(api).Decoder(self.choices)
+        deltas = other._decode_whole(body)
+        for fact in Decoder(self.choices).__dict__:
+            setattr(self, fact, getattr(other, fact))
+        return deltas
+
+    def _take_unparsed(self, event: Event, out: list[Delta]) -> None:
+        """Decode an event whose data the fast parser rejected: the end mark, a sign of life, half a character, or broken."""
+        data = event.data.strip()
+        if event.type == "error":
+            try:
+                self._fail(failures.read(rescue(data)))
+            except ValueError:
+                self._fail(failures.read(data))
+        elif data == "[DONE]":
+            # Compared whole: the same text inside an answer does not end it. One that has blanks around it does.
+            self.done = True
+        elif data:
+            try:
+                # A gateway that frames what is framed already sends "data: data: {…}".
+                value = rescue(data.removeprefix("data:"))
+            except ValueError:
+                if event.type not in SIGNS_OF_LIFE:
+                    self._fail(failures.malformed(data))
+            else:
+                self._take(event.type, value, out)
+
+    def _fail(self, failure: Failure) -> None:
+        """Record an error. The first one stands, for later ones are its echo, but may add what it left out."""
+        first = self.failure
+        if first is None or (first.type == failures.MALFORMED_EVENT and failure.type != failures.MALFORMED_EVENT):
+            self.failure = failure
+        elif failure.type != failures.MALFORMED_EVENT:
+            if first.message == failures.UNEXPLAINED:
+                first.message = failure.message
+            first.type = first.type or failure.type
+            first.code = first.code or failure.code
+            first.param = first.param or failure.param
+
+    def _start(self, out: list[Delta], id: Any = None, model: Any = None) -> None:
+        """Learn the answer's id and model, and tell of its start at the first of them.
+
+        Azure's first chunk has both empty and says nothing yet.
+        """
+        self.response_id = self.response_id or word(id)
+        self.model = self.model or word(model)
+        if not self._started and (self.response_id or self.model):
+            self._begin(out)
+
+    def _begin(self, out: list[Delta]) -> None:
+        if not self._started:
+            self._started = True
+            out.append(Started(self.response_id, self.model))
+
+    def _piece(self, out: list[Delta], kind: str, text: str, choice: int = 0) -> str:
+        """Add a piece of text of some kind, in whole characters, and return what was added."""
+        text = self._join((choice, kind), text)
+        if text:
+            self._begin(out)
+            out.append(_piece_of(kind, text, choice))
+        return text
+
+    def _join(self, key: tuple[int, str | int], text: str) -> str:
+        """Return the text that is whole once this piece has come, and hold back half a character at its end."""
+        text = self._halves.pop(key, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._halves[key] = text[-1]
+            text = text[:-1]
+        return whole(text)
+
+    def _fragment(
+        self, out: list[Delta], choice: int, index: int | None, id: str | None, name: str | None, arguments: str
+    ) -> Call:
+        """Add a fragment to the tool call that the server's index, id and name point at, and return the call."""
+        call = self._calls.setdefault(choice, Calls()).find(index, id, name)
+        self._fragment_of(call, out, choice, id, name, arguments)
+        return call
+
+    def _fragment_of(
+        self, call: Call, out: list[Delta], choice: int, id: str | None, name: str | None, arguments: str
+    ) -> None:
+        new_id, new_name = call.learn(id, name)
+        arguments = self._join((choice, call.index), arguments)
+        if arguments:
+            call.pieces.append(arguments)
+        if new_id or new_name or arguments:
+            self._begin(out)
+            out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
+
+    def _whole_call(self, out: list[Delta], call: Call, choice: int) -> None:
+        """Tell of a tool call whose last fragment has come, once."""
+        if not call.emitted:
+            call.emitted = True
+            self._begin(out)
+            if self._halves.pop((choice, call.index), None):
+                call.pieces.append("\ufffd")
+                out.append(ToolCallDelta(call.index, None, None, "\ufffd", choice))
+            out.append(ToolCall(call.index, call.id or "", call.name or "", call.arguments, choice))
+
+    def _finish(self, out: list[Delta], reason: str, choice: int = 0) -> None:
+        """Tell of the end of a choice, once."""
+        if choice not in self.finish_reasons:
+            self._complete(out, choice)
+            self._begin(out)
+            self.finish_reasons[choice] = reason
+            out.append(Finish(reason, choice))
+
+    def _complete(self, out: list[Delta], choice: int | None = None) -> None:
+        """Give out what is held back of one choice, or of all: half characters for which no other half came, tool calls."""
+        for owner, calls in self._calls.items():
+            if choice is None or owner == choice:
+                for call in calls.all:
+                    self._whole_call(out, call, owner)
+        for key in [key for key in self._halves if choice is None or key[0] == choice]:
+            del self._halves[key]
+            if type(key[1]) is str:
+                self._begin(out)
+                out.append(_piece_of(key[1], "\ufffd", key[0]))
+
+
+def word(value: Any) -> str | None:
+    """Return a str that says something, None for anything else a field may hold."""
+    return whole(value) if type(value) is str and value else None
+
+
+def _piece_of(kind: str, text: str, choice: int) -> Delta:
+    if kind == TEXT:
+        return Text(text, choice)
+    if kind == REFUSAL:
+        return Refusal(text, choice)
+    return Reasoning(text, choice, kind)
+
+
+def _read_usage(raw: dict[str, Any]) -> Usage:
+    """Read a usage object in either naming: Chat and Completions say prompt and completion, Responses input and output."""
+    return Usage(
+        _count(raw, "input_tokens", "prompt_tokens"),
+        _count(raw, "output_tokens", "completion_tokens"),
+        _count(raw, "total_tokens"),
+        _detail(raw, "cached_tokens", "input_tokens_details", "prompt_tokens_details"),
+        _detail(raw, "reasoning_tokens", "output_tokens_details", "completion_tokens_details"),
+        clean(raw),
+    )
+
+
+def _count(counts: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        count = counts.get(name)
+        if type(count) is int:
+            return count
+    return None
+
+
+def _detail(raw: dict[str, Any], name: str, *places: str) -> int | None:
+    for place in places:
+        details = raw.get(place)
+        if type(details) is dict:
+            count = _count(details, name)
+            if count is not None:
+                return count
+    return None

@@ -61,3 +61,25 @@ class Prompt(Value):
         self.stream = stream
         self.store = store
         self.options = options or {}
+
+
+def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:
+    """Return a request body with ``stream`` set, the fields that are None left out, and the prompt's options put over it."""
+    body["stream"] = prompt.stream
+    body.update(prompt.options)
+    # OpenAI rejects stream_options in a request that does not stream.
+    if not body["stream"] and "stream_options" not in prompt.options:
+        body.pop("stream_options", None)
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def plain_text(content: Any) -> str:
+    """Return the text of a message's content, a str or a list of text parts. Raises ValueError for any other part."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    for part in content:
+        if part.get("type") != "text":
+            raise ValueError(f"the completions API takes text only, not {part.get('type')}; use --api chat")
+    return "".join(part["text"] for part in content)

@@ -1,0 +1,158 @@
+"""What Chat Completions and the legacy Completions share: chunks with ``choices``, each of which may add to its answer.
+
+A whole, unstreamed answer of either is one such chunk, with ``message`` where a streamed one has ``delta``.
+"""
+
+from __future__ import annotations
+
+from unspool.api import failure as failures
+from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.api.deltas import Delta
+
+
+class ChunkDecoder(Decoder):
+    """Decodes any chunk of any dialect. The endpoints' decoders add the short way for the chunk that is nearly every one."""
+
+    def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
+        if type_ == "error":
+            self._fail(failures.read(chunk))
+            return
+        if type_ in SIGNS_OF_LIFE:
+            return
+        failure = failures.recognise(chunk)
+        if failure is not None:
+            self._fail(failure)
+        if type(chunk) is dict:
+            # An error may share its chunk with the last piece of text (OpenRouter).
+            self._chunk(chunk, out)
+
+    def _decode_whole(self, body: dict[str, Any]) -> list[Delta]:
+        out: list[Delta] = []
+        self._chunk(body, out)
+        self.done = True
+        return out
+
+    def _chunk(self, chunk: dict[str, Any], out: list[Delta]) -> None:
+        self._start(out, chunk.get("id"), chunk.get("model"))
+        self._take_usage(chunk)
+        choices = chunk.get("choices")
+        if type(choices) is list:
+            for position, choice in enumerate(choices):
+                if type(choice) is dict:
+                    index = choice.get("index")
+                    self._choice(choice, index if type(index) is int else position, out)
+
+    def _take_usage(self, chunk: dict[str, Any]) -> None:
+        """Keep the latest usage: its own chunk at OpenAI, on the last or on each chunk elsewhere, in ``x_groq`` at Groq."""
+        usage = chunk.get("usage")
+        if not usage:
+            groq = chunk.get("x_groq")
+            usage = groq.get("usage") if type(groq) is dict else None
+        if usage and type(usage) is dict:
+            self._usage = usage
+
+    def _choice(self, choice: dict[str, Any], index: int, out: list[Delta]) -> None:
+        message = choice.get("delta")
+        if type(message) is not dict:
+            message = choice.get("message")
+        if type(message) is dict:
+            self._message(message, index, out)
+        text = choice.get("text")
+        if type(text) is str:
+            self._piece(out, TEXT, text, index)
+        error = choice.get("error")
+        if error:
+            self._fail(failures.read(error))
+        # Some servers send "" for null in every chunk.
+        reason = word(choice.get("finish_reason"))
+        if reason:
+            self._finish(out, reason, index)
+
+    def _message(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        self._reasoning(message, choice, out)
+        content = message.get("content")
+        if type(content) is str:
+            self._piece(out, TEXT, content, choice)
+        elif type(content) is list:
+            self._parts(content, choice, out)
+        refusal = message.get("refusal")
+        if type(refusal) is str:
+            self._piece(out, REFUSAL, refusal, choice)
+        calls = message.get("tool_calls")
+        if type(calls) is list:
+            for call in calls:
+                if type(call) is dict:
+                    self._tool_call(call, choice, out)
+        legacy = message.get("function_call")
+        if type(legacy) is dict:
+            self._fragment(out, choice, 0, None, word(legacy.get("name")), arguments_text(legacy.get("arguments")))
+
+    def _reasoning(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        """Take ``reasoning_content`` (DeepSeek, llama.cpp, SGLang) and ``reasoning`` (Ollama, vLLM, OpenRouter).
+
+        Gateways send both with the same text, so that either kind of client finds it.
+        """
+        old, new = _text_of(message.get("reasoning_content")), _text_of(message.get("reasoning"))
+        if old:
+            self._piece(out, REASONING, old, choice)
+        if new and new != old:
+            self._piece(out, REASONING, new, choice)
+
+    def _parts(self, parts: list[Any], choice: int, out: list[Delta]) -> None:
+        """Take content that is an array of parts, as Mistral sends to tell thinking from text."""
+        for part in parts:
+            if type(part) is not dict:
+                self._piece(out, TEXT, _text_of(part), choice)
+            elif part.get("thinking"):
+                self._piece(out, REASONING, _text_of(part["thinking"]), choice)
+            elif part.get("refusal"):
+                self._piece(out, REFUSAL, _text_of(part["refusal"]), choice)
+            else:
+                self._piece(out, TEXT, _text_of(part.get("text")), choice)
+
+    def _tool_call(self, call: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        function = call.get("function")
+        given = "arguments"
+        if type(function) is not dict:
+            # A custom tool's input is free text where a function's arguments are JSON.
+            function, given = call.get("custom"), "input"
+        if type(function) is not dict:
+            function = {}
+        index = call.get("index")
+        self._fragment(
+            out,
+            choice,
+            index if type(index) is int else None,
+            word(call.get("id")),
+            word(function.get("name")),
+            arguments_text(function.get(given)),
+        )
+
+
+def arguments_text(arguments: Any) -> str:
+    """Return a call's arguments as JSON text; some servers send the object itself."""
+    if type(arguments) is str:
+        return arguments
+    if arguments is None:
+        return ""
+    from json import dumps
+
+    try:
+        return dumps(arguments, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _text_of(value: Any) -> str:
+    """Return the text in a field that holds a str, or a list of strs and text parts."""
+    if type(value) is str:
+        return value
+    if type(value) is not list:
+        return ""
+    texts = [part.get("text") if type(part) is dict else part for part in value]
+    return "".join(text for text in texts if type(text) is str)

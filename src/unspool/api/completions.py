@@ -1,0 +1,100 @@
+"""The legacy Completions endpoint, plain text continued: ``POST /v1/completions``.
+
+OpenAI itself has shut down the last models that it served here; vLLM, llama.cpp, SGLang, Ollama and others still do. Shapes
+are those of OpenAI's published OpenAPI document (2.3.0, ``CreateCompletionResponse``), in which a streamed chunk and a whole
+answer are the same object.
+"""
+
+from __future__ import annotations
+
+from unspool.api.chunks import ChunkDecoder
+from unspool.api.deltas import Text
+from unspool.api.jsontext import from_json
+from unspool.api.prompt import finished, plain_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from unspool.api.deltas import Delta, Failure
+    from unspool.api.prompt import Prompt
+    from unspool.sse import Event
+
+PATH = "/completions"
+
+
+def build(prompt: Prompt) -> dict[str, Any]:
+    """Return the request body that asks this prompt: one user message exactly as typed, several joined by blank lines.
+
+    Raises ValueError for content that is not text.
+    """
+    texts = [plain_text(message.get("content")) for message in prompt.messages]
+    if prompt.system is not None:
+        texts.insert(0, prompt.system)
+    return finished(
+        prompt,
+        {
+            "model": prompt.model,
+            "prompt": "\n\n".join(texts),
+            "max_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "top_p": prompt.top_p,
+            "stop": prompt.stop,
+            "seed": prompt.seed,
+            "n": prompt.n,
+            "stream_options": {"include_usage": True},
+        },
+    )
+
+
+def explain(failure: Failure) -> str:
+    """Return a sentence that says what to do if this error means that the legacy endpoint is not served, else ""."""
+    message = failure.message.lower()
+    advice = "use --api chat or --api responses"
+    if "chat model" in message or "v1/completions" in message:
+        return f"this model is not served by the legacy completions endpoint: {advice}"
+    if "deprecated" in message:
+        return f"this model has been shut down, like all that OpenAI served on the legacy endpoint: {advice} with a current one"
+    if failure.status in (404, 405) and failure.code != "model_not_found":
+        return f"this server does not serve the legacy completions endpoint any more: {advice}"
+    return ""
+
+
+class Decoder(ChunkDecoder):
+    """Decodes a stream of ``text_completion`` objects, or a whole one."""
+
+    def decode(self, events: Iterable[Event]) -> list[Delta]:
+        """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
+        out: list[Delta] = []
+        halves = self._halves
+        # Hot: once for every token. A chunk whose one choice adds a piece of text and nothing else is decoded here; every
+        # other one goes to _take, which also understands this one.
+        for event in () if self.done else events:
+            try:
+                chunk = from_json(event.data.encode())
+            except ValueError:
+                self._take_unparsed(event, out)
+                if self.done:
+                    break
+                continue
+            if type(chunk) is dict and self._started and not halves and event.type != "error":
+                choices = chunk.get("choices")
+                if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
+                    choice = choices[0]
+                    text = choice.get("text")
+                    index = choice.get("index")
+                    if (
+                        type(text) is str
+                        and type(index) is int
+                        and choice.get("finish_reason") is None
+                        and chunk.get("usage") is None
+                        and "delta" not in choice
+                        and "error" not in chunk
+                        and "error" not in choice
+                    ):
+                        if text:
+                            out.append(Text(text, index))
+                        continue
+            self._take(event.type, chunk, out)
+        return out

@@ -1,0 +1,435 @@
+"""The Responses API, OpenAI's current endpoint: ``POST /v1/responses``.
+
+Events are those of OpenAI's published OpenAPI document (2.3.0, ``ResponseStreamEvent``), of the Open Responses specification,
+and of the servers named beside what only they send. OpenAI counts new event types and fields as compatible, so what is not
+known here is passed over.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+
+from unspool.api import decoder
+from unspool.api import failure as failures
+from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
+from unspool.api.deltas import Text
+from unspool.api.jsontext import from_json, whole
+from unspool.api.prompt import finished
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from unspool.api.deltas import Delta
+    from unspool.api.prompt import Prompt
+    from unspool.api.toolcalls import Call
+    from unspool.sse import Event
+
+PATH = "/responses"
+
+# What a piece of each kind comes in.
+_PIECES = {
+    "response.output_text.delta": TEXT,
+    "response.refusal.delta": REFUSAL,
+    "response.reasoning_summary_text.delta": SUMMARY,
+    "response.reasoning_text.delta": REASONING,
+    "response.reasoning.delta": REASONING,  # Open Responses
+}
+# What repeats a whole part, and where in the event its text is.
+_WHOLE_PARTS = {
+    "response.output_text.done": (TEXT, "text"),
+    "response.refusal.done": (REFUSAL, "refusal"),
+    "response.reasoning_summary_text.done": (SUMMARY, "text"),
+    "response.reasoning_text.done": (REASONING, "text"),
+    "response.reasoning.done": (REASONING, "text"),
+}
+# The kind of each part of an item's content or summary.
+_PART_KINDS = {
+    "output_text": (TEXT, "text"),
+    "text": (TEXT, "text"),
+    "refusal": (REFUSAL, "refusal"),
+    "summary_text": (SUMMARY, "text"),
+    "reasoning_text": (REASONING, "text"),
+}
+# How each kind of call names what the model passes to it. Calls of other types (web search, MCP, …) the server makes itself.
+_CALL_ITEMS = {"function_call": "arguments", "custom_tool_call": "input"}
+_CALL_PIECES = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
+_CALL_DONE = {
+    "response.function_call_arguments.done": "arguments",
+    "response.custom_tool_call_input.done": "input",
+}
+_TERMINAL = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+    "response.cancelled": "cancelled",  # documented as a status only
+}
+
+
+def build(prompt: Prompt) -> dict[str, Any]:
+    """Return the request body that asks this prompt.
+
+    Raises ValueError for ``stop``, ``seed`` and ``n``, which this endpoint lacks, unless ``options`` has a field of that name.
+    """
+    # One answer is what it gives anyway.
+    asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}
+    for name, value in asked.items():
+        if value is not None and name not in prompt.options:
+            raise ValueError(f"--{name} is not supported by the Responses API; use --api chat")
+    return finished(
+        prompt,
+        {
+            "model": prompt.model,
+            "input": _input(prompt.messages),
+            "instructions": prompt.system,
+            "max_output_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "top_p": prompt.top_p,
+            # Always said, for the server's own default is to keep every answer for 30 days.
+            "store": prompt.store,
+        },
+    )
+
+
+def _input(messages: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    if len(messages) == 1 and messages[0].get("role") == "user" and isinstance(messages[0].get("content"), str):
+        return str(messages[0]["content"])
+    return [item for message in messages for item in _items(message)]
+
+
+def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the input items that a message of Chat Completions becomes: a message, tool calls, a tool's output."""
+    role, content = message.get("role", "user"), message.get("content")
+    if role == "tool":
+        return [{"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": content}]
+    items = []
+    if content is not None:
+        if isinstance(content, list):
+            content = [_part(part, role) for part in content]
+        items.append({"role": role, "content": content})
+    for call in message.get("tool_calls") or ():
+        items.append({"type": "function_call", "call_id": call["id"], **call["function"]})
+    return items
+
+
+def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
+    """Return a part of a message's content as this endpoint names it; what it is already, or is not known, stays as it is."""
+    type = part.get("type")
+    if type == "text":
+        return {"type": "output_text" if role == "assistant" else "input_text", "text": part["text"]}
+    if type == "image_url":
+        image = part["image_url"]
+        if isinstance(image, str):
+            return {"type": "input_image", "image_url": image}
+        return {"type": "input_image", "image_url": image["url"], "detail": image.get("detail", "auto")}
+    if type == "file":
+        return {"type": "input_file", **part["file"]}
+    return part
+
+
+class _Part:
+    """What has been streamed of one part: its length and checksum, for memory must not grow with the stream."""
+
+    __slots__ = ("length", "checksum")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.checksum = 0
+
+    def add(self, text: str) -> None:
+        self.length += len(text)
+        self.checksum = crc32(text.encode(), self.checksum)
+
+    def begins(self, text: str) -> bool:
+        """Return whether this text starts with exactly what was streamed."""
+        return len(text) >= self.length and crc32(text[: self.length].encode()) == self.checksum
+
+
+class Decoder(decoder.Decoder):
+    """Decodes a stream of Responses events, or a whole ``response`` object.
+
+    Events are told apart by the ``type`` in their JSON, for some servers send no ``event:`` line.
+
+    Besides the facts of every decoder: ``last_sequence`` is the ``sequence_number`` of the last event that had one, which is
+    what a resumed stream is asked to start after.
+    """
+
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__(choices)
+        self.last_sequence: int | None = None
+        # Parts of answers by kind, output index and index in the item, in the order in which they began.
+        self._parts: dict[tuple[str, int, int], _Part] = {}
+        # Parts for which no whole text has come yet. A server that numbers its pieces otherwise than their whole leaves one
+        # here, and then a whole that seems new may repeat it.
+        self._open: set[tuple[str, int, int]] = set()
+        self._last_summary: tuple[str, int, int] | None = None
+
+    def decode(self, events: Iterable[Event]) -> list[Delta]:
+        """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
+        out: list[Delta] = []
+        halves = self._halves
+        parts = self._parts
+        # Hot: once for every token. A piece of text for a part that has begun is decoded here; everything else goes to
+        # _take, which also understands this.
+        for event in () if self.done else events:
+            try:
+                chunk = from_json(event.data.encode())
+            except ValueError:
+                self._take_unparsed(event, out)
+                if self.done:
+                    break
+                continue
+            if (
+                type(chunk) is dict
+                and chunk.get("type") == "response.output_text.delta"
+                and not halves
+                and event.type != "error"
+            ):
+                text = chunk.get("delta")
+                output_index = chunk.get("output_index")
+                content_index = chunk.get("content_index")
+                if type(text) is str and text and type(output_index) is int and type(content_index) is int:
+                    part = parts.get((TEXT, output_index, content_index))
+                    if part is not None:
+                        part.length += len(text)
+                        part.checksum = crc32(text.encode(), part.checksum)
+                        out.append(Text(text))
+                        sequence = chunk.get("sequence_number")
+                        if type(sequence) is int:
+                            self.last_sequence = sequence
+                        continue
+            self._take(event.type, chunk, out)
+            if self.done:
+                break
+        return out
+
+    def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
+        if type_ == "error":
+            self._number(chunk)
+            self._fail(failures.read(chunk))
+            return
+        if type(chunk) is not dict:
+            self._recognise(chunk)
+            return
+        self._number(chunk)
+        kind = chunk.get("type")
+        if type(kind) is not str or kind == "error":
+            self._recognise(chunk)
+        elif kind in _PIECES:
+            self._add(_PIECES[kind], chunk, chunk.get("delta"), out)
+        elif kind in _WHOLE_PARTS:
+            piece_kind, field = _WHOLE_PARTS[kind]
+            self._catch_up_part(piece_kind, chunk, chunk.get(field), out)
+        elif kind == "response.reasoning_part.done":  # vLLM
+            part = chunk.get("part")
+            self._catch_up_part(REASONING, chunk, part.get("text") if type(part) is dict else None, out)
+        elif kind in _CALL_PIECES:
+            piece = chunk.get("delta")
+            self._fragment(out, 0, self._call_index(chunk), None, None, piece if type(piece) is str else "")
+        elif kind in _CALL_DONE:
+            self._call_done(chunk, chunk.get(_CALL_DONE[kind]), None, word(chunk.get("name")), out)
+        elif kind in ("response.output_item.added", "response.output_item.done"):
+            self._item(chunk, kind == "response.output_item.done", out)
+        elif kind in _TERMINAL:
+            response = chunk.get("response")
+            self._terminal(_TERMINAL[kind], response if type(response) is dict else {}, out)
+        else:
+            self._snapshot(chunk.get("response"), out)
+
+    def _decode_whole(self, body: dict[str, Any]) -> list[Delta]:
+        out: list[Delta] = []
+        status = body.get("status")
+        # One that leaves its status out is whole all the same, for it came whole; a background one may be in progress.
+        if status in _TERMINAL.values() or type(status) is not str:
+            self._terminal(status if type(status) is str else "completed", body, out)
+        else:
+            self._snapshot(body, out)
+            self._catch_up(body.get("output"), out)
+        return out
+
+    def _number(self, chunk: Any) -> None:
+        sequence = chunk.get("sequence_number") if type(chunk) is dict else None
+        if type(sequence) is int:
+            self.last_sequence = sequence
+
+    def _recognise(self, value: Any) -> None:
+        failure = failures.recognise(value)
+        if failure is not None:
+            self._fail(failure)
+
+    def _snapshot(self, response: Any, out: list[Delta]) -> None:
+        """Take what a snapshot of the response says beside its output."""
+        if type(response) is dict:
+            self._start(out, response.get("id"), response.get("model"))
+            usage = response.get("usage")
+            if usage and type(usage) is dict:
+                self._usage = usage
+
+    # Text of all kinds
+
+    def _add(self, kind: str, chunk: dict[str, Any], text: Any, out: list[Delta]) -> None:
+        if type(text) is str and text:
+            key = _key(kind, chunk)
+            self._open.add(key)
+            self._add_to(key, text, out)
+
+    def _add_to(self, key: tuple[str, int, int], text: str, out: list[Delta]) -> None:
+        kind = key[0]
+        if kind == SUMMARY:
+            # Each part of a summary is a paragraph of its own, and nothing in their texts keeps them apart.
+            if self._last_summary is not None and self._last_summary != key:
+                self._piece(out, SUMMARY, "\n\n")
+            self._last_summary = key
+        self._parts.setdefault(key, _Part()).add(self._piece(out, kind, text))
+
+    def _catch_up_part(self, kind: str, chunk: dict[str, Any], text: Any, out: list[Delta]) -> None:
+        """Give out what the whole of a part has beyond its pieces, if it begins with just these: some servers skip them."""
+        if type(text) is not str:
+            return
+        text = whole(text)
+        key = _key(kind, chunk)
+        self._open.discard(key)
+        part = self._parts.get(key)
+        if part is None:
+            if any(other[0] == kind for other in self._open):
+                return
+            part = self._parts[key] = _Part()
+        if part.begins(text) and len(text) > part.length:
+            self._halves.pop((0, kind), None)
+            self._add_to(key, text[part.length :], out)
+
+    def _catch_up(self, output: Any, out: list[Delta]) -> bool:
+        """Give out what the whole output has beyond the pieces, and return whether it begins with just these."""
+        items = [item for item in output if type(item) is dict] if type(output) is list else []
+        wholes = [part for number, item in enumerate(items) for part in _parts_of(item, number)]
+        streamed = {kind: self._streamed(kind, wholes) for kind in (TEXT, REFUSAL, SUMMARY, REASONING)}
+        for key, text in wholes:
+            skip = streamed[key[0]]
+            if skip is None:
+                continue
+            streamed[key[0]] = max(0, skip - len(text))
+            if len(text) > skip:
+                self._halves.pop((0, key[0]), None)
+                self._add_to(key, text[skip:], out)
+        for item in items:
+            self._call_item({}, item, True, out)
+        return bool(items) and streamed[TEXT] is not None
+
+    def _streamed(self, kind: str, wholes: list[tuple[tuple[str, int, int], str]]) -> int | None:
+        """Return how many characters of this kind's whole text were streamed, None if others were.
+
+        All parts of a kind are compared as one text: a server may number them otherwise here than in the stream.
+        """
+        text = "".join(text for key, text in wholes if key[0] == kind)
+        position = 0
+        for key, part in self._parts.items():
+            if key[0] == kind:
+                if not part.begins(text[position : position + part.length]):
+                    return None
+                position += part.length
+        return position
+
+    # Tool calls
+
+    def _call_index(self, chunk: dict[str, Any]) -> int | None:
+        # Not by item_id: some gateways make up a new one for each event.
+        index = chunk.get("output_index")
+        return index if type(index) is int else None
+
+    def _item(self, chunk: dict[str, Any], done: bool, out: list[Delta]) -> None:
+        item = chunk.get("item")
+        if type(item) is dict:
+            self._call_item(chunk, item, done, out)
+
+    def _call_item(self, chunk: dict[str, Any], item: dict[str, Any], done: bool, out: list[Delta]) -> None:
+        """Take an item if it is a tool call: its id and name when it begins, its arguments when it is done."""
+        type_ = item.get("type")
+        if type(type_) is not str or type_ not in _CALL_ITEMS:
+            return
+        id, name = word(item.get("call_id")) or word(item.get("id")), word(item.get("name"))
+        if done:
+            self._call_done(chunk, item.get(_CALL_ITEMS[type_]), id, name, out)
+        else:
+            self._fragment(out, 0, self._call_index(chunk), id, name, "")
+
+    def _call_done(
+        self, chunk: dict[str, Any], arguments: Any, id: str | None, name: str | None, out: list[Delta]
+    ) -> None:
+        """Take a call's whole arguments; tell of the call as soon as its id and name are known too."""
+        call = self._known_call(id)
+        if call is None:
+            call = self._fragment(out, 0, self._call_index(chunk), id, name, "")
+        if call.emitted:
+            return
+        if type(arguments) is str:
+            self._complete_arguments(call, whole(arguments), out)
+        if call.id and call.name:
+            self._whole_call(out, call, 0)
+
+    def _known_call(self, id: str | None) -> Call | None:
+        calls = self._calls.get(0)
+        if calls is None or id is None:
+            return None
+        return next((call for call in calls.all if call.id == id), None)
+
+    def _complete_arguments(self, call: Call, arguments: str, out: list[Delta]) -> None:
+        """Make these the call's arguments, and stream what its pieces lack of them."""
+        streamed = call.arguments
+        if arguments.startswith(streamed):
+            self._halves.pop((0, call.index), None)
+            self._fragment_of(call, out, 0, None, None, arguments[len(streamed) :])
+        elif arguments:
+            self._halves.pop((0, call.index), None)
+            call.pieces = [arguments]
+
+    # Ends
+
+    def _terminal(self, status: str, response: dict[str, Any], out: list[Delta]) -> None:
+        said = response.get("status")
+        if type(said) is str and said in ("incomplete", "failed", "cancelled"):
+            status = said
+        self._snapshot(response, out)
+        consistent = self._catch_up(response.get("output"), out)
+        self.done = True
+        if status == "completed":
+            self._overrule_failure(consistent)
+            self._finish(out, "stop")
+        elif status == "incomplete":
+            details = response.get("incomplete_details")
+            reason = word(details.get("reason")) if type(details) is dict else None
+            self._finish(out, reason or "incomplete")
+        elif status == "cancelled":
+            self._finish(out, "cancelled")
+        else:
+            self._complete(out)
+            self._fail(failures.read(response.get("error")))
+
+    def _overrule_failure(self, consistent: bool) -> None:
+        """Forget an error that the server got over: it says that the response is complete.
+
+        An event that could not be read is forgotten only if the whole response shows that nothing of its text is missing.
+        """
+        if self.failure is not None and (consistent or self.failure.type != failures.MALFORMED_EVENT):
+            self.failure = None
+
+
+def _key(kind: str, chunk: dict[str, Any]) -> tuple[str, int, int]:
+    output_index = chunk.get("output_index")
+    index = chunk.get("summary_index" if kind == SUMMARY else "content_index")
+    return (kind, output_index if type(output_index) is int else 0, index if type(index) is int else 0)
+
+
+def _parts_of(item: dict[str, Any], output_index: int) -> list[tuple[tuple[str, int, int], str]]:
+    """Return the parts of a whole item that hold text, each with its key."""
+    parts = []
+    for field in ("summary", "content"):
+        contents = item.get(field)
+        for index, part in enumerate(contents if type(contents) is list else ()):
+            type_ = part.get("type") if type(part) is dict else None
+            if type(type_) is str and type_ in _PART_KINDS:
+                kind, name = _PART_KINDS[type_]
+                text = part.get(name)
+                if type(text) is str:
+                    parts.append(((kind, output_index, index), whole(text)))
+    return parts
