@@ -1,0 +1,126 @@
+"""The legacy ``POST /v1/completions``: the prompt's text goes on. A streamed chunk has the shape of the whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from unspool.server import answers, tokens
+from unspool.server.choices import end, rounds
+from unspool.server.errors import RequestError
+from unspool.server.fields import Fields
+from unspool.server.stamp import Stamp
+from unspool.server.streaming import DONE, Frame
+
+PATH = "/completions"
+
+# OpenAI's default (API reference, "max_tokens"): a completion without it stops mid-sentence, which surprises everybody once.
+_DEFAULT_MAX_TOKENS = 16
+
+
+class Reply:
+    """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
+
+    def __init__(self, fields: Fields, stamp: Stamp) -> None:
+        self.model = fields.required_text("model")
+        prompts = _prompts(fields)
+        n = fields.integer("n", minimum=1, maximum=128) or 1
+        limit = fields.integer("max_tokens", minimum=0)
+        limit = _DEFAULT_MAX_TOKENS if limit is None else limit
+        stop = fields.stop()
+        fields.number("temperature", minimum=0, maximum=2)
+        fields.number("top_p", minimum=0, maximum=1)
+        options = fields.object("stream_options")
+        self.stream = fields.flag("stream", False)
+        self.include_usage = options.flag("include_usage", False)
+        self.obfuscate = options.flag("include_obfuscation", True)
+        best_of = fields.integer("best_of", minimum=1, maximum=20) or n
+        if best_of < n:
+            raise fields.wrong_value("best_of", f"must be at least n, which is {n}.")
+        if self.stream and best_of > n:
+            raise fields.wrong_value("best_of", "results cannot be streamed when best_of is greater than n.")
+
+        # The answers to a list of prompts are numbered through: all of the first prompt, then all of the second.
+        self.choices = [
+            end(answers.prose(prompt, of), limit=limit, stop=stop) for prompt in prompts for of in answers.each(n)
+        ]
+        self.echoes = [prompt for prompt in prompts for _ in range(n)] if fields.flag("echo", False) else []
+        self.prompt_tokens = sum(map(tokens.count, prompts))
+        self.tokens = max(len(choice.tokens) for choice in self.choices)
+        self._head = {"id": stamp.id("cmpl-"), "object": "text_completion", "created": stamp.created}
+        self._stamp = stamp
+
+    def whole(self) -> dict[str, Any]:
+        """The answer as one object."""
+        choices = [
+            _choice(index, self._echo(index) + choice.text, choice.finish_reason)
+            for index, choice in enumerate(self.choices)
+        ]
+        return {**self._head, "choices": choices, "model": self.model, "usage": self._usage()}
+
+    def frames(self) -> Iterator[Frame]:
+        """The answer as a stream: each choice's text, then a chunk without text that says why it ended."""
+        for index, text in enumerate(self.echoes):
+            yield self._frame(_choice(index, text, None), text)
+        for entries in rounds(self.choices):
+            computed = 1
+            for index, token in entries:
+                if token is None:
+                    yield self._frame(_choice(index, "", self.choices[index].finish_reason), "")
+                else:
+                    yield self._frame(_choice(index, token, None), token, computed)
+                    computed = 0
+        if self.include_usage:
+            yield Frame.of({**self._head, "choices": [], "model": self.model, "usage": self._usage()})
+        yield DONE
+
+    def _frame(self, choice: dict[str, Any], text: str, computed: int = 0) -> Frame:
+        chunk = {**self._head, "choices": [choice], "model": self.model}
+        if self.include_usage:
+            chunk["usage"] = None
+        if self.obfuscate:
+            chunk["obfuscation"] = self._stamp.obfuscation(text)
+        return Frame.of(chunk, tokens=computed)
+
+    def _echo(self, index: int) -> str:
+        return self.echoes[index] if self.echoes else ""
+
+    def _usage(self) -> dict[str, Any]:
+        completion_tokens = sum(len(choice.tokens) for choice in self.choices)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+        }
+
+
+def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
+    return {"text": text, "index": index, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _prompts(fields: Fields) -> list[str]:
+    """The prompts: a text, several, or lists of token numbers, which stand for themselves since no vocabulary is at hand."""
+    match fields.required("prompt"):
+        case str() as prompt:
+            return [prompt]
+        case [*prompts] if prompts and all(isinstance(prompt, str) for prompt in prompts):
+            return prompts
+        case [*numbers] if numbers and all(_is_token(number) for number in numbers):
+            return [_numbers(numbers)]
+        case [*lists] if lists and all(isinstance(numbers, list) and all(map(_is_token, numbers)) for numbers in lists):
+            return [_numbers(numbers) for numbers in lists]
+        case []:
+            raise RequestError(
+                "Invalid 'prompt': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+                param="prompt",
+                code="empty_array",
+            )
+    raise fields.wrong_type("prompt", "a string, an array of strings, an array of token numbers or an array of those")
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _numbers(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))

@@ -1,0 +1,172 @@
+"""The simulator as an ASGI application: which path is answered by what, who may ask, and what every response carries."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from unspool.server import chat, completions, fields, models, responses
+from unspool.server.errors import RequestError
+from unspool.server.stamp import Stamp
+from unspool.server.streaming import EventStream, Pace, WholeAnswer
+from unspool.value import Value
+
+#: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
+REALISTIC_TTFT = 0.3
+REALISTIC_ITL = 0.02
+
+# What an account on a low paid tier is granted; the simulator never takes anything off it.
+_REQUESTS_PER_MINUTE = "10000"
+_TOKENS_PER_MINUTE = "2000000"
+
+
+class Settings(Value):
+    """How a simulator behaves.
+
+    ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens. ``seed`` changes the ids it gives.
+    ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds.
+    """
+
+    __slots__ = ("ttft", "itl", "seed", "require_key", "clock")
+
+    def __init__(
+        self,
+        *,
+        ttft: float = 0.0,
+        itl: float = 0.0,
+        seed: int = 0,
+        require_key: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.ttft = ttft
+        self.itl = itl
+        self.seed = seed
+        self.require_key = require_key
+        self.clock = clock
+
+
+def app(settings: Settings | None = None) -> Starlette:
+    """Make the application, to be run by any ASGI server."""
+    desk = _Desk(settings or Settings())
+    routes = [
+        desk.route("GET", models.PATH, _list_models),
+        desk.route("GET", models.PATH + "/{model:path}", _one_model),
+        *(
+            desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply))
+            for endpoint in (completions, chat, responses)
+        ),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
+    # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
+    app.router.redirect_slashes = False
+    return app
+
+
+_Handler = Callable[[Request, Stamp], Awaitable[Response]]
+
+
+class _Desk:
+    """Where every request comes in and every response goes out: keys are checked here, errors get their body, headers are put on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pace = Pace(settings.ttft, settings.itl)
+
+    def route(self, method: str, path: str, handler: _Handler) -> Route:
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                # Nobody is left to read a response; an exception would be logged as the application's fault.
+                return Response()
+            stamp = self._stamp(request, body)
+            try:
+                self._check_key(request)
+                response = await handler(request, stamp)
+            except RequestError as error:
+                response = JSONResponse(error.body(), error.status)
+            return self._signed(response, stamp)
+
+        return Route("/v1" + path, endpoint, methods=[method])
+
+    def answer(self, reply: type[completions.Reply | chat.Reply | responses.Reply]) -> _Handler:
+        """The handler of an endpoint that answers prompts."""
+
+        async def handler(request: Request, stamp: Stamp) -> Response:
+            answer = reply(fields.parse(await request.body()), stamp)
+            if answer.stream:
+                return EventStream(answer.frames(), self._pace)
+            return WholeAnswer(answer.whole(), self._pace, answer.tokens)
+
+        return handler
+
+    async def unmatched(self, request: Request, error: Exception) -> Response:
+        """Answer a request that no route takes."""
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        if status == 405:
+            refused = RequestError(
+                f"Not allowed to {request.method} on {request.url.path}.", status=405, code="method_not_supported"
+            )
+        else:
+            refused = RequestError(f"Invalid URL ({request.method} {request.url.path})", status=status)
+        headers = getattr(error, "headers", None)
+        return self._signed(JSONResponse(refused.body(), status, headers), self._stamp(request, b""))
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """Answer when the simulator itself has failed; the server logs the error."""
+        failed = RequestError("The simulator failed to answer this request.", status=500, type="server_error")
+        return self._signed(JSONResponse(failed.body(), 500), self._stamp(request, b""))
+
+    def _stamp(self, request: Request, body: bytes) -> Stamp:
+        settings = self._settings
+        return Stamp(seed=settings.seed, method=request.method, path=request.url.path, body=body, clock=settings.clock)
+
+    def _check_key(self, request: Request) -> None:
+        required = self._settings.require_key
+        if required is None:
+            return
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise RequestError(
+                "You didn't provide an API key. Send it in an Authorization header using Bearer auth.", status=401
+            )
+        if not secrets.compare_digest(key.encode(), required.encode()):
+            raise RequestError(f"Incorrect API key provided: {_masked(key)}.", status=401, code="invalid_api_key")
+
+    def _signed(self, response: Response, stamp: Stamp) -> Response:
+        """Put OpenAI's own headers on a response."""
+        response.headers.update(
+            {
+                "x-request-id": stamp.id("req_"),
+                "openai-version": "2020-10-01",
+                "openai-organization": "unspool-simulator",
+                "openai-processing-ms": str(round(self._settings.ttft * 1000)),
+                "x-ratelimit-limit-requests": _REQUESTS_PER_MINUTE,
+                "x-ratelimit-limit-tokens": _TOKENS_PER_MINUTE,
+                "x-ratelimit-remaining-requests": _REQUESTS_PER_MINUTE,
+                "x-ratelimit-remaining-tokens": _TOKENS_PER_MINUTE,
+                "x-ratelimit-reset-requests": "0s",
+                "x-ratelimit-reset-tokens": "0s",
+            }
+        )
+        return response
+
+
+async def _list_models(request: Request, stamp: Stamp) -> Response:
+    return JSONResponse(models.listing())
+
+
+async def _one_model(request: Request, stamp: Stamp) -> Response:
+    return JSONResponse(models.one(request.path_params["model"]))
+
+
+def _masked(key: str) -> str:
+    """Enough of a key to recognise it by. A short one is hidden whole."""
+    return f"{key[:3]}{'*' * 8}{key[-4:]}" if len(key) >= 16 else "*" * 8
