@@ -85,13 +85,16 @@ class Endpoint(Value):
         return f"{self.base_url}{path}?{query}" if query else f"{self.base_url}{path}"
 
 
-def clean_key(text: str, source: str) -> str:
-    """Return a key without the white space around it; ConfigError, which never quotes it, when no header can carry the rest."""
-    key = text.strip()
+def clean(text: str, what: str) -> str:
+    """Return a key, or another header's value, without the white space around it.
+
+    ConfigError when no header can carry the rest: it says ``what`` cannot be carried and never quotes it.
+    """
+    value = text.strip()
     # RFC 9110, 5.5: visible ASCII and spaces; the octets above it are obsolete and no provider uses them.
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"the key from {source} has a character in it that is not printable ASCII: copy it again")
-    return key
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(f"{what} has a character in it that is not printable ASCII: copy it again")
+    return value
 
 
 def plain_http_warning(endpoint: Endpoint) -> str | None:

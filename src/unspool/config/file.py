@@ -30,14 +30,13 @@ from __future__ import annotations
 import tomllib
 
 from unspool.api import NAMES
-from unspool.config import ConfigError
+from unspool.config import ConfigError, nearest
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.settings import SYNC, Settings
 from unspool.config.url import parse_base_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
@@ -84,15 +83,6 @@ def parse(content: bytes, path: str) -> Settings:
     return Settings(default, profiles, top.choice("sync", SYNC) or SYNC[1])
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ": did you mean 'x'?" for the choice spelt most like a word, or what there is to choose from."""
-    import difflib
-
-    choices = list(dict.fromkeys(choices))
-    matches = difflib.get_close_matches(word, choices, 1)
-    return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"
-
-
 def _toml(content: bytes, path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
@@ -130,6 +120,8 @@ def _profile(name: str, table: _Table) -> Profile:
     ):
         if value is not None:
             changes[key] = value
+    if "key_env" in changes or ("key_cmd" in changes and name != (parent and parent.name)):
+        changes["header_env"] = {}  # they go with the account of the variables
     for key in ("headers", "query", "paths"):
         if key in changes:
             changes[key] = {**getattr(profile, key), **changes[key]}
@@ -153,7 +145,7 @@ def _base_url(url: str, table: _Table) -> dict[str, str]:
 
 
 def _auth(table: _Table) -> str | None:
-    auth = table.text("auth")
+    auth: str | None = table.text("auth")
     if auth is not None and not _TOKEN.issuperset(auth):
         raise table.error("auth", 'must be "bearer" or the name of a header')
     return auth

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 from unspool.config import ConfigError
-from unspool.config.endpoint import clean_key
+from unspool.config.endpoint import clean
 from unspool.config.paths import keys_file
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def store_key(name: str, key: str, environ: Mapping[str, str] = os.environ) -> N
     """
     if not _is_name(name):
         raise ConfigError(f"a key cannot be stored under {name!r}: a name has no white space, '=' or '#' in it")
-    cleaned = clean_key(key, "the input")
+    cleaned = clean(key, f"the key for {name}")
     if not cleaned:
         raise ConfigError(f"the key for {name} is empty")
 
