@@ -88,7 +88,8 @@ def _read(path: str) -> list[str]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     # Bytes that are not UTF-8 become surrogates, which no name or key may contain: their line is reported as damaged.
-    return content.decode("utf-8", "surrogateescape").splitlines()
+    # Not splitlines, to which U+2028 in a remark ends a line.
+    return content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
 
 
 def _parse(lines: list[str], path: str) -> dict[str, str]:
@@ -144,7 +145,7 @@ def _replace(path: str, folder: str, content: str) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600 and O_EXCL
     try:
         with open(descriptor, "wb") as file:
-            file.write(content.encode())
+            file.write(content.encode("utf-8", "surrogateescape"))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
