@@ -1,0 +1,24 @@
+"""Which server to ask, as whom, and where files go.
+
+`settings.resolve` is the way in: it takes what the command line said, the environment and the configuration file, and returns
+an `endpoint.Endpoint`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one line for a person and never holds a secret."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return ": did you mean 'x'?" for the choice spelt most like a word, or what there is to choose from."""
+    import difflib
+
+    choices = list(dict.fromkeys(choices))
+    matches = difflib.get_close_matches(word, choices, 1)
+    return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"

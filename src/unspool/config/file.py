@@ -1,0 +1,242 @@
+"""The configuration file, TOML::
+
+    profile = "work"            # the profile used when none is named; "openai" if not said
+    model = "gpt-5.4"           # for that profile
+    api = "responses"           # for that profile: responses, chat or completions
+    sync = "interval"           # when journals are forced to the disk: always, interval or never
+
+    [profiles.work]
+    extends = "openai"          # start from a built-in profile
+    key_cmd = ["pass", "show", "openai/work"]
+
+    [profiles.gateway]
+    base_url = "https://llm.example.com/v1"
+    api = "chat"
+    model = "llama-4"
+    key_env = "GATEWAY_KEY"     # a variable, or several: ["A", "B"]
+    auth = "x-api-key"          # the header that carries the key; "bearer" if not said
+    headers = { X-Team = "search", X-Token = "${GATEWAY_TOKEN}" }
+    query = { version = "2" }
+    paths = { "/chat/completions" = "/{model}/chat" }
+    needs_key = true
+
+``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
+split as a shell would. A table named like a built-in profile changes that one. A profile keeps the variables that the built-in one
+takes its key from unless ``key_env`` names others, but their keys still go to the built-in's servers only.
+"""
+
+from __future__ import annotations
+
+import tomllib
+
+from unspool.api import NAMES
+from unspool.config import ConfigError, nearest
+from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
+from unspool.config.settings import SYNC, Settings
+from unspool.config.url import parse_base_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PATHS = ("/responses", "/chat/completions", "/completions")
+_TOP = ("profile", "model", "api", "sync", "profiles")
+_PROFILE = (
+    "base_url",
+    "api",
+    "model",
+    "key_env",
+    "key_cmd",
+    "auth",
+    "headers",
+    "query",
+    "paths",
+    "needs_key",
+    "extends",
+)
+# RFC 9110, 5.6.2: what a header's name is made of.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def parse(content: bytes, path: str) -> Settings:
+    """Read a configuration file's content. ConfigError begins with ``path`` and says where in it what is wrong."""
+    top = _Table(_toml(content, path), path, "")
+    top.allow(_TOP)
+    default = top.text("profile", DEFAULT_PROFILE)
+    tables = top.table("profiles")
+    if default not in tables and default not in BUILT_IN:
+        raise top.error("profile", f"there is no profile called {default!r}{nearest(default, (*tables, *BUILT_IN))}")
+    profiles = {}
+    for name, fields in tables.items():
+        if not isinstance(fields, dict):
+            raise top.error(f"profiles.{name}", "must be a table")
+        profiles[name] = _profile(name, _Table(fields, path, f"profiles.{name}."))
+    model, api = top.text("model"), top.choice("api", NAMES)
+    # What stands at the top is meant for the profile that stands there, and gives way to that profile's own table.
+    chosen, own = profiles.get(default) or BUILT_IN[default], tables.get(default, {})
+    if model and "model" not in own:
+        chosen = chosen.replace(model=model)
+    if api and "api" not in own:
+        chosen = chosen.replace(api=api)
+    if chosen is not BUILT_IN.get(default):
+        profiles[default] = chosen
+    return Settings(default, profiles, top.choice("sync", SYNC) or SYNC[1])
+
+
+def _toml(content: bytes, path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        raise ConfigError(f"{path}, line {line}, column {column}: not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        # The parser's message ends in "(at line 3, column 7)" or "(at end of document)".
+        reason, _, place = str(error).rpartition(" (at ")
+        raise ConfigError(f"{path}, {place.rstrip(')')}: {reason[:1].lower()}{reason[1:]}") from error
+
+
+def _profile(name: str, table: _Table) -> Profile:
+    table.allow(_PROFILE)
+    parent = _parent(name, table)
+    profile = parent.replace(name=name, parent=parent, key_env=(), token_env=None) if parent else Profile(name, "")
+    if parent and name != parent.name:
+        profile = profile.replace(base_url_env=None)
+    changes: dict[str, Any] = {}
+    if url := table.text("base_url"):
+        changes.update(_base_url(url, table), hosts=())
+    elif not parent:
+        raise table.error("base_url", "is missing, or 'extends' with the name of a built-in profile")
+    for key, value in (
+        ("api", table.choice("api", NAMES)),
+        ("model", table.text("model")),
+        ("auth", _auth(table)),
+        ("key_env", table.words("key_env", split=False)),
+        ("key_cmd", table.words("key_cmd", split=True)),
+        ("headers", _headers(table)),
+        ("query", table.texts("query")),
+        ("paths", _paths(table)),
+        ("needs_key", table.boolean("needs_key")),
+    ):
+        if value is not None:
+            changes[key] = value
+    if "key_env" in changes or ("key_cmd" in changes and name != (parent and parent.name)):
+        changes["header_env"] = {}  # they go with the account of the variables
+    for key in ("headers", "query", "paths"):
+        if key in changes:
+            changes[key] = {**getattr(profile, key), **changes[key]}
+    return profile.replace(**changes)  # type: ignore[no-any-return]
+
+
+def _parent(name: str, table: _Table) -> Profile | None:
+    extends = table.text("extends")
+    if extends is None:
+        return BUILT_IN.get(name)
+    if extends not in BUILT_IN:
+        raise table.error("extends", f"there is no built-in profile called {extends!r}{nearest(extends, BUILT_IN)}")
+    return BUILT_IN[extends]
+
+
+def _base_url(url: str, table: _Table) -> dict[str, str]:
+    if "${" in url:
+        return {"base_url": url}  # checked when the variables are known
+    address = parse_base_url(url, table.source("base_url"))
+    return {"base_url": address.base_url, **({"api": address.api} if address.api else {})}
+
+
+def _auth(table: _Table) -> str | None:
+    auth: str | None = table.text("auth")
+    if auth is not None and not _TOKEN.issuperset(auth):
+        raise table.error("auth", 'must be "bearer" or the name of a header')
+    return auth
+
+
+def _headers(table: _Table) -> dict[str, str] | None:
+    headers = table.texts("headers")
+    for name, value in (headers or {}).items():
+        if not name or not _TOKEN.issuperset(name):
+            raise table.error("headers", f"{name!r} is not the name of a header")
+        if not (value.isascii() and value.isprintable()):
+            raise table.error(f"headers.{name}", "must be printable ASCII")
+    return headers
+
+
+def _paths(table: _Table) -> dict[str, str] | None:
+    paths = table.texts("paths")
+    for endpoint, path in (paths or {}).items():
+        if endpoint not in _PATHS:
+            raise table.error("paths", f"there is no endpoint {endpoint!r}{nearest(endpoint, _PATHS)}")
+        if not path.startswith("/"):
+            raise table.error(f'paths."{endpoint}"', "must begin with /")
+    return paths
+
+
+class _Table:
+    """A TOML table whose values are asked for by type; its errors name file and key, and never quote a value."""
+
+    def __init__(self, fields: dict[str, Any], path: str, prefix: str) -> None:
+        self._fields = fields
+        self._path = path
+        self._prefix = prefix
+
+    def source(self, key: str) -> str:
+        return f"{self._path}: {self._prefix}{key}"
+
+    def error(self, key: str, what: str) -> ConfigError:
+        return ConfigError(f"{self.source(key)}: {what}")
+
+    def allow(self, keys: tuple[str, ...]) -> None:
+        for key in self._fields:
+            if key not in keys:
+                raise self.error(key, f"there is no such setting{nearest(key, keys)}")
+
+    def text(self, key: str, default: str | None = None) -> Any:
+        value = self._fields.get(key, default)
+        if value is not default and (not isinstance(value, str) or not value):
+            raise self.error(key, "must be a string that is not empty")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> str | None:
+        value: str | None = self._fields.get(key)
+        if value is not None and value not in choices:
+            raise self.error(key, f"must be one of {', '.join(choices)}")
+        return value
+
+    def boolean(self, key: str) -> bool | None:
+        value: bool | None = self._fields.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self.error(key, "must be true or false")
+        return value
+
+    def table(self, key: str) -> dict[str, Any]:
+        value: dict[str, Any] = self._fields.get(key, {})
+        if not isinstance(value, dict):
+            raise self.error(key, "must be a table")
+        return value
+
+    def texts(self, key: str) -> dict[str, str] | None:
+        if key not in self._fields:
+            return None
+        table = self.table(key)
+        for name, value in table.items():
+            if not isinstance(value, str):
+                raise self.error(f"{key}.{name}", "must be a string")
+        return table
+
+    def words(self, key: str, split: bool) -> tuple[str, ...] | None:
+        value = self._fields.get(key)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = self._split(key, value) if split else [value]
+        if not isinstance(value, list) or not value or not all(isinstance(word, str) and word for word in value):
+            raise self.error(key, "must be a string or a list of strings, not empty")
+        return tuple(value)
+
+    def _split(self, key: str, value: str) -> list[str]:
+        import shlex
+
+        try:
+            return shlex.split(value)
+        except ValueError as error:
+            raise self.error(key, "has a quote that is not closed") from error
