@@ -90,7 +90,7 @@ class Fault(Value):
     ``retryable`` is whether the request certainly got no answer, so that sending it again is safe.
     """
 
-    __slots__ = ("outcome", "message", "retryable")
+    __match_args__ = __slots__ = ("outcome", "message", "retryable")
 
     def __init__(self, outcome: str, message: str, retryable: bool = False) -> None:
         self.outcome = outcome
@@ -106,7 +106,7 @@ class Ending(Value):
     that cancelled.
     """
 
-    __slots__ = ("outcome", "message", "finish_reason", "failure", "signal")
+    __match_args__ = __slots__ = ("outcome", "message", "finish_reason", "failure", "signal")
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class Event(Value):
     this event's own block set, or None.
     """
 
-    __slots__ = ("type", "data", "id", "retry")
+    __match_args__ = __slots__ = ("type", "data", "id", "retry")
 
     def __init__(self, type: str, data: str, id: str = "", retry: int | None = None) -> None:
         self.type = type

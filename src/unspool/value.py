@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 class Value:
     """Base of small immutable-by-convention records: a subclass names its fields in ``__slots__`` and sets them in ``__init__``.
 
-    Two values are equal when their class and all their fields are equal. ``match`` takes the fields by position.
+    Two values are equal when their class and all their fields are equal. One that
+    sets ``__match_args__`` to its slots can be taken apart by ``match``.
     """
 
     __slots__: tuple[str, ...] = ()
-
-    def __init_subclass__(cls) -> None:
-        cls.__match_args__ = cls.__slots__  # type: ignore[attr-defined]
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -28,7 +28,7 @@ class Delta(Value):
 class Started(Delta):
     """The server has begun an answer: its own id for it and the model that really answers. Comes once, before all else."""
 
-    __slots__ = ("id", "model")
+    __match_args__ = __slots__ = ("id", "model")
 
     def __init__(self, id: str | None, model: str | None) -> None:
         self.id = id
@@ -38,7 +38,7 @@ class Started(Delta):
 class Text(Delta):
     """A piece of the answer's text. Never empty, never half a character: what a server splits is put together first."""
 
-    __slots__ = ("text", "choice")
+    __match_args__ = __slots__ = ("text", "choice")
 
     def __init__(self, text: str, choice: int = 0) -> None:
         self.text = text
@@ -48,7 +48,7 @@ class Text(Delta):
 class Reasoning(Delta):
     """A piece of the model's reasoning: ``kind`` is ``"summary"`` where the vendor sends a summary of it, else ``"raw"``."""
 
-    __slots__ = ("text", "choice", "kind")
+    __match_args__ = __slots__ = ("text", "choice", "kind")
 
     def __init__(self, text: str, choice: int = 0, kind: str = "raw") -> None:
         self.text = text
@@ -59,7 +59,7 @@ class Reasoning(Delta):
 class Refusal(Delta):
     """A piece of the model's refusal: content in place of an answer, not a failure."""
 
-    __slots__ = ("text", "choice")
+    __match_args__ = __slots__ = ("text", "choice")
 
     def __init__(self, text: str, choice: int = 0) -> None:
         self.text = text
@@ -69,7 +69,7 @@ class Refusal(Delta):
 class ToolCallDelta(Delta):
     """A piece of a tool call as it streams. ``id`` and ``name`` are None after they came once; ``arguments`` is a fragment of JSON text."""
 
-    __slots__ = ("index", "id", "name", "arguments", "choice")
+    __match_args__ = __slots__ = ("index", "id", "name", "arguments", "choice")
 
     def __init__(self, index: int, id: str | None, name: str | None, arguments: str, choice: int = 0) -> None:
         self.index = index
@@ -82,7 +82,7 @@ class ToolCallDelta(Delta):
 class ToolCall(Delta):
     """A whole tool call, merged from its pieces. ``arguments`` is the JSON text as the model wrote it, which may not parse."""
 
-    __slots__ = ("index", "id", "name", "arguments", "choice")
+    __match_args__ = __slots__ = ("index", "id", "name", "arguments", "choice")
 
     def __init__(self, index: int, id: str, name: str, arguments: str, choice: int = 0) -> None:
         self.index = index
@@ -95,7 +95,7 @@ class ToolCall(Delta):
 class Usage(Delta):
     """Tokens counted by the server. None where it did not say. ``raw`` is its own object."""
 
-    __slots__ = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "raw")
+    __match_args__ = __slots__ = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "raw")
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Usage(Delta):
 class Finish(Delta):
     """A choice has ended, for the reason the server gives in its own word."""
 
-    __slots__ = ("reason", "choice")
+    __match_args__ = __slots__ = ("reason", "choice")
 
     def __init__(self, reason: str, choice: int = 0) -> None:
         self.reason = reason
@@ -132,7 +132,7 @@ class Failure(Delta):
     (``x-should-retry``), None where it gave none.
     """
 
-    __slots__ = ("message", "status", "type", "code", "param", "request_id", "retry_after", "should_retry")
+    __match_args__ = __slots__ = ("message", "status", "type", "code", "param", "request_id", "retry_after", "should_retry")
 
     def __init__(
         self,

@@ -89,7 +89,7 @@ def run(name: str, argv: list[str]) -> int:
 
         with Simulator() as simulator:
             notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
-            arguments["base_url"] = simulator.url
+            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
             return _guarded(arguments, notes)
     return _guarded(arguments, notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # The public module wraps these in enums, whose making costs a tenth of a whole short answer.
-import _signal
+import _signal  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ def run(name: str, argv: list[str]) -> int:
         if arguments["words"]:
             parser.error("it takes options only")
     from unspool.server.running import serve
+    from unspool.server.simulator import Settings
 
     notes = Notes(Output(2))
 
@@ -46,15 +47,10 @@ def run(name: str, argv: list[str]) -> int:
         notes.line("the simulator is running; Ctrl-C ends it")
 
     try:
-        serve(
-            arguments["host"],
-            arguments["port"],
-            ttft=arguments["ttft"],
-            itl=arguments["itl"],
-            require_key=arguments["require_key"],
-            on_ready=ready,
-        )
+        settings = Settings(ttft=arguments["ttft"], itl=arguments["itl"], require_key=arguments["require_key"])
+        signal = serve(arguments["host"], arguments["port"], settings=settings, on_ready=ready)
     except OSError as error:
         notes.line(f"cannot listen at {arguments['host']} port {arguments['port']}: {error.strerror}", always=True)
         return 1
-    return 0
+    # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, is told by the exit code.
+    return 0 if signal == 2 else 128 + signal

@@ -238,7 +238,7 @@ class AsyncAnswer:
                 raise
             finally:
                 transfer.waiter = None
-            if exchange.ending is not None:  # cancelled by another task, or too late
+            if self.ending is not None:  # cancelled by another task, or too late
                 return []
             deltas = exchange.receive(transfer)
         self._lapse.observe(transfer)

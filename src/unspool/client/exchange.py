@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
     from unspool.client.transport import Transfer
@@ -81,20 +82,25 @@ class Exchange:
         self.first_event_at: float | None = None
         self.at = 0.0
         self.events: list[sse.Event] = []
-        self.decoder = self.api.Decoder(prompt.n or 1)
+        self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
         self._retries = retries
         self._use_proxy = use_proxy
         self._secrets = [secret for secret in (endpoint.key, *endpoint.headers.values()) if secret]
+        self._sse: sse.Decoder
+        self._kind: str | None
+        self._head_seen: bool
+        self._is_success: bool
+        self._body: list[bytes]
         self._redirects = 0
         self._location = self.url
         self._key_withheld_from = ""
-        self._reset()
+        self._new_answer()
         if journal is not None:
             journal.own(record.REQUEST, dumps(self._described(parent)))
 
     def request(self) -> Request:
         """The request to send next."""
-        self._reset()
+        self._new_answer()
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self.prompt.stream else "application/json",
@@ -157,7 +163,7 @@ class Exchange:
 
     def end(self, fault: Fault | None = None) -> list[Delta]:
         """End the stream as its events and its transport say. Returns what the decoder held back."""
-        deltas: list[Delta] = self.decoder.close()
+        deltas = self.decoder.close()
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
             ending = self._explained(ending.outcome, ending.failure, ending.finish_reason)
@@ -168,21 +174,22 @@ class Exchange:
         """End the stream because somebody wants that. Returns what the decoder held back."""
         if self.ending is not None:
             return []
-        deltas: list[Delta] = self.decoder.close()
+        deltas = self.decoder.close()
         self._set(Ending(outcome, message, signal=signal))
         return deltas
 
     @property
     def done(self) -> bool:
         """Whether the protocol has ended the stream, so that the connection need not be waited for."""
-        return bool(self.decoder.done)
+        return self.decoder.done
 
-    def _reset(self) -> None:
+    def _new_answer(self) -> None:
+        """Forget what the last attempt was answered."""
         self._sse = sse.Decoder()
-        self._kind: str | None = None
+        self._kind = None
         self._head_seen = False
         self._is_success = False
-        self._body: list[bytes] = []
+        self._body = []
 
     def _events(self, events: list[sse.Event]) -> list[Delta]:
         # Hot: once for each network read. Append before deliver.
@@ -195,7 +202,7 @@ class Exchange:
         if self.journal is not None:
             self.journal.events(events, at)
         self.events += events
-        return self.decoder.decode(events)  # type: ignore[no-any-return]
+        return self.decoder.decode(events)
 
     def _finish_body(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], Fault | None]:
         """Take a 200 that was no event stream: a whole answer, an error, a web page, or nothing."""

@@ -45,7 +45,7 @@ def trust(curl: Any, pycurl: Any) -> None:
 
 def _certifi() -> str | None:
     try:
-        import certifi
+        import certifi  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         return None
     return str(certifi.where())

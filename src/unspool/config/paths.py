@@ -27,6 +27,11 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> str:
     return environ.get("UNSPOOL_HOME") or _folder(environ, "XDG_STATE_HOME", ".local/state")
 
 
+def streams_dir(environ: Mapping[str, str] = os.environ) -> str:
+    """The folder that holds a journal for each stream."""
+    return os.path.join(state_dir(environ), "streams")
+
+
 def config_dir(environ: Mapping[str, str] = os.environ) -> str:
     """The folder of the configuration file and the key file."""
     return _folder(environ, "XDG_CONFIG_HOME", ".config")

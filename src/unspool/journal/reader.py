@@ -9,7 +9,7 @@ from unspool.journal.record import Record
 
 try:
     import fcntl
-except ImportError:
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False
