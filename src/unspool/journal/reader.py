@@ -9,8 +9,10 @@ from unspool.journal.record import Record
 
 try:
     import fcntl
+
+    _LOCKS = True
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    _LOCKS = False
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ class Reader:
 
 def is_alive(path: str) -> bool:
     """Whether the journal's writer still lives: it holds the lock. False where locks do not exist."""
-    if fcntl is None:
+    if not _LOCKS:
         return False
     fd = os.open(path, os.O_RDONLY)
     try:
