@@ -111,7 +111,7 @@ def _profile(name: str, table: _Table) -> Profile:
         ("api", table.choice("api", NAMES)),
         ("model", table.text("model")),
         ("auth", _auth(table)),
-        ("key_env", table.words("key_env", split=False)),
+        ("key_env", _key_env(table)),
         ("key_cmd", table.words("key_cmd", split=True)),
         ("headers", _headers(table)),
         ("query", table.texts("query")),
@@ -142,6 +142,14 @@ def _base_url(url: str, table: _Table) -> dict[str, str]:
         return {"base_url": url}  # checked when the variables are known
     address = parse_base_url(url, table.source("base_url"))
     return {"base_url": address.base_url, **({"api": address.api} if address.api else {})}
+
+
+def _key_env(table: _Table) -> tuple[str, ...] | None:
+    names = table.words("key_env", split=False)
+    # Whoever puts the key itself here shall not find it in the hint that names the variables.
+    if not all(name.isascii() and name.isidentifier() for name in names or ()):
+        raise table.error("key_env", "must be the name of an environment variable, not a key")
+    return names
 
 
 def _auth(table: _Table) -> str | None:

@@ -158,7 +158,7 @@ def _api(name: str | None, address: Address) -> str:
     return name
 
 
-# Where a key belongs. The functions below are the whole of that decision.
+# Where a key belongs: the next three functions say at which origins, and _key obeys them.
 
 
 def _home(profile: Profile, environ: Mapping[str, str]) -> tuple[Origin, ...]:
@@ -171,8 +171,8 @@ def _home(profile: Profile, environ: Mapping[str, str]) -> tuple[Origin, ...]:
 
 
 def _override(profile: Profile, environ: Mapping[str, str]) -> Origin | None:
-    """The origin that the environment moves the profile to."""
-    if not profile.base_url_env or profile.base_url_env not in environ:
+    """The origin that the environment moves the profile to; none when it does not, or not to a URL."""
+    if not profile.base_url_env or not environ.get(profile.base_url_env):
         return None
     try:
         return _address(profile, environ).origin
@@ -183,8 +183,12 @@ def _override(profile: Profile, environ: Mapping[str, str]) -> Origin | None:
 def _variables_home(owner: Profile, environ: Mapping[str, str]) -> tuple[Origin, ...]:
     """The origins that the profile's variables are for: a built-in one's belong to the URL that is set beside them."""
     home = _home(owner, environ)
-    override = _override(owner, environ) if owner.parent is None else None
-    return home if override is None or override in home else (override,)
+    if owner.parent or not owner.base_url_env or not environ.get(owner.base_url_env):
+        return home
+    override = _override(owner, environ)
+    if override in home:
+        return home
+    return (override,) if override else ()
 
 
 def _owner(profile: Profile) -> Profile:
@@ -279,8 +283,8 @@ def _run(profile: Profile, environ: Mapping[str, str]) -> str:
             stderr=subprocess.PIPE,
             env=dict(environ),
         )
-    except OSError as error:
-        raise ConfigError(f"{about} cannot be run: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+        raise ConfigError(f"{about} cannot be run: {getattr(error, 'strerror', error)}") from error
     # Not subprocess.run: after its timeout it goes on reading until the last grandchild has closed the pipe.
     with process:
         try:
