@@ -418,6 +418,9 @@ def test_a_server_that_is_not_known_may_do_without_a_key(environ: dict[str, str]
     assert not resolve(base_url=OTHER, environ=environ).needs_key
     assert not resolve(profile="ollama", environ=environ).needs_key
     assert resolve(profile="groq", environ=environ).needs_key
+    configure(environ, f'{GATEWAY}\n[profiles.lan]\nbase_url = "http://gpu:8000/v1"\n')
+    assert not resolve(profile="lan", environ=environ).needs_key
+    assert resolve(profile="gw", environ=environ).needs_key
 
 
 def test_no_secret_is_in_the_repr_of_an_endpoint() -> None:

@@ -3,12 +3,12 @@
 What each value is taken from, first that is there:
 
 =========  ==============================================================================================================
-profile    argument; ``UNSPOOL_PROFILE``; ``profile`` in the file; openai. A ``base_url`` argument without a profile argument takes the
-           profile that lives at its origin, if there is one
+profile    argument; ``UNSPOOL_PROFILE``; ``profile`` in the file; openai. A ``base_url`` argument without a profile argument
+           takes the profile that lives at its origin, if there is one
 base_url   argument; ``OPENAI_BASE_URL`` (for the profile openai); the profile
 model      argument; ``UNSPOOL_MODEL``; the profile
-api        argument; the end of a ``base_url`` argument (``…/chat/completions``); ``UNSPOOL_API``; the end of ``OPENAI_BASE_URL``; the profile;
-           ``responses`` at OpenAI's hosts, ``chat`` elsewhere
+api        argument; the end of a ``base_url`` argument (``…/chat/completions``); ``UNSPOOL_API``; the end of
+           ``OPENAI_BASE_URL``; the profile; ``responses`` at OpenAI's hosts, ``chat`` elsewhere
 key        argument; the profile's variables; ``key_cmd``; the key file, under the profile's name; for a profile that ``extends`` another
            without naming variables of its own, that one's variables; the key file, under the host's name
 =========  ==============================================================================================================
@@ -17,6 +17,7 @@ key        argument; the profile's variables; ``key_cmd``; the key file, under t
 variables of a built-in profile belongs to that profile's servers, except that ``OPENAI_API_KEY`` belongs to ``OPENAI_BASE_URL`` when
 both are set, and then to nothing else; ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` go where ``OPENAI_API_KEY`` does. All that the
 configuration file says of a profile, and what the key file has under its name, belongs to the URL that the file gives that profile.
+Headers and query of a profile stay at its origin in the same way.
 """
 
 from __future__ import annotations
