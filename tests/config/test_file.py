@@ -81,6 +81,7 @@ def test_a_byte_order_mark_is_no_content() -> None:
         ('[profiles.groq]\nbase-url = "x"', "config.toml: profiles.groq.base-url: there is no such setting: did you"),
         ('[profiles.groq]\nneeds_key = "no"', "config.toml: profiles.groq.needs_key: must be true or false"),
         ("[profiles.groq]\nkey_env = 1", "config.toml: profiles.groq.key_env: must be a string or a list"),
+        ('[profiles.groq]\nkey_env = "sk-proj-1"', "config.toml: profiles.groq.key_env: must be the name of an env"),
         ("[profiles.groq]\nkey_cmd = []", "config.toml: profiles.groq.key_cmd: must be a string or a list"),
         ('[profiles.groq]\nkey_cmd = "a \'b"', "config.toml: profiles.groq.key_cmd: has a quote"),
         ('[profiles.groq]\nauth = "a b"', "config.toml: profiles.groq.auth: must be"),

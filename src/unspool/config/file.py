@@ -18,7 +18,7 @@
     headers = { X-Team = "search", X-Token = "${GATEWAY_TOKEN}" }
     query = { version = "2" }
     paths = { "/chat/completions" = "/{model}/chat" }
-    needs_key = true
+    needs_key = true            # if not said: whether key_env or key_cmd is
 
 ``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
 split as a shell would. A table named like a built-in profile changes that one. A profile keeps the variables that the built-in one
@@ -111,7 +111,7 @@ def _profile(name: str, table: _Table) -> Profile:
         ("api", table.choice("api", NAMES)),
         ("model", table.text("model")),
         ("auth", _auth(table)),
-        ("key_env", table.words("key_env", split=False)),
+        ("key_env", _key_env(table)),
         ("key_cmd", table.words("key_cmd", split=True)),
         ("headers", _headers(table)),
         ("query", table.texts("query")),
@@ -120,8 +120,11 @@ def _profile(name: str, table: _Table) -> Profile:
     ):
         if value is not None:
             changes[key] = value
-    if "key_env" in changes or ("key_cmd" in changes and name != (parent and parent.name)):
-        changes["header_env"] = {}  # they go with the account of the variables
+    if not parent:
+        changes.setdefault("needs_key", "key_env" in changes or "key_cmd" in changes)
+    elif "key_env" in changes or ("key_cmd" in changes and name != parent.name):
+        # The key is another account's than the one that these variables speak of.
+        changes["header_env"] = {}
     for key in ("headers", "query", "paths"):
         if key in changes:
             changes[key] = {**getattr(profile, key), **changes[key]}
@@ -142,6 +145,14 @@ def _base_url(url: str, table: _Table) -> dict[str, str]:
         return {"base_url": url}  # checked when the variables are known
     address = parse_base_url(url, table.source("base_url"))
     return {"base_url": address.base_url, **({"api": address.api} if address.api else {})}
+
+
+def _key_env(table: _Table) -> tuple[str, ...] | None:
+    names = table.words("key_env", split=False)
+    # Whoever puts the key itself here shall not find it in the hint that names the variables.
+    if not all(name.isascii() and name.isidentifier() for name in names or ()):
+        raise table.error("key_env", "must be the name of an environment variable, not a key")
+    return names
 
 
 def _auth(table: _Table) -> str | None:

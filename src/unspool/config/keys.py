@@ -126,7 +126,7 @@ def _change(edit: Callable[[list[str]], list[str]], environ: Mapping[str, str]) 
         os.makedirs(folder, mode=0o700, exist_ok=True)
         # The lock is a file of its own since the key file is another one after each change, and it is never removed: a waiting
         # writer would get the lock of a file that nobody else sees.
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if fcntl is not None:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -152,3 +152,10 @@ def _replace(path: str, folder: str, content: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+    if os.name == "posix":
+        # The new name, too, has to reach the disk.
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

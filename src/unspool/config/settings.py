@@ -3,12 +3,12 @@
 What each value is taken from, first that is there:
 
 =========  ==============================================================================================================
-profile    argument; ``UNSPOOL_PROFILE``; ``profile`` in the file; openai. A ``base_url`` argument without a profile argument takes the
-           profile that lives at its origin, if there is one
+profile    argument; ``UNSPOOL_PROFILE``; ``profile`` in the file; openai. A ``base_url`` argument without a profile argument
+           takes the profile that lives at its origin, if there is one
 base_url   argument; ``OPENAI_BASE_URL`` (for the profile openai); the profile
 model      argument; ``UNSPOOL_MODEL``; the profile
-api        argument; the end of a ``base_url`` argument (``…/chat/completions``); ``UNSPOOL_API``; the end of ``OPENAI_BASE_URL``; the profile;
-           ``responses`` at OpenAI's hosts, ``chat`` elsewhere
+api        argument; the end of a ``base_url`` argument (``…/chat/completions``); ``UNSPOOL_API``; the end of
+           ``OPENAI_BASE_URL``; the profile; ``responses`` at OpenAI's hosts, ``chat`` elsewhere
 key        argument; the profile's variables; ``key_cmd``; the key file, under the profile's name; for a profile that ``extends`` another
            without naming variables of its own, that one's variables; the key file, under the host's name
 =========  ==============================================================================================================
@@ -17,6 +17,7 @@ key        argument; the profile's variables; ``key_cmd``; the key file, under t
 variables of a built-in profile belongs to that profile's servers, except that ``OPENAI_API_KEY`` belongs to ``OPENAI_BASE_URL`` when
 both are set, and then to nothing else; ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` go where ``OPENAI_API_KEY`` does. All that the
 configuration file says of a profile, and what the key file has under its name, belongs to the URL that the file gives that profile.
+Headers and query of a profile stay at its origin in the same way.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _api(name: str | None, address: Address) -> str:
     return name
 
 
-# Where a key belongs. The functions below are the whole of that decision.
+# Where a key belongs: the next three functions say at which origins, and _key obeys them.
 
 
 def _home(profile: Profile, environ: Mapping[str, str]) -> tuple[Origin, ...]:
@@ -171,8 +172,8 @@ def _home(profile: Profile, environ: Mapping[str, str]) -> tuple[Origin, ...]:
 
 
 def _override(profile: Profile, environ: Mapping[str, str]) -> Origin | None:
-    """The origin that the environment moves the profile to."""
-    if not profile.base_url_env or profile.base_url_env not in environ:
+    """The origin that the environment moves the profile to; none when it does not, or not to a URL."""
+    if not profile.base_url_env or not environ.get(profile.base_url_env):
         return None
     try:
         return _address(profile, environ).origin
@@ -183,8 +184,12 @@ def _override(profile: Profile, environ: Mapping[str, str]) -> Origin | None:
 def _variables_home(owner: Profile, environ: Mapping[str, str]) -> tuple[Origin, ...]:
     """The origins that the profile's variables are for: a built-in one's belong to the URL that is set beside them."""
     home = _home(owner, environ)
-    override = _override(owner, environ) if owner.parent is None else None
-    return home if override is None or override in home else (override,)
+    if owner.parent or not owner.base_url_env or not environ.get(owner.base_url_env):
+        return home
+    override = _override(owner, environ)
+    if override in home:
+        return home
+    return (override,) if override else ()
 
 
 def _owner(profile: Profile) -> Profile:
@@ -279,8 +284,8 @@ def _run(profile: Profile, environ: Mapping[str, str]) -> str:
             stderr=subprocess.PIPE,
             env=dict(environ),
         )
-    except OSError as error:
-        raise ConfigError(f"{about} cannot be run: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+        raise ConfigError(f"{about} cannot be run: {getattr(error, 'strerror', error)}") from error
     # Not subprocess.run: after its timeout it goes on reading until the last grandchild has closed the pipe.
     with process:
         try:
