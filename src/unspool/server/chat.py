@@ -36,7 +36,7 @@ class Reply:
         tier = fields.text("service_tier")
 
         self.choices = [
-            end(answers.markdown(conversation.prompt, of), limit=limit, stop=stop) for of in answers.each(n)
+            end(answers.markdown(conversation.prompt, label), limit=limit, stop=stop) for label in answers.each(n)
         ]
         self.prompt_tokens = conversation.tokens
         self.tokens = max(len(choice.tokens) for choice in self.choices)

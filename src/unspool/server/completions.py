@@ -42,7 +42,7 @@ class Reply:
 
         # The answers to a list of prompts are numbered through: all of the first prompt, then all of the second.
         self.choices = [
-            end(answers.prose(prompt, of), limit=limit, stop=stop) for prompt in prompts for of in answers.each(n)
+            end(answers.prose(prompt, label), limit=limit, stop=stop) for prompt in prompts for label in answers.each(n)
         ]
         self.echoes = [prompt for prompt in prompts for _ in range(n)] if fields.flag("echo", False) else []
         self.prompt_tokens = sum(map(tokens.count, prompts))

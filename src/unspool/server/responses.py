@@ -53,14 +53,14 @@ class Reply:
             "parallel_tool_calls": fields.flag("parallel_tool_calls", True),
             "previous_response_id": fields.text("previous_response_id"),
             "prompt_cache_key": fields.text("prompt_cache_key"),
-            "reasoning": {"effort": None, "summary": None} | (_raw_object(fields, "reasoning")),
+            "reasoning": {"effort": None, "summary": None} | _raw_object(fields, "reasoning"),
             "safety_identifier": fields.text("safety_identifier"),
             "service_tier": tier,
             "store": fields.flag("store", True),
             "temperature": 1.0 if temperature is None else temperature,
             "text": {"format": {"type": "text"}, "verbosity": "medium"} | _raw_object(fields, "text"),
             "tool_choice": fields.value("tool_choice") or "auto",
-            "tools": fields.objects("tools") and fields.value("tools"),
+            "tools": _raw_objects(fields, "tools"),
             "top_logprobs": fields.integer("top_logprobs", minimum=0, maximum=20) or 0,
             "top_p": 1.0 if top_p is None else top_p,
             "truncation": fields.text("truncation") or "disabled",
@@ -164,3 +164,9 @@ def _raw_object(fields: Fields, name: str) -> dict[str, Any]:
     """An object's own value, to be given back as it came; empty when it is absent."""
     fields.object(name)
     return fields.value(name) or {}
+
+
+def _raw_objects(fields: Fields, name: str) -> list[dict[str, Any]]:
+    """An array of objects, likewise."""
+    fields.objects(name)
+    return fields.value(name) or []

@@ -35,8 +35,8 @@ def serve(
 class Simulator:
     """A simulator in a background thread, on a free port of 127.0.0.1.
 
-    with Simulator() as simulator:
-        requests.post(simulator.url + "/completions", ...)
+        with Simulator() as simulator:
+            requests.post(simulator.url + "/completions", ...)
 
     It answers without delay unless its ``settings`` say otherwise. When it stops, streams still open are cut.
     """
