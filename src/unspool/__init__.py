@@ -51,7 +51,7 @@ _ROOMS = {
     "astream": "unspool.client.library",
 }
 
-__all__ = ["__version__", "sse", *_ROOMS]  # noqa: PLE0604
+__all__ = ["__version__", "sse", *_ROOMS]
 
 
 def __getattr__(name: str) -> object:

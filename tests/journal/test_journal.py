@@ -231,7 +231,9 @@ def test_a_living_writer_is_known_by_its_lock_and_a_dead_one_too(tmp_path: Path)
         "import sys\nfrom unspool.journal.writer import Writer\n"
         f"writer = Writer({str(tmp_path / 'streams')!r})\nprint(writer.path, flush=True)\nsys.stdin.read()"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     path = process.stdout.readline().strip()
     assert is_alive(path)

@@ -95,7 +95,14 @@ class ToolCall(Delta):
 class Usage(Delta):
     """Tokens counted by the server. None where it did not say. ``raw`` is its own object."""
 
-    __match_args__ = __slots__ = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "raw")
+    __match_args__ = __slots__ = (
+        "input_tokens",
+        "output_tokens",
+        "total_tokens",
+        "cached_tokens",
+        "reasoning_tokens",
+        "raw",
+    )
 
     def __init__(
         self,
@@ -132,7 +139,16 @@ class Failure(Delta):
     (``x-should-retry``), None where it gave none.
     """
 
-    __match_args__ = __slots__ = ("message", "status", "type", "code", "param", "request_id", "retry_after", "should_retry")
+    __match_args__ = __slots__ = (
+        "message",
+        "status",
+        "type",
+        "code",
+        "param",
+        "request_id",
+        "retry_after",
+        "should_retry",
+    )
 
     def __init__(
         self,

@@ -42,25 +42,97 @@ _LIMITS = "limits"
 OPTIONS = (
     Option(("-m", "--model"), "value", "the model", group=_MODEL, metavar="MODEL"),
     Option(("-s", "--system"), "value", "the instruction that precedes the prompt", group=_MODEL, metavar="TEXT"),
-    Option(("--temperature",), "value", "0 for the likeliest words, more for livelier ones", group=_MODEL, metavar="N", type=float),
-    Option(("--top-p",), "value", "choose among the likeliest words that make up this share", group=_MODEL, metavar="N", type=float),
+    Option(
+        ("--temperature",),
+        "value",
+        "0 for the likeliest words, more for livelier ones",
+        group=_MODEL,
+        metavar="N",
+        type=float,
+    ),
+    Option(
+        ("--top-p",),
+        "value",
+        "choose among the likeliest words that make up this share",
+        group=_MODEL,
+        metavar="N",
+        type=float,
+    ),
     Option(("--max-tokens",), "value", "the most tokens the answer may have", group=_MODEL, metavar="N", type=positive),
-    Option(("-o", "--option"), "pair", "any other field of the request, such as -o seed 1 or -o n 2; the value is JSON, or else text", group=_MODEL, metavar=("KEY", "VALUE"), dest="options"),
+    Option(
+        ("-o", "--option"),
+        "pair",
+        "any other field of the request, such as -o seed 1 or -o n 2; the value is JSON, or else text",
+        group=_MODEL,
+        metavar=("KEY", "VALUE"),
+        dest="options",
+    ),
     Option(("--store",), "flag", "let the server keep the answer", group=_MODEL),
     Option(("--no-stream",), "flag", "ask for the answer in one piece", group=_MODEL),
     *SERVER_OPTIONS,
-    Option(("--format",), "value", "the form of the output; see the documentation for the shape of the JSON ones", group=_OUTPUT, choices=formats.NAMES, default="text"),
-    Option(("--json",), "flag", "short for --format stream-json: a JSON object a line", group=_OUTPUT, dest="format", const="stream-json", default="text"),
-    Option(("-r", "--raw"), "flag", "show the text as it is, without rendering; a terminal still gets no control characters", group=_OUTPUT),
+    Option(
+        ("--format",),
+        "value",
+        "the form of the output; see the documentation for the shape of the JSON ones",
+        group=_OUTPUT,
+        choices=formats.NAMES,
+        default="text",
+    ),
+    Option(
+        ("--json",),
+        "flag",
+        "short for --format stream-json: a JSON object a line",
+        group=_OUTPUT,
+        dest="format",
+        const="stream-json",
+        default="text",
+    ),
+    Option(
+        ("-r", "--raw"),
+        "flag",
+        "show the text as it is, without rendering; a terminal still gets no control characters",
+        group=_OUTPUT,
+    ),
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
     Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
     Option(("-n", "--no-log"), "flag", "keep no journal on disk", group=_OUTPUT),
     Option(("--dry-run",), "flag", "show the request, without the key, and do not send it", group=_OUTPUT),
     Option(("--no-stdin",), "flag", "do not read standard input", group=_OUTPUT),
-    Option(("--timeout",), "value", "the longest time for the whole answer, such as 90 or 5m (default: none)", group=_LIMITS, metavar="TIME", type=seconds),
-    Option(("--idle-timeout",), "value", f"the longest silence (default: {IDLE_TIMEOUT:g} s)", group=_LIMITS, metavar="TIME", type=seconds, default=IDLE_TIMEOUT),
-    Option(("--connect-timeout",), "value", f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)", group=_LIMITS, metavar="TIME", type=seconds, default=CONNECT_TIMEOUT),
-    Option(("--retries",), "value", f"further attempts before the answer begins (default: {DEFAULT_RETRIES})", group=_LIMITS, metavar="N", type=count, default=DEFAULT_RETRIES),
+    Option(
+        ("--timeout",),
+        "value",
+        "the longest time for the whole answer, such as 90 or 5m (default: none)",
+        group=_LIMITS,
+        metavar="TIME",
+        type=seconds,
+    ),
+    Option(
+        ("--idle-timeout",),
+        "value",
+        f"the longest silence (default: {IDLE_TIMEOUT:g} s)",
+        group=_LIMITS,
+        metavar="TIME",
+        type=seconds,
+        default=IDLE_TIMEOUT,
+    ),
+    Option(
+        ("--connect-timeout",),
+        "value",
+        f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)",
+        group=_LIMITS,
+        metavar="TIME",
+        type=seconds,
+        default=CONNECT_TIMEOUT,
+    ),
+    Option(
+        ("--retries",),
+        "value",
+        f"further attempts before the answer begins (default: {DEFAULT_RETRIES})",
+        group=_LIMITS,
+        metavar="N",
+        type=count,
+        default=DEFAULT_RETRIES,
+    ),
 )
 
 # Fields of the request that -o sets through the prompt, so that each endpoint gives them its own name and checks them.
@@ -107,7 +179,8 @@ def parser() -> Any:
         rest="prompt",
         metavar="PROMPT",
         rest_help="what to ask; joined by blanks, and put after what is piped in",
-        description="Stream an answer from the OpenAI API, or from any server that speaks it, and keep every token.\n\n" + EXAMPLES,
+        description="Stream an answer from the OpenAI API, or from any server that speaks it, and keep every token.\n\n"
+        + EXAMPLES,
         epilog=f"commands:\n{commands}\n\nA prompt that begins with a command's name goes after --, or after: unspool ask",
     )
     from unspool import __version__
@@ -151,9 +224,7 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.journal.writer import Writer
 
     journal = Writer(None if arguments["no_log"] else streams_dir(), sync=settings.sync)
-    exchange = Exchange(
-        endpoint, prompt, journal=journal, retries=arguments["retries"], use_proxy=not arguments["sim"]
-    )
+    exchange = Exchange(endpoint, prompt, journal=journal, retries=arguments["retries"], use_proxy=not arguments["sim"])
     limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
     if arguments["verbose"]:
         notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}, stream {journal.id}")
@@ -280,7 +351,9 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prom
     if not text.strip():
         raise UsageError('what shall I ask? Try: unspool "What is Python?", or unspool --help')
     if not endpoint.model:
-        raise UsageError(f"name a model with -m: the profile {endpoint.name!r} has no default one (unspool models -P {endpoint.name} lists them)")
+        raise UsageError(
+            f"name a model with -m: the profile {endpoint.name!r} has no default one (unspool models -P {endpoint.name} lists them)"
+        )
     options = {key: _value(value) for key, value in arguments["options"] or ()}
     fields = {name: arguments.get(name) for name in _PROMPT_FIELDS}
     fields.update({name: options.pop(name) for name in _PROMPT_FIELDS if name in options})

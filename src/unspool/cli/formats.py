@@ -82,7 +82,9 @@ class StreamJsonFormat:
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write how it ended."""
-        self._write(self._output, dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}) + "\n")
+        self._write(
+            self._output, dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}) + "\n"
+        )
 
 
 class JsonFormat:
@@ -169,9 +171,23 @@ def describe(delta: Delta) -> dict[str, Any]:
         case Refusal(text, choice):
             return {"type": "refusal", "text": text, "choice": choice}
         case ToolCallDelta(index, id, name, arguments, choice):
-            return {"type": "tool_call_delta", "index": index, "id": id, "name": name, "arguments": arguments, "choice": choice}
+            return {
+                "type": "tool_call_delta",
+                "index": index,
+                "id": id,
+                "name": name,
+                "arguments": arguments,
+                "choice": choice,
+            }
         case ToolCall(index, id, name, arguments, choice):
-            return {"type": "tool_call", "index": index, "id": id, "name": name, "arguments": arguments, "choice": choice}
+            return {
+                "type": "tool_call",
+                "index": index,
+                "id": id,
+                "name": name,
+                "arguments": arguments,
+                "choice": choice,
+            }
         case Usage(input, output, total, cached, reasoning, _):
             return {
                 "type": "usage",

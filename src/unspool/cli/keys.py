@@ -66,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    for action, words in (("set", "store a key, read from a prompt or from standard input"), ("remove", "forget a key")):
+    for action, words in (
+        ("set", "store a key, read from a prompt or from standard input"),
+        ("remove", "forget a key"),
+    ):
         actions.add_parser(action, help=words).add_argument(
             "name", metavar="NAME", help="a profile (openai, groq, …), or the host[:port] of a server without one"
         )

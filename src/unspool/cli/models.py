@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 OPTIONS = (
     *SERVER_OPTIONS,
     Option(("--json",), "flag", "the server's own list, as JSON"),
-    Option(("--timeout",), "value", "the longest time to wait (default: 30 s)", metavar="TIME", type=seconds, default=30.0),
+    Option(
+        ("--timeout",), "value", "the longest time to wait (default: 30 s)", metavar="TIME", type=seconds, default=30.0
+    ),
 )
 
 
@@ -103,5 +105,7 @@ def fetch(endpoint: Endpoint, timeout: float, *, use_proxy: bool = True) -> tupl
         return Ending(outcome.of_failure(failure), message, failure=failure), None
     models = parse(body)
     if not isinstance(models, dict | list):
-        return Ending(outcome.UNREACHABLE, f"what {endpoint.base_url} answers is no list of models; check the base URL"), None
+        return Ending(
+            outcome.UNREACHABLE, f"what {endpoint.base_url} answers is no list of models; check the base URL"
+        ), None
     return None, models

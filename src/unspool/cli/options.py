@@ -148,9 +148,27 @@ _SERVER = "where to ask"
 
 #: Options of every command that talks to a server.
 SERVER_OPTIONS = (
-    Option(("-P", "--profile"), "value", "a server by its name in the configuration, or a built-in one: openai, ollama, groq, …", group=_SERVER, metavar="NAME"),
+    Option(
+        ("-P", "--profile"),
+        "value",
+        "a server by its name in the configuration, or a built-in one: openai, ollama, groq, …",
+        group=_SERVER,
+        metavar="NAME",
+    ),
     Option(("--base-url",), "value", "the server's URL, which mostly ends in /v1", group=_SERVER, metavar="URL"),
-    Option(("--key",), "value", "the API key; other users of this machine can read it while the command runs, so prefer the environment or: unspool keys set", group=_SERVER, metavar="KEY"),
-    Option(("--api",), "value", "the endpoint (default: responses at OpenAI, chat elsewhere)", group=_SERVER, choices=("responses", "chat", "completions")),
+    Option(
+        ("--key",),
+        "value",
+        "the API key; other users of this machine can read it while the command runs, so prefer the environment or: unspool keys set",
+        group=_SERVER,
+        metavar="KEY",
+    ),
+    Option(
+        ("--api",),
+        "value",
+        "the endpoint (default: responses at OpenAI, chat elsewhere)",
+        group=_SERVER,
+        choices=("responses", "chat", "completions"),
+    ),
     Option(("--sim",), "flag", "ask the built-in simulator: no key, no network", group=_SERVER),
 )

@@ -56,4 +56,7 @@ def build(
 def read(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
     """Parse a command line; wrong usage is told on stderr and ends the process with 2."""
     values = vars(parser.parse_intermixed_args(list(argv)))
-    return {name: [tuple(one) if isinstance(one, list) else one for one in value] if isinstance(value, list) else value for name, value in values.items()}
+    return {
+        name: [tuple(one) if isinstance(one, list) else one for one in value] if isinstance(value, list) else value
+        for name, value in values.items()
+    }

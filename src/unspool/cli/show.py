@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(("--format",), "value", "the form of the output", choices=formats.NAMES, default="text"),
     Option(("--json",), "flag", "short for --format stream-json", dest="format", const="stream-json", default="text"),
-    Option(("--sse",), "flag", "short for --format sse: the server's own events", dest="format", const="sse", default="text"),
+    Option(
+        ("--sse",),
+        "flag",
+        "short for --format sse: the server's own events",
+        dest="format",
+        const="sse",
+        default="text",
+    ),
     Option(("-r", "--raw"), "flag", "the text as it is, without rendering"),
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors"),
 )
@@ -39,7 +46,9 @@ def run(name: str, argv: list[str]) -> int:
             rest="id",
             metavar="ID",
             rest_help="any piece of an id that only one stream has" if wanted else "(none)",
-            description="Print the last answer again." if name == "last" else "Print an answer again: unspool show 7F3K9Q",
+            description="Print the last answer again."
+            if name == "last"
+            else "Print an answer again: unspool show 7F3K9Q",
         )
         arguments = read(parser, argv)
         if len(arguments["id"]) != wanted:

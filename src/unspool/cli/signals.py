@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 # The public module wraps these in enums, whose making costs a tenth of a whole short answer.
 import _signal  # type: ignore[import-not-found]
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

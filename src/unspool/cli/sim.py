@@ -11,10 +11,16 @@ def _delay(text: str) -> float:
 
 
 OPTIONS = (
-    Option(("--host",), "value", "the address to listen at (default: 127.0.0.1)", metavar="ADDRESS", default="127.0.0.1"),
+    Option(
+        ("--host",), "value", "the address to listen at (default: 127.0.0.1)", metavar="ADDRESS", default="127.0.0.1"
+    ),
     Option(("--port",), "value", "the port (default: 0, any that is free)", metavar="N", type=count, default=0),
-    Option(("--ttft",), "value", "the time to the first token (default: 300ms)", metavar="TIME", type=_delay, default=0.3),
-    Option(("--itl",), "value", "the time between two tokens (default: 20ms)", metavar="TIME", type=_delay, default=0.02),
+    Option(
+        ("--ttft",), "value", "the time to the first token (default: 300ms)", metavar="TIME", type=_delay, default=0.3
+    ),
+    Option(
+        ("--itl",), "value", "the time between two tokens (default: 20ms)", metavar="TIME", type=_delay, default=0.02
+    ),
     Option(("--require-key",), "value", "refuse requests without this key", metavar="KEY"),
 )
 
@@ -32,7 +38,7 @@ def run(name: str, argv: list[str]) -> int:
             metavar="",
             rest_help="(none)",
             description="Run a server that answers like the OpenAI API, from written answers and not from a model.\n\n"
-            "examples:\n  unspool sim --port 8080\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool \"What is Python?\"",
+            'examples:\n  unspool sim --port 8080\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"',
         )
         arguments = read(parser, argv)
         if arguments["words"]:

@@ -65,9 +65,7 @@ class Reactor:
         """Begin a transfer."""
 
         def ended(future: asyncio.Future[Any]) -> None:
-            if future.cancelled():
-                transfer.finish(0, "")
-            elif (error := future.exception()) is None:
+            if future.cancelled() or (error := future.exception()) is None:
                 transfer.finish(0, "")
             else:
                 transfer.finish(error.args[0], error.args[1])
@@ -224,7 +222,8 @@ class AsyncAnswer:
         """Wait for news and return what arrived, which may be nothing. It is in the journal already."""
         self._open()
         exchange, reactor, transfer = self.exchange, self._reactor, self._transfer
-        assert reactor is not None and transfer is not None
+        assert reactor is not None
+        assert transfer is not None
         if exchange.ending is not None:
             return []
         exchange.events.clear()

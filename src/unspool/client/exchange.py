@@ -261,7 +261,9 @@ class Exchange:
                 self.attempt += 1
                 message = failure.message if failure is not None else fault.message if fault is not None else ""
                 self.retry_reason = failures.scrub(message, self._secrets)
-                self._own(record.ATTEMPT, {"attempt": self.attempt, "wait": round(wait, 3), "reason": self.retry_reason})
+                self._own(
+                    record.ATTEMPT, {"attempt": self.attempt, "wait": round(wait, 3), "reason": self.retry_reason}
+                )
                 return wait
         if failure is not None:
             self._set(self._explained(of_failure(failure), failure, None))
@@ -271,7 +273,9 @@ class Exchange:
 
     def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
         """An ending whose message adds what this client knows to what the server said."""
-        failure = failure.replace(message=failures.scrub(failure.message, self._secrets), request_id=failure.request_id or self.request_id)
+        failure = failure.replace(
+            message=failures.scrub(failure.message, self._secrets), request_id=failure.request_id or self.request_id
+        )
         message = failure.message
         if self.api_name == "completions" and failure.status in (400, 404, 405):
             message = f"{message} ({self.api.explain(failure)})" if self.api.explain(failure) else message
@@ -378,8 +382,4 @@ def now() -> str:
 
 def _kept(transfer: Transfer) -> dict[str, str]:
     headers = transfer.headers
-    return {
-        name: value for name, value in headers.items() if name in _KEPT_HEADERS or name.startswith("x-ratelimit-")
-    }
-
-
+    return {name: value for name, value in headers.items() if name in _KEPT_HEADERS or name.startswith("x-ratelimit-")}

@@ -304,7 +304,9 @@ def _poll(
     # poll and not select: a server with over a thousand connections has descriptors that select cannot name.
     poll = select.poll()
     for fd, what in sockets.items():
-        poll.register(fd, (select.POLLIN if what & pycurl.POLL_IN else 0) | (select.POLLOUT if what & pycurl.POLL_OUT else 0))
+        poll.register(
+            fd, (select.POLLIN if what & pycurl.POLL_IN else 0) | (select.POLLOUT if what & pycurl.POLL_OUT else 0)
+        )
     for fd in watch:
         poll.register(fd, select.POLLIN)
     for fd in errors:

@@ -1,0 +1,52 @@
+# make run     stream an answer: from OpenAI if OPENAI_API_KEY is set, else from the built-in simulator
+# make test    the tests
+# make check   the linter and the type checker
+# make bench   measurements beside other clients
+# A fresh machine needs Python 3.11 or later, pip and make; the rest goes into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+PROMPT ?= What is Python?
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+
+.PHONY: run test check format bench clean
+
+run: $(VENV)/.installed
+ifdef OPENAI_API_KEY
+	@echo "make run: OPENAI_API_KEY is set, so the answer comes from OpenAI" >&2
+	@$(BIN)/unspool --no-stdin -- "$$PROMPT"
+else
+	@echo "make run: OPENAI_API_KEY is not set, so the answer comes from the simulator" >&2
+	@$(BIN)/unspool --sim --quiet --no-stdin -- "$$PROMPT"
+endif
+run: export PROMPT := $(PROMPT)
+
+test: $(VENV)/.tools
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.tools
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(PIP) -c .ci/requirements.txt -e .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed .ci/requirements.txt
+	$(PIP) -r .ci/requirements.txt
+	@touch $@
