@@ -134,7 +134,8 @@ def of_failure(failure: Failure) -> str:
     """Return the outcome that an error reported by the server means."""
     code, type = (failure.code or "").lower(), (failure.type or "").lower()
     status = failure.status
-    if status is None and code.isdigit():
+    # Three ASCII digits: int() raises on other characters that isdigit() takes, and other numbers are no HTTP status.
+    if status is None and len(code) == 3 and code.isascii() and code.isdigit():
         status = int(code)  # vLLM and OpenRouter put the HTTP status in ``code``
     if code in QUOTA_CODES or type in QUOTA_CODES or status in (402, 429):
         return RATE_LIMITED

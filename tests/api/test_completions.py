@@ -76,7 +76,13 @@ def test_an_error_that_means_the_endpoint_is_gone_is_explained_with_a_way_out(st
 
 
 @pytest.mark.parametrize(
-    "failure", [Failure("no such model", 404, code="model_not_found"), Failure("slow down", 429), Failure("broken")]
+    "failure",
+    [
+        Failure("max_tokens is deprecated", 400),
+        Failure("no such model", 404, code="model_not_found"),
+        Failure("slow down", 429),
+        Failure("broken"),
+    ],
 )
 def test_any_other_error_is_not_explained_away(failure):
     assert completions.explain(failure) == ""

@@ -80,6 +80,8 @@ class Decoder(ChunkDecoder):
                             and type(index) is int
                             and choice.get("finish_reason") is None
                             and chunk.get("usage") is None
+                            and "x_groq" not in chunk
+                            and "text" not in choice
                             and "error" not in chunk
                             and "error" not in choice
                         ):

@@ -52,9 +52,9 @@ def explain(failure: Failure) -> str:
     """Return a sentence that says what to do if this error means that the legacy endpoint is not served, else ""."""
     message = failure.message.lower()
     advice = "use --api chat or --api responses"
-    if "chat model" in message or "v1/completions" in message:
+    if "chat model" in message or "not supported in the v1/completions" in message:
         return f"this model is not served by the legacy completions endpoint: {advice}"
-    if "deprecated" in message:
+    if "deprecated" in message and (failure.status == 404 or failure.code == "model_not_found"):
         return f"this model has been shut down, like all that OpenAI served on the legacy endpoint: {advice} with a current one"
     if failure.status in (404, 405) and failure.code != "model_not_found":
         return f"this server does not serve the legacy completions endpoint any more: {advice}"
@@ -89,7 +89,9 @@ class Decoder(ChunkDecoder):
                         and type(index) is int
                         and choice.get("finish_reason") is None
                         and chunk.get("usage") is None
+                        and "x_groq" not in chunk
                         and "delta" not in choice
+                        and "message" not in choice
                         and "error" not in chunk
                         and "error" not in choice
                     ):

@@ -37,7 +37,9 @@ def recognise(value: Any) -> Failure | None:
         value = value[0]  # Gemini wraps its error object in an array
     if type(value) is not dict:
         return None
-    if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
+    if value.get("error"):
+        return read(value)
+    if "choices" not in value and "error" in (value.get("object"), value.get("type")):
         return read(value)
     if any(key in value for key in _ANSWER_KEYS):
         return None

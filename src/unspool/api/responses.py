@@ -214,7 +214,7 @@ class Decoder(decoder.Decoder):
             return
         self._number(chunk)
         kind = chunk.get("type")
-        if type(kind) is not str or kind == "error":
+        if type(kind) is not str or kind == "error" or chunk.get("object") == "error":
             self._recognise(chunk)
         elif kind in _PIECES:
             self._add(_PIECES[kind], chunk, chunk.get("delta"), out)

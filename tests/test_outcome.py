@@ -1,0 +1,194 @@
+"""How a stream ended, judged from real decoders."""
+
+import json
+
+import pytest
+
+from unspool import outcome, sse
+from unspool.api import endpoint
+from unspool.api.deltas import Failure
+
+CUT = outcome.Fault(outcome.CUT, "the connection was reset")
+UNREACHABLE = outcome.Fault(outcome.UNREACHABLE, "no such host", retryable=True)
+TEXT = {"chat": {"delta": {"content": "x"}}, "completions": {"text": "x"}}
+CREATED = {"type": "response.created", "response": {"id": "resp_1"}}
+
+
+def judged(api, *values, choices=1, fault=None):
+    decoder = endpoint(api).Decoder(choices)
+    stream = "".join(f"data: {value if isinstance(value, str) else json.dumps(value)}\n\n" for value in values)
+    decoder.decode(sse.Decoder().feed(stream.encode()))
+    decoder.close()
+    return outcome.judge(decoder, fault)
+
+
+def text(api):
+    return {"id": "x", "choices": [{"index": 0, "finish_reason": None, **TEXT[api]}]}
+
+
+def finish(reason, index=0):
+    return {"id": "x", "choices": [{"index": index, "delta": {}, "text": "", "finish_reason": reason}]}
+
+
+def terminal(status, **more):
+    return {"type": f"response.{status}", "response": {"id": "resp_1", "status": status, "output": [], **more}}
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+@pytest.mark.parametrize(
+    ("reason", "word", "code"),
+    [
+        ("stop", "complete", 0),
+        ("tool_calls", "complete", 0),
+        ("function_call", "complete", 0),
+        ("length", "length", 8),
+        ("content_filter", "filtered", 9),
+        ("error", "server_error", 5),
+        ("insufficient_system_resource", "server_error", 5),
+        ("abort", "cut", 7),
+        ("repetition", "error", 1),
+        ("eos", "complete", 0),
+    ],
+)
+def test_a_finish_reason_decides_how_the_stream_ended(api, reason, word, code):
+    ending = judged(api, text(api), finish(reason), "[DONE]")
+    assert (ending.outcome, ending.exit_code, ending.finish_reason) == (word, code, reason)
+
+
+@pytest.mark.parametrize(
+    ("event", "word", "reason"),
+    [
+        (terminal("completed"), "complete", "stop"),
+        (terminal("incomplete", incomplete_details={"reason": "max_output_tokens"}), "length", "max_output_tokens"),
+        (terminal("incomplete", incomplete_details={"reason": "content_filter"}), "filtered", "content_filter"),
+        (terminal("incomplete", incomplete_details={"reason": "steered"}), "error", "steered"),
+        (terminal("incomplete"), "cut", "incomplete"),
+        (terminal("cancelled"), "cut", "cancelled"),
+        (terminal("failed", error={"code": "server_error", "message": "m"}), "server_error", None),
+        (terminal("failed", error={"code": "rate_limit_exceeded", "message": "m"}), "rate_limited", None),
+        (terminal("failed"), "server_error", None),
+    ],
+)
+def test_a_terminal_event_decides_how_the_stream_ended(event, word, reason):
+    ending = judged("responses", CREATED, event)
+    assert (ending.outcome, ending.finish_reason) == (word, reason)
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_done_mark_without_a_finish_reason_is_complete(api):
+    assert judged(api, text(api), "[DONE]").outcome == "complete"
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_finish_reason_without_a_done_mark_is_complete(api):
+    assert judged(api, text(api), finish("stop")).outcome == "complete"
+
+
+@pytest.mark.parametrize(
+    "values", [("chat", text("chat")), ("completions", text("completions")), ("responses", CREATED)]
+)
+def test_a_clean_close_without_either_is_cut(values):
+    ending = judged(*values)
+    assert (ending.outcome, ending.exit_code) == ("cut", 7)
+    assert ending.message
+
+
+def test_a_stream_without_a_single_event_is_cut():
+    assert judged("chat").outcome == "cut"
+
+
+def test_a_close_with_one_of_two_choices_unfinished_is_cut():
+    assert judged("chat", finish("stop", 0), text("chat"), choices=2).outcome == "cut"
+    assert judged("chat", finish("stop", 0), finish("stop", 1), choices=2).outcome == "complete"
+
+
+def test_one_choice_that_hit_the_limit_is_told_of_before_one_that_did_not():
+    assert judged("chat", finish("stop", 0), finish("length", 1), "[DONE]", choices=2).outcome == "length"
+
+
+@pytest.mark.parametrize(
+    ("api", "values"), [("chat", [finish("stop")]), ("chat", ["[DONE]"]), ("responses", [terminal("completed")])]
+)
+def test_a_fault_after_the_end_is_still_complete(api, values):
+    assert judged(api, *values, fault=CUT).outcome == "complete"
+
+
+@pytest.mark.parametrize(("api", "values"), [("chat", [text("chat")]), ("responses", [CREATED])])
+def test_a_reset_before_the_end_is_cut_in_the_words_of_the_transport(api, values):
+    ending = judged(api, *values, fault=CUT)
+    assert (ending.outcome, ending.message) == ("cut", "the connection was reset")
+
+
+def test_a_server_that_was_never_reached_is_unreachable():
+    ending = judged("chat", fault=UNREACHABLE)
+    assert (ending.outcome, ending.exit_code) == ("unreachable", 6)
+
+
+def test_an_error_inside_the_stream_outranks_its_done_mark_and_a_fault():
+    for fault in (None, CUT):
+        ending = judged(
+            "chat", text("chat"), {"error": {"message": "m", "type": "server_error"}}, "[DONE]", fault=fault
+        )
+        assert (ending.outcome, ending.message) == ("server_error", "m")
+
+
+def test_an_error_event_that_the_response_got_over_is_complete():
+    assert judged("responses", CREATED, {"type": "error", "message": "m"}, terminal("completed")).outcome == "complete"
+
+
+def test_an_error_event_with_nothing_after_it_is_an_error():
+    assert judged("responses", CREATED, {"type": "error", "message": "m"}).outcome == "server_error"
+
+
+def test_an_event_that_could_not_be_read_is_an_error_although_the_rest_finished():
+    assert judged("chat", "{", text("chat"), finish("stop"), "[DONE]").outcome == "server_error"
+
+
+def test_a_refusal_is_complete():
+    refusal = {"choices": [{"index": 0, "delta": {"refusal": "No."}}]}
+    assert judged("chat", refusal, finish("stop"), "[DONE]").outcome == "complete"
+
+
+@pytest.mark.parametrize(
+    ("failure", "word", "code"),
+    [
+        (Failure("m", 400), "bad_request", 10),
+        (Failure("m", 404, code="model_not_found"), "bad_request", 10),
+        (Failure("m", 413), "bad_request", 10),
+        (Failure("m", 422), "bad_request", 10),
+        (Failure("m", 401), "unauthorized", 3),
+        (Failure("m", 403), "unauthorized", 3),
+        (Failure("m", 402), "rate_limited", 4),
+        (Failure("m", 429), "rate_limited", 4),
+        (Failure("m", 429, code="insufficient_quota"), "rate_limited", 4),
+        (Failure("m", 408), "server_error", 5),
+        (Failure("m", 500), "server_error", 5),
+        (Failure("m", 503), "server_error", 5),
+        (Failure("m", 301), "unreachable", 6),
+        (Failure("m"), "server_error", 5),
+        (Failure("m", code="429"), "rate_limited", 4),
+        (Failure("m", code="400"), "bad_request", 10),
+        (Failure("m", code="401"), "unauthorized", 3),
+        (Failure("m", code="invalid_api_key"), "unauthorized", 3),
+        (Failure("m", type="rate_limit_error"), "rate_limited", 4),
+        (Failure("m", code="credit_balance_exhausted"), "rate_limited", 4),
+    ],
+)
+def test_an_error_of_the_server_becomes_an_outcome_and_an_exit_code(failure, word, code):
+    assert outcome.of_failure(failure) == word
+    assert outcome.EXIT_CODES[word] == code
+
+
+@pytest.mark.parametrize("code", ["²", "٤٠١", "40", "4011", "9" * 5000])
+def test_a_code_that_only_looks_like_an_http_status_is_none(code):
+    assert outcome.of_failure(Failure("m", code=code)) == "server_error"
+
+
+def test_a_signal_ends_with_128_and_its_number():
+    assert outcome.Ending(outcome.CANCELLED, signal=15).exit_code == 143
+    assert outcome.Ending(outcome.CANCELLED).exit_code == 130
+
+
+def test_every_outcome_has_its_exit_code():
+    words = {value for name, value in vars(outcome).items() if name.isupper() and isinstance(value, str)}
+    assert words == set(outcome.EXIT_CODES)
