@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -237,6 +238,9 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
 def stream(answer: Answer, view: Any, notes: Notes, verbose: bool) -> Ending:
     """Show an answer as it arrives, until it ends or somebody ends it; then say how it ended."""
     stdout = Output(1)
+    # The start is over: what it made is never looked at again, and what the stream leaves behind is.
+    gc.freeze()
+    gc.enable()
     exchange = answer.exchange
     journal = exchange.journal
     with Signals() as signals:
