@@ -159,8 +159,9 @@ def run(name: str, argv: list[str]) -> int:
     notes = Notes(Output(2), quiet=arguments["quiet"])
     if arguments["sim"]:
         from unspool.server.running import Simulator
+        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
-        with Simulator() as simulator:
+        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
             notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
             arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
             return _guarded(arguments, notes)
