@@ -145,7 +145,7 @@ def of_failure(failure: Failure) -> str:
         return UNAUTHORIZED
     if status is None or status >= 500 or status == 408:
         return SERVER_ERROR
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status != 407:  # 407 is a proxy's, which did not let the request through
         return BAD_REQUEST
     return UNREACHABLE
 

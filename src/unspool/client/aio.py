@@ -20,7 +20,7 @@ from unspool.outcome import CANCELLED, Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
     from typing import Any
 
@@ -33,14 +33,9 @@ if TYPE_CHECKING:
 class _Transfer(Transfer):
     """A transfer that wakes whoever waits for its news."""
 
-    def __init__(self, request: Request, connect_timeout: float) -> None:
+    def __init__(self, request: Request, connect_timeout: float, wake: Callable[[], None]) -> None:
         super().__init__(request, connect_timeout)
-        self.waiter: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self.wake = wake
 
     def _on_body(self, chunk: bytes) -> int | None:
         if not self._chunks:
@@ -65,7 +60,9 @@ class Reactor:
         """Begin a transfer."""
 
         def ended(future: asyncio.Future[Any]) -> None:
-            if future.cancelled() or (error := future.exception()) is None:
+            if future.cancelled():
+                transfer.finish(0, "")
+            elif (error := future.exception()) is None:
                 transfer.finish(0, "")
             else:
                 transfer.finish(error.args[0], error.args[1])
@@ -89,12 +86,12 @@ class Reactor:
     async def release(self, journal: Writer) -> None:
         """Close a journal, which waits for the disk."""
         self._journals.discard(journal)
-        if not self._journals and self._syncing is not None:
-            self._syncing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._syncing
+        syncing = self._syncing
+        if not self._journals and syncing is not None:
             self._syncing = None
-        await asyncio.get_running_loop().run_in_executor(None, journal.close)
+            syncing.cancel()
+        # Shielded: whoever cancels the waiting does not keep the journal from being closed.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, journal.close))
 
     async def close(self) -> None:
         """End all transfers and close all connections."""
@@ -135,8 +132,12 @@ class AsyncAnswer:
         self._texts: list[str] = []
         self._reactor: Reactor | None = None
         self._transfer: _Transfer | None = None
+        self._retry_at: float | None = None
         self._lapse = Lapse(self._limits)
         self._watchdog: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        # What came out when the stream was ended from outside `step`, which is still to be delivered.
+        self._rest: list[Delta] = []
         self._closed = False
 
     @property
@@ -194,9 +195,8 @@ class AsyncAnswer:
         """Stop the stream now and close its connection."""
         if self._reactor is not None and self._transfer is not None:
             self._reactor.cancel(self._transfer)
-        self._keep(self.exchange.stop(CANCELLED, message))
-        if self._transfer is not None:
-            self._transfer.wake()
+        self._rest += self._keep(self.exchange.stop(CANCELLED, message))
+        self._wake()
 
     async def aclose(self) -> None:
         """Cancel the stream if it has not ended, and give back its connection and its journal."""
@@ -221,24 +221,25 @@ class AsyncAnswer:
     async def step(self) -> list[Delta]:
         """Wait for news and return what arrived, which may be nothing. It is in the journal already."""
         self._open()
-        exchange, reactor, transfer = self.exchange, self._reactor, self._transfer
-        assert reactor is not None
-        assert transfer is not None
+        exchange = self.exchange
         if exchange.ending is not None:
-            return []
+            return self._left_over()
         exchange.events.clear()
+        if self._retry_at is not None:
+            left = self._retry_at - time.monotonic()
+            if left > 0:
+                await self._wait(left)
+                return self._left_over()
+            self._retry_at = None
+            self._lapse.restart()
+            self._transfer = self._send()
+        reactor, transfer = self._reactor, self._transfer
+        assert reactor is not None and transfer is not None
         deltas = exchange.receive(transfer)
         if not deltas and not transfer.over and not exchange.done:
-            transfer.waiter = asyncio.get_running_loop().create_future()
-            try:
-                await transfer.waiter
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-            finally:
-                transfer.waiter = None
+            await self._wait(None)
             if self.ending is not None:  # cancelled by another task, or too late
-                return []
+                return self._left_over()
             deltas = exchange.receive(transfer)
         self._lapse.observe(transfer)
         if exchange.done and not transfer.over:
@@ -247,8 +248,32 @@ class AsyncAnswer:
             more, retry_in = exchange.finish(transfer)
             deltas += more
             if retry_in is not None:
-                await self._retry(retry_in)
+                self._retry_at = time.monotonic() + retry_in
         return self._keep(deltas)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait for news, at most this long."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _left_over(self) -> list[Delta]:
+        rest, self._rest = self._rest, []
+        return rest
 
     def _open(self) -> None:
         if self._reactor is not None or self._closed:
@@ -262,41 +287,34 @@ class AsyncAnswer:
 
     def _send(self) -> _Transfer:
         assert self._reactor is not None
-        transfer = _Transfer(self.exchange.request(), self._limits.connect)
+        transfer = _Transfer(self.exchange.request(), self._limits.connect, self._wake)
         self._reactor.start(transfer)
         return transfer
-
-    async def _retry(self, seconds: float) -> None:
-        total = self._limits.total
-        if total is not None:
-            seconds = min(seconds, max(0.0, self._lapse.began_at + total - time.monotonic()))
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-        self._lapse.restart()
-        if self.exchange.ending is None:
-            self._transfer = self._send()
 
     def _watch(self) -> None:
         """Look again when a limit could first have been passed: one timer for each stream, not one for each wait."""
         if self.exchange.ending is not None or self._transfer is None or self._reactor is None:
             return
-        self._lapse.observe(self._transfer)
+        if self._retry_at is None:
+            self._lapse.observe(self._transfer)
+        else:
+            self._lapse.restart()  # nobody is asked anything now, so nobody is silent
         fault = self._lapse.fault()
         if fault is None:
             self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
             return
         self._reactor.cancel(self._transfer)
-        self._keep(self.exchange.end(fault))
-        self._transfer.wake()
+        self._rest += self._keep(self.exchange.receive(self._transfer) + self.exchange.end(fault))
+        self._wake()
 
     async def _batches(self) -> AsyncIterator[list[Delta]]:
         while self.exchange.ending is None:
             batch = await self.step()
             if batch:
                 yield batch
+        if self._rest:
+            yield self._left_over()
+        await self.aclose()  # at its end; who stops before it, or never iterates, needs the with block
         if self._check:
             error = error_of(self.exchange.ending, self.id)
             if error is not None:

@@ -47,9 +47,12 @@ class Lapse:
         self._seen = (0, 0)
 
     def observe(self, transfer: Transfer) -> None:
-        """Note whether anything arrived since the last call; bytes of comments count."""
+        """Note whether anything arrived since the last call; bytes of comments count.
+
+        While bytes wait to be taken it is the reader who is slow, and not the server that is silent.
+        """
         seen = (transfer.taken, transfer.status)
-        if seen != self._seen:
+        if seen != self._seen or transfer.held:
             self._seen = seen
             self.active_at = time.monotonic()
 
@@ -222,6 +225,7 @@ class Answer:
             batch = self.step()
             if batch:
                 yield batch
+        self.close()  # at its end; who stops before it, or never iterates, needs the with block
         if self._check:
             from unspool.client.errors import error_of
 

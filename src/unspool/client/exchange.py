@@ -42,6 +42,8 @@ _KEPT_HEADERS = (
 )
 # As browsers: enough for any honest chain, few enough for a loop to be noticed.
 _MOST_REDIRECTS = 5
+# All that RFC 3986 has in a URL, with the percent sign of what is encoded already.
+_URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]-._~"
 # An error body is a sentence or a web page; what is longer is not read.
 _LONGEST_ERROR_BODY = 1 << 20
 
@@ -93,6 +95,7 @@ class Exchange:
         self._body: list[bytes]
         self._redirects = 0
         self._location = self.url
+        self._see_other = False
         self._key_withheld_from = ""
         self._new_answer()
         if journal is not None:
@@ -110,9 +113,12 @@ class Exchange:
         if same_origin(self._location, self.url):
             headers.update(self.endpoint.headers)
             headers.update(self.endpoint.auth_headers())
+            self._key_withheld_from = ""
         else:
             self._key_withheld_from = origin(self._location)
         self.sent_at = time.monotonic()
+        if self._see_other:
+            return Request("GET", self._location, headers, None, self._use_proxy)
         return Request("POST", self._location, headers, dumps(self.body).encode("utf-8", "replace"), self._use_proxy)
 
     def receive(self, transfer: Transfer) -> list[Delta]:
@@ -132,6 +138,7 @@ class Exchange:
             return self._events(self._sse.feed(data))
         self._body.append(data)
         if not self._is_success:
+            self._refused_size += len(data)
             return []
         if self._kind is None:
             head = b"".join(self._body)
@@ -153,17 +160,16 @@ class Exchange:
         if not self._head_seen:
             fault = fault or Fault(UNREACHABLE, "the server answered with nothing that is HTTP")
             return [], self._again(None, fault)
-        if self._kind == sniff.STREAM:
-            # A last event without its blank line counts when it is whole; what a cut left of one does not.
-            deltas += self._events([one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)])
-        else:
+        if self._kind != sniff.STREAM:
             more, fault = self._finish_body(transfer, fault)
             deltas += more
         return deltas + self.end(fault), None
 
     def end(self, fault: Fault | None = None) -> list[Delta]:
         """End the stream as its events and its transport say. Returns what the decoder held back."""
-        deltas = self.decoder.close()
+        # A last event without its blank line counts when it is whole; what a cut left of one does not.
+        deltas = self._events([one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)])
+        deltas += self.decoder.close()
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
             ending = self._explained(ending.outcome, ending.failure, ending.finish_reason)
@@ -180,8 +186,8 @@ class Exchange:
 
     @property
     def done(self) -> bool:
-        """Whether the protocol has ended the stream, so that the connection need not be waited for."""
-        return self.decoder.done
+        """Whether nothing more is wanted: the protocol has ended the stream, or enough of an error's text has come."""
+        return self.decoder.done or self._refused_size > _LONGEST_ERROR_BODY
 
     def _new_answer(self) -> None:
         """Forget what the last attempt was answered."""
@@ -190,6 +196,7 @@ class Exchange:
         self._head_seen = False
         self._is_success = False
         self._body = []
+        self._refused_size = 0
 
     def _events(self, events: list[sse.Event]) -> list[Delta]:
         # Hot: once for each network read. Append before deliver.
@@ -207,23 +214,29 @@ class Exchange:
     def _finish_body(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], Fault | None]:
         """Take a 200 that was no event stream: a whole answer, an error, a web page, or nothing."""
         body = b"".join(self._body)
-        if not body.strip():
+        content_type = transfer.headers.get("content-type", "")
+        if not body.strip() and "html" not in content_type.lower():
             return [], fault or Fault(CUT, "the server sent an empty answer")
-        if fault is not None:
-            return [], fault
         text = body.decode("utf-8", "replace")
-        self._own(record.BODY, {"content_type": transfer.headers.get("content-type", ""), "text": text})
+        self._own(record.BODY, {"content_type": content_type, "text": text})
         value = parse(body)
         if isinstance(value, dict | list):
+            # Whole, so what happened to the connection after it does not matter.
             self.started = True
-            self.at = time.monotonic() - self.sent_at
+            self.at = self.first_event_at = time.monotonic() - self.sent_at
             self.events.append(sse.Event("message", text))
             return self.decoder.decode_body(value), None
-        if body.lstrip()[:1] == b"{":
+        if fault is not None:
+            return [], fault
+        start = body.lstrip()
+        # A first line that is whole JSON begins another protocol's stream, with an object on each line.
+        if start[:1] == b"{" and not isinstance(parse(start.partition(b"\n")[0]), dict):
             return [], Fault(CUT, "the server's answer is JSON that ends too early")
         page = failures.from_response(200, transfer.headers, body).message
-        words = f"{origin(self._location)} does not speak this API at that URL; it says: {page}"
-        return [], Fault(UNREACHABLE, f"{words}. Check the base URL; most end in /v1")
+        words = (
+            f"{origin(self._location)} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
+        )
+        return [], Fault(UNREACHABLE, words)
 
     def _finish_refused(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take an answer with another status than 200: follow it elsewhere, try again, or end."""
@@ -239,7 +252,9 @@ class Exchange:
     def _redirect(self, transfer: Transfer) -> Fault | None:
         """Turn to where the server points; the key and the other headers of the profile stay with their own origin.
 
-        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for.
+        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for. 303 says that the
+        request was taken and that its answer lies elsewhere (RFC 9110, 15.4.4): it is fetched with GET, for a second POST
+        would ask, and pay, again.
         """
         location = transfer.headers.get("location", "")
         self._redirects += 1
@@ -247,9 +262,11 @@ class Exchange:
             return Fault(UNREACHABLE, f"{origin(self._location)} redirects to nowhere")
         if self._redirects > _MOST_REDIRECTS:
             return Fault(UNREACHABLE, f"{origin(self.url)} redirects in circles")
-        self._location = resolve(self._location, location)
-        if not self._location.startswith(("http://", "https://")):
-            return Fault(UNREACHABLE, f"{origin(self.url)} redirects to something that is not HTTP")
+        target = resolve(self._location, location)
+        if not target.startswith(("http://", "https://")):
+            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to something that is not an HTTP URL")
+        self._location = target
+        self._see_other = self._see_other or transfer.status == 303
         self._own(record.ATTEMPT, {"attempt": self.attempt, "redirect": origin(self._location)})
         return None
 
@@ -273,10 +290,14 @@ class Exchange:
 
     def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
         """An ending whose message adds what this client knows to what the server said."""
+        words = {name: getattr(failure, name) for name in ("message", "type", "code", "param")}
+        words["request_id"] = failure.request_id or self.request_id
         failure = failure.replace(
-            message=failures.scrub(failure.message, self._secrets), request_id=failure.request_id or self.request_id
+            **{name: word and failures.scrub(word, self._secrets) for name, word in words.items()}
         )
         message = failure.message
+        if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
+            message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
         if self.api_name == "completions" and failure.status in (400, 404, 405):
             message = f"{message} ({self.api.explain(failure)})" if self.api.explain(failure) else message
         if outcome == UNAUTHORIZED and self._key_withheld_from:
@@ -284,9 +305,9 @@ class Exchange:
         return Ending(outcome, message, finish_reason, failure)
 
     def _set(self, ending: Ending) -> None:
+        ending.message = failures.scrub(ending.message, self._secrets)
         self.ending = ending
-        if self.journal is not None:
-            self.journal.own(record.END, dumps(self._end_described(ending)))
+        self._own(record.END, self._end_described(ending))
 
     def _own(self, type: str, value: dict[str, Any]) -> None:
         if self.journal is not None:
@@ -368,10 +389,16 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def resolve(base: str, location: str) -> str:
-    """The URL that a Location header points to."""
-    from urllib.parse import urljoin
+    """The URL that a Location header points to, its scheme in lower case; empty when it is none."""
+    from urllib.parse import quote, urljoin
 
-    return urljoin(base, location)
+    try:
+        url = urljoin(base, location)
+    except ValueError:
+        return ""
+    scheme, mark, rest = url.partition("://")
+    # Headers are decoded as Latin-1: what is not ASCII goes back to its bytes, and only then into a URL.
+    return f"{scheme.lower()}{mark}{quote(rest.encode('latin-1', 'replace'), safe=_URL_CHARACTERS)}"
 
 
 def now() -> str:
