@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 #: The commands, with the module that holds each and the line that help shows.
@@ -16,22 +17,37 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    name = arguments[0] if arguments and arguments[0] in COMMANDS else "ask"
+    """Run the command line and return its exit code. Without ``argv`` this process is the command, with its signals."""
+    if argv is None:
+        from unspool.cli.signals import leave_at_once
+
+        leave_at_once()
+        _occupy_standard_descriptors()
+        argv = sys.argv[1:]
+    name = argv[0] if argv and argv[0] in COMMANDS else "ask"
     try:
         module = __import__(f"unspool.cli.{COMMANDS[name][0]}", fromlist=["run"])
-        return int(module.run(name, arguments[1:] if arguments[:1] == [name] else arguments))
+        return int(module.run(name, argv[1:] if argv[:1] == [name] else argv))
     except KeyboardInterrupt:
-        # Before a stream begins and after it ends; while it runs, its own handlers are in force.
         return 130
     except BrokenPipeError:
-        _drop_stdout()
         return 141
+    except OSError as error:
+        from unspool.terminal.output import Notes, Output
+
+        place = f" ({error.filename})" if error.filename else ""
+        Notes(Output(2)).line(f"{error.strerror or error}{place}")
+        return 1
 
 
-def _drop_stdout() -> None:
-    """Keep the interpreter from complaining, at exit, that it cannot flush a stdout nobody reads."""
-    import os
+def _occupy_standard_descriptors() -> None:
+    """Keep a closed stdin, stdout or stderr from being given to the next file that is opened, which may be a journal.
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    What takes its place can be neither read nor written in the way the program would, so using it fails as before.
+    """
+    for fd, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free descriptor is the one to be filled, for those below it are open.
+            os.open(os.devnull, mode)
