@@ -169,10 +169,10 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
     return Ending(outcome, f"the server stopped the answer: {reason}", reason)
 
 
-def sentence(ending: Ending, id: str | None, profile: str = "") -> str:
+def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
     """Say in one line how a stream ended and what to do next; empty when there is nothing to say.
 
-    ``id`` names the journal, None where nothing is kept. ``profile`` is whose key was used.
+    ``id`` names the journal, None where nothing is kept. ``key_advice`` says how to give a key that the server takes.
     """
     outcome, message = ending.outcome, ending.message.rstrip(". ")
     if outcome in (COMPLETE, CLOSED):
@@ -185,7 +185,7 @@ def sentence(ending: Ending, id: str | None, profile: str = "") -> str:
     if outcome == CANCELLED:
         return _join("cancelled", message, kept)
     if outcome == UNAUTHORIZED:
-        return _join("unauthorized", message, f"set the key with: unspool keys set {profile or 'openai'}")
+        return _join("unauthorized", message, key_advice)
     if outcome == RATE_LIMITED:
         failure = ending.failure
         used_up = failure is not None and (failure.code in QUOTA_CODES or failure.type in QUOTA_CODES)

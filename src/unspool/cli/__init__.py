@@ -18,35 +18,50 @@ COMMANDS = {
 
 
 def program() -> None:
-    """Run the command line as a process of its own, which ends with the command's exit code."""
+    """Be the command: with this process's arguments, signals and descriptors, ending it with the exit code."""
     # Starting makes no garbage worth looking for, and looking costs a twentieth of a whole short answer.
     gc.disable()
-    code = main()
+    from unspool.cli.signals import leave_at_once
+
+    leave_at_once()
+    _occupy_standard_descriptors()
+    code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
         pass
-    # Everything is written, synced and closed by now. Taking the interpreter apart object by object, which the system does at a
+    # All is written, synced and closed by now. Taking the interpreter apart object by object, which the system does at a
     # stroke, would cost a tenth of a whole short answer.
     os._exit(code)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    name = arguments[0] if arguments and arguments[0] in COMMANDS else "ask"
+def main(argv: list[str]) -> int:
+    """Run a command line and return its exit code."""
+    name = argv[0] if argv and argv[0] in COMMANDS else "ask"
     try:
         module = __import__(f"unspool.cli.{COMMANDS[name][0]}", fromlist=["run"])
-        return int(module.run(name, arguments[1:] if arguments[:1] == [name] else arguments))
+        return int(module.run(name, argv[1:] if argv[:1] == [name] else argv))
     except KeyboardInterrupt:
-        # Before a stream begins and after it ends; while it runs, its own handlers are in force.
         return 130
     except BrokenPipeError:
-        _drop_stdout()
         return 141
+    except OSError as error:
+        from unspool.terminal.output import Notes, Output
+
+        place = f" ({error.filename})" if error.filename else ""
+        Notes(Output(2)).line(f"{error.strerror or error}{place}")
+        return 1
 
 
-def _drop_stdout() -> None:
-    """Keep the interpreter from complaining, at exit, that it cannot flush a stdout nobody reads."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _occupy_standard_descriptors() -> None:
+    """Keep a closed stdin, stdout or stderr from being given to the next file that is opened, which may be a journal.
+
+    What takes its place can be neither read nor written in the way the program would, so using it fails as before.
+    """
+    for fd, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free descriptor is the one to be filled, for those below it are open.
+            os.open(os.devnull, mode)

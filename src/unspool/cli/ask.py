@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import time
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.cli import formats
-from unspool.cli.options import SERVER_OPTIONS, Option, count, positive, scan, seconds
+from unspool.cli import formats, stdin
+from unspool.cli.access import key_advice, lacks_key, missing_key
+from unspool.cli.options import SERVER_OPTIONS, Option, count, number, positive, scan, seconds
 from unspool.cli.signals import Signals, Stopped
 from unspool.client.answer import IDLE_TIMEOUT, Answer, Limits
-from unspool.client.exchange import Exchange
+from unspool.client.exchange import Exchange, build_body
 from unspool.client.retry import DEFAULT_RETRIES
 from unspool.client.transport import CONNECT_TIMEOUT, Reactor
 from unspool.config import ConfigError
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from unspool.outcome import Ending
 
 EXAMPLES = """\
-examples:
   unspool "What is Python?"
   unspool -m gpt-5.4-mini -s "Answer in one sentence" "Why is the sky blue?"
   git diff | unspool "Write a commit message for this"
   unspool -P ollama -m llama3.2 "Hello"
   unspool --sim "Hello"                         no key, no network
-  unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"
+  unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"\
 """
 
 _MODEL = "what to ask for"
@@ -49,7 +48,7 @@ OPTIONS = (
         "0 for the likeliest words, more for livelier ones",
         group=_MODEL,
         metavar="N",
-        type=float,
+        type=number,
     ),
     Option(
         ("--top-p",),
@@ -57,7 +56,7 @@ OPTIONS = (
         "choose among the likeliest words that make up this share",
         group=_MODEL,
         metavar="N",
-        type=float,
+        type=number,
     ),
     Option(("--max-tokens",), "value", "the most tokens the answer may have", group=_MODEL, metavar="N", type=positive),
     Option(
@@ -139,8 +138,6 @@ OPTIONS = (
 # Fields of the request that -o sets through the prompt, so that each endpoint gives them its own name and checks them.
 _PROMPT_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
 
-# Seconds for which a pipe may be silent before it is said that we wait for it.
-_STDIN_PATIENCE = 1.0
 # Waits before a retry that are longer than this are told, second by second.
 _TOLD_WAIT = 1.0
 
@@ -181,8 +178,8 @@ def parser() -> Any:
         rest="prompt",
         metavar="PROMPT",
         rest_help="what to ask; joined by blanks, and put after what is piped in",
-        description="Stream an answer from the OpenAI API, or from any server that speaks it, and keep every token.\n\n"
-        + EXAMPLES,
+        examples=EXAMPLES,
+        description="Stream an answer from the OpenAI API, or from any server that speaks it, and keep every token.",
         epilog=f"commands:\n{commands}\n\nA prompt that begins with a command's name goes after --, or after: unspool ask",
     )
     from unspool import __version__
@@ -197,8 +194,8 @@ def _guarded(arguments: dict[str, Any], notes: Notes) -> int:
     except ConfigError as error:
         notes.line(str(error), always=True)
         return outcome.EXIT_CODES[outcome.ERROR]
-    except (UsageError, ValueError) as error:
-        notes.line(f"{error}", always=True)
+    except UsageError as error:
+        notes.line(str(error), always=True)
         return outcome.USAGE_EXIT_CODE
 
 
@@ -214,73 +211,77 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
         api=arguments["api"],
         settings=settings,
     )
+    view = formats.FORMATS[arguments["format"]]
+    keyless = lacks_key(endpoint) and not arguments["dry_run"]
+    # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
+    if keyless and (arguments["prompt"] or os.isatty(0)):
+        return _no_key(endpoint, view, notes)
     prompt = _prompt(arguments, endpoint, notes)
+    try:
+        build_body(endpoint, prompt, endpoint.api)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     if arguments["dry_run"]:
         return _dry_run(endpoint, prompt)
-    if endpoint.needs_key and not endpoint.key and not arguments["sim"]:
-        return _no_key(endpoint, notes)
+    if keyless:
+        return _no_key(endpoint, view, notes)
     for warning in endpoint.warnings:
         notes.line(warning)
 
     from unspool.config.paths import streams_dir
     from unspool.journal.writer import Writer
 
-    journal = Writer(None if arguments["no_log"] else streams_dir(), sync=settings.sync)
-    exchange = Exchange(endpoint, prompt, journal=journal, retries=arguments["retries"], use_proxy=not arguments["sim"])
-    limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
-    if arguments["verbose"]:
-        notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}, stream {journal.id}")
-    with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
-        view = formats.FORMATS[arguments["format"]]
-        ending = stream(answer, view, notes, arguments["verbose"])
+    with Signals() as signals:
+        journal = None if arguments["no_log"] else Writer(streams_dir(), sync=settings.sync)
+        exchange = Exchange(
+            endpoint, prompt, journal=journal, retries=arguments["retries"], use_proxy=not arguments["sim"]
+        )
+        if arguments["verbose"]:
+            kept = f", stream {journal.id}" if journal is not None else ""
+            notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
+        limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
+        with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
+            format = view(Output(1), signals.write)
+            ending = stream(answer, format, notes, signals)
+            _tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
 
 
-def stream(answer: Answer, view: Any, notes: Notes, verbose: bool) -> Ending:
-    """Show an answer as it arrives, until it ends or somebody ends it; then say how it ended."""
-    stdout = Output(1)
+def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Ending:
+    """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
+
+    That may be worse than the answer itself, which can be whole before its reader has gone away.
+    """
     # The start is over: what it made is never looked at again, and what the stream leaves behind is.
     gc.freeze()
     gc.enable()
-    exchange = answer.exchange
-    journal = exchange.journal
-    with Signals() as signals:
-        format = view(stdout, signals.write)
-        countdown = _Countdown(notes)
-        readers = (1,) if stdout.has_reader else ()
-        troubled = False
-        try:
-            while answer.ending is None:
-                deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
-                if signals.number:
-                    deltas = deltas + answer.cancel(signal=signals.number)
-                elif 1 in answer.woken:
-                    answer.cancel(outcome=outcome.CLOSED)
-                if deltas:
-                    notes.clear()
-                    _show(format, deltas, exchange, signals)
-                if journal is not None and journal.trouble and not troubled:
-                    troubled = True
-                    notes.line(journal.trouble)
-            ending = answer.ending
+    journal = answer.exchange.journal
+    countdown = _Countdown(notes)
+    readers = (1,) if Output(1).has_reader else ()
+    troubled = False
+    try:
+        while answer.ending is None:
+            deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
+            if signals.number:
+                deltas += answer.cancel(signal=signals.number)
+            elif 1 in answer.woken:
+                raise BrokenPipeError
             notes.clear()
-            format.close(ending, _kept_id(answer))
-        except Stopped:
-            answer.cancel(signal=signals.number)
-        except BrokenPipeError:
-            answer.cancel(outcome=outcome.CLOSED)
-        except OSError as error:
-            answer.cancel(outcome=outcome.ERROR, message=f"stdout cannot be written: {error.strerror}")
-    assert answer.ending is not None
-    _tell(answer, answer.ending, format, notes, verbose)
-    return answer.ending
-
-
-def _show(format: Any, deltas: list[Any], exchange: Exchange, signals: Signals) -> None:
-    if signals.number:
-        # Somebody has said stop; what had arrived by then is shown if that does not have to wait for a reader.
-        return
-    format.show(deltas, exchange.events, exchange.at)
+            if deltas or answer.exchange.events:
+                format.show(deltas, answer.exchange.events, answer.exchange.at)
+            if journal is not None and journal.trouble and not troubled:
+                troubled = True
+                notes.line(journal.trouble)
+        format.close(answer.ending, _kept_id(answer))
+        return answer.ending
+    except Stopped:
+        ending = outcome.Ending(outcome.CANCELLED, signal=signals.number)
+    except BrokenPipeError:
+        ending = outcome.Ending(outcome.CLOSED)
+    except OSError as error:
+        ending = outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
+    answer.cancel(ending.message, ending.signal, ending.outcome)
+    return ending
 
 
 class _Countdown:
@@ -298,9 +299,7 @@ class _Countdown:
         attempt = answer.exchange.attempt
         if left <= 0 or (self._told != attempt and left <= _TOLD_WAIT):
             return None
-        from unspool.terminal.safety import one_line
-
-        words = one_line(f"trying again in {-int(-left // 1)} s: {answer.exchange.retry_reason}")
+        words = f"trying again in {-int(-left // 1)} s: {answer.exchange.retry_reason}"
         if self._notes.is_tty:
             self._notes.passing(words)
         elif self._told != attempt:
@@ -310,21 +309,16 @@ class _Countdown:
 
 
 def _tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool) -> None:
-    from unspool.terminal.safety import one_line
-
-    id = _kept_id(answer)
-    sentence = outcome.sentence(ending, id, answer.exchange.endpoint.name)
+    sentence = outcome.sentence(ending, _kept_id(answer), key_advice(answer.exchange.endpoint))
     if sentence:
-        notes.line(one_line(sentence), always=True)
+        notes.line(sentence, always=True)
     for call in getattr(format, "tool_calls", ()):
-        notes.line(one_line(f"the model calls the tool {call.name} with {call.arguments}"))
+        notes.line(f"the model calls the tool {call.name} with {call.arguments}")
     if verbose:
         _describe(answer, ending, notes)
 
 
 def _describe(answer: Answer, ending: Ending, notes: Notes) -> None:
-    from unspool.terminal.safety import one_line
-
     exchange = answer.exchange
     parts = [ending.outcome]
     if ending.finish_reason:
@@ -339,7 +333,7 @@ def _describe(answer: Answer, ending: Ending, notes: Notes) -> None:
         parts.append(f"request {exchange.request_id}")
     if exchange.attempt > 1:
         parts.append(f"attempt {exchange.attempt}")
-    notes.line(one_line(", ".join(parts)))
+    notes.line(", ".join(parts))
 
 
 def _kept_id(answer: Answer) -> str | None:
@@ -348,20 +342,19 @@ def _kept_id(answer: Answer) -> str | None:
 
 
 def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prompt:
-    words = " ".join(arguments["prompt"])
-    piped = "" if arguments["no_stdin"] else _read_stdin(notes, wanted=not words)
-    text = f"{piped}\n\n{words}" if piped and words else piped or words
-    # What is not UTF-8 in arguments reaches Python as lone surrogates, which no request can carry.
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if not text.strip():
-        raise UsageError('what shall I ask? Try: unspool "What is Python?", or unspool --help')
     if not endpoint.model:
         raise UsageError(
-            f"name a model with -m: the profile {endpoint.name!r} has no default one (unspool models -P {endpoint.name} lists them)"
+            f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
         )
+    text = _text(arguments, notes)
+    if not text.strip():
+        raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
     options = {key: _value(value) for key, value in arguments["options"] or ()}
     fields = {name: arguments.get(name) for name in _PROMPT_FIELDS}
     fields.update({name: options.pop(name) for name in _PROMPT_FIELDS if name in options})
+    n = fields["n"]
+    if n is not None and (type(n) is not int or n < 1):
+        raise UsageError(f"-o n takes a whole number above zero, not {n!r}")
     return Prompt(
         text,
         endpoint.model,
@@ -373,38 +366,28 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prom
     )
 
 
+def _text(arguments: dict[str, Any], notes: Notes) -> str:
+    """What is piped in, and after it what is said on the command line."""
+    words = " ".join(arguments["prompt"])
+    piped = ""
+    if not arguments["no_stdin"]:
+        try:
+            piped = stdin.read(notes, wanted=not words)
+        except OSError as error:
+            raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
+    text = f"{piped}\n\n{words}" if piped and words else piped or words
+    # What is not UTF-8 in arguments reaches Python as lone surrogates, which no request can carry.
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _value(text: str) -> Any:
     """The value of ``-o KEY VALUE``: JSON, or else the text itself."""
     import jiter
 
     try:
-        return jiter.from_json(text.encode())
+        return jiter.from_json(text.encode(), allow_inf_nan=False)
     except ValueError:
         return text
-
-
-def _read_stdin(notes: Notes, *, wanted: bool) -> str:
-    """Return what is piped in. Says so when it has to wait, for an open pipe that nobody writes to looks like a hang."""
-    try:
-        if os.isatty(0):
-            if not wanted or not os.isatty(2):
-                return ""
-            notes.line("type the prompt, then Ctrl-D (unspool --help shows what else there is)")
-        elif os.fstat(0).st_mode & 0o170000 != 0o100000:
-            _wait_for_stdin(notes)
-    except OSError:  # stdin is closed
-        return ""
-    chunks = []
-    while chunk := os.read(0, 1 << 16):
-        chunks.append(chunk)
-    return b"".join(chunks).decode("utf-8", "replace").rstrip("\n")
-
-
-def _wait_for_stdin(notes: Notes) -> None:
-    import select
-
-    if sys.platform != "win32" and not select.select([0], [], [], _STDIN_PATIENCE)[0]:
-        notes.line("reading standard input (Ctrl-D ends it, --no-stdin ignores it)")
 
 
 def _dry_run(endpoint: Endpoint, prompt: Prompt) -> int:
@@ -416,16 +399,14 @@ def _dry_run(endpoint: Endpoint, prompt: Prompt) -> int:
     lines = [f"{request.method} {request.url}"]
     lines += [f"{name}: {'***' if name in hidden else value}" for name, value in request.headers.items()]
     lines += ["", json.dumps(exchange.body, indent=2, ensure_ascii=False)]
-    Output(1).write("\n".join(lines) + "\n")
+    stdout = Output(1)
+    stdout.write(stdout.safe("\n".join(lines) + "\n"))
     return 0
 
 
-def _no_key(endpoint: Endpoint, notes: Notes) -> int:
-    notes.line(
-        f"no API key for {endpoint.name}. Give one in one of three ways:\n"
-        f"  unspool keys set {endpoint.name}      stores it, readable by you alone\n"
-        f"  export {endpoint.key_hint}=…       for this shell\n"
-        f"  unspool --sim …              needs none: asks the built-in simulator",
-        always=True,
-    )
-    return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
+def _no_key(endpoint: Endpoint, view: Any, notes: Notes) -> int:
+    ending = outcome.Ending(outcome.UNAUTHORIZED, missing_key(endpoint))
+    # A program that reads JSON is told as well.
+    view(Output(1), lambda output, text: output.write(text)).close(ending, None)
+    notes.line(ending.message, always=True)
+    return ending.exit_code

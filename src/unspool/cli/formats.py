@@ -32,11 +32,6 @@ class TextFormat:
         self._write = write
         self._others: dict[int, list[str]] = {}
         self.tool_calls: list[ToolCall] = []
-        self._clean: Callable[[str], str] | None = None
-        if output.is_tty:
-            from unspool.terminal.safety import Sanitizer
-
-            self._clean = Sanitizer().feed
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Write what the deltas add to the text, in one go."""
@@ -60,7 +55,7 @@ class TextFormat:
             self._write(self._output, "\n")
 
     def _put(self, text: str) -> None:
-        self._write(self._output, text if self._clean is None else self._clean(text))
+        self._write(self._output, self._output.safe(text))
 
 
 class StreamJsonFormat:
@@ -75,16 +70,16 @@ class StreamJsonFormat:
         lines = []
         for delta in deltas:
             described = describe(delta)
-            described["at"] = round(at, 4)
+            # To the millisecond, as in the journal.
+            described["at"] = round(at, 3)
             lines.append(dumps(described) + "\n")
         if lines:
-            self._write(self._output, "".join(lines))
+            self._write(self._output, self._output.safe("".join(lines)))
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write how it ended."""
-        self._write(
-            self._output, dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}) + "\n"
-        )
+        line = dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)})
+        self._write(self._output, self._output.safe(line + "\n"))
 
 
 class JsonFormat:
@@ -135,7 +130,7 @@ class JsonFormat:
             "usage": self._usage,
             **describe_ending(ending),
         }
-        self._write(self._output, dumps(value) + "\n")
+        self._write(self._output, self._output.safe(dumps(value) + "\n"))
 
 
 class SseFormat:
@@ -144,13 +139,19 @@ class SseFormat:
     def __init__(self, output: Output, write: Callable[[Output, str], None]) -> None:
         self._output = output
         self._write = write
+        self._last_id = ""
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Write the events of one turn."""
         from unspool.sse import encode
 
-        if events:
-            self._write(self._output, b"".join(encode(one.data, type=one.type) for one in events).decode())
+        blocks = []
+        for event in events:
+            id = None if event.id == self._last_id else event.id
+            self._last_id = event.id
+            blocks.append(encode(event.data, type=event.type, id=id))
+        if blocks:
+            self._write(self._output, self._output.safe(b"".join(blocks).decode()))
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write nothing: how it ended is not the server's to say, and not ours to add to its events."""

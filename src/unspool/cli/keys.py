@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from unspool.cli.signals import tidy_up_first
 from unspool.config import ConfigError, keys, paths
 from unspool.terminal.output import Notes, Output
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 def run(name: str, argv: list[str]) -> int:
     """Store, list or remove keys. No key is ever printed, nor taken from the command line."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     notes = Notes(Output(2))
     try:
         if arguments.action == "set":
@@ -27,10 +27,9 @@ def run(name: str, argv: list[str]) -> int:
                 return 1
             notes.line(f"removed the key for {arguments.name}")
         elif arguments.action == "path":
-            print(paths.keys_file())
+            Output(1).write(paths.keys_file() + "\n")
         else:
-            for one in keys.key_names():
-                print(one)
+            Output(1).write("".join(f"{one}\n" for one in keys.key_names()))
             warning = keys.exposure_warning()
             if warning:
                 notes.line(warning)
@@ -41,13 +40,8 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def _set(name: str, notes: Notes) -> int:
-    if os.isatty(0):
-        from getpass import getpass
-
-        key = getpass(f"key for {name}: ", stream=sys.stderr).strip()
-    else:
-        key = sys.stdin.readline().strip()
-    if not key:
+    key = _ask(name) if os.isatty(0) else _read_line()
+    if not key.strip():
         notes.line("no key was given, nothing is changed", always=True)
         return 1
     keys.store_key(name, key)
@@ -55,24 +49,43 @@ def _set(name: str, notes: Notes) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    import argparse
+def _ask(name: str) -> str:
+    from getpass import getpass
 
-    parser = argparse.ArgumentParser(
-        prog="unspool keys",
-        description="Keep API keys in a file that only you can read.\n\n"
-        "examples:\n  unspool keys set openai              asks for the key\n"
-        "  pass show openai | unspool keys set openai\n  unspool keys list",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    tidy_up_first()
+    try:
+        return getpass(f"key for {name}: ", stream=sys.stderr)
+    except EOFError:
+        sys.stderr.write("\n")
+        return ""
+
+
+def _read_line() -> str:
+    with open(0, "rb", closefd=False) as stdin:
+        return stdin.readline().decode("utf-8", "replace")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from unspool.cli.parser import Parser
+
+    parser = Parser(
+        "unspool keys",
+        "  unspool keys set openai              asks for the key\n"
+        "  pass show openai | unspool keys set openai\n"
+        "  unspool keys list",
+        "Keep API keys in a file that only you can read.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    for action, words in (
-        ("set", "store a key, read from a prompt or from standard input"),
-        ("remove", "forget a key"),
-    ):
-        actions.add_parser(action, help=words).add_argument(
+
+    def action(name: str, words: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name, help=words, prog=f"unspool keys {name}", examples=f"  unspool keys {name}", description=words
+        )
+
+    for name, words in (("set", "store a key, read from a prompt or from standard input"), ("remove", "forget a key")):
+        action(name, words).add_argument(
             "name", metavar="NAME", help="a profile (openai, groq, …), or the host[:port] of a server without one"
         )
-    actions.add_parser("list", help="list the names of the keys kept (the default)")
-    actions.add_parser("path", help="print where they are kept")
+    action("list", "list the names of the keys kept (the default)")
+    action("path", "print where they are kept")
     return parser

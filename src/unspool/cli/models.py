@@ -6,6 +6,7 @@ import time
 
 from unspool import outcome
 from unspool.api import failure as failures
+from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.options import SERVER_OPTIONS, Option, scan, seconds
 from unspool.client.exchange import parse
 from unspool.client.transport import Reactor, Request, Transfer
@@ -42,7 +43,8 @@ def run(name: str, argv: list[str]) -> int:
             rest="words",
             metavar="",
             rest_help="(none)",
-            description="List the models of a server.\n\nexamples:\n  unspool models\n  unspool models -P ollama",
+            examples="  unspool models\n  unspool models -P ollama",
+            description="List the models of a server, sorted, one a line.",
         )
         arguments = read(parser, argv)
         if arguments["words"]:
@@ -65,18 +67,22 @@ def _list(arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.config.settings import resolve
 
     endpoint = resolve(profile=arguments["profile"], base_url=arguments["base_url"], key=arguments["key"])
+    if lacks_key(endpoint):
+        notes.line(missing_key(endpoint), always=True)
+        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
+    for warning in endpoint.warnings:
+        notes.line(warning)
     ending, models = fetch(endpoint, arguments["timeout"], use_proxy=not arguments["sim"])
     if ending is not None:
-        notes.line(one_line(outcome.sentence(ending, None, endpoint.name)), always=True)
+        notes.line(outcome.sentence(ending, None, key_advice(endpoint)), always=True)
         return ending.exit_code
     stdout = Output(1)
     if arguments["json"]:
-        stdout.write(dumps(models) + "\n")
+        stdout.write(stdout.safe(dumps(models) + "\n"))
         return 0
     entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
     names = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
-    text = "".join(sorted(f"{one_line(str(one)) if stdout.is_tty else one}\n" for one in names if one))
-    stdout.write(text)
+    stdout.write("".join(f"{one}\n" for one in sorted(one_line(str(one)) for one in names if one)))
     return 0
 
 
@@ -87,11 +93,11 @@ def fetch(endpoint: Endpoint, timeout: float, *, use_proxy: bool = True) -> tupl
     transfer = Transfer(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy))
     reactor.start(transfer)
     deadline = time.monotonic() + timeout
-    body = b""
+    pieces = []
     while not transfer.over and (left := deadline - time.monotonic()) > 0:
         reactor.wait(left)
-        body += transfer.take()
-    body += transfer.take()
+        pieces.append(transfer.take())
+    body = b"".join([*pieces, transfer.take()])
     late = not transfer.over
     status, fault = transfer.status, transfer.fault
     reactor.close()

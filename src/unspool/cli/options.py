@@ -82,7 +82,9 @@ def scan(options: Sequence[Option], argv: Sequence[str], rest: str) -> dict[str,
             continue
         name, equals, attached = token.partition("=") if token[:2] == "--" else (token[:2], token[2:], token[2:])
         option = by_name.get(name)
-        if option is None or (option.kind == "flag" and equals) or (option.kind == "pair" and equals):
+        if option is None or (
+            equals and (option.kind in ("flag", "pair") or (name[:2] != "--" and attached[0] == "="))
+        ):
             return None
         if option.kind == "flag":
             values[option.dest] = option.const
@@ -116,7 +118,7 @@ def _set(values: dict[str, Any], option: Option, given: list[str]) -> bool:
 
 def positive(text: str) -> int:
     """A whole number above zero."""
-    number = int(text)
+    number = _whole(text)
     if number <= 0:
         raise ValueError(f"{text} is not above zero")
     return number
@@ -124,24 +126,44 @@ def positive(text: str) -> int:
 
 def count(text: str) -> int:
     """A whole number, zero included."""
-    number = int(text)
+    number = _whole(text)
     if number < 0:
         raise ValueError(f"{text} is below zero")
     return number
 
 
+def number(text: str) -> float:
+    """A number that JSON has a form for."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if number - number != 0.0:
+        raise ValueError(f"{text!r} is not a number")
+    return number
+
+
 def seconds(text: str) -> float:
     """A time in seconds above zero, with an optional unit: 30, 1.5, 300ms, 2m."""
+    digits, scale = text, 1.0
     for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
         if text.endswith(unit):
-            text, scale = text[: -len(unit)], factor
+            digits, scale = text[: -len(unit)], factor
             break
-    else:
-        scale = 1.0
-    number = float(text) * scale
-    if not 0 < number < 1e9:
-        raise ValueError(f"{text} is not a time above zero")
-    return number
+    try:
+        seconds = float(digits) * scale
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise ValueError(f"{text!r} is not a time such as 30, 1.5, 300ms or 2m")
+    return seconds
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
 
 
 _SERVER = "where to ask"

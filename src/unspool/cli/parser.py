@@ -6,10 +6,32 @@ import argparse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
 
     from unspool.cli.options import Option
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose help begins with examples, and whose complaints are one line."""
+
+    def __init__(self, prog: str, examples: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            usage=argparse.SUPPRESS,
+            description=f"examples:\n{examples}\n\n{description}",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # An abbreviation that works today is ambiguous when an option is added.
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and end the process with 2."""
+        from unspool.terminal.output import Notes, Output
+
+        Notes(Output(2)).line(f"{message.replace('argument ', '', 1)}; see {self.prog} --help")
+        raise SystemExit(2)
 
 
 def build(
@@ -19,18 +41,12 @@ def build(
     rest: str,
     metavar: str,
     rest_help: str,
+    examples: str,
     description: str,
     epilog: str = "",
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Return a parser of these options and of any number of words, kept under the name ``rest``."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        # An abbreviation that works today is ambiguous when an option is added.
-        allow_abbrev=False,
-    )
+    parser = Parser(prog, examples, description, epilog)
     parser.add_argument(rest, nargs="*", metavar=metavar, help=rest_help)
     groups: dict[str, Any] = {}
     for option in options:
@@ -44,7 +60,7 @@ def build(
                 keywords["metavar"] = option.metavar
             keywords.update(choices=option.choices, default=option.default)
             if option.type is not None:
-                keywords["type"] = option.type
+                keywords["type"] = _told(option.type)
             if option.kind in ("append", "pair"):
                 keywords["action"] = "append"
             if option.kind == "pair":
@@ -60,3 +76,15 @@ def read(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]
         name: [tuple(one) if isinstance(one, list) else one for one in value] if isinstance(value, list) else value
         for name, value in values.items()
     }
+
+
+def _told(type: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse show what a ValueError says, instead of the name of the function that raised it."""
+
+    def told(text: str) -> Any:
+        try:
+            return type(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return told

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP while a stream runs: noted at once, acted on by the loop, at any moment."""
+"""Ctrl-C, SIGTERM and SIGHUP: noted at once, acted on by the loop of a stream, at any moment."""
 
 from __future__ import annotations
 
@@ -14,6 +14,26 @@ if TYPE_CHECKING:
     from unspool.terminal.output import Output
 
 _WATCHED = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
+
+
+def leave_at_once() -> None:
+    """From now on let Ctrl-C end the process without a word, as it should where there is nothing to tidy up.
+
+    Python's own handler raises KeyboardInterrupt wherever the program happens to be: in an import, in a callback, on the way
+    out. A Ctrl-C that the parent has told us to ignore stays ignored.
+    """
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _leave)
+
+
+def tidy_up_first() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, where something has to be put back: a terminal that does not echo."""
+    if _signal.getsignal(_signal.SIGINT) is _leave:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 class Stopped(Exception):
@@ -36,11 +56,11 @@ class Signals:
         os.set_blocking(self._write_fd, False)
 
     def __enter__(self) -> Signals:
+        # Written to by the interpreter's C handler, so there is no moment at which a signal could be missed.
+        self._fd_before = _signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for number in _WATCHED:
             if _signal.getsignal(number) != _signal.SIG_IGN:
                 self._before[number] = _signal.signal(number, self._note)
-        # Written to by the interpreter's C handler, so there is no moment at which a signal could be missed.
-        self._fd_before = _signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         return self
 
     def __exit__(
@@ -53,14 +73,16 @@ class Signals:
         os.close(self._write_fd)
 
     def write(self, output: Output, text: str) -> None:
-        """Write to an output that may block; a signal raises Stopped instead of waiting for its reader."""
+        """Write to an output that may block. After a signal nothing waits for a reader any more: raises Stopped instead."""
         self._interruptible = True
         try:
-            if self.number:
-                raise Stopped
-            output.write(text)
+            if not self.number:
+                output.write(text)
+                return
         finally:
             self._interruptible = False
+        if not output.write_at_once(text):
+            raise Stopped
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:

@@ -10,11 +10,18 @@ def _delay(text: str) -> float:
     return 0.0 if text in ("0", "0s", "0ms") else seconds(text)
 
 
+def _port(text: str) -> int:
+    port = count(text)
+    if port > 65535:
+        raise ValueError(f"{text} is above 65535, the last port")
+    return port
+
+
 OPTIONS = (
     Option(
         ("--host",), "value", "the address to listen at (default: 127.0.0.1)", metavar="ADDRESS", default="127.0.0.1"
     ),
-    Option(("--port",), "value", "the port (default: 0, any that is free)", metavar="N", type=count, default=0),
+    Option(("--port",), "value", "the port (default: 0, any that is free)", metavar="N", type=_port, default=0),
     Option(
         ("--ttft",), "value", "the time to the first token (default: 300ms)", metavar="TIME", type=_delay, default=0.3
     ),
@@ -37,8 +44,8 @@ def run(name: str, argv: list[str]) -> int:
             rest="words",
             metavar="",
             rest_help="(none)",
-            description="Run a server that answers like the OpenAI API, from written answers and not from a model.\n\n"
-            'examples:\n  unspool sim --port 8080\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"',
+            examples='  unspool sim --port 8080\n  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"',
+            description="Run a server that answers like the OpenAI API, from written answers and not from a model.",
         )
         arguments = read(parser, argv)
         if arguments["words"]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+# What a pipe that is ready to be written to takes without waiting for its reader (POSIX, PIPE_BUF on Linux).
+_PIPE_BUF = 4096
+
 
 class Output:
     """A descriptor that text is written to without buffering: what `write` was given is out when it returns.
@@ -20,6 +23,15 @@ class Output:
         except OSError:  # the descriptor is closed
             self.is_tty = self.has_reader = False
         self.at_line_start = True
+        self._sanitizer = None
+        if self.is_tty:
+            from unspool.terminal.safety import Sanitizer
+
+            self._sanitizer = Sanitizer()
+
+    def safe(self, text: str) -> str:
+        """Return a piece of foreign text as it may be written here: exactly, or made safe where a terminal would obey it."""
+        return text if self._sanitizer is None else self._sanitizer.feed(text)
 
     def write(self, text: str) -> None:
         """Write a text."""
@@ -31,17 +43,29 @@ class Output:
             try:
                 data = data[os.write(self.fd, data) :]
             except BlockingIOError:
-                self._wait()
+                # Somebody who shares the descriptor has set O_NONBLOCK on it.
+                self._is_ready(None)
 
-    def _wait(self) -> None:
-        # Somebody who shares the descriptor has set O_NONBLOCK on it.
+    def write_at_once(self, text: str) -> bool:
+        """Write a text if that does not have to wait for a reader; return whether all of it is out."""
+        data = text.encode("utf-8", "replace")
+        while data and self._is_ready(0):
+            data = data[os.write(self.fd, data[:_PIPE_BUF]) :]
+        if not data and text:
+            self.at_line_start = text[-1] == "\n"
+        return not data
+
+    def _is_ready(self, seconds: float | None) -> bool:
         import select
 
-        select.select([], [self.fd], [])
+        return bool(select.select([], [self.fd], [], seconds)[1])
 
 
 class Notes:
-    """What is said beside the answer, on stderr: lines, and one line that is taken back before anything else is shown."""
+    """What is said beside the answer, on stderr: lines, and one line that is taken back before anything else is shown.
+
+    All of it may quote a server, and is made safe here.
+    """
 
     def __init__(self, output: Output, *, quiet: bool = False) -> None:
         self._output = output
@@ -57,14 +81,20 @@ class Notes:
         """Say one line. With ``always`` also to those who asked for quiet."""
         if self._quiet and not always:
             return
+        from unspool.terminal.safety import one_line
+
         self.clear()
-        self._write(f"unspool: {text}\n")
+        self._write(f"unspool: {one_line(text)}\n")
 
     def passing(self, text: str) -> None:
         """Show a line that the next one, or the answer, replaces. Only to a person."""
-        if self.is_tty:
-            self._write(f"\r\x1b[K{text}")
-            self._passing = True
+        if not self.is_tty:
+            return
+        from unspool.terminal.safety import one_line
+
+        # A line that wraps could not be taken back.
+        self._write(f"\r\x1b[K{one_line(text)[: _columns(self._output.fd) - 1]}")
+        self._passing = True
 
     def clear(self) -> None:
         """Take the passing line back."""
@@ -76,4 +106,11 @@ class Notes:
         try:
             self._output.write(text)
         except OSError:
-            pass  # a closed or full stderr must not cost the answer
+            return  # a closed or full stderr must not cost the answer
+
+
+def _columns(fd: int) -> int:
+    try:
+        return os.get_terminal_size(fd).columns or 80
+    except OSError:
+        return 80

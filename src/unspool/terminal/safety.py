@@ -14,7 +14,7 @@ _VISIBLE[0x7F] = 0x2421
 _VISIBLE.update(dict.fromkeys(range(0x80, 0xA0), 0xFFFD))  # C1: 0x9B alone begins a sequence
 # Marks that reorder or hide text (bidirectional controls, "tag" characters, zero-width space, line and paragraph separators, the
 # byte order mark). The joiners U+200C and U+200D stay: scripts and emoji need them.
-for _code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF):
+for _code in (0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF):
     _VISIBLE[_code] = f"<U+{_code:04X}>"
 _VISIBLE.update({code: f"<U+{code:X}>" for code in range(0xE0000, 0xE0080)})
 

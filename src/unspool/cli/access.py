@@ -1,0 +1,22 @@
+"""What a command says about the key of the server it asks."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from unspool.config.endpoint import Endpoint
+
+
+def lacks_key(endpoint: Endpoint) -> bool:
+    """Whether asking is no use, for the server wants a key and there is none."""
+    return endpoint.needs_key and not endpoint.key
+
+
+def missing_key(endpoint: Endpoint) -> str:
+    """Say that there is no key, and the ways to give one or to do without."""
+    return f"no API key for {endpoint.name}: {endpoint.key_hint}, or ask the built-in simulator, which needs none, with --sim"
+
+
+def key_advice(endpoint: Endpoint) -> str:
+    """Say how to give a key that the server takes, after it has taken none or not this one."""
+    return f"to give {'another' if endpoint.key else 'a'} key, {endpoint.key_hint}"

@@ -1,0 +1,58 @@
+"""What is piped in, or typed where nothing else asks a question."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from unspool.terminal.output import Notes
+
+# Seconds for which a pipe may be silent before it is said that we wait for it.
+_PATIENCE = 1.0
+
+
+def read(notes: Notes, *, wanted: bool) -> str:
+    """Return what standard input holds, without its last line ends; nothing where it is closed. Raises OSError for a folder.
+
+    A terminal is only read if its text is ``wanted``, which is then said, and so is waiting for a pipe that nobody writes to,
+    for that looks like a hang.
+    """
+    try:
+        mode = os.fstat(0).st_mode
+        if os.isatty(0):
+            if not wanted or not os.isatty(2):
+                return ""
+            notes.line("type the prompt, then Ctrl-D; unspool --help shows what else there is")
+        elif mode & 0o170000 != 0o100000 and not _is_ready(_PATIENCE):
+            notes.line("reading standard input: Ctrl-D ends it, --no-stdin ignores it")
+        return _read_all().decode("utf-8", "replace").rstrip("\n")
+    except OSError as error:
+        import errno
+
+        if error.errno == errno.EBADF:
+            return ""
+        raise
+
+
+def _read_all() -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        try:
+            chunk = os.read(0, 1 << 16)
+        except BlockingIOError:
+            # Somebody who shares the descriptor has set O_NONBLOCK on it.
+            _is_ready(None)
+            continue
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def _is_ready(seconds: float | None) -> bool:
+    if sys.platform == "win32":
+        return True
+    import select
+
+    return bool(select.select([0], [], [], seconds)[0])
