@@ -303,7 +303,12 @@ class AsyncAnswer:
             self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
             return
         self._reactor.cancel(self._transfer)
-        self._rest += self._keep(self.exchange.receive(self._transfer) + self.exchange.end(fault))
+        if self._lapse.is_over():
+            self._rest += self._keep(self.exchange.receive(self._transfer) + self.exchange.end(fault))
+        else:
+            self._transfer.fault = self._transfer.fault or fault
+            self._lapse.restart()
+            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
         self._wake()
 
     async def _batches(self) -> AsyncIterator[list[Delta]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Between two bytes, comments included. Reasoning models are silent for minutes where the server sends no keep-alives; the
 # openai SDK waits 600 s, proxies on the way often cut at 60.
 IDLE_TIMEOUT = 300.0
+# Seconds that telling the server to stop a background response may take, while somebody who pressed Ctrl-C waits.
+_CANCEL_PATIENCE = 2.0
 # How long one turn waits when nothing else bounds it. Only a bound for the loop: what happens ends the wait at once.
 _TURN = 3600.0
 
@@ -68,13 +70,18 @@ class Lapse:
             left = min(left, self.began_at + self.limits.total - now)
         return left
 
+    def is_over(self) -> bool:
+        """Whether the time for the whole stream has passed, so that no further attempt makes sense."""
+        total = self.limits.total
+        return total is not None and time.monotonic() >= self.began_at + total
+
     def fault(self) -> Fault | None:
         """What to say when a limit is passed, None when none is."""
         if self.left() > 0:
             return None
-        total = self.limits.total
-        if total is not None and time.monotonic() >= self.began_at + total:
-            return Fault(CUT, f"the answer was not whole after the {total:g} s allowed for it (--timeout)")
+        if self.is_over():
+            words = f"the answer was not whole after the {self.limits.total:g} s allowed for it (--timeout)"
+            return Fault(CUT, words)
         return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (--idle-timeout)")
 
 
@@ -159,8 +166,13 @@ class Answer:
             yield from batch
 
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
-        """Stop the stream now and close its connection. Returns what was held back."""
+        """Stop the stream now and close its connection; a background response is stopped at the server too.
+
+        Returns what was held back.
+        """
         self._reactor.cancel(self._transfer)
+        if self.exchange.ending is None:
+            self._cancel_upstream()
         return self._kept(self.exchange.stop(outcome, message, signal))
 
     def close(self) -> None:
@@ -207,18 +219,30 @@ class Answer:
             self._reactor.wait(0)
             if not transfer.over:
                 self._reactor.cancel(transfer)
+        if not transfer.over:
+            self._lapse.observe(transfer)
+            fault = self._lapse.fault()
+            if fault is not None:
+                self._reactor.cancel(transfer, fault)
+                if self._lapse.is_over():
+                    return self._kept(deltas + exchange.end(fault))
         if transfer.over:
             more, retry_in = exchange.finish(transfer)
             deltas += more
             if retry_in is not None:
                 self.retry_at = time.monotonic() + retry_in
-        else:
-            self._lapse.observe(transfer)
-            fault = self._lapse.fault()
-            if fault is not None:
-                self._reactor.cancel(transfer)
-                deltas += exchange.end(fault)
         return self._kept(deltas)
+
+    def _cancel_upstream(self) -> None:
+        request = self.exchange.cancel_request()
+        if request is None:
+            return
+        transfer = Transfer(request, _CANCEL_PATIENCE)
+        self._reactor.start(transfer)
+        deadline = time.monotonic() + _CANCEL_PATIENCE
+        while not transfer.status and not transfer.over and (left := deadline - time.monotonic()) > 0:
+            self._reactor.wait(left)
+        self._reactor.cancel(transfer)
 
     def _batches(self) -> Iterator[list[Delta]]:
         while self.exchange.ending is None:

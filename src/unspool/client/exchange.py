@@ -12,6 +12,7 @@ from unspool import __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
+from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
 from unspool.journal import record
 from unspool.jsontext import dumps
@@ -97,6 +98,8 @@ class Exchange:
         self._location = self.url
         self._see_other = False
         self._key_withheld_from = ""
+        self._resumption: Resumption | None = None
+        self._last_event_id = ""
         self._new_answer()
         if journal is not None:
             journal.own(record.REQUEST, dumps(self._described(parent)))
@@ -104,6 +107,8 @@ class Exchange:
     def request(self) -> Request:
         """The request to send next."""
         self._new_answer()
+        if self._resumption is not None:
+            self._location = self._resumption.location(self.decoder.last_sequence)
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self.prompt.stream else "application/json",
@@ -116,6 +121,10 @@ class Exchange:
             self._key_withheld_from = ""
         else:
             self._key_withheld_from = origin(self._location)
+        if self._resumption is not None:
+            if self._last_event_id:
+                headers["Last-Event-ID"] = self._last_event_id
+            return Request("GET", self._location, headers, None, self._use_proxy)
         self.sent_at = time.monotonic()
         if self._see_other:
             return Request("GET", self._location, headers, None, self._use_proxy)
@@ -159,16 +168,35 @@ class Exchange:
             return self._finish_refused(transfer, fault)
         if not self._head_seen:
             fault = fault or Fault(UNREACHABLE, "the server answered with nothing that is HTTP")
+            if self._resumption is not None:
+                return self.lose(fault)
             return [], self._again(None, fault)
-        if self._kind != sniff.STREAM:
-            more, fault = self._finish_body(transfer, fault)
-            deltas += more
-        return deltas + self.end(fault), None
+        if self._kind == sniff.STREAM:
+            more, wait = self.lose(fault)
+            return deltas + more, wait
+        if self._resumption is not None and self._resumption.polling:
+            return self._finish_poll(fault)
+        more, fault = self._finish_body(transfer, fault)
+        return deltas + more + self.end(fault), None
+
+    def lose(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Say that a stream's connection is gone (None for a clean close): the last deltas, and the wait before it is taken up again.
+
+        None for the wait means that the stream is over: it had reached its end, or cannot be taken up.
+        """
+        deltas = self._events(self._left_over())
+        if self.decoder.ended or self.decoder.failure is not None or not self._can_resume():
+            return deltas + self.end(fault), None
+        assert self._resumption is not None
+        tries = self._resumption.try_again()
+        if tries is None:
+            return deltas + self.end(fault), None
+        wait = retry.backoff(tries + 1) if tries > 1 else 0.0
+        return deltas, self._take_up(wait, fault.message if fault is not None else "the connection was closed")
 
     def end(self, fault: Fault | None = None) -> list[Delta]:
         """End the stream as its events and its transport say. Returns what the decoder held back."""
-        # A last event without its blank line counts when it is whole; what a cut left of one does not.
-        deltas = self._events([one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)])
+        deltas = self._events(self._left_over())
         deltas += self.decoder.close()
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
@@ -187,7 +215,16 @@ class Exchange:
     @property
     def done(self) -> bool:
         """Whether nothing more is wanted: the protocol has ended the stream, or enough of an error's text has come."""
-        return self.decoder.done or self._refused_size > _LONGEST_ERROR_BODY
+        gap = self._resumption is not None and self._resumption.gap
+        return self.decoder.done or gap or self._refused_size > _LONGEST_ERROR_BODY
+
+    def cancel_request(self) -> Request | None:
+        """The request that stops a background response at the server; None where closing the connection does that."""
+        if not is_resumable(self.body, self.decoder) or self.decoder.ended or self.decoder.failure is not None:
+            return None
+        url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
+        headers = {"Content-Type": "application/json", **self.endpoint.headers, **self.endpoint.auth_headers()}
+        return Request("POST", url, headers, b"", self._use_proxy)
 
     def _new_answer(self) -> None:
         """Forget what the last attempt was answered."""
@@ -198,8 +235,52 @@ class Exchange:
         self._body = []
         self._refused_size = 0
 
+    def _can_resume(self) -> bool:
+        """Whether the stream can be taken up; from then on what arrives continues it."""
+        if self._resumption is None and is_resumable(self.body, self.decoder):
+            self._resumption = Resumption(self.url, self.decoder.response_id or "")
+        return self._resumption is not None
+
+    def _take_up(self, wait: float, reason: str) -> float:
+        """Note that another request will continue the stream; returns the wait."""
+        self.attempt += 1
+        self.retry_reason = failures.scrub(reason, self._secrets)
+        self._own(
+            record.ATTEMPT,
+            {
+                "attempt": self.attempt,
+                "resume": self.decoder.response_id,
+                "starting_after": self.decoder.last_sequence,
+                "wait": round(wait, 3),
+                "reason": self.retry_reason,
+            },
+        )
+        return wait
+
+    def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Take a poll's answer: the response as it stands, of which only what is missing is new."""
+        assert self._resumption is not None
+        body = b"".join(self._body)
+        value = parse(body)
+        if not isinstance(value, dict):
+            return self.lose(fault or Fault(CUT, "the server's answer is no response"))
+        if value.get("status") in UNFINISHED:
+            wait = self._resumption.poll_again()
+            if wait is None:
+                return self.end(Fault(CUT, f"the server still has the response as {value.get('status')}")), None
+            return [], wait
+        self._own(record.BODY, {"content_type": "application/json", "text": body.decode("utf-8", "replace")})
+        return self.decoder.decode_body(value) + self.end(), None
+
+    def _left_over(self) -> list[sse.Event]:
+        """What the connection's end leaves: a last event without its blank line counts when it is whole, not what a cut left of one."""
+        self._last_event_id = self._sse.last_event_id or self._last_event_id
+        return [one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)]
+
     def _events(self, events: list[sse.Event]) -> list[Delta]:
         # Hot: once for each network read. Append before deliver.
+        if self._resumption is not None:
+            events = self._resumption.fresh(events, self.decoder.last_sequence)
         if not events:
             return []
         at = self.at = time.monotonic() - self.sent_at
@@ -240,6 +321,8 @@ class Exchange:
 
     def _finish_refused(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take an answer with another status than 200: follow it elsewhere, try again, or end."""
+        if self._resumption is not None:
+            return self._finish_refused_resume(transfer)
         if transfer.status in (301, 302, 303, 307, 308):
             refusal = self._redirect(transfer)
             if refusal is None:
@@ -248,6 +331,18 @@ class Exchange:
         body = b"".join(self._body)[:_LONGEST_ERROR_BODY]
         failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
         return [], self._again(failure, None)
+
+    def _finish_refused_resume(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
+        """Take a refusal to stream the response again, or to have it at all."""
+        assert self._resumption is not None
+        body = b"".join(self._body)[:_LONGEST_ERROR_BODY]
+        failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
+        if self._resumption.refused(transfer.status):
+            return [], self._take_up(0.0, failure.message)
+        if retry.wait_before(2, failure, None) is not None:
+            deltas, wait = self.lose(Fault(CUT, failure.message))
+            return deltas, wait if wait is None else max(wait, failure.retry_after or 0.0)
+        return self.end(Fault(CUT, f"the stream broke and cannot be taken up: {failure.message}")), None
 
     def _redirect(self, transfer: Transfer) -> Fault | None:
         """Turn to where the server points; the key and the other headers of the profile stay with their own origin.

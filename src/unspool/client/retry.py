@@ -30,7 +30,7 @@ def wait_before(attempt: int, failure: Failure | None, fault: Fault | None) -> f
     if failure is None:
         if fault is None or not fault.retryable:
             return None
-        return _backoff(attempt)
+        return backoff(attempt)
     if failure.code in QUOTA_CODES or failure.type in QUOTA_CODES:
         return None
     status = failure.status or 0
@@ -39,9 +39,9 @@ def wait_before(attempt: int, failure: Failure | None, fault: Fault | None) -> f
         return None
     if failure.retry_after is not None and failure.retry_after > 0:
         return failure.retry_after if failure.retry_after <= LONGEST_WAIT else None
-    return _backoff(attempt)
+    return backoff(attempt)
 
 
-def _backoff(attempt: int) -> float:
+def backoff(attempt: int) -> float:
     wait: float = min(_FIRST_WAIT * 2 ** (attempt - 2), _LONGEST_BACKOFF)
     return wait * (1 - 0.25 * os.urandom(1)[0] / 255)

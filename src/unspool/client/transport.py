@@ -235,11 +235,12 @@ class Reactor:
         self._transfers[transfer.curl] = transfer
         self._multi.add_handle(transfer.curl)
 
-    def cancel(self, transfer: Transfer) -> None:
-        """End a transfer now, whatever it is doing, and close its connection."""
+    def cancel(self, transfer: Transfer, fault: Fault | None = None) -> None:
+        """End a transfer now, whatever it is doing, and close its connection; ``fault`` says why, where that is a fault."""
         if self._transfers.pop(transfer.curl, None) is not None:
             self._multi.remove_handle(transfer.curl)
         transfer.finish(0, "")
+        transfer.fault = transfer.fault or fault
 
     def wait(self, seconds: float, watch: Iterable[int] = (), errors: Iterable[int] = ()) -> set[int]:
         """Let the network run for at most this long, and return as soon as there is news.
