@@ -34,7 +34,9 @@ def event(value: Any) -> bytes:
 
 def piece(text: str) -> bytes:
     """A chat event with a piece of text."""
-    return event({"id": "c1", "model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+    return event(
+        {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    )
 
 
 def finish(reason: str = "stop") -> bytes:
@@ -214,14 +216,26 @@ def exchange(url: str, **arguments: Any) -> Exchange:
 
 
 def ask(
-    url: str, *, connect: float = 5.0, idle: float = PATIENCE, total: float | None = None, check: bool = False, **rest: Any
+    url: str,
+    *,
+    connect: float = 5.0,
+    idle: float = PATIENCE,
+    total: float | None = None,
+    check: bool = False,
+    **rest: Any,
 ) -> Answer:
     """A stream, asked of a server."""
     return Answer(exchange(url, **rest), Limits(connect, idle, total), check=check)
 
 
 def aask(
-    url: str, *, connect: float = 5.0, idle: float = PATIENCE, total: float | None = None, check: bool = False, **rest: Any
+    url: str,
+    *,
+    connect: float = 5.0,
+    idle: float = PATIENCE,
+    total: float | None = None,
+    check: bool = False,
+    **rest: Any,
 ) -> AsyncAnswer:
     """The same for asyncio."""
     return AsyncAnswer(exchange(url, **rest), Limits(connect, idle, total), check=check)

@@ -60,9 +60,7 @@ class Reactor:
         """Begin a transfer."""
 
         def ended(future: asyncio.Future[Any]) -> None:
-            if future.cancelled():
-                transfer.finish(0, "")
-            elif (error := future.exception()) is None:
+            if future.cancelled() or (error := future.exception()) is None:
                 transfer.finish(0, "")
             else:
                 transfer.finish(error.args[0], error.args[1])
@@ -234,7 +232,8 @@ class AsyncAnswer:
             self._lapse.restart()
             self._transfer = self._send()
         reactor, transfer = self._reactor, self._transfer
-        assert reactor is not None and transfer is not None
+        assert reactor is not None
+        assert transfer is not None
         deltas = exchange.receive(transfer)
         if not deltas and not transfer.over and not exchange.done:
             await self._wait(None)

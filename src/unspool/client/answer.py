@@ -172,9 +172,7 @@ class Answer:
         if self.exchange.journal is not None:
             self.exchange.journal.close()
 
-    def step(
-        self, seconds: float | None = None, watch: Iterable[int] = (), errors: Iterable[int] = ()
-    ) -> list[Delta]:
+    def step(self, seconds: float | None = None, watch: Iterable[int] = (), errors: Iterable[int] = ()) -> list[Delta]:
         """One turn: wait for at most this long, and return what arrived, which may be nothing.
 
         Also returns when one of the ``watch`` descriptors can be read or one of ``errors`` breaks; ``woken`` then holds them.

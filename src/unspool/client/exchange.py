@@ -158,7 +158,8 @@ class Exchange:
         if self._head_seen and not self._is_success:
             return self._finish_refused(transfer, fault)
         if not self._head_seen:
-            fault = fault or Fault(UNREACHABLE, "the server answered with nothing that is HTTP")
+            # libcurl takes half a head for a clean end.
+            fault = fault or Fault(CUT, "the server closed the connection before its answer began", True)
             return [], self._again(None, fault)
         if self._kind != sniff.STREAM:
             more, fault = self._finish_body(transfer, fault)
@@ -233,7 +234,9 @@ class Exchange:
         if start[:1] == b"{" and not isinstance(parse(start.partition(b"\n")[0]), dict):
             return [], Fault(CUT, "the server's answer is JSON that ends too early")
         page = failures.from_response(200, transfer.headers, body).message
-        words = f"{origin(self._location)} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
+        words = (
+            f"{origin(self._location)} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
+        )
         return [], Fault(UNREACHABLE, words)
 
     def _finish_refused(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], float | None]:
@@ -276,7 +279,9 @@ class Exchange:
                 self.attempt += 1
                 message = failure.message if failure is not None else fault.message if fault is not None else ""
                 self.retry_reason = failures.scrub(message, self._secrets)
-                self._own(record.ATTEMPT, {"attempt": self.attempt, "wait": round(wait, 3), "reason": self.retry_reason})
+                self._own(
+                    record.ATTEMPT, {"attempt": self.attempt, "wait": round(wait, 3), "reason": self.retry_reason}
+                )
                 return wait
         if failure is not None:
             self._set(self._explained(of_failure(failure), failure, None))
@@ -288,7 +293,9 @@ class Exchange:
         """An ending whose message adds what this client knows to what the server said."""
         words = {name: getattr(failure, name) for name in ("message", "type", "code", "param")}
         words["request_id"] = failure.request_id or self.request_id
-        failure = failure.replace(**{name: word and failures.scrub(word, self._secrets) for name, word in words.items()})
+        failure = failure.replace(
+            **{name: word and failures.scrub(word, self._secrets) for name, word in words.items()}
+        )
         message = failure.message
         if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
             message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
@@ -403,8 +410,4 @@ def now() -> str:
 
 def _kept(transfer: Transfer) -> dict[str, str]:
     headers = transfer.headers
-    return {
-        name: value for name, value in headers.items() if name in _KEPT_HEADERS or name.startswith("x-ratelimit-")
-    }
-
-
+    return {name: value for name, value in headers.items() if name in _KEPT_HEADERS or name.startswith("x-ratelimit-")}
