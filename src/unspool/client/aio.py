@@ -235,7 +235,8 @@ class AsyncAnswer:
         assert reactor is not None
         assert transfer is not None
         deltas = exchange.receive(transfer)
-        if not deltas and not transfer.over and not exchange.done:
+        # Taking what was held lets a paused transfer go on, which may bring more before there is anybody to wake.
+        if not (deltas or transfer.held or transfer.over or exchange.done):
             await self._wait(None)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
