@@ -90,7 +90,9 @@ def whole_events(api: str, body: bytes) -> int:
     """The first byte from which on the protocol's own end has been received."""
     if api == "responses":
         return body.index(b"event: response.completed") + len(body[body.index(b"event: response.completed") :].rstrip())
-    end = body.index(b'"finish_reason":"stop"') if b'"finish_reason":"stop"' in body else body.index(b'"finish_reason":"')
+    end = (
+        body.index(b'"finish_reason":"stop"') if b'"finish_reason":"stop"' in body else body.index(b'"finish_reason":"')
+    )
     return end + body[end:].index(b"\n")
 
 

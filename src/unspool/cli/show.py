@@ -75,6 +75,7 @@ def show(journal: Reader, id: str, view: Any, notes: Notes) -> Ending:
     for deltas, events, at in replay.turns():
         format.show(deltas, events, at)
     ending = replay.ending
+    format.show(replay.close(), [], replay.at)
     format.close(ending, id)
     if journal.damage is not None:
         notes.line(str(journal.damage), always=True)

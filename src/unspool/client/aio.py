@@ -12,7 +12,7 @@ import time
 import weakref
 
 from unspool.api.deltas import Refusal, Text
-from unspool.client.answer import Lapse, Limits
+from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.errors import error_of
 from unspool.client.transport import Transfer, pycurl
 from unspool.journal.writer import SYNC_INTERVAL
@@ -133,6 +133,7 @@ class AsyncAnswer:
         self._retry_at: float | None = None
         self._lapse = Lapse(self._limits)
         self._watchdog: asyncio.TimerHandle | None = None
+        self._cancel_request: Request | None = None
         self._waiter: asyncio.Future[None] | None = None
         # What came out when the stream was ended from outside `step`, which is still to be delivered.
         self._rest: list[Delta] = []
@@ -190,9 +191,11 @@ class AsyncAnswer:
                 yield delta
 
     def cancel(self, message: str = "") -> None:
-        """Stop the stream now and close its connection."""
+        """Stop the stream now and close its connection. A background response is stopped at the server by `aclose`."""
         if self._reactor is not None and self._transfer is not None:
             self._reactor.cancel(self._transfer)
+            if self.exchange.ending is None:
+                self._cancel_request = self.exchange.cancel_request()
         self._rest += self._keep(self.exchange.stop(CANCELLED, message))
         self._wake()
 
@@ -211,10 +214,24 @@ class AsyncAnswer:
                 self.exchange.journal.close()
             return
         try:
+            await self._cancel_upstream(reactor)
             if self.exchange.journal is not None:
                 await reactor.release(self.exchange.journal)
         finally:
             await _give_back(asyncio.get_running_loop())
+
+    async def _cancel_upstream(self, reactor: Reactor) -> None:
+        if self._cancel_request is None:
+            return
+        told = asyncio.Event()
+        transfer = _Transfer(self._cancel_request, CANCEL_PATIENCE, told.set)
+        reactor.start(transfer)
+        try:
+            await asyncio.wait_for(told.wait(), CANCEL_PATIENCE)
+        except TimeoutError:
+            pass
+        finally:
+            reactor.cancel(transfer)
 
     async def step(self) -> list[Delta]:
         """Wait for news and return what arrived, which may be nothing. It is in the journal already."""
@@ -235,7 +252,8 @@ class AsyncAnswer:
         assert reactor is not None
         assert transfer is not None
         deltas = exchange.receive(transfer)
-        if not deltas and not transfer.over and not exchange.done:
+        # Taking what was held lets a paused transfer go on, which may bring more before there is anybody to wake.
+        if not (deltas or transfer.held or transfer.over or exchange.done):
             await self._wait(None)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # openai SDK waits 600 s, proxies on the way often cut at 60.
 IDLE_TIMEOUT = 300.0
 # Seconds that telling the server to stop a background response may take, while somebody who pressed Ctrl-C waits.
-_CANCEL_PATIENCE = 2.0
+CANCEL_PATIENCE = 2.0
 # How long one turn waits when nothing else bounds it. Only a bound for the loop: what happens ends the wait at once.
 _TURN = 3600.0
 
@@ -237,9 +237,9 @@ class Answer:
         request = self.exchange.cancel_request()
         if request is None:
             return
-        transfer = Transfer(request, _CANCEL_PATIENCE)
+        transfer = Transfer(request, CANCEL_PATIENCE)
         self._reactor.start(transfer)
-        deadline = time.monotonic() + _CANCEL_PATIENCE
+        deadline = time.monotonic() + CANCEL_PATIENCE
         while not transfer.status and not transfer.over and (left := deadline - time.monotonic()) > 0:
             self._reactor.wait(left)
         self._reactor.cancel(transfer)

@@ -167,7 +167,8 @@ class Exchange:
         if self._head_seen and not self._is_success:
             return self._finish_refused(transfer, fault)
         if not self._head_seen:
-            fault = fault or Fault(UNREACHABLE, "the server answered with nothing that is HTTP")
+            # libcurl takes half a head for a clean end.
+            fault = fault or Fault(CUT, "the server closed the connection before its answer began", True)
             if self._resumption is not None:
                 return self.lose(fault)
             return [], self._again(None, fault)
@@ -269,7 +270,10 @@ class Exchange:
             if wait is None:
                 return self.end(Fault(CUT, f"the server still has the response as {value.get('status')}")), None
             return [], wait
-        self._own(record.BODY, {"content_type": "application/json", "text": body.decode("utf-8", "replace")})
+        text = body.decode("utf-8", "replace")
+        self.at = time.monotonic() - self.sent_at
+        self._own(record.BODY, {"content_type": "application/json", "text": text, "at": round(self.at, 3)})
+        self.events.append(sse.Event("message", text))
         return self.decoder.decode_body(value) + self.end(), None
 
     def _left_over(self) -> list[sse.Event]:
@@ -299,12 +303,13 @@ class Exchange:
         if not body.strip() and "html" not in content_type.lower():
             return [], fault or Fault(CUT, "the server sent an empty answer")
         text = body.decode("utf-8", "replace")
-        self._own(record.BODY, {"content_type": content_type, "text": text})
+        self.at = time.monotonic() - self.sent_at
+        self._own(record.BODY, {"content_type": content_type, "text": text, "at": round(self.at, 3)})
         value = parse(body)
         if isinstance(value, dict | list):
             # Whole, so what happened to the connection after it does not matter.
             self.started = True
-            self.at = self.first_event_at = time.monotonic() - self.sent_at
+            self.first_event_at = self.at
             self.events.append(sse.Event("message", text))
             return self.decoder.decode_body(value), None
         if fault is not None:

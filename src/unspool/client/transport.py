@@ -404,12 +404,12 @@ def _proxy_fault(code: int, message: str, host: str, proxy: str, status: int) ->
     advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the host with NO_PROXY"
     if code == 5:
         return Fault(UNREACHABLE, f"no such host: the proxy {proxy}; {advice}")
-    if code == 7:
-        return Fault(UNREACHABLE, f"the proxy {proxy} cannot be connected to: {message}; {advice}", True)
     if status == 407:
         return Fault(UNREACHABLE, f"the proxy {proxy} wants another user and password than its URL gives; {advice}")
     if status and status // 100 != 2:
         return Fault(UNREACHABLE, f"the proxy {proxy} does not connect to {host}: HTTP {status}", status >= 500)
+    if code == 7:  # which libcurl also says of a refused CONNECT
+        return Fault(UNREACHABLE, f"the proxy {proxy} cannot be connected to: {message}; {advice}", True)
     if code == 97 or (code == 56 and "CONNECT" in message):
         return Fault(UNREACHABLE, f"the proxy {proxy} does not connect to {host}: {message}", code == 56)
     return None
