@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _CHUNK = 1 << 18
+_NO_JOURNAL = "this is not a journal, or not of a version this program reads"
 
 
 class Damage(ValueError):
@@ -77,6 +78,11 @@ class Reader:
                 return
             yield self._feed(chunk)
 
+    @property
+    def position(self) -> int:
+        """How many bytes of the file have been read."""
+        return self._file.tell()
+
     def torn_at(self) -> int | None:
         """The offset of the torn block that ends the file, None when the file ends with a whole block."""
         return self.offset if self._rest or self._tail else None
@@ -85,6 +91,10 @@ class Reader:
         # Blocks end at a blank line, and no block has one inside. A block of many megabytes is collected in a list: only the
         # last byte is looked at again, since the blank line may be cut between two chunks.
         searched = self._tail + chunk
+        if self._offset == 0 and not self._rest and not record.HEADER.startswith(searched[: len(record.HEADER)]):
+            # Said before a blank line is looked for: what is not a journal may have none, and be of any size.
+            self.damage = Damage(self.path, 0, _NO_JOURNAL)
+            return []
         blocks = searched.split(b"\n\n")
         last = blocks.pop()
         if not blocks:
@@ -116,7 +126,7 @@ class Reader:
     def _block(self, block: bytes) -> Record | None:
         if self.offset == 0:
             if block + b"\n\n" != record.HEADER:
-                raise record.Damaged("this is not a journal, or not of a version this program reads")
+                raise record.Damaged(_NO_JOURNAL)
             return None
         one = record.decode(block, self.offset)
         if self.ended and not one.is_own(record.ATTEMPT):
