@@ -67,6 +67,7 @@ class Exchange:
         api_name: str | None = None,
         retries: int = retry.DEFAULT_RETRIES,
         parent: str | None = None,
+        pid: int | None = None,
         use_proxy: bool = True,
     ) -> None:
         self.endpoint = endpoint
@@ -102,7 +103,7 @@ class Exchange:
         self._last_event_id = ""
         self._new_answer()
         if journal is not None:
-            journal.own(record.REQUEST, dumps(self._described(parent)))
+            journal.own(record.REQUEST, dumps(self._described(parent, pid)))
 
     def request(self) -> Request:
         """The request to send next."""
@@ -413,7 +414,7 @@ class Exchange:
         if self.journal is not None:
             self.journal.own(type, failures.scrub(dumps(value), self._secrets))
 
-    def _described(self, parent: str | None) -> dict[str, Any]:
+    def _described(self, parent: str | None, pid: int | None) -> dict[str, Any]:
         return {
             "api": self.api_name,
             "url": self.url.partition("?")[0],
@@ -421,6 +422,7 @@ class Exchange:
             "model": self.prompt.model,
             "body": self.body,
             "parent": parent,
+            "pid": pid,
             "time": now(),
         }
 

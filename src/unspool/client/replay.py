@@ -25,14 +25,15 @@ class Replay:
 
     `turns` yields what is there by now and can be called again for what follows; `close` gives what was held back.
     ``request`` is what was asked, as the journal's first block has it; ``decoder`` knows what the answer said of itself. ``at`` is
-    the seconds from the request to the newest turn.
+    the seconds from the request to the newest turn. What precedes the block ``first_id`` is read and not given out.
     """
 
-    def __init__(self, journal: Reader) -> None:
+    def __init__(self, journal: Reader, first_id: int = 0) -> None:
         self.request: dict[str, Any] | None = None
         self.decoder: Decoder | None = None
         self._journal = journal
         self._ended: dict[str, Any] | None = None
+        self._first_id = first_id
         self._upstream_id = ""
         self.at = 0.0
 
@@ -41,8 +42,8 @@ class Replay:
         for records in self._journal.batches():
             events: list[Event] = []
             for one in records:
-                if one.at is None or one.at != self.at:
-                    yield from self._decoded(events)
+                if one.at is None or one.at != self.at or one.id == self._first_id:
+                    yield from self._decoded(events, one.id - 1)
                     events = []
                 if one.at is not None:
                     self.at = one.at
@@ -50,15 +51,20 @@ class Replay:
                     events.append(Event(one.type, one.data, self._upstream_id))
                 else:
                     yield from self._own(one.type, loads(one.data))
-            yield from self._decoded(events)
+            yield from self._decoded(events, self._journal.next_id - 1)
 
     def close(self) -> list[Delta]:
         """Say that nothing more is read; return what was held back."""
         return self.decoder.close() if self.decoder is not None else []
 
-    def _decoded(self, events: list[Event]) -> Iterator[tuple[list[Delta], list[Event], float]]:
+    def _decoded(
+        self, events: list[Event], last_id: int
+    ) -> Iterator[tuple[list[Delta], list[Event], float]]:
         if events and self.decoder is not None:
-            yield self.decoder.decode(events), events, self.at
+            # What comes before the first block asked for is decoded too: what follows may depend on it.
+            deltas = self.decoder.decode(events)
+            if last_id >= self._first_id:
+                yield deltas, events, self.at
 
     def _own(self, type: str, value: Any) -> Iterator[tuple[list[Delta], list[Event], float]]:
         """Take a block of the journal's own."""
