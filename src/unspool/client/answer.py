@@ -200,7 +200,9 @@ class Answer:
             self._lapse.restart()
             self._transfer = self._send()
         transfer = self._transfer
-        self.woken = self._reactor.wait(max(0.0, min(wait, self._lapse.left())), watch, errors)
+        # Taking what was held lets a paused transfer go on, which may bring more at once: that is not to be waited for.
+        wait = 0.0 if transfer.held else max(0.0, min(wait, self._lapse.left()))
+        self.woken = self._reactor.wait(wait, watch, errors)
         deltas = exchange.receive(transfer)
         if exchange.done and not transfer.over:
             # The end mark came; what may follow is the end of the HTTP answer, after which the connection can be used again.
