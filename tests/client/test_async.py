@@ -115,7 +115,7 @@ async def test_an_error_is_raised_after_the_last_piece() -> None:
     with Server(sends(SSE_HEAD, piece("Hel"))) as server:
         seen = []
         async with aask(server.url, check=True) as answer:
-            with pytest.raises(StreamCut):
+            with pytest.raises(StreamCut):  # noqa: PT012
                 async for text in answer:
                     seen.append(text)
     assert seen == ["Hel"]

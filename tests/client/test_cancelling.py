@@ -65,7 +65,7 @@ def test_leaving_the_block_closes_the_connection(parts: tuple[bytes, ...]) -> No
 def test_an_exception_in_the_block_closes_the_connection_and_passes() -> None:
     script = Watching(SSE_HEAD, piece("Hel"))
     with Server(script) as server:
-        with pytest.raises(KeyError), ask(server.url) as answer:
+        with pytest.raises(KeyError), ask(server.url) as answer:  # noqa: PT012
             for _ in answer:
                 raise KeyError
         assert script.closed.wait(5)
@@ -95,7 +95,7 @@ def test_cancelling_twice_or_after_the_end_changes_nothing() -> None:
 def test_a_stream_cancelled_while_it_is_read_raises_cancelled() -> None:
     with Server(Watching(SSE_HEAD, piece("Hel"))) as server, ask(server.url, check=True) as answer:
         texts = []
-        with pytest.raises(Cancelled):
+        with pytest.raises(Cancelled):  # noqa: PT012
             for text in answer:
                 texts.append(text)
                 answer.cancel()

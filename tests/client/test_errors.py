@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from unspool.api.deltas import Delta
 from unspool.client import errors
 
 from .scripted import SSE_HEAD, WHOLE, Server, ask, error, event, finish, piece, reply, sends
@@ -42,19 +43,17 @@ def test_without_check_the_outcome_is_all_that_tells(script: object, kind: type[
 
 def test_the_error_comes_after_the_last_piece() -> None:
     with Server(sends(SSE_HEAD, piece("Hel"), piece("lo"))) as server, ask(server.url, check=True) as answer:
-        seen = []
+        seen: list[str] = []
         with pytest.raises(errors.StreamCut):
-            for text in answer:
-                seen.append(text)
+            seen.extend(answer)
     assert "".join(seen) == "Hello"
 
 
 def test_the_error_comes_after_the_last_delta() -> None:
     with Server(sends(SSE_HEAD, piece("Hel"))) as server, ask(server.url, check=True) as answer:
-        seen = []
+        seen: list[Delta] = []
         with pytest.raises(errors.StreamCut):
-            for delta in answer.deltas():
-                seen.append(delta)
+            seen.extend(answer.deltas())
     assert [delta.text for delta in seen if hasattr(delta, "text")] == ["Hel"]
 
 

@@ -48,9 +48,7 @@ def bare_cr(data: bytes) -> bytes:
 
 LOCKSTEP = {
     "close-delimited": Acknowledging(SSE_HEAD, [piece(word) for word in WORDS], finish() + DONE),
-    "chunked": Acknowledging(
-        CHUNKED_HEAD, [chunk(piece(word)) for word in WORDS], chunk(finish() + DONE) + LAST_CHUNK
-    ),
+    "chunked": Acknowledging(CHUNKED_HEAD, [chunk(piece(word)) for word in WORDS], chunk(finish() + DONE) + LAST_CHUNK),
     "bare CR": Acknowledging(SSE_HEAD, [bare_cr(piece(word)) for word in WORDS], bare_cr(finish() + DONE)),
     "CRLF": Acknowledging(
         SSE_HEAD, [piece(word).replace(b"\n", b"\r\n") for word in WORDS], finish().replace(b"\n", b"\r\n")
@@ -139,8 +137,10 @@ def test_a_reader_that_does_not_read_is_waited_for_by_the_server() -> None:
         most = 0
         for _ in range(200):
             answer._reactor.wait(0.001)
+            assert answer._transfer is not None
             most = max(most, answer._transfer.held)
         assert 0 < most < 600_000
+        assert answer._transfer is not None
         began = time.monotonic()
         answer.step()
         assert time.monotonic() - began < 1  # what is held already is not waited for

@@ -107,7 +107,8 @@ class Answer:
         self._reactor = reactor or Reactor()
         self._check = check
         self._texts: list[str] | None = [] if keep_text else None
-        self._transfer = self._send()
+        # None until the first turn: the connection runs in `step` only, so the clocks start there too.
+        self._transfer: Transfer | None = None
 
     @property
     def id(self) -> str | None:
@@ -160,7 +161,8 @@ class Answer:
 
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
         """Stop the stream now and close its connection. Returns what was held back."""
-        self._reactor.cancel(self._transfer)
+        if self._transfer is not None:
+            self._reactor.cancel(self._transfer)
         return self._kept(self.exchange.stop(outcome, message, signal))
 
     def close(self) -> None:
@@ -196,10 +198,11 @@ class Answer:
             if left > 0:
                 self.woken = self._reactor.wait(min(wait, left, max(0.0, self._total_left())), watch, errors)
                 return self._end_if_late()
-            self.retry_at = None
-            self._lapse.restart()
-            self._transfer = self._send()
+            self.retry_at = self._transfer = None
         transfer = self._transfer
+        if transfer is None:
+            self._lapse.restart()
+            transfer = self._transfer = self._send()
         # Taking what was held lets a paused transfer go on, which may bring more at once: that is not to be waited for.
         wait = 0.0 if transfer.held else max(0.0, min(wait, self._lapse.left()))
         self.woken = self._reactor.wait(wait, watch, errors)
@@ -209,17 +212,17 @@ class Answer:
             self._reactor.wait(0)
             if not transfer.over:
                 self._reactor.cancel(transfer)
+        if not transfer.over:
+            self._lapse.observe(transfer)
+            fault = self._lapse.fault()
+            if fault is not None:
+                self._reactor.cancel(transfer)
+                transfer.fault = fault
         if transfer.over:
             more, retry_in = exchange.finish(transfer)
             deltas += more
             if retry_in is not None:
                 self.retry_at = time.monotonic() + retry_in
-        else:
-            self._lapse.observe(transfer)
-            fault = self._lapse.fault()
-            if fault is not None:
-                self._reactor.cancel(transfer)
-                deltas += exchange.end(fault)
         return self._kept(deltas)
 
     def _batches(self) -> Iterator[list[Delta]]:
