@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from unspool.client.transport import Transfer
+from unspool.client.transport import Request, Transfer
 
 from .scripted import (
     CHUNKED_HEAD,
@@ -207,6 +207,6 @@ def test_an_error_body_without_end_is_not_read_for_ever(monkeypatch: pytest.Monk
 
 
 def test_a_transfer_that_was_never_driven_has_no_status() -> None:
-    with ask("http://127.0.0.1:9/v1") as answer:
-        transfer: Transfer = answer._transfer
-        assert transfer.status == 0
+    transfer = Transfer(Request("GET", "http://127.0.0.1:9/", {}))
+    assert (transfer.status, transfer.take(), transfer.over) == (0, b"", False)
+    transfer.finish(0, "")

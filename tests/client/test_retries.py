@@ -165,7 +165,7 @@ def test_a_fault_is_tried_again_only_when_it_says_so() -> None:
 
 
 def test_each_attempt_is_a_new_transfer() -> None:
-    seen: list[Transfer] = []
+    seen: list[Transfer | None] = []
     with Server(sends(error(503))) as server, ask(server.url) as answer:
         while answer.ending is None:
             answer.step()

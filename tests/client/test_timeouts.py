@@ -11,7 +11,7 @@ import pytest
 
 from unspool.client.answer import Limits
 
-from .scripted import SSE_HEAD, WHOLE, Connection, Script, Server, ask, finish, piece, read, reply, sends
+from .scripted import SSE_HEAD, WHOLE, Connection, Script, Server, aask, ask, finish, piece, read, reply, sends
 
 IDLE = 0.2
 
@@ -137,3 +137,53 @@ def test_a_reader_slower_than_the_idle_limit_is_not_a_silent_server() -> None:
         for _ in answer:
             time.sleep(0.15)
     assert answer.outcome == "complete"
+
+
+def test_a_pause_before_the_first_piece_is_asked_for_is_no_silence() -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as server, ask(server.url, idle=0.1) as answer:
+        time.sleep(0.15)
+        assert "".join(answer) == "Hello"
+
+
+HALF_REFUSED = b"HTTP/1.1 401 No\r\nContent-Length: 1000\r\n\r\n" + b"Your key is wrong."
+
+
+def test_a_refusal_whose_text_never_ends_is_still_a_refusal() -> None:
+    def script(connection: Connection) -> None:
+        connection.send(HALF_REFUSED)
+        connection.wait_closed()
+
+    with Server(script) as server:
+        ended = read(server.url, idle=0.1)
+    assert (ended.outcome, ended.message) == ("unauthorized", "Your key is wrong.")
+
+
+async def test_a_refusal_whose_text_never_ends_is_still_a_refusal_in_asyncio() -> None:
+    def script(connection: Connection) -> None:
+        connection.send(HALF_REFUSED)
+        connection.wait_closed()
+
+    with Server(script) as server:
+        async with aask(server.url, idle=0.1) as answer:
+            assert [text async for text in answer] == []
+    assert answer.outcome == "unauthorized"
+
+
+async def test_the_total_limit_cuts_a_lively_stream_in_asyncio() -> None:
+    def script(connection: Connection) -> None:
+        connection.send(SSE_HEAD)
+        while True:
+            connection.send(piece("a"))
+            time.sleep(0.02)
+
+    with Server(script) as server:
+        async with aask(server.url, total=0.2) as answer:
+            assert "".join([text async for text in answer])
+    assert answer.outcome == "cut"
+
+
+def test_a_tls_handshake_that_is_not_answered_is_unreachable() -> None:
+    with Server(Connection.wait_closed, raw=True) as server:
+        ended = read(f"https://{server.host}/v1", connect=0.2, retries=0)
+    assert ended.outcome == "unreachable"
+    assert "in time" in ended.message

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     *SHOW_OPTIONS,
-    Option(("--from",), "value", "leave out what precedes this block of the journal", metavar="N", dest="first", type=count, default=0),
+    Option(
+        ("--from",),
+        "value",
+        "leave out what precedes this block of the journal",
+        metavar="N",
+        dest="first",
+        type=count,
+        default=0,
+    ),
 )
 
 # Seconds between two looks at the file: a frame or so, and some 10 microseconds of work each.

@@ -266,6 +266,7 @@ class AsyncAnswer:
             deltas += more
             if retry_in is not None:
                 self._retry_at = time.monotonic() + retry_in
+                self._watch()
         return self._keep(deltas)
 
     async def _wait(self, seconds: float | None) -> None:
@@ -310,21 +311,25 @@ class AsyncAnswer:
 
     def _watch(self) -> None:
         """Look again when a limit could first have been passed: one timer for each stream, not one for each wait."""
-        if self.exchange.ending is not None or self._transfer is None or self._reactor is None:
+        transfer = self._transfer
+        if self.exchange.ending is not None or transfer is None or self._reactor is None:
             return
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         if self._retry_at is None:
-            self._lapse.observe(self._transfer)
+            self._lapse.observe(transfer)
         else:
             self._lapse.restart()  # nobody is asked anything now, so nobody is silent
         fault = self._lapse.fault()
         if fault is None:
             self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
             return
-        self._reactor.cancel(self._transfer)
-        if self._lapse.is_over():
-            self._rest += self._keep(self.exchange.receive(self._transfer) + self.exchange.end(fault))
-        else:
-            self._transfer.fault = self._transfer.fault or fault
+        if self._retry_at is not None or self._lapse.is_over():
+            self._reactor.cancel(transfer)
+            self._rest += self._keep(self.exchange.receive(transfer) + self.exchange.end(fault))
+        elif not transfer.over:
+            self._reactor.cancel(transfer)
+            transfer.fault = fault
             self._lapse.restart()
             self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
         self._wake()

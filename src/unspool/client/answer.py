@@ -114,7 +114,8 @@ class Answer:
         self._reactor = reactor or Reactor()
         self._check = check
         self._texts: list[str] | None = [] if keep_text else None
-        self._transfer = self._send()
+        # None until the first turn: the connection runs in `step` only, so the clocks start there too.
+        self._transfer: Transfer | None = None
 
     @property
     def id(self) -> str | None:
@@ -170,7 +171,8 @@ class Answer:
 
         Returns what was held back.
         """
-        self._reactor.cancel(self._transfer)
+        if self._transfer is not None:
+            self._reactor.cancel(self._transfer)
         if self.exchange.ending is None:
             self._cancel_upstream()
         return self._kept(self.exchange.stop(outcome, message, signal))
@@ -208,11 +210,14 @@ class Answer:
             if left > 0:
                 self.woken = self._reactor.wait(min(wait, left, max(0.0, self._total_left())), watch, errors)
                 return self._end_if_late()
-            self.retry_at = None
-            self._lapse.restart()
-            self._transfer = self._send()
+            self.retry_at = self._transfer = None
         transfer = self._transfer
-        self.woken = self._reactor.wait(max(0.0, min(wait, self._lapse.left())), watch, errors)
+        if transfer is None:
+            self._lapse.restart()
+            transfer = self._transfer = self._send()
+        # Taking what was held lets a paused transfer go on, which may bring more at once: that is not to be waited for.
+        wait = 0.0 if transfer.held else max(0.0, min(wait, self._lapse.left()))
+        self.woken = self._reactor.wait(wait, watch, errors)
         deltas = exchange.receive(transfer)
         if exchange.done and not transfer.over:
             # The end mark came; what may follow is the end of the HTTP answer, after which the connection can be used again.

@@ -89,7 +89,7 @@ class Exchange:
         self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
         self._retries = retries
         self._use_proxy = use_proxy
-        self._secrets = [secret for secret in (endpoint.key, *endpoint.headers.values()) if secret]
+        self._secrets = _forms([endpoint.key, *endpoint.headers.values()])
         self._sse: sse.Decoder
         self._kind: str | None
         self._head_seen: bool
@@ -103,7 +103,8 @@ class Exchange:
         self._last_event_id = ""
         self._new_answer()
         if journal is not None:
-            journal.own(record.REQUEST, dumps(self._described(parent, pid)))
+            # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
+            journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent, pid)), _forms([endpoint.key])))
 
     def request(self) -> Request:
         """The request to send next."""
@@ -507,6 +508,11 @@ def now() -> str:
     """The time, in UTC, as RFC 3339 with milliseconds."""
     seconds = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
+
+
+def _forms(secrets: list[str | None]) -> list[str]:
+    """The secrets as they are, and as they look within JSON."""
+    return [form for secret in secrets if secret for form in (secret, dumps(secret)[1:-1])]
 
 
 def _kept(transfer: Transfer) -> dict[str, str]:

@@ -57,9 +57,7 @@ class Replay:
         """Say that nothing more is read; return what was held back."""
         return self.decoder.close() if self.decoder is not None else []
 
-    def _decoded(
-        self, events: list[Event], last_id: int
-    ) -> Iterator[tuple[list[Delta], list[Event], float]]:
+    def _decoded(self, events: list[Event], last_id: int) -> Iterator[tuple[list[Delta], list[Event], float]]:
         if events and self.decoder is not None:
             # What comes before the first block asked for is decoded too: what follows may depend on it.
             deltas = self.decoder.decode(events)
