@@ -91,7 +91,7 @@ class Reader:
         # Blocks end at a blank line, and no block has one inside. A block of many megabytes is collected in a list: only the
         # last byte is looked at again, since the blank line may be cut between two chunks.
         searched = self._tail + chunk
-        if self._offset == 0 and not self._rest and not record.HEADER.startswith(searched[: len(record.HEADER)]):
+        if self.offset == 0 and not self._rest and not record.HEADER.startswith(searched[: len(record.HEADER)]):
             # Said before a blank line is looked for: what is not a journal may have none, and be of any size.
             self.damage = Damage(self.path, 0, _NO_JOURNAL)
             return []
