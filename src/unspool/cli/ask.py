@@ -262,11 +262,11 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
             elif 1 in answer.woken:
                 raise BrokenPipeError
             notes.clear()
-            if deltas or answer.exchange.events:
-                format.show(deltas, answer.exchange.events, answer.exchange.at)
             if journal is not None and journal.trouble and not troubled:
                 troubled = True
                 notes.line(journal.trouble)
+            if deltas or answer.exchange.events:
+                format.show(deltas, answer.exchange.events, answer.exchange.at)
         format.close(answer.ending, _kept_id(answer))
         return answer.ending
     except Stopped:
