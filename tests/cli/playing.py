@@ -25,6 +25,7 @@ class Connection:
         self.path = path
         self.headers = headers
         self.body = body
+        self.played = threading.Event()
         self.hung_up = threading.Event()
 
     @property
@@ -199,6 +200,7 @@ def then_silence(data: bytes) -> Callable[[Connection], None]:
     def answer(connection: Connection) -> None:
         if data:
             connection.send(data)
+        connection.played.set()
         connection.await_hang_up()
 
     return answer

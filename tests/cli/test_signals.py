@@ -8,10 +8,11 @@ import select
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
-from .playing import APIS, PATIENCE, error, head, piece, start, stream, then_silence
+from .playing import APIS, PATIENCE, end, error, head, piece, start, stream, then_silence
 
 # A tenth of a second is what a person calls at once, and what is measured; a busy machine gets more.
 AT_ONCE = 1.0
@@ -149,29 +150,23 @@ def test_a_second_ctrl_c_changes_nothing_but_the_patience(unspool, silent):
 
 
 def test_a_ctrl_c_that_the_parent_ignores_is_ignored(unspool, serve):
-    go_on = []
-
-    def answer(connection):
-        connection.send(head() + start("chat") + piece("chat", "Py"))
-        go_on.append(connection)
-        connection.await_hang_up()
-
-    server = serve(answer)
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Py")))
     ignore = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
     child = unspool.start("--base-url", server.url, "-m", "m", "hi", prepare=ignore)
     assert child.stdout.read(2) == b"Py"
     child.send_signal(signal.SIGINT)
-    go_on[0].send(
-        piece("chat", "thon") + b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-    )
+    server.requests[0].send(piece("chat", "thon") + end("chat"))
     assert child.stdout.read() == b"thon"
     assert (child.wait(PATIENCE), child.stderr.read()) == (0, b"")
 
 
 def test_json_has_its_last_line_after_ctrl_c_too(unspool, silent):
     child = unspool.start("--base-url", silent.url, "-m", "m", "--json", "hi")
-    while b'"Py"' not in child.stdout.readline():
-        pass
+    assert b'"type":"start"' in child.stdout.readline()
+    assert b'"Py"' in child.stdout.readline()
+    # A signal that comes in the middle of writing ends the writing; here it should come while the server is silent.
+    while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        os.sched_yield()
     assert _interrupt(child)[0] == 130
     last = child.stdout.read()
     assert last.startswith(b'{"type":"end",')
