@@ -24,9 +24,12 @@ CASES = [
 
 @pytest.mark.parametrize(("script", "kind"), CASES)
 def test_each_failure_has_its_class(script: object, kind: type[errors.StreamError]) -> None:
-    with Server(script) as server, ask(server.url, check=True) as answer:  # type: ignore[arg-type]
-        with pytest.raises(errors.StreamError) as raised:
-            list(answer)
+    with (
+        Server(script) as server,  # type: ignore[arg-type]
+        ask(server.url, check=True) as answer,
+        pytest.raises(errors.StreamError) as raised,
+    ):
+        list(answer)
     assert type(raised.value) is kind
     assert raised.value.outcome == answer.outcome
     assert raised.value.id == answer.id
@@ -60,9 +63,12 @@ def test_the_error_comes_after_the_last_delta() -> None:
 def test_an_error_tells_what_the_server_said() -> None:
     body = b'{"error":{"message":"slow down","type":"requests","param":null,"code":"rate_limit_exceeded"}}'
     answer = reply(429, body, retry_after="7", x_request_id="req_1")
-    with Server(sends(answer)) as server, ask(server.url, check=True, retries=0) as stream:
-        with pytest.raises(errors.RateLimited, match="slow down") as raised:
-            list(stream)
+    with (
+        Server(sends(answer)) as server,
+        ask(server.url, check=True, retries=0) as stream,
+        pytest.raises(errors.RateLimited, match="slow down") as raised,
+    ):
+        list(stream)
     told = raised.value
     assert (told.status, told.code, told.request_id, told.retry_after) == (429, "rate_limit_exceeded", "req_1", 7.0)
 
@@ -70,9 +76,12 @@ def test_an_error_tells_what_the_server_said() -> None:
 def test_an_error_in_a_stream_carries_the_request_id_of_its_head() -> None:
     head = SSE_HEAD[:-2] + b"X-Request-Id: req_2\r\n\r\n"
     script = sends(head, piece("Hel"), event({"error": {"message": "busy", "code": "overloaded"}}))
-    with Server(script) as server, ask(server.url, check=True) as answer:
-        with pytest.raises(errors.ServerError) as raised:
-            list(answer)
+    with (
+        Server(script) as server,
+        ask(server.url, check=True) as answer,
+        pytest.raises(errors.ServerError) as raised,
+    ):
+        list(answer)
     assert (raised.value.code, raised.value.request_id) == ("overloaded", "req_2")
 
 

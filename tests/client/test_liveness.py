@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from unspool.client.answer import Answer
+from unspool.client.transport import Reactor
+
 from .scripted import (
     CHUNKED_HEAD,
     DONE,
@@ -19,6 +22,7 @@ from .scripted import (
     aask,
     ask,
     chunk,
+    exchange,
     finish,
     piece,
     read,
@@ -181,3 +185,29 @@ async def test_a_task_slower_than_the_idle_limit_is_not_a_silent_server() -> Non
             assert answer.outcome is None
             assert "".join([text async for text in answer]).endswith("Hello")
     assert answer.outcome == "complete"
+
+
+def keeping(connection: Connection) -> None:
+    """The script that answers each request on the same connection."""
+    connection.send(CHUNKED_HEAD + chunk(WHOLE) + LAST_CHUNK)
+    while connection.read_request():
+        connection.send(CHUNKED_HEAD + chunk(WHOLE) + LAST_CHUNK)
+
+
+def test_a_connection_is_used_again_for_the_next_stream() -> None:
+    reactor = Reactor()
+    with Server(keeping) as server:
+        for _ in range(3):
+            with Answer(exchange(server.url), reactor=reactor) as answer:
+                assert "".join(answer) == "Hello"
+        assert server.connections == 1
+        reactor.close()
+
+
+def test_a_kept_connection_that_the_server_has_closed_costs_nothing() -> None:
+    reactor = Reactor()
+    with Server(lambda connection: connection.send(CHUNKED_HEAD + chunk(WHOLE) + LAST_CHUNK)) as server:
+        for _ in range(3):
+            with Answer(exchange(server.url, retries=0), reactor=reactor) as answer:
+                assert "".join(answer) == "Hello"
+        reactor.close()

@@ -179,3 +179,24 @@ def test_an_empty_variable_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("http_proxy", "")
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
         assert read(f"http://{NAME}/v1").outcome == "complete"
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_may_be_spoken_to_over_tls(scheme: str, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(sends(SSE_HEAD, WHOLE), tls=tls if scheme == "https" else None) as server:
+        through = tunnel(server.port) if scheme == "https" else sends(SSE_HEAD, WHOLE)
+        with Server(through, tls=tls) as proxy:
+            monkeypatch.setenv(f"{scheme}_proxy", f"https://{proxy.host}")
+            assert read(f"{scheme}://localhost:4443/v1").text == "Hello"
+            assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_is_not_trusted_is_refused(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(sends(SSE_HEAD, WHOLE), tls=tls) as proxy:
+        monkeypatch.setenv("http_proxy", f"https://joe:s3cretpass@{proxy.host}")
+        ended = read(f"http://{NAME}/v1")
+        assert proxy.requests == []
+    assert ended.outcome == "unreachable"
+    assert f"proxy {proxy.host}" in ended.message
+    assert "s3cret" not in ended.message

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from unspool.client.exchange import same_origin
+
 from .scripted import KEY, SSE_HEAD, WHOLE, Server, error, read, reply, sends
 
 SECRET = {"X-Team": "team-secret-value"}
@@ -130,3 +132,24 @@ def test_a_redirect_is_in_the_journal_as_an_attempt_without_path_and_query() -> 
         journal = read(server.url).journal
     assert f'"redirect":"http://{other.host}"' in journal
     assert "t0ken" not in journal
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("https://api.example.com/elsewhere?x#y", True),
+        ("https://API.example.com:443/", True),
+        ("HTTPS://api.example.com", True),
+        ("https://user:password@api.example.com/", True),
+        ("http://api.example.com/", False),
+        ("https://api.example.com:8443/", False),
+        ("https://example.com/", False),
+        ("https://api.example.com.evil.test/", False),
+        ("https://api.example.com@evil.test/", False),
+        ("https://evil.test/@api.example.com", False),
+        ("https://evil.test#@api.example.com", False),
+        ("http://api.example.com:443/", False),
+    ],
+)
+def test_an_origin_is_its_scheme_host_and_port(other: str, same: bool) -> None:
+    assert same_origin("https://api.example.com/v1", other) is same

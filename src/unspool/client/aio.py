@@ -120,7 +120,8 @@ class AsyncAnswer:
                 print(piece, end="", flush=True)
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
-    piece, unless ``check`` is False. Cancelling the task, or leaving the block early, closes the connection.
+    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, by cancelling the task,
+    or by leaving the block early.
     """
 
     def __init__(self, exchange: Exchange, limits: Limits | None = None, *, check: bool = True) -> None:

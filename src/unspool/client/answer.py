@@ -93,7 +93,8 @@ class Answer:
                 print(piece, end="", flush=True)
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
-    piece, unless ``check`` is False. Leaving the ``with`` block early closes the connection. Not to be shared by threads.
+    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, or by leaving the
+    ``with`` block early. Not to be shared by threads.
     """
 
     def __init__(

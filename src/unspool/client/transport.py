@@ -356,7 +356,7 @@ def _easy(request: Request, connect_timeout: float) -> Any:
         environ = os.environ
         if not environ.get("http_proxy") and (proxy := environ.get("HTTP_PROXY")) and "REQUEST_METHOD" not in environ:
             set_option(pycurl.PROXY, proxy)
-    if request.url.startswith("https:"):
+    if request.url.startswith("https:") or (request.proxy and _proxy_of(request.url).startswith("https:")):
         from unspool.client import roots
 
         roots.trust(curl, pycurl)
@@ -391,12 +391,18 @@ def _proxy_used(curl: Any, url: str) -> str:
     used = getattr(pycurl, "USED_PROXY", None)
     if used is None or not curl.getinfo(used):
         return ""
-    scheme = url.partition(":")[0].lower()
-    # In libcurl's order. The URL has a user and a password in it as often as not.
-    for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):
+    proxy = _proxy_of(url)
+    # Not the URL: it has a user and a password in it as often as not.
+    return _host_of(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _proxy_of(url: str) -> str:
+    """The proxy that the environment names for a URL, empty when none; `NO_PROXY` is left to libcurl."""
+    scheme = url.partition(":")[0]
+    for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):  # libcurl's order
         if proxy := os.environ.get(name):
-            return _host_of(proxy if "://" in proxy else f"http://{proxy}")
-    return "in use"
+            return proxy
+    return ""
 
 
 def _proxy_fault(code: int, message: str, host: str, proxy: str, status: int) -> Fault | None:
