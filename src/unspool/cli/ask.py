@@ -8,21 +8,24 @@ from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats, stdin
 from unspool.cli.access import lacks_key, missing_key
-from unspool.cli.options import SERVER_OPTIONS, Option, count, number, positive, scan, seconds
+from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
+from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
-from unspool.client.answer import IDLE_TIMEOUT, Answer, Limits
+from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
-from unspool.client.retry import DEFAULT_RETRIES
-from unspool.client.transport import CONNECT_TIMEOUT, Reactor
+from unspool.client.transport import Reactor
 from unspool.config import ConfigError
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from unspool.cli.conversation import History
     from unspool.config.endpoint import Endpoint
+    from unspool.config.settings import Settings
 
 EXAMPLES = """\
   unspool "What is Python?"
@@ -35,7 +38,6 @@ EXAMPLES = """\
 
 _MODEL = "what to ask for"
 _OUTPUT = "what comes out"
-_LIMITS = "limits"
 
 OPTIONS = (
     Option(("-m", "--model"), "value", "the model", group=_MODEL, metavar="MODEL"),
@@ -65,72 +67,41 @@ OPTIONS = (
         metavar=("KEY", "VALUE"),
         dest="options",
     ),
+    Option(
+        ("-c", "--continue"),
+        "flag",
+        "go on with the last conversation, with its model and server unless others are named",
+        group=_MODEL,
+        dest="goes_on",
+    ),
+    Option(
+        ("--cid",),
+        "value",
+        "go on with the conversation of this stream: a piece of its id",
+        group=_MODEL,
+        metavar="ID",
+    ),
+    Option(
+        ("--background",),
+        "flag",
+        "let OpenAI keep the answer and go on with it when the connection breaks, so that it can be taken up again; implies"
+        " --store, and the first token comes later",
+        group=_MODEL,
+    ),
     Option(("--store",), "flag", "let the server keep the answer", group=_MODEL),
     Option(("--no-stream",), "flag", "ask for the answer in one piece", group=_MODEL),
     *SERVER_OPTIONS,
-    Option(
-        ("--format",),
-        "value",
-        "the form of the output; see the documentation for the shape of the JSON ones",
-        group=_OUTPUT,
-        choices=formats.NAMES,
-        default="text",
-    ),
-    Option(
-        ("--json",),
-        "flag",
-        "short for --format stream-json: a JSON object a line",
-        group=_OUTPUT,
-        dest="format",
-        const="stream-json",
-        default="text",
-    ),
-    Option(
-        ("-r", "--raw"),
-        "flag",
-        "show the text as it is, without rendering; a terminal still gets no control characters",
-        group=_OUTPUT,
-    ),
-    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
-    Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
+    *OUTPUT_OPTIONS,
     Option(("-n", "--no-log"), "flag", "keep no journal on disk", group=_OUTPUT),
+    Option(
+        ("-d", "--detach"),
+        "flag",
+        "print the stream's id and let it run in the background, whatever becomes of this terminal",
+        group=_OUTPUT,
+    ),
     Option(("--dry-run",), "flag", "show the request, without the key, and do not send it", group=_OUTPUT),
     Option(("--no-stdin",), "flag", "do not read standard input", group=_OUTPUT),
-    Option(
-        ("--timeout",),
-        "value",
-        "the longest time for the whole answer, such as 90 or 5m (default: none)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-    ),
-    Option(
-        ("--idle-timeout",),
-        "value",
-        f"the longest silence (default: {IDLE_TIMEOUT:g} s)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-        default=IDLE_TIMEOUT,
-    ),
-    Option(
-        ("--connect-timeout",),
-        "value",
-        f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-        default=CONNECT_TIMEOUT,
-    ),
-    Option(
-        ("--retries",),
-        "value",
-        f"further attempts before the answer begins (default: {DEFAULT_RETRIES})",
-        group=_LIMITS,
-        metavar="N",
-        type=count,
-        default=DEFAULT_RETRIES,
-    ),
+    *LIMIT_OPTIONS,
 )
 
 # Fields of the request that -o sets through the prompt, so that each endpoint gives them its own name and checks them.
@@ -149,15 +120,29 @@ def run(name: str, argv: list[str]) -> int:
 
         arguments = read(parser(), argv)
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    if arguments["sim"]:
-        from unspool.server.running import Simulator
-        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
-
-        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
-            notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
-            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
-            return _guarded(arguments, notes)
+    if arguments["detach"]:
+        return _detached(arguments, notes)
     return _guarded(arguments, notes)
+
+
+def _detached(arguments: dict[str, Any], notes: Notes) -> int:
+    """Ask in a process of its own, and return when it has begun to."""
+    from unspool.cli.detach import in_background
+    from unspool.journal.ulid import short
+
+    for name in ("dry_run", "no_log"):
+        if arguments[name]:
+            notes.line(
+                f"--detach does not go with --{name.replace('_', '-')}: what runs elsewhere is read from its journal",
+                always=True,
+            )
+            return outcome.USAGE_EXIT_CODE
+    id, code = in_background(lambda started: _guarded(arguments, notes, started))
+    if id is None:
+        return code
+    Output(1).write(id + "\n")
+    notes.line(f"streams in the background; unspool attach {short(id)} follows it, unspool cancel {short(id)} stops it")
+    return 0
 
 
 def parser() -> Any:
@@ -183,9 +168,17 @@ def parser() -> Any:
     return built
 
 
-def _guarded(arguments: dict[str, Any], notes: Notes) -> int:
+def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
     try:
-        return _ask(arguments, notes)
+        if not arguments["sim"]:
+            return _ask(arguments, notes, started)
+        from unspool.server.running import Simulator
+        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+
+        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+            notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
+            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            return _ask(arguments, notes, started)
     except ConfigError as error:
         notes.line(str(error), always=True)
         return outcome.EXIT_CODES[outcome.ERROR]
@@ -194,10 +187,11 @@ def _guarded(arguments: dict[str, Any], notes: Notes) -> int:
         return outcome.USAGE_EXIT_CODE
 
 
-def _ask(arguments: dict[str, Any], notes: Notes) -> int:
+def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None) -> int:
     from unspool.config.settings import load, resolve
 
     settings = load()
+    history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
     endpoint = resolve(
         profile=arguments["profile"],
         base_url=arguments["base_url"],
@@ -206,12 +200,14 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
         api=arguments["api"],
         settings=settings,
     )
+    if history is not None and history.endpoint is not None:
+        endpoint = history.endpoint
     view = formats.FORMATS[arguments["format"]]
     keyless = lacks_key(endpoint) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):
         return _no_key(endpoint, view, notes)
-    prompt = _prompt(arguments, endpoint, notes)
+    prompt = _prompt(arguments, endpoint, notes, history)
     try:
         build_body(endpoint, prompt, endpoint.api)
     except ValueError as error:
@@ -228,8 +224,18 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
 
     with Signals() as signals:
         journal = None if arguments["no_log"] else Writer(streams_dir(), sync=settings.sync)
+        if started is not None and journal is not None:
+            if journal.path is None:
+                raise UsageError(f"--detach needs a journal, and {journal.trouble}")
+            started(journal.id)
         exchange = Exchange(
-            endpoint, prompt, journal=journal, retries=arguments["retries"], use_proxy=not arguments["sim"]
+            endpoint,
+            prompt,
+            journal=journal,
+            retries=arguments["retries"],
+            parent=history.parent if history is not None else None,
+            pid=os.getpid(),
+            use_proxy=not arguments["sim"],
         )
         if arguments["verbose"]:
             kept = f", stream {journal.id}" if journal is not None else ""
@@ -242,7 +248,19 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
     return ending.exit_code
 
 
-def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prompt:
+def _history(arguments: dict[str, Any], settings: Settings) -> History:
+    """The conversation to go on with."""
+    from unspool.cli import conversation
+    from unspool.journal.folder import NotFound
+
+    named = any(arguments[name] for name in ("profile", "base_url", "model", "api", "sim"))
+    try:
+        return conversation.find(arguments["cid"], arguments["key"], settings, same_server=not named)
+    except NotFound as error:
+        raise UsageError(str(error)) from error
+
+
+def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
     if not endpoint.model:
         raise UsageError(
             f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
@@ -256,12 +274,25 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prom
     n = fields["n"]
     if n is not None and (type(n) is not int or n < 1):
         raise UsageError(f"-o n takes a whole number above zero, not {n!r}")
+    messages: str | list[dict[str, Any]] = text
+    system = arguments["system"]
+    if history is not None:
+        messages = [*history.messages, {"role": "user", "content": text}]
+        system = system or history.system
+        if history.response_id is not None and arguments["store"] and "previous_response_id" not in options:
+            # The server has the conversation; only what is new need be sent.
+            messages = text
+            options["previous_response_id"] = history.response_id
+    if arguments["background"]:
+        if endpoint.api != "responses":
+            raise UsageError("--background is only known to the Responses API; use --api responses")
+        options.setdefault("background", True)
     return Prompt(
-        text,
+        messages,
         endpoint.model,
-        system=arguments["system"],
+        system=system,
         stream=not arguments["no_stream"],
-        store=arguments["store"],
+        store=arguments["store"] or arguments["background"],
         options=options,
         **fields,
     )

@@ -10,7 +10,8 @@ import select
 
 from unspool import outcome
 from unspool.cli import formats
-from unspool.cli.options import Option, count, scan
+from unspool.cli.flags import count
+from unspool.cli.options import Option, scan
 from unspool.cli.show import OPTIONS as SHOW_OPTIONS
 from unspool.cli.show import say_ending
 from unspool.cli.signals import Signals, Stopped

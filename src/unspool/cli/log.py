@@ -7,7 +7,8 @@ import os
 from unspool import outcome
 from unspool.cli import moments
 from unspool.cli.columns import clip, columns, pad, width
-from unspool.cli.options import Option, count, scan
+from unspool.cli.flags import count
+from unspool.cli.options import Option, scan
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid, words
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit

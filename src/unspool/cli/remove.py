@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from unspool.cli import moments
-from unspool.cli.options import Option, count, scan
+from unspool.cli.flags import count
+from unspool.cli.options import Option, scan
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record, story, ulid
 from unspool.journal.catalogue import Catalogue

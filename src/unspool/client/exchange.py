@@ -52,6 +52,9 @@ _LONGEST_ERROR_BODY = 1 << 20
 class Exchange:
     """The state of one stream.
 
+    ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one goes on with;
+    ``pid`` is the process to be told when somebody wants the stream to stop.
+
     ``ending`` is None until the stream has ended. ``started`` says that the server's first event has come, after which
     nothing is sent again. ``retry_reason`` says why the next attempt is made, for a person. ``sent_at`` is when the last
     request was sent, by `time.monotonic`; ``at`` the seconds from then to the newest event, ``first_event_at`` to the first.
@@ -65,6 +68,7 @@ class Exchange:
         *,
         journal: Writer | None,
         api_name: str | None = None,
+        body: dict[str, Any] | None = None,
         retries: int = retry.DEFAULT_RETRIES,
         parent: str | None = None,
         pid: int | None = None,
@@ -74,7 +78,7 @@ class Exchange:
         self.prompt = prompt
         self.api_name = api_name or endpoint.api
         self.api = api.endpoint(self.api_name)
-        self.body: dict[str, Any] = build_body(endpoint, prompt, self.api_name)
+        self.body: dict[str, Any] = build_body(endpoint, prompt, self.api_name) if body is None else body
         self.url = endpoint.url(self.api.PATH, prompt.model)
         self.journal = journal
         self.ending: Ending | None = None
@@ -87,6 +91,7 @@ class Exchange:
         self.at = 0.0
         self.events: list[sse.Event] = []
         self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
+        self._pid = pid
         self._retries = retries
         self._use_proxy = use_proxy
         self._secrets = _forms([endpoint.key, *endpoint.headers.values()])
@@ -103,8 +108,25 @@ class Exchange:
         self._last_event_id = ""
         self._new_answer()
         if journal is not None:
-            # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
-            journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent, pid)), _forms([endpoint.key])))
+            self.begin(journal, parent=parent)
+
+    def begin(self, journal: Writer, *, parent: str | None = None) -> None:
+        """Keep the stream in this journal, from its request on."""
+        self.journal = journal
+        # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
+        journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent)), _forms([self.endpoint.key])))
+
+    def take_up(self, journal: Writer, decoder: Decoder, seconds: float) -> None:
+        """Go on with a background response of which a journal has the beginning, and a decoder has read it.
+
+        ``seconds`` is how long ago it was asked for. Raises ValueError where it cannot be taken up.
+        """
+        self.journal, self.decoder = journal, decoder
+        self.started = True
+        self.sent_at = time.monotonic() - seconds
+        if not self._can_resume():
+            raise ValueError("only a background response that the server keeps can be taken up")
+        self._take_up(0.0, "taken up by another process")
 
     def request(self) -> Request:
         """The request to send next."""
@@ -256,6 +278,7 @@ class Exchange:
                 "starting_after": self.decoder.last_sequence,
                 "wait": round(wait, 3),
                 "reason": self.retry_reason,
+                "pid": self._pid,
             },
         )
         return wait
@@ -415,7 +438,7 @@ class Exchange:
         if self.journal is not None:
             self.journal.own(type, failures.scrub(dumps(value), self._secrets))
 
-    def _described(self, parent: str | None, pid: int | None) -> dict[str, Any]:
+    def _described(self, parent: str | None) -> dict[str, Any]:
         return {
             "api": self.api_name,
             "url": self.url.partition("?")[0],
@@ -423,7 +446,7 @@ class Exchange:
             "model": self.prompt.model,
             "body": self.body,
             "parent": parent,
-            "pid": pid,
+            "pid": self._pid,
             "time": now(),
         }
 

@@ -31,7 +31,12 @@ UNFINISHED = frozenset({"queued", "in_progress"})
 
 def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:
     """Whether what this request asked for goes on at the server when the connection breaks, and can be found there."""
-    return bool(body.get("background") and body.get("store") is not False and decoder.response_id)
+    return is_background(body) and bool(decoder.response_id)
+
+
+def is_background(body: dict[str, Any]) -> bool:
+    """Whether a request asks for a response that the server goes on with and keeps, whoever listens."""
+    return bool(body.get("background")) and body.get("store") is not False
 
 
 class Resumption:
