@@ -14,7 +14,10 @@ from .playing import APIS, PATIENCE, end, head, piece, start, stream, then_silen
 each_api = pytest.mark.parametrize("api", APIS)
 
 # Line ends of all kinds, controls, what some call line ends, an emoji whose halves arrive apart in JSON, combining marks.
-ODD = 'a\r\nb\rc\n\n\td\x1b[31m\x07\x00\x7f\x85\x9b2J\u2028\u202e\ufeff "\\ 👩‍👩‍👧 e\u0301 \ud83d'.replace("\ud83d", "") + "end "
+ODD = (
+    'a\r\nb\rc\n\n\td\x1b[31m\x07\x00\x7f\x85\x9b2J\u2028\u202e\ufeff "\\ 👩‍👩‍👧 e\u0301 \ud83d'.replace("\ud83d", "")
+    + "end "
+)
 
 
 def _ask(unspool, server, *arguments, api="chat", **options):
@@ -94,7 +97,9 @@ def test_a_full_disk_is_an_error_and_the_journal_has_the_answer(unspool, serve, 
     with open("/dev/full", "wb") as full:
         done = _ask(unspool, serve(stream(api, "Python.")), api=api, stdout=full)
     assert done.returncode == 1
-    assert done.stderr.startswith(b"unspool: error: the answer cannot be written to standard output: No space left on device")
+    assert done.stderr.startswith(
+        b"unspool: error: the answer cannot be written to standard output: No space left on device"
+    )
     assert unspool("last").stdout == b"Python."
 
 
