@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import select
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import termios
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,26 @@ from .playing import PATIENCE, Answer, Server
 def _command() -> list[str]:
     given = os.environ.get("UNSPOOL_COMMAND")
     return shlex.split(given) if given else [sys.executable, "-m", "unspool"]
+
+
+_COLUMNS, _LINES = 100, 24
+
+
+class Terminal:
+    """A terminal after a command: its exit ``code``, the bytes of its ``output``, and the ``lines`` of the screen."""
+
+    def __init__(self, code: int, output: bytes, echoes: bool) -> None:
+        self.code = code
+        self.output = output
+        self.echoes = echoes
+
+    @property
+    def lines(self) -> list[str]:
+        pyte = pytest.importorskip("pyte")
+        screen = pyte.Screen(_COLUMNS, _LINES)
+        pyte.ByteStream(screen).feed(self.output)
+        # The cell beside a wide character is empty.
+        return [line.rstrip() for line in screen.display]
 
 
 class Unspool:
@@ -62,6 +86,28 @@ class Unspool:
         child = self.start(*arguments, **options)
         stdout, stderr = child.communicate(input, timeout=PATIENCE)
         return subprocess.CompletedProcess(child.args, child.returncode, stdout, stderr)
+
+    def on_terminal(self, *arguments: str, typed: Sequence[tuple[str, str]] = ()) -> Terminal:
+        """Run the command to its end at a terminal of 100 columns. Of ``typed``, each text is typed once its cue is shown."""
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (_LINES, _COLUMNS))
+
+        def own_the_terminal() -> None:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        child = self.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, prepare=own_the_terminal)
+        output = b""
+        waiting = list(typed)
+        while select.select([ours], [], [], 0.02)[0] or child.poll() is None or select.select([ours], [], [], 0)[0]:
+            if select.select([ours], [], [], 0)[0]:
+                output += os.read(ours, 1 << 16)
+            while waiting and waiting[0][0].encode() in output:
+                os.write(ours, waiting.pop(0)[1].encode())
+        echoes = bool(termios.tcgetattr(theirs)[3] & termios.ECHO)
+        os.close(theirs)
+        os.close(ours)
+        return Terminal(child.returncode, output, echoes)
 
     def journals(self) -> list[Path]:
         """The files of all streams kept, oldest first."""

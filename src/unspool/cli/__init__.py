@@ -35,11 +35,12 @@ def program() -> None:
     leave_at_once()
     _occupy_standard_descriptors()
     code = main(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # it is None where the descriptor was closed from the start
+                stream.flush()
+        except OSError:
+            pass
     # All is written, synced and closed by now. Taking the interpreter apart object by object, which the system does at a
     # stroke, would cost a tenth of a whole short answer.
     os._exit(code)

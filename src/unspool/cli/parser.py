@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser whose help begins with examples, and whose complaints are one line."""
+    """An argparse parser whose help begins with examples, and whose complaints are one line.
+
+    ``rest`` is the name of the words that are no options.
+    """
+
+    rest = ""
 
     def __init__(self, prog: str, examples: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -47,6 +52,7 @@ def build(
 ) -> Parser:
     """Return a parser of these options and of any number of words, kept under the name ``rest``."""
     parser = Parser(prog, examples, description, epilog)
+    parser.rest = rest
     parser.add_argument(rest, nargs="*", metavar=metavar, help=rest_help)
     groups: dict[str, Any] = {}
     for option in options:
@@ -69,9 +75,12 @@ def build(
     return parser
 
 
-def read(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
+def read(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
     """Parse a command line; wrong usage is told on stderr and ends the process with 2."""
-    values = vars(parser.parse_intermixed_args(list(argv)))
+    # argparse forgets, between its two passes over intermixed arguments, that what follows "--" is no option.
+    end = argv.index("--") if "--" in argv else len(argv)
+    values = vars(parser.parse_intermixed_args(list(argv[:end])))
+    values[parser.rest] = [*values[parser.rest], *argv[end + 1 :]]
     return {
         name: [tuple(one) if isinstance(one, list) else one for one in value] if isinstance(value, list) else value
         for name, value in values.items()

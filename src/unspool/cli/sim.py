@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from unspool.cli.flags import count, seconds
 from unspool.cli.options import Option, scan
 from unspool.terminal.output import Notes, Output
@@ -64,7 +66,9 @@ def run(name: str, argv: list[str]) -> int:
         settings = Settings(ttft=arguments["ttft"], itl=arguments["itl"], require_key=arguments["require_key"])
         signal = serve(arguments["host"], arguments["port"], settings=settings, on_ready=ready)
     except OSError as error:
-        notes.line(f"cannot listen at {arguments['host']} port {arguments['port']}: {error.strerror}", always=True)
+        # The socket module's own words, where there is a number for it, repeat the address in brackets.
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        notes.line(f"cannot listen at {arguments['host']} port {arguments['port']}: {reason}", always=True)
         return 1
     # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, is told by the exit code.
     return 0 if signal == 2 else 128 + signal
