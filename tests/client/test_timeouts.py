@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -143,6 +144,14 @@ def test_a_pause_before_the_first_piece_is_asked_for_is_no_silence() -> None:
     with Server(sends(SSE_HEAD, WHOLE)) as server, ask(server.url, idle=0.1) as answer:
         time.sleep(0.15)
         assert "".join(answer) == "Hello"
+
+
+async def test_a_pause_before_the_stream_is_entered_is_no_silence() -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as server:
+        answer = aask(server.url, idle=0.1)
+        await asyncio.sleep(0.15)
+        async with answer:
+            assert "".join([text async for text in answer]) == "Hello"
 
 
 HALF_REFUSED = b"HTTP/1.1 401 No\r\nContent-Length: 1000\r\n\r\n" + b"Your key is wrong."

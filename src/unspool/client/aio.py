@@ -302,6 +302,7 @@ class AsyncAnswer:
         if self.exchange.journal is not None:
             self._reactor.keep(self.exchange.journal)
         self._transfer = self._send()
+        self._lapse.restart()
         self._watch()
 
     def _send(self) -> _Transfer:

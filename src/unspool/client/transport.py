@@ -195,6 +195,8 @@ class Transfer:
 
     def _fault(self, code: int, message: str, status: int) -> Fault:
         host = _host_of(self.request.url)
+        if code == 7 and (number := self.curl.getinfo(pycurl.OS_ERRNO)):
+            message = os.strerror(number)  # libcurl's own words repeat the host and leave out the cause
         if not status and self.request.proxy and (proxy := _proxy_used(self.curl, self.request.url)):
             fault = _proxy_fault(code, message, host, proxy, self.curl.getinfo(pycurl.HTTP_CONNECTCODE))
             if fault is not None:
@@ -368,7 +370,7 @@ def _explain(code: int, message: str, host: str) -> str:
     if code == 6:
         return f"no such host: {host}"
     if code == 7:
-        return f"nothing listens at {host}: {message}"
+        return f"cannot connect to {host}: {message}"
     if code == _TIMED_OUT:
         return f"{host} could not be connected to in time"
     if code in (1, 8):  # 1: something that is no HTTP head at all, such as an SSH server's greeting
