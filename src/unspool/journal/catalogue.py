@@ -216,6 +216,8 @@ class Catalogue:
 
     def _settled(self, id: str, size: int, ended: str, model: str, prompt: str, answer: str) -> Entry:
         """Return the entry of a row; of a journal that had no end yet, find out whether its writer lives."""
+        if {type(one) for one in (id, ended, model, prompt, answer)} != {str}:
+            raise ValueError("not a row that was stored")
         if ended == "":
             path = folders.path_of(self.folder, id)
             ended = outcome.INTERRUPTED
@@ -298,7 +300,8 @@ class Catalogue:
                 return operation(self._opened())
             except OSError:
                 break
-            except (_Outdated, sqlite3.DatabaseError) as error:
+            except (ValueError, TypeError, sqlite3.DatabaseError) as error:
+                # Not only SQLite notices damage: its messages and its texts may be bytes that are no text any more.
                 self.close()
                 code = getattr(error, "sqlite_errorcode", 0)
                 if code == sqlite3.SQLITE_READONLY_DBMOVED:
@@ -352,7 +355,7 @@ class Catalogue:
             pass
 
 
-class _Outdated(Exception):
+class _Outdated(ValueError):
     """The catalogue was made by another version of this program, or is another program's database."""
 
 
