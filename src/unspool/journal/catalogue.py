@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
+from unspool.api.jsontext import whole
 from unspool.journal import folder as folders
 from unspool.journal import reader, story, ulid, words
 from unspool.value import Value
@@ -453,7 +454,7 @@ def _condition(filter: Filter) -> tuple[str, list[Any]]:
         values.append(ulid.earliest(filter.since))
     if filter.model:
         conditions.append("instr(lower(model), lower(?))")
-        values.append(filter.model)
+        values.append(whole(filter.model))
     if filter.outcomes:
         conditions.append(f"outcome IN ('', {', '.join('?' * len(filter.outcomes))})")
         values += filter.outcomes
