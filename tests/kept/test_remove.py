@@ -33,7 +33,7 @@ def test_rm_makes_no_catalogue(kept: Kept) -> None:
 
 def test_rm_removes_all_or_nothing_when_a_name_is_wrong(kept: Kept) -> None:
     ids = [kept.keep(), kept.keep()]
-    ambiguous = ids[0][:7]  # a minute apart
+    ambiguous = ids[0][:6]  # they are a minute apart
     for wrong in ("zzzzzzz", ambiguous):
         done = kept.run("rm", "-f", ids[0], wrong)
         assert done.returncode == 1
