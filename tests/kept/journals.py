@@ -154,7 +154,8 @@ class Kept:
             "XDG_CONFIG_HOME": home,
             "XDG_STATE_HOME": home,
             "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Compiled once for all tests, and not into the source.
+            "PYTHONPYCACHEPREFIX": str(self.home.parent.parent / "bytecode"),
             "TZ": "UTC",
             "LC_ALL": "C.UTF-8",
         }

@@ -125,7 +125,7 @@ def test_a_journal_cut_or_flipped_anywhere_is_told_or_refused_and_nothing_else(k
     whole = kept.path(kept.keep(events=chat("Python ", "is"))).read_bytes()
     chance = random.Random(7)
     victim = kept.path(kept.keep())
-    for at in range(0, len(whole), 7):
+    for at in range(0, len(whole), 13):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << chance.randrange(8)
         for data in (whole[:at], bytes(flipped)):

@@ -85,7 +85,7 @@ def test_where_there_is_no_word_that_is_said(typed: str) -> None:
         max_size=6,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_syntax_is_wrong(typed: list[str]) -> None:
     try:
         query = words.query(typed)
