@@ -73,7 +73,7 @@ def test_no_tool_call_can_instruct_the_terminal(unspool, serve):
 
 
 def test_no_redirect_can_instruct_the_terminal(unspool, serve):
-    answer = head(307, location="http://over\x9b2J.invalid/\x1b")
+    answer = head(307, location="http://over\x1b\x07.invalid/")
     _assert_harmless(_on_terminal(unspool, serve(answer), "-v").output)
 
 

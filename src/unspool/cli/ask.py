@@ -239,27 +239,28 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
-            format = view(Output(1), signals.write)
-            ending = stream(answer, format, notes, signals)
+            stdout = Output(1)
+            format = view(stdout, signals.write)
+            ending = stream(answer, format, stdout, notes, signals)
             _tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
 
 
-def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Ending:
+def stream(answer: Answer, format: Any, stdout: Output, notes: Notes, signals: Signals) -> Ending:
     """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
 
     That may be worse than the answer itself, which can be whole before its reader has gone away.
     """
     journal = answer.exchange.journal
     countdown = _Countdown(notes)
-    readers = (1,) if Output(1).has_reader else ()
+    readers = (stdout.fd,) if stdout.has_reader else ()
     troubled = False
     try:
         while answer.ending is None:
             deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
             if signals.number:
                 deltas += answer.cancel(signal=signals.number)
-            elif 1 in answer.woken:
+            elif stdout.fd in answer.woken:
                 raise BrokenPipeError
             notes.clear()
             if journal is not None and journal.trouble and not troubled:
@@ -270,6 +271,8 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
         format.close(answer.ending, _kept_id(answer))
         return answer.ending
     except Stopped:
+        if stdout.is_tty and not stdout.at_line_start:
+            stdout.write_at_once("\n")
         ending = outcome.Ending(outcome.CANCELLED, signal=signals.number)
     except BrokenPipeError:
         ending = outcome.Ending(outcome.CLOSED)
