@@ -1,5 +1,5 @@
 """``python -m unspool``: the command."""
 
-from unspool.cli import main
+from unspool.cli import program
 
-raise SystemExit(main())
+program()

@@ -27,6 +27,10 @@ CANCELLED = "cancelled"
 CLOSED = "closed"
 INTERRUPTED = "interrupted"
 """Only ever read from a journal: it has no end, and its producer is gone."""
+RUNNING = "running"
+"""Only ever read from a journal: it has no end, and its producer lives."""
+DAMAGED = "damaged"
+"""Only ever read from a journal: a part of it is not what was written, so that its end cannot be known."""
 
 #: Exit code of each outcome. 2 is argparse's, for wrong usage; a cancelled run ends with 128 + its signal.
 EXIT_CODES = {
@@ -38,6 +42,8 @@ EXIT_CODES = {
     UNREACHABLE: 6,
     CUT: 7,
     INTERRUPTED: 7,
+    RUNNING: 7,
+    DAMAGED: 7,
     LENGTH: 8,
     FILTERED: 9,
     BAD_REQUEST: 10,
@@ -145,7 +151,7 @@ def of_failure(failure: Failure) -> str:
         return UNAUTHORIZED
     if status is None or status >= 500 or status == 408:
         return SERVER_ERROR
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status != 407:  # 407 is a proxy's, which did not let the request through
         return BAD_REQUEST
     return UNREACHABLE
 

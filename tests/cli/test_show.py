@@ -33,7 +33,7 @@ def test_several_choices_are_printed_again(unspool, serve, format):
     assert unspool("last", "--format", format).stdout == run.stdout
 
 
-@pytest.mark.parametrize("format", ["text", "stream-json"])
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -96,7 +96,8 @@ def test_a_piece_of_several_ids_names_them(unspool, serve):
     for _ in range(2):
         _ask(unspool, server)
     first, second = (path.stem for path in unspool.journals())
-    done = unspool("show", first[:3])
+    assert first[:5] == second[:5]
+    done = unspool("show", first[:5])
     assert (done.returncode, done.stdout) == (1, b"")
     assert first in done.stderr.decode()
     assert second in done.stderr.decode()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from unspool.journal import folder, record, ulid
 from unspool.journal.reader import Damage, Reader, is_alive
 from unspool.journal.record import Record
-from unspool.journal.writer import Writer
+from unspool.journal.writer import Busy, Writer
 from unspool.sse import Decoder, Event
 
 EVENTS = [
@@ -212,6 +212,65 @@ def test_blocks_are_read_whole_however_the_file_arrives(tmp_path: Path) -> None:
             assert records == everything
 
 
+# --- going on -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_is_taken_up_after_every_truncation(tmp_path: Path) -> None:
+    path = write(tmp_path, ended=False)
+    whole = path.read_bytes()
+    for size in range(len(record.HEADER), len(whole) + 1):
+        path.write_bytes(whole[:size])
+        before, _ = read(path)
+        writer = Writer.reopen(str(path), sync="never")
+        assert writer.id == path.stem
+        writer.own(record.ATTEMPT, '{"attempt":2}')
+        writer.events(EVENTS[1:2], 9.0)
+        writer.own(record.END, "{}")
+        writer.close()
+        records, damage = read(path)
+        assert damage is None
+        assert records[: len(before)] == before
+        assert [one.type for one in records[len(before) :]] == [record.ATTEMPT, EVENTS[1].type, record.END]
+
+
+def test_only_an_attempt_may_follow_an_end(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    writer = Writer.reopen(str(path))
+    writer.own(record.ATTEMPT, "{}")
+    writer.close()
+    records, damage = read(path)
+    assert damage is None
+    assert records[-1].type == record.ATTEMPT
+    path = write(tmp_path)
+    writer = Writer.reopen(str(path))
+    writer.events(EVENTS[:1], 1.0)
+    writer.close()
+    _, damage = read(path)
+    assert damage is not None
+    assert "after the end" in damage.reason
+
+
+def test_two_processes_never_write_one_journal(tmp_path: Path) -> None:
+    writer = Writer(str(tmp_path / "streams"))
+    assert writer.path is not None
+    with pytest.raises(Busy):
+        Writer.reopen(writer.path)
+    writer.close()
+    again = Writer.reopen(writer.path)
+    with pytest.raises(Busy):
+        Writer.reopen(writer.path)
+    again.close()
+
+
+def test_a_damaged_journal_is_not_written_to(tmp_path: Path) -> None:
+    path = write(tmp_path, ended=False)
+    content = path.read_bytes().replace(b"Py", b"Qy")
+    path.write_bytes(content)
+    with pytest.raises(Damage):
+        Writer.reopen(str(path))
+    assert path.read_bytes() == content
+
+
 # --- one writer, private, alive or not ----------------------------------------------------------------------------------
 
 
@@ -228,7 +287,7 @@ def test_files_are_the_owners_alone(tmp_path: Path) -> None:
 
 def test_a_living_writer_is_known_by_its_lock_and_a_dead_one_too(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom unspool.journal.writer import Writer\n"
+        "import sys\nfrom unspool.journal.writer import Busy, Writer\n"
         f"writer = Writer({str(tmp_path / 'streams')!r})\nprint(writer.path, flush=True)\nsys.stdin.read()"
     )
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -72,3 +73,15 @@ def client(simulator):
 def client_of():
     """Makes a client for a simulator that a test runs itself."""
     return Client
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Asks until the answer is yes, for what happens at its own time: at once, or within twenty seconds on a busy machine."""
+
+    def wait(happened):
+        deadline = time.monotonic() + 20
+        while not happened():
+            assert time.monotonic() < deadline, "it never happened"
+
+    return wait

@@ -260,9 +260,10 @@ def test_an_event_past_the_limit_raises_and_one_at_it_does_not() -> None:
 
 def test_many_data_lines_count_together_towards_the_limit() -> None:
     decoder = Decoder(max_event_size=10)
+    for _ in range(10):
+        decoder.feed(b"data: 1\n")
     with pytest.raises(EventTooLarge):
-        for _ in range(20):
-            decoder.feed(b"data: 1\n")
+        decoder.feed(b"data: 1\n")
 
 
 @pytest.mark.parametrize("line", [b"x" * 16_000, b"data: " + b"x" * 250 + b"\n"], ids=["one line", "many lines"])

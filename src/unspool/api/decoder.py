@@ -50,6 +50,8 @@ class Decoder:
 
     - ``response_id``, ``model``: the server's own, None until it says.
     - ``usage``: the last one it sent.
+    - ``last_sequence``: the ``sequence_number`` of the last event that had one, which is what a resumed stream is asked to
+      start after. Responses has them.
     - ``finish_reasons``: the reason of each choice that has ended, in the server's word.
     - ``failure``: the error it reported inside the stream, or what in the stream could not be understood.
     - ``done``: the protocol's end mark was seen, nothing can follow: the connection may be closed.
@@ -63,6 +65,7 @@ class Decoder:
         self.model: str | None = None
         self.finish_reasons: dict[int, str] = {}
         self.failure: Failure | None = None
+        self.last_sequence: int | None = None
         self.done = False
         self._started = False
         self._closed = False

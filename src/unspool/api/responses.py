@@ -150,14 +150,10 @@ class Decoder(decoder.Decoder):
     """Decodes a stream of Responses events, or a whole ``response`` object.
 
     Events are told apart by the ``type`` in their JSON, for some servers send no ``event:`` line.
-
-    Besides the facts of every decoder: ``last_sequence`` is the ``sequence_number`` of the last event that had one, which is
-    what a resumed stream is asked to start after.
     """
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)
-        self.last_sequence: int | None = None
         # Parts of answers by kind, output index and index in the item, in the order in which they began.
         self._parts: dict[tuple[str, int, int], _Part] = {}
         # Parts for which no whole text has come yet. A server that numbers its pieces otherwise than their whole leaves one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -10,20 +11,43 @@ COMMANDS = {
     "ask": ("ask", "stream an answer; the default"),
     "last": ("show", "print the last answer again"),
     "show": ("show", "print any answer again, by a piece of its id"),
+    "log": ("log", "list the answers that are kept"),
+    "search": ("log", "find kept answers by their words"),
+    "export": ("export", "print a whole conversation as Markdown or JSON"),
+    "rm": ("remove", "remove kept answers"),
+    "prune": ("remove", "remove old ones"),
+    "resume": ("resume", "get the rest of an answer that was cut"),
+    "attach": ("attach", "follow an answer that streams elsewhere"),
+    "ps": ("living", "list the answers that stream now"),
+    "cancel": ("living", "stop one of them"),
     "models": ("models", "list the models of a server"),
     "keys": ("keys", "store, list and remove API keys"),
     "sim": ("sim", "run the simulator, a server to try things with"),
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code. Without ``argv`` this process is the command, with its signals."""
-    if argv is None:
-        from unspool.cli.signals import leave_at_once
+def program() -> None:
+    """Be the command: with this process's arguments, signals and descriptors, ending it with the exit code."""
+    # Starting makes no garbage worth looking for, and looking costs a twentieth of a whole short answer.
+    gc.disable()
+    from unspool.cli.signals import leave_at_once
 
-        leave_at_once()
-        _occupy_standard_descriptors()
-        argv = sys.argv[1:]
+    leave_at_once()
+    _occupy_standard_descriptors()
+    code = main(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # it is None where the descriptor was closed from the start
+                stream.flush()
+        except OSError:
+            pass
+    # All is written, synced and closed by now. Taking the interpreter apart object by object, which the system does at a
+    # stroke, would cost a tenth of a whole short answer.
+    os._exit(code)
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line and return its exit code."""
     name = argv[0] if argv and argv[0] in COMMANDS else "ask"
     try:
         module = __import__(f"unspool.cli.{COMMANDS[name][0]}", fromlist=["run"])

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats, stdin
-from unspool.cli.access import key_advice, lacks_key, missing_key
-from unspool.cli.options import SERVER_OPTIONS, Option, count, number, positive, scan, seconds
-from unspool.cli.signals import Signals, Stopped
-from unspool.client.answer import IDLE_TIMEOUT, Answer, Limits
+from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
+from unspool.cli.options import Option, scan
+from unspool.cli.signals import Signals
+from unspool.cli.streaming import stream, tell
+from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
-from unspool.client.retry import DEFAULT_RETRIES
-from unspool.client.transport import CONNECT_TIMEOUT, Reactor
+from unspool.client.transport import Reactor
 from unspool.config import ConfigError
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from unspool.cli.conversation import History
     from unspool.config.endpoint import Endpoint
-    from unspool.outcome import Ending
+    from unspool.config.settings import Settings
 
 EXAMPLES = """\
   unspool "What is Python?"
@@ -36,7 +38,6 @@ EXAMPLES = """\
 
 _MODEL = "what to ask for"
 _OUTPUT = "what comes out"
-_LIMITS = "limits"
 
 OPTIONS = (
     Option(("-m", "--model"), "value", "the model", group=_MODEL, metavar="MODEL"),
@@ -66,79 +67,45 @@ OPTIONS = (
         metavar=("KEY", "VALUE"),
         dest="options",
     ),
+    Option(
+        ("-c", "--continue"),
+        "flag",
+        "go on with the last conversation, with its model and server unless others are named",
+        group=_MODEL,
+        dest="goes_on",
+    ),
+    Option(
+        ("--cid",),
+        "value",
+        "go on with the conversation of this stream: a piece of its id",
+        group=_MODEL,
+        metavar="ID",
+    ),
+    Option(
+        ("--background",),
+        "flag",
+        "let OpenAI keep the answer and go on with it when the connection breaks, so that it can be taken up again; implies"
+        " --store, and the first token comes later",
+        group=_MODEL,
+    ),
     Option(("--store",), "flag", "let the server keep the answer", group=_MODEL),
     Option(("--no-stream",), "flag", "ask for the answer in one piece", group=_MODEL),
     *SERVER_OPTIONS,
-    Option(
-        ("--format",),
-        "value",
-        "the form of the output; see the documentation for the shape of the JSON ones",
-        group=_OUTPUT,
-        choices=formats.NAMES,
-        default="text",
-    ),
-    Option(
-        ("--json",),
-        "flag",
-        "short for --format stream-json: a JSON object a line",
-        group=_OUTPUT,
-        dest="format",
-        const="stream-json",
-        default="text",
-    ),
-    Option(
-        ("-r", "--raw"),
-        "flag",
-        "show the text as it is, without rendering; a terminal still gets no control characters",
-        group=_OUTPUT,
-    ),
-    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
-    Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
+    *OUTPUT_OPTIONS,
     Option(("-n", "--no-log"), "flag", "keep no journal on disk", group=_OUTPUT),
+    Option(
+        ("-d", "--detach"),
+        "flag",
+        "print the stream's id and let it run in the background, whatever becomes of this terminal",
+        group=_OUTPUT,
+    ),
     Option(("--dry-run",), "flag", "show the request, without the key, and do not send it", group=_OUTPUT),
     Option(("--no-stdin",), "flag", "do not read standard input", group=_OUTPUT),
-    Option(
-        ("--timeout",),
-        "value",
-        "the longest time for the whole answer, such as 90 or 5m (default: none)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-    ),
-    Option(
-        ("--idle-timeout",),
-        "value",
-        f"the longest silence (default: {IDLE_TIMEOUT:g} s)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-        default=IDLE_TIMEOUT,
-    ),
-    Option(
-        ("--connect-timeout",),
-        "value",
-        f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-        default=CONNECT_TIMEOUT,
-    ),
-    Option(
-        ("--retries",),
-        "value",
-        f"further attempts before the answer begins (default: {DEFAULT_RETRIES})",
-        group=_LIMITS,
-        metavar="N",
-        type=count,
-        default=DEFAULT_RETRIES,
-    ),
+    *LIMIT_OPTIONS,
 )
 
 # Fields of the request that -o sets through the prompt, so that each endpoint gives them its own name and checks them.
 _PROMPT_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
-
-# Waits before a retry that are longer than this are told, second by second.
-_TOLD_WAIT = 1.0
 
 
 class UsageError(Exception):
@@ -153,14 +120,29 @@ def run(name: str, argv: list[str]) -> int:
 
         arguments = read(parser(), argv)
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    if arguments["sim"]:
-        from unspool.server.running import Simulator
-
-        with Simulator() as simulator:
-            notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
-            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
-            return _guarded(arguments, notes)
+    if arguments["detach"]:
+        return _detached(arguments, notes)
     return _guarded(arguments, notes)
+
+
+def _detached(arguments: dict[str, Any], notes: Notes) -> int:
+    """Ask in a process of its own, and return when it has begun to."""
+    from unspool.cli.detach import in_background
+    from unspool.journal.ulid import short
+
+    for name in ("dry_run", "no_log"):
+        if arguments[name]:
+            notes.line(
+                f"--detach does not go with --{name.replace('_', '-')}: what runs elsewhere is read from its journal",
+                always=True,
+            )
+            return outcome.USAGE_EXIT_CODE
+    id, code = in_background(lambda started: _guarded(arguments, notes, started))
+    if id is None:
+        return code
+    Output(1).write(id + "\n")
+    notes.line(f"streams in the background; unspool attach {short(id)} follows it, unspool cancel {short(id)} stops it")
+    return 0
 
 
 def parser() -> Any:
@@ -186,9 +168,17 @@ def parser() -> Any:
     return built
 
 
-def _guarded(arguments: dict[str, Any], notes: Notes) -> int:
+def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
     try:
-        return _ask(arguments, notes)
+        if not arguments["sim"]:
+            return _ask(arguments, notes, started)
+        from unspool.server.running import Simulator
+        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+
+        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+            notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
+            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            return _ask(arguments, notes, started)
     except ConfigError as error:
         notes.line(str(error), always=True)
         return outcome.EXIT_CODES[outcome.ERROR]
@@ -197,10 +187,11 @@ def _guarded(arguments: dict[str, Any], notes: Notes) -> int:
         return outcome.USAGE_EXIT_CODE
 
 
-def _ask(arguments: dict[str, Any], notes: Notes) -> int:
+def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None) -> int:
     from unspool.config.settings import load, resolve
 
     settings = load()
+    history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
     endpoint = resolve(
         profile=arguments["profile"],
         base_url=arguments["base_url"],
@@ -209,12 +200,14 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
         api=arguments["api"],
         settings=settings,
     )
+    if history is not None and history.endpoint is not None:
+        endpoint = history.endpoint
     view = formats.FORMATS[arguments["format"]]
     keyless = lacks_key(endpoint) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):
         return _no_key(endpoint, view, notes)
-    prompt = _prompt(arguments, endpoint, notes)
+    prompt = _prompt(arguments, endpoint, notes, history)
     try:
         build_body(endpoint, prompt, endpoint.api)
     except ValueError as error:
@@ -231,115 +224,43 @@ def _ask(arguments: dict[str, Any], notes: Notes) -> int:
 
     with Signals() as signals:
         journal = None if arguments["no_log"] else Writer(streams_dir(), sync=settings.sync)
+        if started is not None and journal is not None:
+            if journal.path is None:
+                raise UsageError(f"--detach needs a journal, and {journal.trouble}")
+            started(journal.id)
         exchange = Exchange(
-            endpoint, prompt, journal=journal, retries=arguments["retries"], use_proxy=not arguments["sim"]
+            endpoint,
+            prompt,
+            journal=journal,
+            retries=arguments["retries"],
+            parent=history.parent if history is not None else None,
+            pid=os.getpid(),
+            use_proxy=not arguments["sim"],
         )
         if arguments["verbose"]:
             kept = f", stream {journal.id}" if journal is not None else ""
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
-            stdout = Output(1)
-            format = view(stdout, signals.write)
-            ending = stream(answer, format, stdout, notes, signals)
-            _tell(answer, ending, format, notes, arguments["verbose"])
+            format = view(Output(1), signals.write)
+            ending = stream(answer, format, notes, signals)
+            tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
 
 
-def stream(answer: Answer, format: Any, stdout: Output, notes: Notes, signals: Signals) -> Ending:
-    """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
+def _history(arguments: dict[str, Any], settings: Settings) -> History:
+    """The conversation to go on with."""
+    from unspool.cli import conversation
+    from unspool.journal.folder import NotFound
 
-    That may be worse than the answer itself, which can be whole before its reader has gone away.
-    """
-    journal = answer.exchange.journal
-    countdown = _Countdown(notes)
-    readers = (stdout.fd,) if stdout.has_reader else ()
-    troubled = False
+    named = any(arguments[name] for name in ("profile", "base_url", "model", "api", "sim"))
     try:
-        while answer.ending is None:
-            deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
-            if signals.number:
-                deltas += answer.cancel(signal=signals.number)
-            elif stdout.fd in answer.woken:
-                raise BrokenPipeError
-            notes.clear()
-            if journal is not None and journal.trouble and not troubled:
-                troubled = True
-                notes.line(journal.trouble)
-            if deltas or answer.exchange.events:
-                format.show(deltas, answer.exchange.events, answer.exchange.at)
-        format.close(answer.ending, _kept_id(answer))
-        return answer.ending
-    except Stopped:
-        if stdout.is_tty and not stdout.at_line_start:
-            stdout.write_at_once("\n")
-        ending = outcome.Ending(outcome.CANCELLED, signal=signals.number)
-    except BrokenPipeError:
-        ending = outcome.Ending(outcome.CLOSED)
-    except OSError as error:
-        ending = outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
-    answer.cancel(ending.message, ending.signal, ending.outcome)
-    return ending
+        return conversation.find(arguments["cid"], arguments["key"], settings, same_server=not named)
+    except NotFound as error:
+        raise UsageError(str(error)) from error
 
 
-class _Countdown:
-    """Tells that a retry is being waited for: second by second to a person, once to a log."""
-
-    def __init__(self, notes: Notes) -> None:
-        self._notes = notes
-        self._told = 0
-
-    def tell(self, answer: Answer) -> float | None:
-        """Say how long it still takes, and return for how long that stays true."""
-        if answer.retry_at is None:
-            return None
-        left = answer.retry_at - time.monotonic()
-        attempt = answer.exchange.attempt
-        if left <= 0 or (self._told != attempt and left <= _TOLD_WAIT):
-            return None
-        words = f"trying again in {-int(-left // 1)} s: {answer.exchange.retry_reason}"
-        if self._notes.is_tty:
-            self._notes.passing(words)
-        elif self._told != attempt:
-            self._notes.line(words)
-        self._told = attempt
-        return left % 1 or 1.0
-
-
-def _tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool) -> None:
-    sentence = outcome.sentence(ending, _kept_id(answer), key_advice(answer.exchange.endpoint))
-    if sentence:
-        notes.line(sentence, always=True)
-    for call in getattr(format, "tool_calls", ()):
-        notes.line(f"the model calls the tool {call.name} with {call.arguments}")
-    if verbose:
-        _describe(answer, ending, notes)
-
-
-def _describe(answer: Answer, ending: Ending, notes: Notes) -> None:
-    exchange = answer.exchange
-    parts = [ending.outcome]
-    if ending.finish_reason:
-        parts.append(f"finish reason {ending.finish_reason}")
-    if answer.model:
-        parts.append(f"model {answer.model}")
-    if exchange.first_event_at is not None:
-        parts.append(f"first event after {exchange.first_event_at:.3f} s, last after {exchange.at:.3f} s")
-    if answer.usage is not None:
-        parts.append(f"{answer.usage.input_tokens} tokens in, {answer.usage.output_tokens} out")
-    if exchange.request_id:
-        parts.append(f"request {exchange.request_id}")
-    if exchange.attempt > 1:
-        parts.append(f"attempt {exchange.attempt}")
-    notes.line(", ".join(parts))
-
-
-def _kept_id(answer: Answer) -> str | None:
-    journal = answer.exchange.journal
-    return journal.id if journal is not None and journal.path is not None else None
-
-
-def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prompt:
+def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
     if not endpoint.model:
         raise UsageError(
             f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
@@ -353,12 +274,25 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes) -> Prom
     n = fields["n"]
     if n is not None and (type(n) is not int or n < 1):
         raise UsageError(f"-o n takes a whole number above zero, not {n!r}")
+    messages: str | list[dict[str, Any]] = text
+    system = arguments["system"]
+    if history is not None:
+        messages = [*history.messages, {"role": "user", "content": text}]
+        system = system or history.system
+        if history.response_id is not None and arguments["store"] and "previous_response_id" not in options:
+            # The server has the conversation; only what is new need be sent.
+            messages = text
+            options["previous_response_id"] = history.response_id
+    if arguments["background"]:
+        if endpoint.api != "responses":
+            raise UsageError("--background is only known to the Responses API; use --api responses")
+        options.setdefault("background", True)
     return Prompt(
-        text,
+        messages,
         endpoint.model,
-        system=arguments["system"],
+        system=system,
         stream=not arguments["no_stream"],
-        store=arguments["store"],
+        store=arguments["store"] or arguments["background"],
         options=options,
         **fields,
     )

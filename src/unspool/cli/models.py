@@ -7,7 +7,8 @@ import time
 from unspool import outcome
 from unspool.api import failure as failures
 from unspool.cli.access import key_advice, lacks_key, missing_key
-from unspool.cli.options import SERVER_OPTIONS, Option, scan, seconds
+from unspool.cli.flags import SERVER_OPTIONS, seconds
+from unspool.cli.options import Option, scan
 from unspool.client.exchange import parse
 from unspool.client.transport import Reactor, Request, Transfer
 from unspool.config import ConfigError

@@ -46,8 +46,8 @@ def build(
     rest: str,
     metavar: str,
     rest_help: str,
-    examples: str,
     description: str,
+    examples: str = "",
     epilog: str = "",
 ) -> Parser:
     """Return a parser of these options and of any number of words, kept under the name ``rest``."""

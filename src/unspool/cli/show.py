@@ -74,12 +74,17 @@ def show(journal: Reader, id: str, view: Any, notes: Notes) -> Ending:
     replay = Replay(journal)
     for deltas, events, at in replay.turns():
         format.show(deltas, events, at)
-    ending = replay.ending
-    format.close(ending, id)
+    format.show(replay.close(), [], replay.at)
+    format.close(replay.ending, id)
+    say_ending(journal, replay.ending, notes)
+    return replay.ending
+
+
+def say_ending(journal: Reader, ending: Ending, notes: Notes) -> None:
+    """Say how a kept answer ended, and what of its journal cannot be read."""
     if journal.damage is not None:
         notes.line(str(journal.damage), always=True)
     if ending.outcome == outcome.CLOSED:
         notes.line("closed: whoever read this answer went away before its end")
     elif sentence := outcome.sentence(ending, None):
         notes.line(sentence)
-    return ending

@@ -26,6 +26,11 @@ def leave_at_once() -> None:
         _signal.signal(_signal.SIGINT, _leave)
 
 
+def ignore_hang_up() -> None:
+    """From now on let the terminal's hanging up mean nothing to this process."""
+    _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)
+
+
 def tidy_up_first() -> None:
     """Let Ctrl-C raise KeyboardInterrupt again, where something has to be put back: a terminal that does not echo."""
     if _signal.getsignal(_signal.SIGINT) is _leave:
@@ -79,6 +84,10 @@ class Signals:
             if not self.number:
                 output.write(text)
                 return
+        except Stopped:
+            if output.is_tty and not output.at_line_start:
+                output.write_at_once("\n")
+            raise
         finally:
             self._interruptible = False
         if not output.write_at_once(text):

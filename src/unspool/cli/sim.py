@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.options import Option, count, scan, seconds
+from unspool.cli.flags import count, seconds
+from unspool.cli.options import Option, scan
 from unspool.terminal.output import Notes, Output
 
 

@@ -12,7 +12,7 @@ import time
 import weakref
 
 from unspool.api.deltas import Refusal, Text
-from unspool.client.answer import Lapse, Limits
+from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.errors import error_of
 from unspool.client.transport import Transfer, pycurl
 from unspool.journal.writer import SYNC_INTERVAL
@@ -20,7 +20,7 @@ from unspool.outcome import CANCELLED, Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
     from typing import Any
 
@@ -33,14 +33,9 @@ if TYPE_CHECKING:
 class _Transfer(Transfer):
     """A transfer that wakes whoever waits for its news."""
 
-    def __init__(self, request: Request, connect_timeout: float) -> None:
+    def __init__(self, request: Request, connect_timeout: float, wake: Callable[[], None]) -> None:
         super().__init__(request, connect_timeout)
-        self.waiter: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self.wake = wake
 
     def _on_body(self, chunk: bytes) -> int | None:
         if not self._chunks:
@@ -89,12 +84,12 @@ class Reactor:
     async def release(self, journal: Writer) -> None:
         """Close a journal, which waits for the disk."""
         self._journals.discard(journal)
-        if not self._journals and self._syncing is not None:
-            self._syncing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._syncing
+        syncing = self._syncing
+        if not self._journals and syncing is not None:
             self._syncing = None
-        await asyncio.get_running_loop().run_in_executor(None, journal.close)
+            syncing.cancel()
+        # Shielded: whoever cancels the waiting does not keep the journal from being closed.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, journal.close))
 
     async def close(self) -> None:
         """End all transfers and close all connections."""
@@ -125,7 +120,8 @@ class AsyncAnswer:
                 print(piece, end="", flush=True)
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
-    piece, unless ``check`` is False. Cancelling the task, or leaving the block early, closes the connection.
+    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, by cancelling the task,
+    or by leaving the block early.
     """
 
     def __init__(self, exchange: Exchange, limits: Limits | None = None, *, check: bool = True) -> None:
@@ -135,8 +131,13 @@ class AsyncAnswer:
         self._texts: list[str] = []
         self._reactor: Reactor | None = None
         self._transfer: _Transfer | None = None
+        self._retry_at: float | None = None
         self._lapse = Lapse(self._limits)
         self._watchdog: asyncio.TimerHandle | None = None
+        self._cancel_request: Request | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        # What came out when the stream was ended from outside `step`, which is still to be delivered.
+        self._rest: list[Delta] = []
         self._closed = False
 
     @property
@@ -191,12 +192,13 @@ class AsyncAnswer:
                 yield delta
 
     def cancel(self, message: str = "") -> None:
-        """Stop the stream now and close its connection."""
+        """Stop the stream now and close its connection. A background response is stopped at the server by `aclose`."""
         if self._reactor is not None and self._transfer is not None:
             self._reactor.cancel(self._transfer)
-        self._keep(self.exchange.stop(CANCELLED, message))
-        if self._transfer is not None:
-            self._transfer.wake()
+            if self.exchange.ending is None:
+                self._cancel_request = self.exchange.cancel_request()
+        self._rest += self._keep(self.exchange.stop(CANCELLED, message))
+        self._wake()
 
     async def aclose(self) -> None:
         """Cancel the stream if it has not ended, and give back its connection and its journal."""
@@ -213,32 +215,49 @@ class AsyncAnswer:
                 self.exchange.journal.close()
             return
         try:
+            await self._cancel_upstream(reactor)
             if self.exchange.journal is not None:
                 await reactor.release(self.exchange.journal)
         finally:
             await _give_back(asyncio.get_running_loop())
 
+    async def _cancel_upstream(self, reactor: Reactor) -> None:
+        if self._cancel_request is None:
+            return
+        told = asyncio.Event()
+        transfer = _Transfer(self._cancel_request, CANCEL_PATIENCE, told.set)
+        reactor.start(transfer)
+        try:
+            await asyncio.wait_for(told.wait(), CANCEL_PATIENCE)
+        except TimeoutError:
+            pass
+        finally:
+            reactor.cancel(transfer)
+
     async def step(self) -> list[Delta]:
         """Wait for news and return what arrived, which may be nothing. It is in the journal already."""
         self._open()
-        exchange, reactor, transfer = self.exchange, self._reactor, self._transfer
+        exchange = self.exchange
+        if exchange.ending is not None:
+            return self._left_over()
+        exchange.events.clear()
+        if self._retry_at is not None:
+            left = self._retry_at - time.monotonic()
+            if left > 0:
+                await self._wait(left)
+                return self._left_over()
+            self._retry_at = None
+            self._lapse.restart()
+            self._transfer = self._send()
+        reactor, transfer = self._reactor, self._transfer
         assert reactor is not None
         assert transfer is not None
-        if exchange.ending is not None:
-            return []
-        exchange.events.clear()
         deltas = exchange.receive(transfer)
-        if not deltas and not transfer.over and not exchange.done:
-            transfer.waiter = asyncio.get_running_loop().create_future()
-            try:
-                await transfer.waiter
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-            finally:
-                transfer.waiter = None
+        # Taking what was held lets a paused transfer go on, which may bring more before there is anybody to wake.
+        if not (deltas or transfer.held or transfer.over or exchange.done):
+            await self._wait(None)
             if self.ending is not None:  # cancelled by another task, or too late
-                return []
+                return self._left_over()
             deltas = exchange.receive(transfer)
         self._lapse.observe(transfer)
         if exchange.done and not transfer.over:
@@ -247,8 +266,33 @@ class AsyncAnswer:
             more, retry_in = exchange.finish(transfer)
             deltas += more
             if retry_in is not None:
-                await self._retry(retry_in)
+                self._retry_at = time.monotonic() + retry_in
+                self._watch()
         return self._keep(deltas)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait for news, at most this long."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _left_over(self) -> list[Delta]:
+        rest, self._rest = self._rest, []
+        return rest
 
     def _open(self) -> None:
         if self._reactor is not None or self._closed:
@@ -258,45 +302,48 @@ class AsyncAnswer:
         if self.exchange.journal is not None:
             self._reactor.keep(self.exchange.journal)
         self._transfer = self._send()
+        self._lapse.restart()
         self._watch()
 
     def _send(self) -> _Transfer:
         assert self._reactor is not None
-        transfer = _Transfer(self.exchange.request(), self._limits.connect)
+        transfer = _Transfer(self.exchange.request(), self._limits.connect, self._wake)
         self._reactor.start(transfer)
         return transfer
 
-    async def _retry(self, seconds: float) -> None:
-        total = self._limits.total
-        if total is not None:
-            seconds = min(seconds, max(0.0, self._lapse.began_at + total - time.monotonic()))
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-        self._lapse.restart()
-        if self.exchange.ending is None:
-            self._transfer = self._send()
-
     def _watch(self) -> None:
         """Look again when a limit could first have been passed: one timer for each stream, not one for each wait."""
-        if self.exchange.ending is not None or self._transfer is None or self._reactor is None:
+        transfer = self._transfer
+        if self.exchange.ending is not None or transfer is None or self._reactor is None:
             return
-        self._lapse.observe(self._transfer)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._retry_at is None:
+            self._lapse.observe(transfer)
+        else:
+            self._lapse.restart()  # nobody is asked anything now, so nobody is silent
         fault = self._lapse.fault()
         if fault is None:
             self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
             return
-        self._reactor.cancel(self._transfer)
-        self._keep(self.exchange.end(fault))
-        self._transfer.wake()
+        if self._retry_at is not None or self._lapse.is_over():
+            self._reactor.cancel(transfer)
+            self._rest += self._keep(self.exchange.receive(transfer) + self.exchange.end(fault))
+        elif not transfer.over:
+            self._reactor.cancel(transfer)
+            transfer.fault = fault
+            self._lapse.restart()
+            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
+        self._wake()
 
     async def _batches(self) -> AsyncIterator[list[Delta]]:
         while self.exchange.ending is None:
             batch = await self.step()
             if batch:
                 yield batch
+        if self._rest:
+            yield self._left_over()
+        await self.aclose()  # at its end; who stops before it, or never iterates, needs the with block
         if self._check:
             error = error_of(self.exchange.ending, self.id)
             if error is not None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Between two bytes, comments included. Reasoning models are silent for minutes where the server sends no keep-alives; the
 # openai SDK waits 600 s, proxies on the way often cut at 60.
 IDLE_TIMEOUT = 300.0
+# Seconds that telling the server to stop a background response may take, while somebody who pressed Ctrl-C waits.
+CANCEL_PATIENCE = 2.0
 # How long one turn waits when nothing else bounds it. Only a bound for the loop: what happens ends the wait at once.
 _TURN = 3600.0
 
@@ -47,9 +49,12 @@ class Lapse:
         self._seen = (0, 0)
 
     def observe(self, transfer: Transfer) -> None:
-        """Note whether anything arrived since the last call; bytes of comments count."""
+        """Note whether anything arrived since the last call; bytes of comments count.
+
+        While bytes wait to be taken it is the reader who is slow, and not the server that is silent.
+        """
         seen = (transfer.taken, transfer.status)
-        if seen != self._seen:
+        if seen != self._seen or transfer.held:
             self._seen = seen
             self.active_at = time.monotonic()
 
@@ -65,13 +70,18 @@ class Lapse:
             left = min(left, self.began_at + self.limits.total - now)
         return left
 
+    def is_over(self) -> bool:
+        """Whether the time for the whole stream has passed, so that no further attempt makes sense."""
+        total = self.limits.total
+        return total is not None and time.monotonic() >= self.began_at + total
+
     def fault(self) -> Fault | None:
         """What to say when a limit is passed, None when none is."""
         if self.left() > 0:
             return None
-        total = self.limits.total
-        if total is not None and time.monotonic() >= self.began_at + total:
-            return Fault(CUT, f"the answer was not whole after the {total:g} s allowed for it (--timeout)")
+        if self.is_over():
+            words = f"the answer was not whole after the {self.limits.total:g} s allowed for it (--timeout)"
+            return Fault(CUT, words)
         return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (--idle-timeout)")
 
 
@@ -83,7 +93,8 @@ class Answer:
                 print(piece, end="", flush=True)
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
-    piece, unless ``check`` is False. Leaving the ``with`` block early closes the connection. Not to be shared by threads.
+    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, or by leaving the
+    ``with`` block early. Not to be shared by threads.
     """
 
     def __init__(
@@ -104,7 +115,8 @@ class Answer:
         self._reactor = reactor or Reactor()
         self._check = check
         self._texts: list[str] | None = [] if keep_text else None
-        self._transfer = self._send()
+        # None until the first turn: the connection runs in `step` only, so the clocks start there too.
+        self._transfer: Transfer | None = None
 
     @property
     def id(self) -> str | None:
@@ -156,8 +168,14 @@ class Answer:
             yield from batch
 
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
-        """Stop the stream now and close its connection. Returns what was held back."""
-        self._reactor.cancel(self._transfer)
+        """Stop the stream now and close its connection; a background response is stopped at the server too.
+
+        Returns what was held back.
+        """
+        if self._transfer is not None:
+            self._reactor.cancel(self._transfer)
+        if self.exchange.ending is None:
+            self._cancel_upstream()
         return self._kept(self.exchange.stop(outcome, message, signal))
 
     def close(self) -> None:
@@ -193,35 +211,51 @@ class Answer:
             if left > 0:
                 self.woken = self._reactor.wait(min(wait, left, max(0.0, self._total_left())), watch, errors)
                 return self._end_if_late()
-            self.retry_at = None
-            self._lapse.restart()
-            self._transfer = self._send()
+            self.retry_at = self._transfer = None
         transfer = self._transfer
-        self.woken = self._reactor.wait(max(0.0, min(wait, self._lapse.left())), watch, errors)
+        if transfer is None:
+            self._lapse.restart()
+            transfer = self._transfer = self._send()
+        # Taking what was held lets a paused transfer go on, which may bring more at once: that is not to be waited for.
+        wait = 0.0 if transfer.held else max(0.0, min(wait, self._lapse.left()))
+        self.woken = self._reactor.wait(wait, watch, errors)
         deltas = exchange.receive(transfer)
         if exchange.done and not transfer.over:
             # The end mark came; what may follow is the end of the HTTP answer, after which the connection can be used again.
             self._reactor.wait(0)
             if not transfer.over:
                 self._reactor.cancel(transfer)
+        if not transfer.over:
+            self._lapse.observe(transfer)
+            fault = self._lapse.fault()
+            if fault is not None:
+                self._reactor.cancel(transfer, fault)
+                if self._lapse.is_over():
+                    return self._kept(deltas + exchange.end(fault))
         if transfer.over:
             more, retry_in = exchange.finish(transfer)
             deltas += more
             if retry_in is not None:
                 self.retry_at = time.monotonic() + retry_in
-        else:
-            self._lapse.observe(transfer)
-            fault = self._lapse.fault()
-            if fault is not None:
-                self._reactor.cancel(transfer)
-                deltas += exchange.end(fault)
         return self._kept(deltas)
+
+    def _cancel_upstream(self) -> None:
+        request = self.exchange.cancel_request()
+        if request is None:
+            return
+        transfer = Transfer(request, CANCEL_PATIENCE)
+        self._reactor.start(transfer)
+        deadline = time.monotonic() + CANCEL_PATIENCE
+        while not transfer.status and not transfer.over and (left := deadline - time.monotonic()) > 0:
+            self._reactor.wait(left)
+        self._reactor.cancel(transfer)
 
     def _batches(self) -> Iterator[list[Delta]]:
         while self.exchange.ending is None:
             batch = self.step()
             if batch:
                 yield batch
+        self.close()  # at its end; who stops before it, or never iterates, needs the with block
         if self._check:
             from unspool.client.errors import error_of
 

@@ -12,6 +12,7 @@ from unspool import __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
+from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
 from unspool.journal import record
 from unspool.jsontext import dumps
@@ -42,12 +43,17 @@ _KEPT_HEADERS = (
 )
 # As browsers: enough for any honest chain, few enough for a loop to be noticed.
 _MOST_REDIRECTS = 5
+# All that RFC 3986 has in a URL, with the percent sign of what is encoded already.
+_URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]-._~"
 # An error body is a sentence or a web page; what is longer is not read.
 _LONGEST_ERROR_BODY = 1 << 20
 
 
 class Exchange:
     """The state of one stream.
+
+    ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one goes on with;
+    ``pid`` is the process to be told when somebody wants the stream to stop.
 
     ``ending`` is None until the stream has ended. ``started`` says that the server's first event has come, after which
     nothing is sent again. ``retry_reason`` says why the next attempt is made, for a person. ``sent_at`` is when the last
@@ -62,15 +68,17 @@ class Exchange:
         *,
         journal: Writer | None,
         api_name: str | None = None,
+        body: dict[str, Any] | None = None,
         retries: int = retry.DEFAULT_RETRIES,
         parent: str | None = None,
+        pid: int | None = None,
         use_proxy: bool = True,
     ) -> None:
         self.endpoint = endpoint
         self.prompt = prompt
         self.api_name = api_name or endpoint.api
         self.api = api.endpoint(self.api_name)
-        self.body: dict[str, Any] = build_body(endpoint, prompt, self.api_name)
+        self.body: dict[str, Any] = build_body(endpoint, prompt, self.api_name) if body is None else body
         self.url = endpoint.url(self.api.PATH, prompt.model)
         self.journal = journal
         self.ending: Ending | None = None
@@ -83,9 +91,10 @@ class Exchange:
         self.at = 0.0
         self.events: list[sse.Event] = []
         self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
+        self._pid = pid
         self._retries = retries
         self._use_proxy = use_proxy
-        self._secrets = [secret for secret in (endpoint.key, *endpoint.headers.values()) if secret]
+        self._secrets = _forms([endpoint.key, *endpoint.headers.values()])
         self._sse: sse.Decoder
         self._kind: str | None
         self._head_seen: bool
@@ -93,14 +102,37 @@ class Exchange:
         self._body: list[bytes]
         self._redirects = 0
         self._location = self.url
+        self._see_other = False
         self._key_withheld_from = ""
+        self._resumption: Resumption | None = None
+        self._last_event_id = ""
         self._new_answer()
         if journal is not None:
-            journal.own(record.REQUEST, dumps(self._described(parent)))
+            self.begin(journal, parent=parent)
+
+    def begin(self, journal: Writer, *, parent: str | None = None) -> None:
+        """Keep the stream in this journal, from its request on."""
+        self.journal = journal
+        # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
+        journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent)), _forms([self.endpoint.key])))
+
+    def take_up(self, journal: Writer, decoder: Decoder, seconds: float) -> None:
+        """Go on with a background response of which a journal has the beginning, and a decoder has read it.
+
+        ``seconds`` is how long ago it was asked for. Raises ValueError where it cannot be taken up.
+        """
+        self.journal, self.decoder = journal, decoder
+        self.started = True
+        self.sent_at = time.monotonic() - seconds
+        if not self._can_resume():
+            raise ValueError("only a background response that the server keeps can be taken up")
+        self._take_up(0.0, "taken up by another process")
 
     def request(self) -> Request:
         """The request to send next."""
         self._new_answer()
+        if self._resumption is not None:
+            self._location = self._resumption.location(self.decoder.last_sequence)
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self.prompt.stream else "application/json",
@@ -110,9 +142,16 @@ class Exchange:
         if same_origin(self._location, self.url):
             headers.update(self.endpoint.headers)
             headers.update(self.endpoint.auth_headers())
+            self._key_withheld_from = ""
         else:
             self._key_withheld_from = origin(self._location)
+        if self._resumption is not None:
+            if self._last_event_id:
+                headers["Last-Event-ID"] = self._last_event_id
+            return Request("GET", self._location, headers, None, self._use_proxy)
         self.sent_at = time.monotonic()
+        if self._see_other:
+            return Request("GET", self._location, headers, None, self._use_proxy)
         return Request("POST", self._location, headers, dumps(self.body).encode("utf-8", "replace"), self._use_proxy)
 
     def receive(self, transfer: Transfer) -> list[Delta]:
@@ -132,6 +171,7 @@ class Exchange:
             return self._events(self._sse.feed(data))
         self._body.append(data)
         if not self._is_success:
+            self._refused_size += len(data)
             return []
         if self._kind is None:
             head = b"".join(self._body)
@@ -151,19 +191,38 @@ class Exchange:
         if self._head_seen and not self._is_success:
             return self._finish_refused(transfer, fault)
         if not self._head_seen:
-            fault = fault or Fault(UNREACHABLE, "the server answered with nothing that is HTTP")
+            # libcurl takes half a head for a clean end.
+            fault = fault or Fault(CUT, "the server closed the connection before its answer began", True)
+            if self._resumption is not None:
+                return self.lose(fault)
             return [], self._again(None, fault)
         if self._kind == sniff.STREAM:
-            # A last event without its blank line counts when it is whole; what a cut left of one does not.
-            deltas += self._events([one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)])
-        else:
-            more, fault = self._finish_body(transfer, fault)
-            deltas += more
-        return deltas + self.end(fault), None
+            more, wait = self.lose(fault)
+            return deltas + more, wait
+        if self._resumption is not None and self._resumption.polling:
+            return self._finish_poll(fault)
+        more, fault = self._finish_body(transfer, fault)
+        return deltas + more + self.end(fault), None
+
+    def lose(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Say that a stream's connection is gone (None for a clean close): the last deltas, and the wait before it is taken up again.
+
+        None for the wait means that the stream is over: it had reached its end, or cannot be taken up.
+        """
+        deltas = self._events(self._left_over())
+        if self.decoder.ended or self.decoder.failure is not None or not self._can_resume():
+            return deltas + self.end(fault), None
+        assert self._resumption is not None
+        tries = self._resumption.try_again()
+        if tries is None:
+            return deltas + self.end(fault), None
+        wait = retry.backoff(tries + 1) if tries > 1 else 0.0
+        return deltas, self._take_up(wait, fault.message if fault is not None else "the connection was closed")
 
     def end(self, fault: Fault | None = None) -> list[Delta]:
         """End the stream as its events and its transport say. Returns what the decoder held back."""
-        deltas = self.decoder.close()
+        deltas = self._events(self._left_over())
+        deltas += self.decoder.close()
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
             ending = self._explained(ending.outcome, ending.failure, ending.finish_reason)
@@ -180,8 +239,17 @@ class Exchange:
 
     @property
     def done(self) -> bool:
-        """Whether the protocol has ended the stream, so that the connection need not be waited for."""
-        return self.decoder.done
+        """Whether nothing more is wanted: the protocol has ended the stream, or enough of an error's text has come."""
+        gap = self._resumption is not None and self._resumption.gap
+        return self.decoder.done or gap or self._refused_size > _LONGEST_ERROR_BODY
+
+    def cancel_request(self) -> Request | None:
+        """The request that stops a background response at the server; None where closing the connection does that."""
+        if not is_resumable(self.body, self.decoder) or self.decoder.ended or self.decoder.failure is not None:
+            return None
+        url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
+        headers = {"Content-Type": "application/json", **self.endpoint.headers, **self.endpoint.auth_headers()}
+        return Request("POST", url, headers, b"", self._use_proxy)
 
     def _new_answer(self) -> None:
         """Forget what the last attempt was answered."""
@@ -190,9 +258,58 @@ class Exchange:
         self._head_seen = False
         self._is_success = False
         self._body = []
+        self._refused_size = 0
+
+    def _can_resume(self) -> bool:
+        """Whether the stream can be taken up; from then on what arrives continues it."""
+        if self._resumption is None and is_resumable(self.body, self.decoder):
+            self._resumption = Resumption(self.url, self.decoder.response_id or "")
+        return self._resumption is not None
+
+    def _take_up(self, wait: float, reason: str) -> float:
+        """Note that another request will continue the stream; returns the wait."""
+        self.attempt += 1
+        self.retry_reason = failures.scrub(reason, self._secrets)
+        self._own(
+            record.ATTEMPT,
+            {
+                "attempt": self.attempt,
+                "resume": self.decoder.response_id,
+                "starting_after": self.decoder.last_sequence,
+                "wait": round(wait, 3),
+                "reason": self.retry_reason,
+                "pid": self._pid,
+            },
+        )
+        return wait
+
+    def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Take a poll's answer: the response as it stands, of which only what is missing is new."""
+        assert self._resumption is not None
+        body = b"".join(self._body)
+        value = parse(body)
+        if not isinstance(value, dict):
+            return self.lose(fault or Fault(CUT, "the server's answer is no response"))
+        if value.get("status") in UNFINISHED:
+            wait = self._resumption.poll_again()
+            if wait is None:
+                return self.end(Fault(CUT, f"the server still has the response as {value.get('status')}")), None
+            return [], wait
+        text = body.decode("utf-8", "replace")
+        self.at = time.monotonic() - self.sent_at
+        self._own(record.BODY, {"content_type": "application/json", "text": text, "at": round(self.at, 3)})
+        self.events.append(sse.Event("message", text))
+        return self.decoder.decode_body(value) + self.end(), None
+
+    def _left_over(self) -> list[sse.Event]:
+        """What the connection's end leaves: a last event without its blank line counts when it is whole, not what a cut left of one."""
+        self._last_event_id = self._sse.last_event_id or self._last_event_id
+        return [one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)]
 
     def _events(self, events: list[sse.Event]) -> list[Delta]:
         # Hot: once for each network read. Append before deliver.
+        if self._resumption is not None:
+            events = self._resumption.fresh(events, self.decoder.last_sequence)
         if not events:
             return []
         at = self.at = time.monotonic() - self.sent_at
@@ -207,26 +324,35 @@ class Exchange:
     def _finish_body(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], Fault | None]:
         """Take a 200 that was no event stream: a whole answer, an error, a web page, or nothing."""
         body = b"".join(self._body)
-        if not body.strip():
+        content_type = transfer.headers.get("content-type", "")
+        if not body.strip() and "html" not in content_type.lower():
             return [], fault or Fault(CUT, "the server sent an empty answer")
-        if fault is not None:
-            return [], fault
         text = body.decode("utf-8", "replace")
-        self._own(record.BODY, {"content_type": transfer.headers.get("content-type", ""), "text": text})
+        self.at = time.monotonic() - self.sent_at
+        self._own(record.BODY, {"content_type": content_type, "text": text, "at": round(self.at, 3)})
         value = parse(body)
         if isinstance(value, dict | list):
+            # Whole, so what happened to the connection after it does not matter.
             self.started = True
-            self.at = time.monotonic() - self.sent_at
+            self.first_event_at = self.at
             self.events.append(sse.Event("message", text))
             return self.decoder.decode_body(value), None
-        if body.lstrip()[:1] == b"{":
+        if fault is not None:
+            return [], fault
+        start = body.lstrip()
+        # A first line that is whole JSON begins another protocol's stream, with an object on each line.
+        if start[:1] == b"{" and not isinstance(parse(start.partition(b"\n")[0]), dict):
             return [], Fault(CUT, "the server's answer is JSON that ends too early")
         page = failures.from_response(200, transfer.headers, body).message
-        words = f"{origin(self._location)} does not speak this API at that URL; it says: {page}"
-        return [], Fault(UNREACHABLE, f"{words}. Check the base URL; most end in /v1")
+        words = (
+            f"{origin(self._location)} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
+        )
+        return [], Fault(UNREACHABLE, words)
 
     def _finish_refused(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take an answer with another status than 200: follow it elsewhere, try again, or end."""
+        if self._resumption is not None:
+            return self._finish_refused_resume(transfer)
         if transfer.status in (301, 302, 303, 307, 308):
             refusal = self._redirect(transfer)
             if refusal is None:
@@ -236,10 +362,24 @@ class Exchange:
         failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
         return [], self._again(failure, None)
 
+    def _finish_refused_resume(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
+        """Take a refusal to stream the response again, or to have it at all."""
+        assert self._resumption is not None
+        body = b"".join(self._body)[:_LONGEST_ERROR_BODY]
+        failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
+        if self._resumption.refused(transfer.status):
+            return [], self._take_up(0.0, failure.message)
+        if retry.wait_before(2, failure, None) is not None:
+            deltas, wait = self.lose(Fault(CUT, failure.message))
+            return deltas, wait if wait is None else max(wait, failure.retry_after or 0.0)
+        return self.end(Fault(CUT, f"the stream broke and cannot be taken up: {failure.message}")), None
+
     def _redirect(self, transfer: Transfer) -> Fault | None:
         """Turn to where the server points; the key and the other headers of the profile stay with their own origin.
 
-        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for.
+        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for. 303 says that the
+        request was taken and that its answer lies elsewhere (RFC 9110, 15.4.4): it is fetched with GET, for a second POST
+        would ask, and pay, again.
         """
         location = transfer.headers.get("location", "")
         self._redirects += 1
@@ -247,9 +387,11 @@ class Exchange:
             return Fault(UNREACHABLE, f"{origin(self._location)} redirects to nowhere")
         if self._redirects > _MOST_REDIRECTS:
             return Fault(UNREACHABLE, f"{origin(self.url)} redirects in circles")
-        self._location = resolve(self._location, location)
-        if not self._location.startswith(("http://", "https://")):
-            return Fault(UNREACHABLE, f"{origin(self.url)} redirects to something that is not HTTP")
+        target = resolve(self._location, location)
+        if not target.startswith(("http://", "https://")):
+            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to something that is not an HTTP URL")
+        self._location = target
+        self._see_other = self._see_other or transfer.status == 303
         self._own(record.ATTEMPT, {"attempt": self.attempt, "redirect": origin(self._location)})
         return None
 
@@ -273,10 +415,14 @@ class Exchange:
 
     def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
         """An ending whose message adds what this client knows to what the server said."""
+        words = {name: getattr(failure, name) for name in ("message", "type", "code", "param")}
+        words["request_id"] = failure.request_id or self.request_id
         failure = failure.replace(
-            message=failures.scrub(failure.message, self._secrets), request_id=failure.request_id or self.request_id
+            **{name: word and failures.scrub(word, self._secrets) for name, word in words.items()}
         )
         message = failure.message
+        if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
+            message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
         if self.api_name == "completions" and failure.status in (400, 404, 405):
             message = f"{message} ({self.api.explain(failure)})" if self.api.explain(failure) else message
         if outcome == UNAUTHORIZED and self._key_withheld_from:
@@ -284,9 +430,9 @@ class Exchange:
         return Ending(outcome, message, finish_reason, failure)
 
     def _set(self, ending: Ending) -> None:
+        ending.message = failures.scrub(ending.message, self._secrets)
         self.ending = ending
-        if self.journal is not None:
-            self.journal.own(record.END, dumps(self._end_described(ending)))
+        self._own(record.END, self._end_described(ending))
 
     def _own(self, type: str, value: dict[str, Any]) -> None:
         if self.journal is not None:
@@ -300,6 +446,7 @@ class Exchange:
             "model": self.prompt.model,
             "body": self.body,
             "parent": parent,
+            "pid": self._pid,
             "time": now(),
         }
 
@@ -368,16 +515,27 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def resolve(base: str, location: str) -> str:
-    """The URL that a Location header points to."""
-    from urllib.parse import urljoin
+    """The URL that a Location header points to, its scheme in lower case; empty when it is none."""
+    from urllib.parse import quote, urljoin
 
-    return urljoin(base, location)
+    try:
+        url = urljoin(base, location)
+    except ValueError:
+        return ""
+    scheme, mark, rest = url.partition("://")
+    # Headers are decoded as Latin-1: what is not ASCII goes back to its bytes, and only then into a URL.
+    return f"{scheme.lower()}{mark}{quote(rest.encode('latin-1', 'replace'), safe=_URL_CHARACTERS)}"
 
 
 def now() -> str:
     """The time, in UTC, as RFC 3339 with milliseconds."""
     seconds = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
+
+
+def _forms(secrets: list[str | None]) -> list[str]:
+    """The secrets as they are, and as they look within JSON."""
+    return [form for secret in secrets if secret for form in (secret, dumps(secret)[1:-1])]
 
 
 def _kept(transfer: Transfer) -> dict[str, str]:

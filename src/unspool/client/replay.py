@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import jiter
-
 from unspool import api
 from unspool.api.deltas import Failure
+from unspool.api.jsontext import loads
 from unspool.client.exchange import parse
 from unspool.journal import reader, record
 from unspool.outcome import INTERRUPTED, Ending
@@ -22,41 +21,60 @@ if TYPE_CHECKING:
 
 
 class Replay:
-    """Reads the answer that a journal holds. ``ending`` is valid once `turns` has been read to its end."""
+    """Reads the answer that a journal holds, also one that is still being written.
 
-    def __init__(self, journal: Reader) -> None:
+    `turns` yields what is there by now and can be called again for what follows; `close` gives what was held back.
+    ``request`` is what was asked, as the journal's first block has it; ``decoder`` knows what the answer said of itself. ``at`` is
+    the seconds from the request to the newest turn. What precedes the block ``first_id`` is read and not given out.
+    """
+
+    def __init__(self, journal: Reader, first_id: int = 0) -> None:
+        self.request: dict[str, Any] | None = None
+        self.decoder: Decoder | None = None
         self._journal = journal
         self._ended: dict[str, Any] | None = None
+        self._first_id = first_id
+        self._upstream_id = ""
+        self.at = 0.0
 
     def turns(self) -> Iterator[tuple[list[Delta], list[Event], float]]:
         """Yield what arrived together: the deltas, the server's events they came in, and the seconds since the request."""
-        decoder: Decoder | None = None
-        held: list[Delta] = []
-        events: list[Event] = []
-        at = 0.0
-        last_id = ""
         for records in self._journal.batches():
+            events: list[Event] = []
             for one in records:
+                if one.at is None or one.at != self.at or one.id == self._first_id:
+                    yield from self._decoded(events, one.id - 1)
+                    events = []
                 if one.at is not None:
-                    if decoder is not None and events and one.at != at:
-                        yield decoder.decode(events), events, at
-                        events = []
-                    at = one.at
-                    last_id = one.upstream_id or last_id
-                    events.append(Event(one.type, one.data, last_id))
-                elif one.type == record.REQUEST:
-                    request = jiter.from_json(one.data.encode())
-                    decoder = api.endpoint(request["api"]).Decoder(request["body"].get("n") or 1)
-                elif one.type == record.BODY and decoder is not None:
-                    text = jiter.from_json(one.data.encode())["text"]
-                    body = parse(text.encode())
-                    if isinstance(body, dict | list):
-                        held, events = decoder.decode_body(body), [Event("message", text)]
-                elif one.type == record.END:
-                    self._ended = ended = jiter.from_json(one.data.encode())
-                    at = at or ended["at"]
-        if decoder is not None:
-            yield (held or decoder.decode(events)) + decoder.close(), events, at
+                    self.at = one.at
+                    self._upstream_id = one.upstream_id or self._upstream_id
+                    events.append(Event(one.type, one.data, self._upstream_id))
+                else:
+                    yield from self._own(one.type, loads(one.data))
+            yield from self._decoded(events, self._journal.next_id - 1)
+
+    def close(self) -> list[Delta]:
+        """Say that nothing more is read; return what was held back."""
+        return self.decoder.close() if self.decoder is not None else []
+
+    def _decoded(self, events: list[Event], last_id: int) -> Iterator[tuple[list[Delta], list[Event], float]]:
+        if events and self.decoder is not None:
+            # What comes before the first block asked for is decoded too: what follows may depend on it.
+            deltas = self.decoder.decode(events)
+            if last_id >= self._first_id:
+                yield deltas, events, self.at
+
+    def _own(self, type: str, value: Any) -> Iterator[tuple[list[Delta], list[Event], float]]:
+        """Take a block of the journal's own."""
+        self._ended = value if type == record.END else None
+        if type == record.REQUEST:
+            self.request = value
+            self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
+        elif type == record.BODY and self.decoder is not None:
+            body = parse(value["text"].encode())
+            if isinstance(body, dict | list):
+                self.at = value["at"]
+                yield self.decoder.decode_body(body), [Event("message", value["text"])], self.at
 
     @property
     def ending(self) -> Ending:

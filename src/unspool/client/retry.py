@@ -16,7 +16,7 @@ _FIRST_WAIT = 0.5
 _LONGEST_BACKOFF = 8.0
 # A server that asks for a longer wait than this is better told to the person, who may have other plans. The SDK draws the line
 # at the same place.
-_LONGEST_WAIT = 120.0
+LONGEST_WAIT = 120.0
 _STATUSES = frozenset({408, 409, 429})
 
 DEFAULT_RETRIES = 2
@@ -30,7 +30,7 @@ def wait_before(attempt: int, failure: Failure | None, fault: Fault | None) -> f
     if failure is None:
         if fault is None or not fault.retryable:
             return None
-        return _backoff(attempt)
+        return backoff(attempt)
     if failure.code in QUOTA_CODES or failure.type in QUOTA_CODES:
         return None
     status = failure.status or 0
@@ -38,10 +38,10 @@ def wait_before(attempt: int, failure: Failure | None, fault: Fault | None) -> f
     if wanted is False or (wanted is None and status not in _STATUSES and status < 500):
         return None
     if failure.retry_after is not None and failure.retry_after > 0:
-        return failure.retry_after if failure.retry_after <= _LONGEST_WAIT else None
-    return _backoff(attempt)
+        return failure.retry_after if failure.retry_after <= LONGEST_WAIT else None
+    return backoff(attempt)
 
 
-def _backoff(attempt: int) -> float:
+def backoff(attempt: int) -> float:
     wait: float = min(_FIRST_WAIT * 2 ** (attempt - 2), _LONGEST_BACKOFF)
     return wait * (1 - 0.25 * os.urandom(1)[0] / 255)

@@ -26,21 +26,28 @@ _BUNDLES = (
 
 
 def trust(curl: Any, pycurl: Any) -> None:
-    """Tell a curl handle whom to trust."""
+    """Tell a curl handle whom to trust, as server and as proxy: the proxy may be spoken to over TLS as well."""
     environ = os.environ
     file = environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
     folder = environ.get("SSL_CERT_DIR")
     if file or folder:
         # A folder alone must not leave the built-in bundle in force, and the other way round.
-        curl.setopt(pycurl.CAINFO, file) if file else curl.unsetopt(pycurl.CAINFO)
-        curl.setopt(pycurl.CAPATH, folder) if folder else curl.unsetopt(pycurl.CAPATH)
+        for option, value in (
+            (pycurl.CAINFO, file),
+            (pycurl.CAPATH, folder),
+            (pycurl.PROXY_CAINFO, file),
+            (pycurl.PROXY_CAPATH, folder),
+        ):
+            curl.setopt(option, value) if value else curl.unsetopt(option)
         return
     if sys.platform in ("win32", "darwin"):
         curl.setopt(pycurl.SSL_OPTIONS, pycurl.SSLOPT_NATIVE_CA)
+        curl.setopt(pycurl.PROXY_SSL_OPTIONS, pycurl.SSLOPT_NATIVE_CA)
         return
     bundle = next((path for path in _BUNDLES if os.path.exists(path)), None) or _certifi()
     if bundle:
         curl.setopt(pycurl.CAINFO, bundle)
+        curl.setopt(pycurl.PROXY_CAINFO, bundle)
 
 
 def _certifi() -> str | None:

@@ -83,7 +83,7 @@ _UNREACHABLE = frozenset(
     }
 )
 # Of these, the ones that a second try may cure.
-_RETRYABLE = frozenset({6, 7, 35, 52, 55, 56})
+_RETRYABLE = frozenset({6, 7, 16, 35, 52, 55, 56, 92})
 _TIMED_OUT = 28
 _TLS = frozenset({35, 51, 53, 54, 58, 59, 60, 66, 77, 80, 83, 90, 91})
 
@@ -115,8 +115,9 @@ class Transfer:
     """A request under way and what has come of it.
 
     ``headers`` have lower-case names, and count once ``status`` is set. ``take`` returns the body bytes that
-    arrived since the last call, ``taken`` counts them. ``over`` says that nothing more comes; ``fault`` then says what went wrong, None for a clean
-    end, which for a stream means only that nobody broke the connection.
+    arrived since the last call, ``taken`` counts them and ``held`` those not yet taken. ``over`` says that nothing more
+    comes; ``fault`` then says what went wrong, None for a clean end, which for a stream means only that nobody broke the
+    connection.
     """
 
     def __init__(self, request: Request, connect_timeout: float = CONNECT_TIMEOUT) -> None:
@@ -127,7 +128,7 @@ class Transfer:
         self.fault: Fault | None = None
         self.taken = 0
         self._chunks: list[bytes] = []
-        self._held = 0
+        self.held = 0
         self._paused = False
         self._status = 0
         self._head_status = 0
@@ -151,7 +152,7 @@ class Transfer:
             return b""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
-        self._held = 0
+        self.held = 0
         self.taken += len(data)
         if self._paused and not self.over:
             self._paused = False
@@ -170,11 +171,11 @@ class Transfer:
 
     def _on_body(self, chunk: bytes) -> int | None:
         # Hot: once for each HTTP chunk, which is to say for each token.
-        if self._held > _HIGH_WATER:
+        if self.held > _HIGH_WATER:
             self._paused = True
             return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
         self._chunks.append(chunk)
-        self._held += len(chunk)
+        self.held += len(chunk)
         return None
 
     def _on_header(self, line: bytes) -> None:
@@ -194,6 +195,13 @@ class Transfer:
 
     def _fault(self, code: int, message: str, status: int) -> Fault:
         host = _host_of(self.request.url)
+        if code == 7 and (number := self.curl.getinfo(pycurl.OS_ERRNO)):
+            message = os.strerror(number)  # libcurl's own words repeat the host and leave out the cause
+        if not status and self.request.proxy and (proxy := _proxy_used(self.curl, self.request.url)):
+            fault = _proxy_fault(code, message, host, proxy, self.curl.getinfo(pycurl.HTTP_CONNECTCODE))
+            if fault is not None:
+                return fault
+            host = f"{host} (through the proxy {proxy})"
         if code == _TIMED_OUT or (code in _UNREACHABLE and not status):
             return Fault(UNREACHABLE, _explain(code, message, host), code in _RETRYABLE or code == _TIMED_OUT)
         if not status:
@@ -229,11 +237,12 @@ class Reactor:
         self._transfers[transfer.curl] = transfer
         self._multi.add_handle(transfer.curl)
 
-    def cancel(self, transfer: Transfer) -> None:
-        """End a transfer now, whatever it is doing, and close its connection."""
+    def cancel(self, transfer: Transfer, fault: Fault | None = None) -> None:
+        """End a transfer now, whatever it is doing, and close its connection; ``fault`` says why, where that is a fault."""
         if self._transfers.pop(transfer.curl, None) is not None:
             self._multi.remove_handle(transfer.curl)
         transfer.finish(0, "")
+        transfer.fault = transfer.fault or fault
 
     def wait(self, seconds: float, watch: Iterable[int] = (), errors: Iterable[int] = ()) -> set[int]:
         """Let the network run for at most this long, and return as soon as there is news.
@@ -244,13 +253,11 @@ class Reactor:
         deadline = self._deadline
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
-        ready = _poll(self._sockets, watch, errors, seconds)
-        news: set[int] = set()
+        ready, news = _poll(self._sockets, watch, errors, seconds)
         for fd, events in ready:
+            # One of them may have been given up on the way, for another's news.
             if fd in self._sockets:
                 self._multi.socket_action(fd, events)
-            else:
-                news.add(fd)
         if deadline is not None and deadline <= time.monotonic():
             if self._deadline == deadline:
                 self._deadline = None
@@ -291,16 +298,17 @@ class Reactor:
 
 def _poll(
     sockets: dict[int, int], watch: Iterable[int], errors: Iterable[int], seconds: float
-) -> list[tuple[int, int]]:
-    """Wait for libcurl's sockets and the other descriptors; return those with news, with libcurl's bits for its own."""
+) -> tuple[list[tuple[int, int]], set[int]]:
+    """Wait for libcurl's sockets and the other descriptors; return its own that have news, with its bits, and the others."""
     if not hasattr(select, "poll"):  # Windows
         reading = [fd for fd, what in sockets.items() if what & pycurl.POLL_IN] + list(watch)
         writing = [fd for fd, what in sockets.items() if what & pycurl.POLL_OUT]
         if not reading and not writing:
             time.sleep(seconds)
-            return []
+            return [], set()
         readable, writable, _ = select.select(reading, writing, [], seconds)
-        return [(fd, pycurl.CSELECT_IN) for fd in readable] + [(fd, pycurl.CSELECT_OUT) for fd in writable]
+        own = [(fd, pycurl.CSELECT_IN) for fd in readable if fd in sockets]
+        return own + [(fd, pycurl.CSELECT_OUT) for fd in writable], {fd for fd in readable if fd not in sockets}
     # poll and not select: a server with over a thousand connections has descriptors that select cannot name.
     poll = select.poll()
     for fd, what in sockets.items():
@@ -312,15 +320,19 @@ def _poll(
     for fd in errors:
         poll.register(fd, 0)
     broken = select.POLLERR | select.POLLHUP | select.POLLNVAL
-    ready = []
+    ready: list[tuple[int, int]] = []
+    news: set[int] = set()
     for fd, events in poll.poll(max(0.0, seconds * 1000)):
+        if fd not in sockets:
+            news.add(fd)
+            continue
         bits = 0
         if events & (select.POLLIN | broken):
             bits |= pycurl.CSELECT_IN
         if events & select.POLLOUT:
             bits |= pycurl.CSELECT_OUT
         ready.append((fd, bits))
-    return ready
+    return ready, news
 
 
 def _easy(request: Request, connect_timeout: float) -> Any:
@@ -344,9 +356,9 @@ def _easy(request: Request, connect_timeout: float) -> Any:
         # libcurl reads every proxy variable in both cases but this one, because a CGI program gets a visitor's "Proxy:"
         # header as HTTP_PROXY. Where there is no CGI request, the variable is the user's own.
         environ = os.environ
-        if "http_proxy" not in environ and "HTTP_PROXY" in environ and "REQUEST_METHOD" not in environ:
-            set_option(pycurl.PROXY, environ["HTTP_PROXY"])
-    if request.url.startswith("https:"):
+        if not environ.get("http_proxy") and (proxy := environ.get("HTTP_PROXY")) and "REQUEST_METHOD" not in environ:
+            set_option(pycurl.PROXY, proxy)
+    if request.url.startswith("https:") or (request.proxy and _proxy_of(request.url).startswith("https:")):
         from unspool.client import roots
 
         roots.trust(curl, pycurl)
@@ -357,13 +369,11 @@ def _explain(code: int, message: str, host: str) -> str:
     """One sentence for an error that kept the request from getting through."""
     if code == 6:
         return f"no such host: {host}"
-    if code == 5:
-        return "the proxy's host does not exist: check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
     if code == 7:
-        return f"nothing listens at {host}: {message}" if "proxy" not in message.lower() else message
+        return f"cannot connect to {host}: {message}"
     if code == _TIMED_OUT:
         return f"{host} could not be connected to in time"
-    if code == 8:
+    if code in (1, 8):  # 1: something that is no HTTP head at all, such as an SSH server's greeting
         return f"what answers at {host} does not speak HTTP"
     if code in _TLS:
         return f"no trust in {host}: {message}" if code in (51, 60) else f"TLS with {host} failed: {message}"
@@ -376,3 +386,38 @@ def _host_of(url: str) -> str:
     for end in "/?#":
         rest = rest.partition(end)[0]
     return rest.rpartition("@")[2]
+
+
+def _proxy_used(curl: Any, url: str) -> str:
+    """The host and port of the proxy that a transfer went through, for messages; empty when it went through none."""
+    used = getattr(pycurl, "USED_PROXY", None)
+    if used is None or not curl.getinfo(used):
+        return ""
+    proxy = _proxy_of(url)
+    # Not the URL: it has a user and a password in it as often as not.
+    return _host_of(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _proxy_of(url: str) -> str:
+    """The proxy that the environment names for a URL, empty when none; `NO_PROXY` is left to libcurl."""
+    scheme = url.partition(":")[0]
+    for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):  # libcurl's order
+        if proxy := os.environ.get(name):
+            return proxy
+    return ""
+
+
+def _proxy_fault(code: int, message: str, host: str, proxy: str, status: int) -> Fault | None:
+    """What went wrong between here and the proxy, None if that part went well. ``status`` answers the CONNECT, 0 for none."""
+    advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the host with NO_PROXY"
+    if code == 5:
+        return Fault(UNREACHABLE, f"no such host: the proxy {proxy}; {advice}")
+    if status == 407:
+        return Fault(UNREACHABLE, f"the proxy {proxy} wants another user and password than its URL gives; {advice}")
+    if status and status // 100 != 2:
+        return Fault(UNREACHABLE, f"the proxy {proxy} does not connect to {host}: HTTP {status}", status >= 500)
+    if code == 7:  # which libcurl also says of a refused CONNECT
+        return Fault(UNREACHABLE, f"the proxy {proxy} cannot be connected to: {message}; {advice}", True)
+    if code == 97 or (code == 56 and "CONNECT" in message):
+        return Fault(UNREACHABLE, f"the proxy {proxy} does not connect to {host}: {message}", code == 56)
+    return None

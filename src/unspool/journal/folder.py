@@ -13,6 +13,11 @@ class NotFound(LookupError):
     """No journal, or more than one, answers to the given piece of an id. The message says which and what to do."""
 
 
+def id_of(path: str) -> str:
+    """The id of the stream in this file."""
+    return os.path.basename(path).removesuffix(_SUFFIX)
+
+
 def path_of(folder: str, id: str) -> str:
     """The file of a stream."""
     return os.path.join(folder, id + _SUFFIX)
@@ -21,10 +26,17 @@ def path_of(folder: str, id: str) -> str:
 def ids(folder: str) -> list[str]:
     """The ids of all streams kept, oldest first. Empty where there is no folder yet."""
     try:
-        names = os.listdir(folder)
+        entries = os.scandir(folder)
     except FileNotFoundError:
         return []
-    return sorted(name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX) and ulid.is_ulid(name[:26]))
+    with entries:
+        return sorted(entry.name[: -len(_SUFFIX)] for entry in entries if is_journal(entry))
+
+
+def is_journal(entry: os.DirEntry[str]) -> bool:
+    """Whether this has the name of a journal, and is a file."""
+    name = entry.name
+    return name.endswith(_SUFFIX) and ulid.is_ulid(name[: -len(_SUFFIX)]) and entry.is_file()
 
 
 def find(folder: str, piece: str) -> str:

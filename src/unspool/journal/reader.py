@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _CHUNK = 1 << 18
+_NO_JOURNAL = "this is not a journal, or not of a version this program reads"
 
 
 class Damage(ValueError):
@@ -37,18 +38,21 @@ class Reader:
 
     `read` returns the records that are whole by now and can be called again for those that follow. A torn last block is not
     returned: it is either still being written, or was never delivered to anybody. ``damage`` is set when a block is not what
-    was written; reading ends there, and all that came before is good.
+    was written; reading ends there, and all that came before is good. ``ended`` says that the last block read is an end.
+
+    ``offset`` is where the next block begins, ``next_id`` its id, ``upstream_id`` the server's id in force before it.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.damage: Damage | None = None
         self.ended = False
+        self.offset = 0
+        self.next_id = 0
+        self.upstream_id = ""
         self._file = open(path, "rb", buffering=0)
         self._rest: list[bytes] = []
         self._tail = b""
-        self._offset = 0
-        self._next_id = 0
 
     def __enter__(self) -> Reader:
         return self
@@ -68,20 +72,29 @@ class Reader:
 
     def batches(self) -> Iterator[list[Record]]:
         """Like `read`, in batches of bounded size, for journals larger than memory."""
-        while self.damage is None and not self.ended:
+        while self.damage is None:
             chunk = self._file.read(_CHUNK)
             if not chunk:
                 return
             yield self._feed(chunk)
 
+    @property
+    def position(self) -> int:
+        """How many bytes of the file have been read."""
+        return self._file.tell()
+
     def torn_at(self) -> int | None:
         """The offset of the torn block that ends the file, None when the file ends with a whole block."""
-        return self._offset if self._rest or self._tail else None
+        return self.offset if self._rest or self._tail else None
 
     def _feed(self, chunk: bytes) -> list[Record]:
         # Blocks end at a blank line, and no block has one inside. A block of many megabytes is collected in a list: only the
         # last byte is looked at again, since the blank line may be cut between two chunks.
         searched = self._tail + chunk
+        if self.offset == 0 and not self._rest and not record.HEADER.startswith(searched[: len(record.HEADER)]):
+            # Said before a blank line is looked for: what is not a journal may have none, and be of any size.
+            self.damage = Damage(self.path, 0, _NO_JOURNAL)
+            return []
         blocks = searched.split(b"\n\n")
         last = blocks.pop()
         if not blocks:
@@ -95,13 +108,13 @@ class Reader:
             try:
                 one = self._block(block)
             except (record.Damaged, ValueError) as error:
-                self.damage = Damage(self.path, self._offset, str(error))
+                self.damage = Damage(self.path, self.offset, str(error))
                 return records
-            self._offset += len(block) + 2
+            self.offset += len(block) + 2
             if one is not None:
                 records.append(one)
-                if one.is_own(record.END):
-                    self.ended = True
+                self.ended = one.is_own(record.END)
+                self.upstream_id = one.upstream_id or self.upstream_id
         self._hold(last)
         return records
 
@@ -111,16 +124,16 @@ class Reader:
         self._tail = rest[-1:]
 
     def _block(self, block: bytes) -> Record | None:
-        if self._offset == 0:
+        if self.offset == 0:
             if block + b"\n\n" != record.HEADER:
-                raise record.Damaged("this is not a journal, or not of a version this program reads")
+                raise record.Damaged(_NO_JOURNAL)
             return None
-        if self.ended:
+        one = record.decode(block, self.offset)
+        if self.ended and not one.is_own(record.ATTEMPT):
             raise record.Damaged("a block after the end")
-        one = record.decode(block, self._offset)
-        if one.id != self._next_id:
-            raise record.Damaged(f"block {one.id} where block {self._next_id} should be")
-        self._next_id += 1
+        if one.id != self.next_id:
+            raise record.Damaged(f"block {one.id} where block {self.next_id} should be")
+        self.next_id += 1
         return one
 
 

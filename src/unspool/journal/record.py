@@ -40,13 +40,13 @@ HEADER = b": unspool journal 1\n\n"
 
 #: What was asked: the first block.
 REQUEST = "unspool.request"
-#: The request is sent again: a retry, or a resume.
+#: Another request is sent: a retry, a redirect, or a resume, which may also follow an end and take the stream up again.
 ATTEMPT = "unspool.attempt"
 #: The head of the server's answer: status and the headers worth keeping.
 RESPONSE = "unspool.response"
 #: An answer that came as one body instead of a stream.
 BODY = "unspool.body"
-#: How it ended: the last block. A journal without one was interrupted, or is still being written.
+#: How it ended. A journal that does not end with one was interrupted, or is still being written.
 END = "unspool.end"
 
 

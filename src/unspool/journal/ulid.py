@@ -14,8 +14,12 @@ _SHORT = 6
 
 def new() -> str:
     """Return a new id: 48 bits of milliseconds since the epoch, then 80 random bits."""
-    number = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
-    return "".join([_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_LENGTH - 1), -1, -5)])
+    return _encode((time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big"))
+
+
+def earliest(milliseconds: int) -> str:
+    """Return the id that sorts before all others made at or after this time, in milliseconds since the epoch."""
+    return _encode(min(max(milliseconds, 0), (1 << 48) - 1) << 80)
 
 
 def short(id: str) -> str:
@@ -25,7 +29,8 @@ def short(id: str) -> str:
 
 def is_ulid(text: str) -> bool:
     """Whether the text is a ULID in its canonical form."""
-    return len(text) == _LENGTH and text[0] <= "7" and all(character in _ALPHABET for character in text)
+    # What strip leaves is what is not of the alphabet, or nothing: at the speed of C, for folders of ten thousand names.
+    return len(text) == _LENGTH and text[0] <= "7" and not text.strip(_ALPHABET)
 
 
 def milliseconds(id: str) -> int:
@@ -34,3 +39,7 @@ def milliseconds(id: str) -> int:
     for character in id[:10]:
         number = number << 5 | _ALPHABET.index(character)
     return number
+
+
+def _encode(number: int) -> str:
+    return "".join([_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_LENGTH - 1), -1, -5)])

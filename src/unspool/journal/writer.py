@@ -37,6 +37,10 @@ SYNC_CHOICES = ("always", "interval", "never")
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+class Busy(Exception):
+    """Another process writes this journal."""
+
+
 class Writer:
     """The journal of one stream while it is being written.
 
@@ -65,6 +69,39 @@ class Writer:
             except OSError as error:
                 self._give_up(error, folder)
         self._write(record.HEADER)
+
+    @classmethod
+    def reopen(cls, path: str, *, sync: str = "interval") -> Writer:
+        """Go on with a journal whose writer is gone, after cutting off the torn block that it may end with.
+
+        The next block must be a `record.ATTEMPT`. Raises Busy while another process writes it, `unspool.journal.reader.Damage`
+        when it holds what was never written, and OSError.
+        """
+        from unspool.journal.reader import Reader
+
+        writer = cls(None, sync=sync)
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            if fcntl is not None:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with Reader(path) as reader:
+                for _ in reader.batches():
+                    pass
+                if reader.damage is not None:
+                    raise reader.damage
+                if reader.torn_at() is not None:
+                    os.ftruncate(fd, reader.offset)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise Busy(f"{path} is still being written by another process") from error
+        except BaseException:
+            os.close(fd)
+            raise
+        writer.id = os.path.basename(path).partition(".")[0]
+        writer.path = path
+        writer._fd, writer._memory = fd, None
+        writer._next_id, writer._upstream_id, writer._size = reader.next_id, reader.upstream_id, reader.offset
+        return writer
 
     def own(self, type: str, data: str) -> None:
         """Append a block of the journal's own: one of `unspool.journal.record`'s types and a line of JSON."""

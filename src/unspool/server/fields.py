@@ -1,4 +1,4 @@
-"""A request's body, read field by field. What is missing or of the wrong type raises RequestError with OpenAI's code for it.
+"""A request's body or query, read field by field. What is missing or of the wrong type raises RequestError with OpenAI's code for it.
 
 A field that is null counts as absent, as it does at OpenAI. Fields nobody reads are let pass: the API grows new ones every
 month, and a simulator that refused them would fail clients that the API serves.
@@ -7,6 +7,7 @@ month, and a simulator that refused them would fail clients that the API serves.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from unspool.server.errors import RequestError
@@ -32,6 +33,18 @@ def parse(raw: bytes) -> Fields:
     if not isinstance(body, dict):
         raise RequestError(f"The JSON body of your request must be an object, but it is {_NAMES[type(body)]}.")
     return Fields(body)
+
+
+def parse_query(query: Mapping[str, str]) -> Fields:
+    """Read a URL's query as fields: ``true`` and ``5`` are a boolean and a number, what is no JSON is a string."""
+    return Fields({name: _parse_value(value) for name, value in query.items()})
+
+
+def _parse_value(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 class Fields:

@@ -12,8 +12,10 @@ from types import TracebackType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unspool.server.simulator import Settings, app
+from unspool.server.streaming import HANG_UP
 
 
 def serve(
@@ -84,6 +86,14 @@ class Simulator:
         self.stop()
 
 
+class _Protocol(H11Protocol):
+    """A connection that the application can close, for streams that are to be cut."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, HANG_UP: transport.close}
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but quiet, without a hand on the process's signals, and gone at once when told to stop."""
 
@@ -91,7 +101,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=_Protocol,
                 ws="none",
                 lifespan="off",
                 # None leaves the logging of the program this runs in as it is.

@@ -14,13 +14,17 @@ from starlette.routing import Route
 
 from unspool.server import chat, completions, fields, models, responses
 from unspool.server.errors import RequestError
+from unspool.server.lifecycle import Lifecycle
 from unspool.server.stamp import Stamp
-from unspool.server.streaming import EventStream, Pace, WholeAnswer
+from unspool.server.streaming import EventStream, Pace, WholeAnswer, Wire, paced
 from unspool.value import Value
 
 #: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
 REALISTIC_TTFT = 0.3
 REALISTIC_ITL = 0.02
+
+# For five minutes OpenAI streams a response again ("…because it is more than 5 minutes old").
+_RESUMABLE_FOR = 300.0
 
 # What an account on a low paid tier is granted; the simulator never takes anything off it.
 _REQUESTS_PER_MINUTE = "10000"
@@ -32,9 +36,15 @@ class Settings(Value):
 
     ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens. ``seed`` changes the ids it gives.
     ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds.
+
+    ``resumable_for`` is the age in seconds, by that clock, up to which a background response is streamed again; 0 is never.
+    ``event_ids`` adds an ``id`` line, equal to the sequence number, to the events of responses, and lets ``Last-Event-ID`` stand
+    for ``starting_after``. OpenAI sends none, and its Python SDK fails on comments that follow one.
+    ``drop_after`` closes each connection that streams, whatever the endpoint, uncleanly after so many events, at least 1; a client
+    gets to the end of a background response by resuming it again and again, and of anything else only if it is shorter.
     """
 
-    __slots__ = ("ttft", "itl", "seed", "require_key", "clock")
+    __slots__ = ("ttft", "itl", "seed", "require_key", "clock", "resumable_for", "event_ids", "drop_after")
 
     def __init__(
         self,
@@ -44,24 +54,37 @@ class Settings(Value):
         seed: int = 0,
         require_key: str | None = None,
         clock: Callable[[], float] = time.time,
+        resumable_for: float = _RESUMABLE_FOR,
+        event_ids: bool = False,
+        drop_after: int | None = None,
     ) -> None:
+        if drop_after is not None and drop_after < 1:
+            raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
         self.ttft = ttft
         self.itl = itl
         self.seed = seed
         self.require_key = require_key
         self.clock = clock
+        self.resumable_for = resumable_for
+        self.event_ids = event_ids
+        self.drop_after = drop_after
 
 
 def app(settings: Settings | None = None) -> Starlette:
     """Make the application, to be run by any ASGI server."""
-    desk = _Desk(settings or Settings())
+    settings = settings or Settings()
+    desk = _Desk(settings)
+    lifecycle = Lifecycle(pace=desk.pace, wire=desk.wire, clock=settings.clock, resumable_for=settings.resumable_for)
+    one_response = responses.PATH + "/{id}"
     routes = [
         desk.route("GET", models.PATH, _list_models),
         desk.route("GET", models.PATH + "/{model:path}", _one_model),
-        *(
-            desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply))
-            for endpoint in (completions, chat, responses)
-        ),
+        *(desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply)) for endpoint in (completions, chat)),
+        desk.route("POST", responses.PATH, lifecycle.create),
+        desk.route("GET", one_response, lifecycle.retrieve),
+        desk.route("DELETE", one_response, lifecycle.delete),
+        desk.route("POST", one_response + "/cancel", lifecycle.cancel),
+        desk.route("GET", one_response + "/input_items", lifecycle.list_input),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
@@ -77,7 +100,8 @@ class _Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pace = Pace(settings.ttft, settings.itl)
+        self.pace = Pace(settings.ttft, settings.itl)
+        self.wire = Wire(event_ids=settings.event_ids, drop_after=settings.drop_after)
 
     def route(self, method: str, path: str, handler: _Handler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -96,14 +120,14 @@ class _Desk:
 
         return Route("/v1" + path, endpoint, methods=[method])
 
-    def answer(self, reply: type[completions.Reply | chat.Reply | responses.Reply]) -> _Handler:
-        """The handler of an endpoint that answers prompts."""
+    def answer(self, reply: type[completions.Reply | chat.Reply]) -> _Handler:
+        """The handler of an endpoint that answers prompts and keeps nothing."""
 
         async def handler(request: Request, stamp: Stamp) -> Response:
             answer = reply(fields.parse(await request.body()), stamp)
             if answer.stream:
-                return EventStream(answer.frames(), self._pace)
-            return WholeAnswer(answer.whole(), self._pace, answer.tokens)
+                return EventStream(paced(answer.frames(), self.pace), self.wire)
+            return WholeAnswer(answer.whole, self.pace, answer.tokens)
 
         return handler
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from copy import copy
 
 # What an obfuscated event is padded to a multiple of, in characters: seen in recorded traffic.
 _PADDING_BLOCK = 16
@@ -25,9 +26,15 @@ class Stamp:
     def now(self) -> int:
         return int(self._clock())
 
-    def id(self, prefix: str) -> str:
-        """An id such as ``chatcmpl-4f…``, the same for each request of the same bytes."""
-        return prefix + self._hash(prefix)[:32]
+    def another(self) -> Stamp:
+        """A stamp for the same request whose ids are others, for when the ids of this one are taken."""
+        other = copy(self)
+        other._digest = hashlib.sha256(self._digest + b"another").digest()
+        return other
+
+    def id(self, prefix: str, of: str = "") -> str:
+        """An id such as ``chatcmpl-4f…``, the same for each request of the same bytes. ``of`` tells ids of one prefix apart."""
+        return prefix + self._hash(prefix + of)[:32]
 
     @property
     def system_fingerprint(self) -> str:

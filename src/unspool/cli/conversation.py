@@ -1,0 +1,73 @@
+"""Conversations: what `-c` and `--cid` go on with."""
+
+from __future__ import annotations
+
+from unspool.cli.resume import endpoint_of
+from unspool.client import continuation
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, story
+from unspool.outcome import COMPLETE
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.config.endpoint import Endpoint
+    from unspool.config.settings import Settings
+    from unspool.journal.story import Story
+
+
+class History(Value):
+    """What was said so far: ``messages`` with the last answer among them, and the ``system`` instruction.
+
+    ``parent`` is the id of the stream that said it last. ``endpoint`` is where, None when another is to be asked.
+    ``response_id`` is the server's id for what it said, where it keeps that and need not be told it again.
+    """
+
+    __slots__ = ("endpoint", "messages", "parent", "response_id", "system")
+
+    def __init__(
+        self,
+        messages: list[dict[str, Any]],
+        system: str | None,
+        parent: str,
+        endpoint: Endpoint | None,
+        response_id: str | None,
+    ) -> None:
+        self.messages = messages
+        self.system = system
+        self.parent = parent
+        self.endpoint = endpoint
+        self.response_id = response_id
+
+
+def find(piece: str | None, key: str | None, settings: Settings, *, same_server: bool) -> History:
+    """The conversation of the stream that a piece of an id names, or else of the last one that has an answer.
+
+    Raises `unspool.journal.folder.NotFound`.
+    """
+    kept = streams_dir()
+    id = folder.find(kept, piece) if piece else _last_answered(kept)
+    stories = story.conversation(kept, id)
+    last = stories[-1]
+    is_stored = last.api == "responses" and last.body.get("store") is True and last.outcome == COMPLETE
+    return History(
+        continuation.messages(stories),
+        last.system,
+        last.id,
+        endpoint_of(last, key, settings) if same_server else None,
+        last.response_id if is_stored and same_server else None,
+    )
+
+
+def _last_answered(kept: str) -> str:
+    """The newest stream with an answer: one that failed before it said anything is nothing to go on with."""
+    for id in reversed(folder.ids(kept)):
+        try:
+            one: Story = story.read(folder.path_of(kept, id))
+        except (OSError, story.NoJournal):
+            continue
+        if one.text:
+            return id
+    raise folder.NotFound("there is no conversation yet to go on with")

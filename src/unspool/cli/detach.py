@@ -1,0 +1,45 @@
+"""``--detach``: the stream goes on in a process of its own, which no terminal ends."""
+
+from __future__ import annotations
+
+import os
+
+from unspool.cli.signals import ignore_hang_up
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def in_background(work: Callable[[Callable[[str], None]], int]) -> tuple[str | None, int]:
+    """Run ``work`` in a child process, until it calls what it is given with its stream's id; from then on it is on its own.
+
+    Returns the id and 0, or None and the exit code of a child that ended before, having said why on stderr.
+    """
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_fd)
+        code = 1
+        try:
+            code = work(lambda id: _leave(id, write_fd))
+        finally:
+            os._exit(code)
+    os.close(write_fd)
+    with open(read_fd, encoding="ascii") as pipe:
+        id = pipe.read()
+    if id:
+        return id, 0
+    return None, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _leave(id: str, write_fd: int) -> None:
+    """Leave the terminal: a session of one's own, nothing to read from it or to write to it, and its hanging up means nothing."""
+    os.setsid()
+    ignore_hang_up()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+    os.close(nothing)
+    os.write(write_fd, id.encode("ascii"))
+    os.close(write_fd)

@@ -1,0 +1,169 @@
+"""``unspool export``: a whole conversation, as Markdown or JSON."""
+
+from __future__ import annotations
+
+from unspool import outcome
+from unspool.cli import moments
+from unspool.cli.options import Option, scan
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, story, ulid
+from unspool.jsontext import dumps
+from unspool.terminal.output import Notes, Output
+from unspool.terminal.safety import Sanitizer, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.journal.story import Story
+
+OPTIONS = (
+    Option(("--format",), "value", "the form of the output", choices=("markdown", "json"), default="markdown"),
+    Option(("--json",), "flag", "short for --format json", dest="format", const="json", default="markdown"),
+)
+
+_DESCRIPTION = """\
+Print a whole conversation, the last one or the one that the stream ID belongs to, up to that stream.
+
+examples:
+  unspool export > answer.md
+  unspool export 7F3K9Q
+  unspool export --json 7F3K9Q | jq -r '.streams[].text'
+"""
+_EPILOG = "An answer that is not whole is marked as such."
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Print the conversation, and return the exit code."""
+    arguments = scan(OPTIONS, argv, "id")
+    if arguments is None or len(arguments["id"]) > 1:
+        from unspool.cli.parser import build, read
+
+        parser = build(
+            "unspool export",
+            OPTIONS,
+            rest="id",
+            metavar="ID",
+            rest_help="any piece of an id that only one stream has (default: the last one)",
+            description=_DESCRIPTION,
+            epilog=_EPILOG,
+        )
+        arguments = read(parser, argv)
+        if len(arguments["id"]) > 1:
+            parser.error("one ID at a time")
+    notes = Notes(Output(2))
+    kept = streams_dir()
+    try:
+        id = folder.find(kept, arguments["id"][0]) if arguments["id"] else folder.newest(kept)
+        stories = story.conversation(kept, id)
+    except (folder.NotFound, story.NoJournal) as error:
+        notes.line(one_line(str(error)), always=True)
+        return 1
+    except OSError as error:
+        notes.line(one_line(f"cannot read {error.filename}: {error.strerror}"), always=True)
+        return 1
+    stdout = Output(1)
+    if arguments["format"] == "json":
+        text = _json(stories)
+    else:
+        text = markdown(stories)
+        if stdout.is_tty:
+            text = Sanitizer().feed(text)
+    stdout.write(text)
+    for one in stories:
+        if one.damage is not None:
+            notes.line(one_line(str(one.damage)), always=True)
+    if stories[0].parent:
+        notes.line("the conversation began before this: an earlier stream of it is not kept any more")
+    return 0
+
+
+def markdown(stories: list[Story]) -> str:
+    """Return a conversation as Markdown: what was asked and answered, to the letter, with who, when and how it ended."""
+    first = stories[0]
+    blocks = []
+    if first.system:
+        blocks.append(f"## System\n\n{_closed(first.system)}")
+    for number, one in enumerate(stories):
+        # The first stream's history has no stream of its own.
+        for message in one.messages if number == 0 else one.asked:
+            blocks += _message(message)
+        blocks += _answer(one)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _message(message: dict[str, Any]) -> list[str]:
+    text = _closed(story.plain(message.get("content")))
+    role = message.get("role")
+    calls = message.get("tool_calls")
+    blocks = [f"## {one_line(str(role)).capitalize()}"] + ([text] if text else [])
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            blocks += _call(str(function.get("name")), str(function.get("arguments")))
+    return blocks
+
+
+def _answer(one: Story) -> list[str]:
+    when = moments.shown(ulid.milliseconds(one.id))
+    blocks = ["## Assistant", f"*{_unstyled(one.response_model or one.model or 'unknown model')}, {when}*"]
+    if one.reasoning:
+        quoted = "\n".join(f"> {line}".rstrip() for line in _closed(one.reasoning).split("\n"))
+        blocks.append(f"> **Reasoning**\n>\n{quoted}")
+    for number, text in enumerate(one.texts):
+        if len(one.texts) > 1:
+            blocks.append(f"### Choice {number + 1}")
+        if text:
+            blocks.append(_closed(text))
+    for call in one.tool_calls:
+        blocks += _call(call.name, call.arguments)
+    if one.outcome != outcome.COMPLETE:
+        why = f": {_unstyled(one.message)}" if one.message else ""
+        blocks.append(f"**[{_unstyled(one.outcome)}{why}]**")
+    return blocks
+
+
+def _call(name: str, arguments: str) -> list[str]:
+    fence = "`" * max(3, _longest_run(arguments) + 1)
+    return [f"Calls the tool {_unstyled(name)}:", f"{fence}json\n{arguments}\n{fence}"]
+
+
+def _longest_run(text: str) -> int:
+    longest = run = 0
+    for character in text:
+        run = run + 1 if character == "`" else 0
+        longest = max(longest, run)
+    return longest
+
+
+def _closed(text: str) -> str:
+    """Return the text without the line ends around it, and with a code block that was cut off closed.
+
+    Otherwise all that follows would be in that block (CommonMark 0.31, 4.5).
+    """
+    fence = ""
+    for line in text.split("\n"):
+        bare = line.lstrip(" ")
+        if len(line) - len(bare) > 3 or bare[:3] not in ("```", "~~~"):
+            continue
+        run = len(bare) - len(bare.lstrip(bare[0]))
+        rest = bare[run:]
+        if not fence:
+            if bare[0] == "~" or "`" not in rest:
+                fence = bare[0] * run
+        elif bare[0] == fence[0] and run >= len(fence) and not rest.strip():
+            fence = ""
+    text = text.strip("\r\n")
+    return f"{text}\n{fence}" if fence else text
+
+
+def _unstyled(text: str) -> str:
+    """Return a foreign text on one line, with what Markdown would take for its own escaped."""
+    return "".join("\\" + one if one in "\\`*_[]<>#" else one for one in one_line(text))
+
+
+def _json(stories: list[Story]) -> str:
+    from unspool.cli import formats
+    from unspool.cli.log import describe
+
+    return dumps({"version": formats.VERSION, "streams": [describe(one) for one in stories]}) + "\n"

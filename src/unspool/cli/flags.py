@@ -1,0 +1,160 @@
+"""The options that several commands take, and what they read values with."""
+
+from __future__ import annotations
+
+from unspool.cli import formats
+from unspool.cli.options import Option
+from unspool.client.answer import IDLE_TIMEOUT
+from unspool.client.retry import DEFAULT_RETRIES
+from unspool.client.transport import CONNECT_TIMEOUT
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    number = _whole(text)
+    if number <= 0:
+        raise ValueError(f"{text} is not above zero")
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number, zero included."""
+    number = _whole(text)
+    if number < 0:
+        raise ValueError(f"{text} is below zero")
+    return number
+
+
+def number(text: str) -> float:
+    """A number that JSON has a form for."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if number - number != 0.0:
+        raise ValueError(f"{text!r} is not a number")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time in seconds above zero, with an optional unit: 30, 1.5, 300ms, 2m."""
+    digits, scale = text, 1.0
+    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
+        if text.endswith(unit):
+            digits, scale = text[: -len(unit)], factor
+            break
+    try:
+        seconds = float(digits) * scale
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise ValueError(f"{text!r} is not a time such as 30, 1.5, 300ms or 2m")
+    return seconds
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
+_SERVER = "where to ask"
+
+#: Options of every command that talks to a server.
+SERVER_OPTIONS = (
+    Option(
+        ("-P", "--profile"),
+        "value",
+        "a server by its name in the configuration, or a built-in one: openai, ollama, groq, …",
+        group=_SERVER,
+        metavar="NAME",
+    ),
+    Option(("--base-url",), "value", "the server's URL, which mostly ends in /v1", group=_SERVER, metavar="URL"),
+    Option(
+        ("--key",),
+        "value",
+        "the API key; other users of this machine can read it while the command runs, so prefer the environment or: unspool keys set",
+        group=_SERVER,
+        metavar="KEY",
+    ),
+    Option(
+        ("--api",),
+        "value",
+        "the endpoint (default: responses at OpenAI, chat elsewhere)",
+        group=_SERVER,
+        choices=("responses", "chat", "completions"),
+    ),
+    Option(("--sim",), "flag", "ask the built-in simulator: no key, no network", group=_SERVER),
+)
+
+_OUTPUT = "what comes out"
+_LIMITS = "limits"
+
+#: Options of every command that shows a stream.
+OUTPUT_OPTIONS = (
+    Option(
+        ("--format",),
+        "value",
+        "the form of the output; see the documentation for the shape of the JSON ones",
+        group=_OUTPUT,
+        choices=formats.NAMES,
+        default="text",
+    ),
+    Option(
+        ("--json",),
+        "flag",
+        "short for --format stream-json: a JSON object a line",
+        group=_OUTPUT,
+        dest="format",
+        const="stream-json",
+        default="text",
+    ),
+    Option(
+        ("-r", "--raw"),
+        "flag",
+        "show the text as it is, without rendering; a terminal still gets no control characters",
+        group=_OUTPUT,
+    ),
+    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
+    Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
+)
+
+#: Options of every command that waits for one.
+LIMIT_OPTIONS = (
+    Option(
+        ("--timeout",),
+        "value",
+        "the longest time for the whole answer, such as 90 or 5m (default: none)",
+        group=_LIMITS,
+        metavar="TIME",
+        type=seconds,
+    ),
+    Option(
+        ("--idle-timeout",),
+        "value",
+        f"the longest silence (default: {IDLE_TIMEOUT:g} s)",
+        group=_LIMITS,
+        metavar="TIME",
+        type=seconds,
+        default=IDLE_TIMEOUT,
+    ),
+    Option(
+        ("--connect-timeout",),
+        "value",
+        f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)",
+        group=_LIMITS,
+        metavar="TIME",
+        type=seconds,
+        default=CONNECT_TIMEOUT,
+    ),
+    Option(
+        ("--retries",),
+        "value",
+        f"further attempts before the answer begins (default: {DEFAULT_RETRIES})",
+        group=_LIMITS,
+        metavar="N",
+        type=count,
+        default=DEFAULT_RETRIES,
+    ),
+)

@@ -1,0 +1,115 @@
+"""``unspool ps`` and ``unspool cancel``: the streams that run now, in whichever process, and the end of one."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from unspool.api.jsontext import loads
+from unspool.cli.options import Option, scan
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, reader, record, ulid
+from unspool.jsontext import dumps
+from unspool.terminal.output import Notes, Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OPTIONS = {
+    "ps": (Option(("--json",), "flag", "a JSON object a line"),),
+    "cancel": (Option(("-q", "--quiet"), "flag", "say nothing but errors"),),
+}
+
+# SIGTERM, which every stream of the command takes for a wish to end; SIGINT may be ignored by one in the background of a shell.
+_SIGTERM = 15
+# Seconds in which a cancelled stream writes its end, telling a server included.
+_PATIENCE = 5.0
+
+
+def run(name: str, argv: list[str]) -> int:
+    """List the living streams, or cancel one."""
+    arguments = scan(OPTIONS[name], argv, "id")
+    wanted = 1 if name == "cancel" else 0
+    if arguments is None or len(arguments["id"]) != wanted:
+        from unspool.cli.parser import build, read
+
+        parser = build(
+            f"unspool {name}",
+            OPTIONS[name],
+            rest="id",
+            metavar="ID",
+            rest_help="any piece of an id that only one stream has" if wanted else "(none)",
+            examples="  unspool cancel 7F3K9Q" if wanted else "  unspool ps",
+            description="Stop a stream that runs elsewhere; what it has is kept."
+            if wanted
+            else "List the streams that run now.",
+        )
+        arguments = read(parser, argv)
+        if len(arguments["id"]) != wanted:
+            parser.error("which stream? unspool ps lists those that run" if wanted else "it takes no ID")
+    return _cancel(arguments) if wanted else _list(arguments)
+
+
+def _list(arguments: dict[str, Any]) -> int:
+    kept, stdout = streams_dir(), Output(1)
+    for id in folder.ids(kept):
+        path = folder.path_of(kept, id)
+        try:
+            if not reader.is_alive(path):
+                continue
+            requests = _requests(path)
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        request = requests[0] if requests else {}
+        seconds = max(0.0, time.time() - ulid.milliseconds(id) / 1000)
+        if arguments["json"]:
+            fields = {"id": id, "seconds": round(seconds, 1), "pid": _pid(requests)}
+            stdout.write(dumps(fields | {name: request.get(name) for name in ("api", "model", "url", "time")}) + "\n")
+        else:
+            words = f"{ulid.short(id)}  {seconds:7.1f} s  {request.get('model', '')}  {request.get('url', '')}"
+            stdout.write(stdout.safe(words.replace("\n", " ")) + "\n")
+    return 0
+
+
+def _cancel(arguments: dict[str, Any]) -> int:
+    notes = Notes(Output(2), quiet=arguments["quiet"])
+    kept = streams_dir()
+    try:
+        id = folder.find(kept, arguments["id"][0])
+    except folder.NotFound as error:
+        notes.line(str(error), always=True)
+        return 1
+    path = folder.path_of(kept, id)
+    if not reader.is_alive(path):
+        notes.line(f"{ulid.short(id)} does not run any more; unspool show {ulid.short(id)} prints it", always=True)
+        return 1
+    pid = _pid(_requests(path))
+    if pid is None:
+        notes.line(f"{ulid.short(id)} is written by a program of its own, which alone can stop it", always=True)
+        return 1
+    # The lock says that the process lives, so its number cannot have gone to another.
+    os.kill(pid, _SIGTERM)
+    deadline = time.monotonic() + _PATIENCE
+    while reader.is_alive(path):
+        if time.monotonic() > deadline:
+            notes.line(f"process {pid} was asked to stop {ulid.short(id)} and has not yet done so", always=True)
+            return 1
+        time.sleep(0.01)
+    notes.line(f"cancelled; unspool show {ulid.short(id)} prints what arrived")
+    return 0
+
+
+def _requests(path: str) -> list[dict[str, Any]]:
+    """What was asked, and the attempts since: the blocks that say who writes the journal."""
+    found = []
+    with reader.Reader(path) as journal:
+        for one in journal.read():
+            if one.is_own(record.REQUEST) or one.is_own(record.ATTEMPT):
+                found.append(loads(one.data))
+    return found
+
+
+def _pid(requests: list[dict[str, Any]]) -> int | None:
+    pids = [request["pid"] for request in requests if request.get("pid")]
+    return pids[-1] if pids else None

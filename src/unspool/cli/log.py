@@ -1,0 +1,305 @@
+"""``unspool log`` and ``unspool search``: which answers are kept, and where something was said."""
+
+from __future__ import annotations
+
+import os
+
+from unspool import outcome
+from unspool.cli import moments
+from unspool.cli.columns import clip, columns, pad, width
+from unspool.cli.flags import count
+from unspool.cli.options import Option, scan
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, story, ulid, words
+from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
+from unspool.jsontext import dumps
+from unspool.terminal.output import Notes, Output
+from unspool.terminal.safety import one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+_FILTERS = (
+    Option(
+        ("-n", "--count"),
+        "value",
+        "the most streams to list, 0 for all (default: 20)",
+        metavar="N",
+        type=count,
+        default=20,
+    ),
+    Option(
+        ("--model",), "value", "those of the models whose name contains this", metavar="NAME", default="", dest="model"
+    ),
+    Option(
+        ("--outcome",),
+        "append",
+        "those that ended so; repeat it for several",
+        metavar="WORD",
+        choices=tuple(outcome.EXIT_CODES),
+    ),
+    Option(
+        ("--since",),
+        "value",
+        "those not older than this: 2h, 3d, today, 2026-11-01",
+        metavar="TIME",
+        type=moments.moment,
+    ),
+    Option(("--json",), "flag", "a JSON object a line, with all that is known of a stream"),
+)
+LOG_OPTIONS = (
+    *_FILTERS,
+    Option(("--path",), "flag", "print the folder of the journals, or the file of the stream ID"),
+)
+SEARCH_OPTIONS = _FILTERS
+
+_COLUMNS = """\
+The newest comes first. A terminal gets lines that fit it. A pipe or file gets six columns, separated by tabs: the whole id,
+the time, the outcome, the model, the first words of the prompt, {last}.
+"""
+_LOG = """\
+List the answers that are kept.
+
+examples:
+  unspool log
+  unspool log -n 0 --since today --outcome cut
+  unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
+  less "$(unspool log --path 7F3K9Q)"
+"""
+_SEARCH = """\
+Find kept answers by words of the prompt or of the answer.
+
+examples:
+  unspool search python
+  unspool search event stream          both words, in any order
+  unspool search "event stream"        the phrase
+  unspool search 'stream*'             words that begin so
+  unspool search 流式 --since 30d       a piece of a text without blanks
+"""
+_SEARCH_END = """
+Case and diacritics do not matter. Exits with 1 when nothing is found.
+"""
+
+# The least a text is worth showing in, in columns.
+_NARROWEST = 12
+_WIDEST_MODEL = 24
+
+
+def run(name: str, argv: list[str]) -> int:
+    """List or search, and return the exit code."""
+    searching = name == "search"
+    options = SEARCH_OPTIONS if searching else LOG_OPTIONS
+    arguments = scan(options, argv, "words")
+    if arguments is None or _mistake(searching, arguments):
+        from unspool.cli.parser import build, read
+
+        last = "the words around the hit" if searching else "the first words of the answer"
+        parser = build(
+            f"unspool {name}",
+            options,
+            rest="words",
+            metavar="WORD" if searching else "ID",
+            rest_help="what to find" if searching else "with --path: any piece of an id that only one stream has",
+            description=_SEARCH if searching else _LOG,
+            epilog=_COLUMNS.format(last=last) + (_SEARCH_END if searching else ""),
+        )
+        arguments = read(parser, argv)
+        mistake = _mistake(searching, arguments)
+        if mistake:
+            parser.error(mistake)
+    notes = Notes(Output(2))
+    if arguments.get("path"):
+        return _path(arguments["words"], notes)
+    filter = Filter(arguments["count"] or None, arguments["model"], arguments["outcome"] or (), arguments["since"])
+    return _search(arguments, filter, notes) if searching else _log(arguments, filter, notes)
+
+
+def _mistake(searching: bool, arguments: dict[str, Any]) -> str:
+    given = arguments["words"]
+    if searching:
+        return "" if given else "what shall I look for?"
+    if given and not arguments["path"]:
+        return "an ID goes with --path; to print an answer: unspool show ID"
+    return "one ID at a time" if len(given) > 1 else ""
+
+
+def _path(ids: list[str], notes: Notes) -> int:
+    kept = streams_dir()
+    try:
+        path = folder.path_of(kept, folder.find(kept, ids[0])) if ids else kept
+    except folder.NotFound as error:
+        notes.line(one_line(str(error)), always=True)
+        return 1
+    Output(1).write(path + "\n")
+    return 0
+
+
+def _log(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
+    with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
+        entries = catalogue.entries(filter)
+        _tell_skipped(catalogue, notes)
+    stdout = Output(1)
+    if arguments["json"]:
+        _put(stdout, entries, lambda one: _json(one, {}))
+    elif stdout.is_tty:
+        layout = _Layout(entries, columns(stdout))
+        _put(stdout, entries, lambda one: layout.line(one, layout.words(one)))
+    else:
+        _put(stdout, entries, lambda one: _row(one, one.answer))
+    return 0
+
+
+def _search(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
+    try:
+        with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
+            hits = catalogue.search(arguments["words"], filter)
+            _tell_skipped(catalogue, notes)
+    except words.NoWords as error:
+        notes.line(str(error), always=True)
+        return outcome.USAGE_EXIT_CODE
+    stdout = Output(1)
+    if arguments["json"]:
+        _put(stdout, hits, lambda one: _json(one.entry, {"snippet": one.snippet, "hits": one.hits}))
+    elif stdout.is_tty:
+        layout = _Layout([one.entry for one in hits], columns(stdout))
+        _put(stdout, hits, lambda one: layout.line(one.entry, _around(one, layout.left), width_known=True))
+    else:
+        _put(stdout, hits, lambda one: _row(one.entry, one.snippet))
+    return 0 if hits else 1
+
+
+def _progress(notes: Notes) -> Callable[[int, int], None]:
+    return lambda done, all: notes.passing(f"cataloguing {all} streams, {100 * done // all} %")
+
+
+def _tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
+    notes.clear()
+    skipped = catalogue.skipped
+    if skipped:
+        some = ", ".join(f"{name} ({reason})" for name, reason in sorted(skipped.items())[:3])
+        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        notes.line(one_line(f"skipped in {catalogue.folder}: {some}{more}"))
+
+
+def _put(stdout: Output, ones: Sequence[Any], line: Callable[[Any], str]) -> None:
+    # A hundred lines at a time: a reader gets the first ones at once, and ten thousand do not take ten thousand writes.
+    for start in range(0, len(ones), 100):
+        stdout.write("".join([line(one) for one in ones[start : start + 100]]))
+
+
+def _row(entry: Entry, last: str) -> str:
+    """One line for a program."""
+    time = moments.exact(ulid.milliseconds(entry.id))
+    fields = (entry.id, time, entry.outcome, entry.model, entry.prompt, last)
+    return "\t".join(map(one_line, fields)) + "\n"
+
+
+def _json(entry: Entry, more: dict[str, Any]) -> str:
+    try:
+        told = story.read(folder.path_of(streams_dir(), entry.id))
+    except (OSError, ValueError):
+        return ""  # removed a moment ago
+    return dumps({**describe(told), **more}) + "\n"
+
+
+def describe(told: story.Story) -> dict[str, Any]:
+    """A story as a JSON object. What ``--format json`` has too is the same here, but ``model`` is the one that was asked for."""
+    from unspool.cli import formats
+
+    calls = [formats.describe(one) for one in told.tool_calls]
+    usage = formats.describe(told.usage) if told.usage is not None else None
+    for one in [*calls, usage or {}]:
+        one.pop("type", None)
+    return {
+        "version": formats.VERSION,
+        "id": told.id,
+        "time": told.time,
+        "parent": told.parent,
+        "api": told.api,
+        "profile": told.profile,
+        "url": told.url,
+        "model": told.model,
+        "response_model": told.response_model,
+        "response_id": told.response_id,
+        "system": told.system,
+        "messages": told.messages,
+        "prompt": told.question,
+        "text": told.text,
+        "choices": told.texts,
+        "reasoning": told.reasoning,
+        "refusal": told.refusal,
+        "tool_calls": calls,
+        "usage": usage,
+        "outcome": told.outcome,
+        "finish_reason": told.finish_reason,
+        "message": told.message or None,
+        "status": told.failure.get("status"),
+        "code": told.failure.get("code"),
+        "request_id": told.request_id,
+        "attempts": told.attempts,
+        "ttft": told.ttft,
+        "duration": told.duration,
+        "bytes": told.size,
+        "damaged_at": told.damage.offset if told.damage is not None else None,
+    }
+
+
+class _Layout:
+    """Lines that fit a terminal: id, time, outcome, model, and in the ``left`` columns what was said."""
+
+    def __init__(self, entries: Sequence[Entry], most: int) -> None:
+        self._most = most
+        self._outcome = max([len(clip(one_line(one.outcome), 12)) for one in entries], default=0)
+        self._model = 0
+        widest = max([len(one.model) for one in entries], default=0)
+        fixed = 6 + 2 + 16 + 2 + self._outcome + 2
+        # Narrow terminals do without the model: the words tell more.
+        room = most - fixed - 2 - _NARROWEST
+        if room >= _NARROWEST:
+            self._model = min(widest, _WIDEST_MODEL, max(_NARROWEST, room // 2))
+        self.left = most - fixed - (self._model + 2 if self._model else 0)
+
+    def words(self, entry: Entry) -> str:
+        """The first words of prompt and answer. The prompt may take half, and more if the answer leaves it."""
+        answer = one_line(entry.answer)
+        half = max((self.left - 3) // 2, self.left - 3 - len(answer))
+        prompt = clip(one_line(entry.prompt), half)
+        return f"{prompt} → {answer}" if answer else prompt
+
+    def line(self, entry: Entry, said: str, *, width_known: bool = False) -> str:
+        """One line for a person."""
+        parts = [
+            ulid.short(entry.id),
+            moments.shown(ulid.milliseconds(entry.id)),
+            pad(clip(one_line(entry.outcome), 12), self._outcome),
+        ]
+        if self._model:
+            parts.append(pad(clip(one_line(entry.model), self._model), self._model))
+        head = "  ".join(parts)
+        if self.left < _NARROWEST:
+            return clip(head, self._most) + "\n"
+        return f"{head}  {said if width_known else clip(said, self.left)}".rstrip() + "\n"
+
+
+def _around(hit: Hit, most: int) -> str:
+    """The words around the first hit in this many columns, with the hits that are in them made bold."""
+    first = hit.hits[0][0] if hit.hits else 0
+    start = max(0, first - most // 3)
+    text = "…" + hit.snippet[start + 1 :] if start else hit.snippet
+    styled = os.environ.get("TERM") != "dumb"
+    pieces = []
+    at = start
+    left = most
+    for begin, end in [*hit.hits, (len(hit.snippet), len(hit.snippet))]:
+        for piece, bold in ((text[at - start : begin - start], False), (text[begin - start : end - start], True)):
+            # Blanks at the ends of a piece are between words of the whole.
+            safe = " " * piece[:1].isspace() + one_line(piece) + " " * (piece[-1:].isspace() and bool(piece.strip()))
+            shown = clip(safe, left)
+            left -= width(shown)
+            pieces.append(f"\x1b[1m{shown}\x1b[22m" if bold and shown and styled else shown)
+            if shown != safe or left <= 0:
+                return "".join(pieces)
+        at = end
+    return "".join(pieces)

@@ -1,0 +1,38 @@
+"""Moments and ages on the command line: ``2h``, ``3d``, ``today``, ``2026-11-01``."""
+
+from __future__ import annotations
+
+import time
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+def moment(text: str) -> int:
+    """A moment, in milliseconds since the epoch: an age (90m, 2h, 3d, 2w, 1y), today, yesterday, or a date or time in ISO 8601.
+
+    Where no time zone is said it is the local one. Raises ValueError.
+    """
+    word = text.strip().lower()
+    if word in ("today", "yesterday"):
+        now = time.localtime()
+        midnight = (now.tm_year, now.tm_mon, now.tm_mday - (word == "yesterday"), 0, 0, 0, 0, 0, -1)
+        return int(time.mktime(midnight)) * 1000
+    if word[-1:] in _UNITS and word[:-1].replace(".", "", 1).isdecimal():
+        return int((time.time() - float(word[:-1]) * _UNITS[word[-1]]) * 1000)
+    import datetime
+
+    try:
+        return int(datetime.datetime.fromisoformat(text.strip()).timestamp() * 1000)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"{text} is too far away") from error
+
+
+def shown(milliseconds: int) -> str:
+    """A moment for a person: the local date and time, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(milliseconds / 1000))
+
+
+def exact(milliseconds: int) -> str:
+    """A moment for a program: local time in ISO 8601, with its offset."""
+    text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(milliseconds / 1000))
+    return f"{text[:-2]}:{text[-2:]}"

@@ -1,0 +1,214 @@
+"""``unspool resume``: the rest of an answer that was cut."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from unspool import outcome
+from unspool.api.deltas import Text
+from unspool.api.prompt import Prompt
+from unspool.cli import formats
+from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
+from unspool.cli.options import Option, scan
+from unspool.cli.show import show
+from unspool.cli.signals import Signals
+from unspool.cli.streaming import stream, tell
+from unspool.client import continuation, resume
+from unspool.client.answer import Answer, Limits
+from unspool.client.exchange import Exchange
+from unspool.client.replay import Replay
+from unspool.client.transport import Reactor
+from unspool.config import ConfigError
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, story, ulid
+from unspool.journal.reader import Damage, Reader
+from unspool.journal.writer import Busy, Writer
+from unspool.terminal.output import Notes, Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.api.deltas import Delta
+    from unspool.config.endpoint import Endpoint
+    from unspool.config.settings import Settings
+    from unspool.journal.story import Story
+    from unspool.outcome import Ending
+    from unspool.sse import Event
+
+OPTIONS = (
+    Option(("--key",), "value", "the API key, where the profile has none", metavar="KEY"),
+    *OUTPUT_OPTIONS,
+    *LIMIT_OPTIONS,
+)
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Print what is kept of an answer and the rest of it, and return how that ended."""
+    arguments = scan(OPTIONS, argv, "id")
+    if arguments is None or len(arguments["id"]) > 1:
+        from unspool.cli.parser import build, read
+
+        parser = build(
+            "unspool resume",
+            OPTIONS,
+            rest="id",
+            metavar="ID",
+            rest_help="any piece of an id that only one stream has (default: the last one)",
+            examples="  unspool resume\n  unspool resume 7F3K9Q > answer.md",
+            description="Print what is kept of a cut answer, and the rest of it. A background response is taken up where it broke,"
+            " and is the same answer; everything else is asked for again, in a new stream, and said to be so.",
+        )
+        arguments = read(parser, argv)
+        if len(arguments["id"]) > 1:
+            parser.error("one ID at a time")
+    notes = Notes(Output(2), quiet=arguments["quiet"])
+    kept = streams_dir()
+    try:
+        id = folder.find(kept, arguments["id"][0]) if arguments["id"] else folder.newest(kept)
+        return _resume(story.read(folder.path_of(kept, id)), arguments, notes)
+    except (folder.NotFound, story.NoJournal, ConfigError, Busy, Damage, ValueError) as error:
+        notes.line(str(error), always=True)
+        return 1
+
+
+def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
+    """Where a kept stream was asked, with the key that belongs there."""
+    from unspool import api
+    from unspool.config.settings import resolve
+
+    path = api.endpoint(one.api).PATH
+    try:
+        found = resolve(profile=one.profile, key=key, model=one.model, api=one.api, settings=settings)
+        if found.url(path, one.model).partition("?")[0] == one.url:
+            return found
+    except ConfigError:
+        pass  # the profile was nameless, or is gone
+    return resolve(base_url=one.url.removesuffix(path), key=key, model=one.model, api=one.api, settings=settings)
+
+
+def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
+    from unspool.config.settings import load
+
+    short = ulid.short(one.id)
+    if one.outcome == outcome.RUNNING:
+        notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
+        return 1
+    if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
+        notes.line(f"{short} is whole already ({one.outcome})")
+        with Reader(one.path) as journal:
+            return show(journal, one.id, formats.FORMATS[arguments["format"]], notes).exit_code
+    if not one.body:
+        notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
+        return 1
+    settings = load()
+    endpoint = endpoint_of(one, arguments["key"], settings)
+    if lacks_key(endpoint):
+        notes.line(missing_key(endpoint), always=True)
+        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
+    with Signals() as signals:
+        format = formats.FORMATS[arguments["format"]](Output(1), signals.write)
+        if one.api == "responses" and one.response_id and resume.is_background(one.body):
+            ending = _take_up(one, endpoint, settings, arguments, format, notes, signals)
+        else:
+            ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals)
+    return ending.exit_code
+
+
+def _take_up(
+    one: Story,
+    endpoint: Endpoint,
+    settings: Settings,
+    arguments: dict[str, Any],
+    format: Any,
+    notes: Notes,
+    signals: Signals,
+) -> Ending:
+    """Go on with a background response, in its own journal."""
+    journal = Writer.reopen(one.path, sync=settings.sync)
+    with Reader(one.path) as reader:
+        replay = Replay(reader)
+        for deltas, events, at in replay.turns():
+            format.show(deltas, events, at)
+    assert replay.decoder is not None
+    exchange = _exchange(one, endpoint, arguments, one.body)
+    exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
+    return _stream(exchange, arguments, format, notes, signals)
+
+
+def _ask_again(
+    one: Story,
+    endpoint: Endpoint,
+    settings: Settings,
+    arguments: dict[str, Any],
+    format: Any,
+    notes: Notes,
+    signals: Signals,
+) -> Ending:
+    """Ask for the rest in a new stream, whose parent is the cut one."""
+    if len(one.texts) > 1:
+        raise ValueError(f"{ulid.short(one.id)} has {len(one.texts)} choices; only an answer of one can be continued")
+    body = continuation.rest_of(one)
+    exchange = _exchange(one, endpoint, arguments, body)
+    exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
+    if one.text:
+        format.show([Text(one.text)], [], 0.0)
+        exact = one.api == "completions"
+        words = (
+            "is what the server makes of the prompt and this text"
+            if exact
+            else "was asked for anew, and is another answer"
+        )
+        notes.line(f"cut here; what follows {words} ({ulid.short(exchange.journal.id)})" if exchange.journal else words)
+    ending = _stream(exchange, arguments, _Joined(format, one.text), notes, signals)
+    return ending
+
+
+def _exchange(one: Story, endpoint: Endpoint, arguments: dict[str, Any], body: dict[str, Any]) -> Exchange:
+    prompt = Prompt([], one.model, stream=bool(body.get("stream")))
+    return Exchange(
+        endpoint,
+        prompt,
+        journal=None,
+        api_name=one.api,
+        body=body,
+        retries=arguments["retries"],
+        pid=os.getpid(),
+    )
+
+
+def _stream(exchange: Exchange, arguments: dict[str, Any], format: Any, notes: Notes, signals: Signals) -> Ending:
+    limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
+    with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
+        ending = stream(answer, format, notes, signals)
+        tell(answer, ending, format, notes, arguments["verbose"])
+    return ending
+
+
+class _Joined:
+    """A format that is shown a continuation, without what it repeats of the text before."""
+
+    def __init__(self, format: Any, before: str) -> None:
+        self._format = format
+        self._seam = continuation.Seam(before)
+
+    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+        """Show the deltas of one turn."""
+        joined: list[Delta] = []
+        for delta in deltas:
+            if isinstance(delta, Text) and delta.choice == 0:
+                text = self._seam.feed(delta.text)
+                if text:
+                    joined.append(Text(text))
+            else:
+                joined.append(delta)
+        self._format.show(joined, events, at)
+
+    def close(self, ending: Ending, id: str | None) -> None:
+        """Show what the seam held back, and close the format."""
+        rest = self._seam.close()
+        if rest:
+            self._format.show([Text(rest)], [], 0.0)
+        self._format.close(ending, id)

@@ -1,0 +1,117 @@
+"""Showing a stream while it runs: the one loop of every command that asks a server."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+from unspool import outcome
+from unspool.cli.access import key_advice
+from unspool.cli.signals import Stopped
+from unspool.terminal.output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.cli.signals import Signals
+    from unspool.client.answer import Answer
+    from unspool.outcome import Ending
+    from unspool.terminal.output import Notes
+
+# Waits before a retry that are longer than this are told, second by second.
+_TOLD_WAIT = 1.0
+
+
+def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Ending:
+    """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
+
+    That may be worse than the answer itself, which can be whole before its reader has gone away.
+    """
+    # The start is over: what it made is never looked at again, and what the stream leaves behind is.
+    gc.freeze()
+    gc.enable()
+    journal = answer.exchange.journal
+    countdown = _Countdown(notes)
+    readers = (1,) if Output(1).has_reader else ()
+    troubled = False
+    try:
+        while answer.ending is None:
+            deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
+            if signals.number:
+                deltas += answer.cancel(signal=signals.number)
+            elif 1 in answer.woken:
+                raise BrokenPipeError
+            notes.clear()
+            if journal is not None and journal.trouble and not troubled:
+                troubled = True
+                notes.line(journal.trouble)
+            if deltas or answer.exchange.events:
+                format.show(deltas, answer.exchange.events, answer.exchange.at)
+        format.close(answer.ending, kept_id(answer))
+        return answer.ending
+    except Stopped:
+        ending = outcome.Ending(outcome.CANCELLED, signal=signals.number)
+    except BrokenPipeError:
+        ending = outcome.Ending(outcome.CLOSED)
+    except OSError as error:
+        ending = outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
+    answer.cancel(ending.message, ending.signal, ending.outcome)
+    return ending
+
+
+class _Countdown:
+    """Tells that a retry is being waited for: second by second to a person, once to a log."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._told = 0
+
+    def tell(self, answer: Answer) -> float | None:
+        """Say how long it still takes, and return for how long that stays true."""
+        if answer.retry_at is None:
+            return None
+        left = answer.retry_at - time.monotonic()
+        attempt = answer.exchange.attempt
+        if left <= 0 or (self._told != attempt and left <= _TOLD_WAIT):
+            return None
+        words = f"trying again in {-int(-left // 1)} s: {answer.exchange.retry_reason}"
+        if self._notes.is_tty:
+            self._notes.passing(words)
+        elif self._told != attempt:
+            self._notes.line(words)
+        self._told = attempt
+        return left % 1 or 1.0
+
+
+def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool) -> None:
+    sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
+    if sentence:
+        notes.line(sentence, always=True)
+    for call in getattr(format, "tool_calls", ()):
+        notes.line(f"the model calls the tool {call.name} with {call.arguments}")
+    if verbose:
+        describe(answer, ending, notes)
+
+
+def describe(answer: Answer, ending: Ending, notes: Notes) -> None:
+    exchange = answer.exchange
+    parts = [ending.outcome]
+    if ending.finish_reason:
+        parts.append(f"finish reason {ending.finish_reason}")
+    if answer.model:
+        parts.append(f"model {answer.model}")
+    if exchange.first_event_at is not None:
+        parts.append(f"first event after {exchange.first_event_at:.3f} s, last after {exchange.at:.3f} s")
+    if answer.usage is not None:
+        parts.append(f"{answer.usage.input_tokens} tokens in, {answer.usage.output_tokens} out")
+    if exchange.request_id:
+        parts.append(f"request {exchange.request_id}")
+    if exchange.attempt > 1:
+        parts.append(f"attempt {exchange.attempt}")
+    notes.line(", ".join(parts))
+
+
+def kept_id(answer: Answer) -> str | None:
+    journal = answer.exchange.journal
+    return journal.id if journal is not None and journal.path is not None else None

@@ -1,0 +1,101 @@
+"""Going on from a kept stream: the next turn of its conversation, or the rest of an answer that was cut.
+
+Only a background response can be taken up as the same stream (`unspool.client.resume`). Everything else is a new request, and
+what it brings is a new answer, which must never pass for the old one.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.journal.story import Story
+
+_GO_ON = (
+    "Your last message was cut off by a lost connection. Continue it from exactly where it stops, in the middle of a word if "
+    "need be. Repeat nothing of it, and say nothing about it."
+)
+
+# The shortest repetition that is taken for one. Of fewer characters two texts may agree by chance: "\\n- " often does.
+_SHORTEST_OVERLAP = 8
+_LONGEST_OVERLAP = 400
+
+
+def messages(stories: list[Story]) -> list[dict[str, Any]]:
+    """The messages of a conversation, its last answer included, partial or whole, from the stories of its streams, oldest first."""
+    found: list[dict[str, Any]] = []
+    for story in stories:
+        # A request carries the whole history, unless it left that to the server.
+        found = [*(found if story.body.get("previous_response_id") else ()), *story.messages]
+        if story.text:
+            found.append({"role": "assistant", "content": story.text})
+    return found
+
+
+def rest_of(story: Story) -> dict[str, Any]:
+    """The request body that asks for the rest of a cut answer, with all that the cut one asked for.
+
+    For Completions it is exact: the prompt and what came of the answer, to go on from. The others are asked to go on.
+    """
+    body = dict(story.body)
+    partial = story.text
+    if not partial:
+        return body
+    if story.api == "completions":
+        body["prompt"] = _prompt_text(body.get("prompt")) + partial
+        return body
+    field = "input" if story.api == "responses" else "messages"
+    asked = body.get(field)
+    if isinstance(asked, str):
+        asked = [{"role": "user", "content": asked}]
+    body[field] = [*(asked or ()), {"role": "assistant", "content": partial}, {"role": "user", "content": _GO_ON}]
+    return body
+
+
+def _prompt_text(prompt: Any) -> str:
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str):
+        raise ValueError("only an answer to one prompt, in words, can be continued")
+    return prompt
+
+
+class Seam:
+    """Takes away from the beginning of a continuation what it repeats of the end of the text before it, when it does so exactly.
+
+    Holds pieces back only while they may still turn out to be such a repetition.
+    """
+
+    def __init__(self, before: str) -> None:
+        self._before = before[-_LONGEST_OVERLAP:]
+        self._held = ""
+        self._open = len(before) >= _SHORTEST_OVERLAP
+
+    def feed(self, text: str) -> str:
+        """Return what can be shown of the continuation by now."""
+        if not self._open:
+            return text
+        self._held += text
+        if self._may_repeat_more():
+            return ""
+        return self.close()
+
+    def close(self) -> str:
+        """Return what was held back, without the repetition."""
+        self._open = False
+        held, self._held = self._held, ""
+        for length in range(min(len(held), len(self._before)), _SHORTEST_OVERLAP - 1, -1):
+            if self._before.endswith(held[:length]):
+                return held[length:]
+        return held
+
+    def _may_repeat_more(self) -> bool:
+        """Whether the text before ends in something that begins with all that is held, and is longer."""
+        held, before = self._held, self._before
+        at = before.find(held)
+        while at >= 0:
+            if at + len(held) < len(before):
+                return True
+            at = before.find(held, at + 1)
+        return False

@@ -1,0 +1,119 @@
+"""Taking up a background response where its stream broke: ``GET /responses/{id}?stream=true&starting_after=N``.
+
+A response that was created with ``background`` and ``store`` goes on at the server when a connection breaks, and its events have
+numbers. So the same answer can be continued, with nothing lost and nothing twice, which no other endpoint offers.
+Where the server will not stream it again (OpenAI refuses after five minutes), the response is polled until it has ended,
+and what is missing is taken from its text.
+"""
+
+from __future__ import annotations
+
+from unspool.api.jsontext import loads
+from unspool.config.url import percent_encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.api.decoder import Decoder
+    from unspool.sse import Event
+
+# Connections in a row that bring nothing new before the stream counts as cut; LangGraph's clients allow as many.
+_MOST_TRIES = 5
+# Polls without an end before that: five seconds apart, some five minutes, which is how long OpenAI keeps a stream open to resuming.
+_MOST_POLLS = 60
+_LONGEST_POLL_WAIT = 5.0
+# "can no longer be streamed", unknown to this endpoint, gone: streaming is refused, having the response may not be.
+_REFUSALS = frozenset({400, 404, 405, 410, 422})
+#: What a response's ``status`` is while the server still works on it.
+UNFINISHED = frozenset({"queued", "in_progress"})
+
+
+def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:
+    """Whether what this request asked for goes on at the server when the connection breaks, and can be found there."""
+    return is_background(body) and bool(decoder.response_id)
+
+
+def is_background(body: dict[str, Any]) -> bool:
+    """Whether a request asks for a response that the server goes on with and keeps, whoever listens."""
+    return bool(body.get("background")) and body.get("store") is not False
+
+
+class Resumption:
+    """What is known of a response that is being taken up again.
+
+    ``gap`` says that the server left out events, so that the connection is of no use; ``polling`` that it will not stream.
+    """
+
+    def __init__(self, url: str, response_id: str) -> None:
+        path, mark, query = url.partition("?")
+        self.url = f"{path}/{percent_encode(response_id)}"
+        self.query = mark + query
+        self.gap = False
+        self.polling = False
+        self._tries = 0
+        self._polls = 0
+
+    def location(self, last_sequence: int | None) -> str:
+        """The URL of the next request."""
+        if self.polling:
+            return self.url + self.query
+        cursor = "" if last_sequence is None else f"&starting_after={last_sequence}"
+        return f"{self.url}{self.query}{'&' if self.query else '?'}stream=true{cursor}"
+
+    def cancel_location(self) -> str:
+        """The URL to which a POST cancels the response."""
+        return f"{self.url}/cancel{self.query}"
+
+    def fresh(self, events: list[Event], last_sequence: int | None) -> list[Event]:
+        """Return those events that follow the last one, without any that came before.
+
+        Stops before an event that leaves others out, and sets ``gap``. An event without a number passes.
+        """
+        kept = []
+        for event in events:
+            number = sequence_number(event)
+            if number is not None and last_sequence is not None:
+                if number <= last_sequence:
+                    continue
+                if number > last_sequence + 1:
+                    self.gap = True
+                    break
+            if number is not None:
+                last_sequence = number
+            kept.append(event)
+        if kept:
+            self._tries = 0
+        return kept
+
+    def try_again(self) -> int | None:
+        """Count a connection that brought no end; return how many in a row brought nothing at all, None after too many."""
+        if self.gap:
+            # The same request would bring the same gap: have the whole text instead.
+            self.gap = False
+            self.polling = True
+        self._tries += 1
+        return self._tries if self._tries <= _MOST_TRIES else None
+
+    def refused(self, status: int) -> bool:
+        """Whether a status means that the response cannot be streamed again; polling begins."""
+        if self.polling or status not in _REFUSALS:
+            return False
+        self.polling = True
+        return True
+
+    def poll_again(self) -> float | None:
+        """Count a poll that found no end; return the seconds until the next, None after too many."""
+        self._tries = 0
+        self._polls += 1
+        return min(float(self._polls), _LONGEST_POLL_WAIT) if self._polls <= _MOST_POLLS else None
+
+
+def sequence_number(event: Event) -> int | None:
+    """The ``sequence_number`` of an event, None where it has none."""
+    try:
+        value = loads(event.data)
+    except ValueError:
+        return None
+    number = value.get("sequence_number") if type(value) is dict else None
+    return number if type(number) is int else None

@@ -1,0 +1,140 @@
+"""The life of a response: asked for, made on its connection or in the background, had again, streamed again, cancelled, deleted.
+
+What OpenAI's guide "Background mode" and the API reference leave open is answered as its API has been seen to answer:
+
+- A response made on its connection cannot be had before it has ended. When its client hangs up, it is cancelled.
+- Only a background response that was asked for as a stream can be streamed again, and only while it is young.
+- A cancelled response has no output. Whether OpenAI ends the streams of one with an event is not documented, and the API has no
+  event for it; here they end in good order after the last event before, without a terminal one, and the response's status says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from unspool.server import fields
+from unspool.server.errors import RequestError
+from unspool.server.fields import Fields
+from unspool.server.responses import Reply
+from unspool.server.stamp import Stamp
+from unspool.server.store import Store, Stored
+from unspool.server.streaming import EventStream, Frame, JSONAnswer, Pace, WholeAnswer, Wire, paced
+
+# The states in which a response cannot be cancelled any more. A cancelled one can, to no effect.
+_CANNOT_CANCEL = {
+    "completed": "Cannot cancel a completed response.",
+    "incomplete": "Cannot cancel a response in terminal state.",
+}
+
+
+class Lifecycle:
+    """The handlers of ``/v1/responses`` and the paths below it. ``resumable_for`` is in seconds of the ``clock``."""
+
+    def __init__(self, *, pace: Pace, wire: Wire, clock: Callable[[], float], resumable_for: float) -> None:
+        self._pace = pace
+        self._wire = wire
+        self._clock = clock
+        self._resumable_for = resumable_for
+        self._store = Store()
+
+    async def create(self, request: Request, stamp: Stamp) -> Response:
+        asked = fields.parse(await request.body())
+        reply = Reply(asked, self._store.unused(stamp), self._store.previous)
+        if reply.store:
+            stored = Stored(reply, self._clock())
+            self._store.keep(stored)
+            if reply.background:
+                return self._begin(stored)
+        if reply.stream:
+            return EventStream(paced(reply.frames(), self._pace), self._wire, on_end=reply.cancel)
+        return WholeAnswer(reply.whole, self._pace, reply.tokens, on_end=reply.cancel)
+
+    async def retrieve(self, request: Request, stamp: Stamp) -> Response:
+        stored = self._store.get(request.path_params["id"])
+        query = fields.parse_query(request.query_params)
+        if query.flag("stream", False):
+            return self._resume(stored, query, request.headers.get("last-event-id"))
+        return JSONAnswer(stored.reply.snapshot())
+
+    async def cancel(self, request: Request, stamp: Stamp) -> Response:
+        stored = self._store.get(request.path_params["id"])
+        reply = stored.reply
+        if not reply.background:
+            raise RequestError("Cannot cancel a synchronous response.", param="response_id")
+        if reply.status in _CANNOT_CANCEL:
+            raise RequestError(_CANNOT_CANCEL[reply.status], param="response_id")
+        stored.stop()
+        return JSONAnswer(reply.snapshot())
+
+    async def delete(self, request: Request, stamp: Stamp) -> Response:
+        id = request.path_params["id"]
+        self._store.delete(id)
+        return JSONAnswer({"id": id, "object": "response", "deleted": True})
+
+    async def list_input(self, request: Request, stamp: Stamp) -> Response:
+        """List what the response was asked with: its own input, without that of the turns before."""
+        items = self._store.get(request.path_params["id"]).reply.input_items
+        query = fields.parse_query(request.query_params)
+        limit = query.integer("limit", minimum=1, maximum=100) or 20
+        order = query.text("order") or "desc"
+        if order not in ("asc", "desc"):
+            raise query.wrong_value("order", f"'{order}' is neither 'asc' nor 'desc'.")
+        if order == "desc":
+            items = items[::-1]
+        after = query.text("after")
+        if after is not None:
+            ids = [item["id"] for item in items]
+            if after not in ids:
+                raise query.wrong_value("after", f"there is no item '{after}' in this list.")
+            items = items[ids.index(after) + 1 :]
+        page = items[:limit]
+        return JSONAnswer(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else "",
+                "last_id": page[-1]["id"] if page else "",
+                "has_more": len(items) > limit,
+            }
+        )
+
+    def _begin(self, stored: Stored) -> Response:
+        reply = stored.reply
+        stored.make(paced(reply.frames(), self._pace))
+        if stored.log is not None:
+            return EventStream(stored.log.read(), self._wire)
+        return JSONAnswer(reply.snapshot())
+
+    def _resume(self, stored: Stored, query: Fields, last_event_id: str | None) -> Response:
+        if not stored.reply.background:
+            raise _not_streamable("it was not created with background=true")
+        if stored.log is None:
+            raise _not_streamable("it was not created with stream=true")
+        if self._clock() - stored.begun >= self._resumable_for:
+            raise RequestError("This response can no longer be streamed because it is more than 5 minutes old")
+        after = query.integer("starting_after", minimum=0)
+        # As EventSource does it (HTML, 9.2.4): anything in the header but an id that was sent by this server is ignored.
+        if after is None and self._wire.event_ids and last_event_id and last_event_id.isdecimal():
+            after = int(last_event_id)
+        frames = stored.log.read(0 if after is None else after + 1)
+        if not query.flag("include_obfuscation", True):
+            frames = _without_obfuscation(frames)
+        return EventStream(frames, self._wire)
+
+
+def _not_streamable(why: str) -> RequestError:
+    return RequestError(f"This response cannot be streamed because {why}.", param="stream")
+
+
+async def _without_obfuscation(frames: AsyncGenerator[Frame]) -> AsyncGenerator[Frame]:
+    async with aclosing(frames):
+        async for frame in frames:
+            body: dict[str, Any] = json.loads(frame.data)
+            body.pop("obfuscation", None)
+            yield Frame.of(body, type=frame.type, id=frame.id)

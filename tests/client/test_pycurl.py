@@ -1,0 +1,51 @@
+"""pycurl's asyncio half is left out until somebody wants it, and is then the real one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(code: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+LEFT_OUT = "import sys, unspool.client.transport; assert 'pycurl.async_multi' not in sys.modules; import pycurl\n"
+
+
+def test_the_asyncio_half_is_not_imported() -> None:
+    run(LEFT_OUT + "assert 'asyncio' not in sys.modules and 'dataclasses' not in sys.modules")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "Multi = pycurl.AsyncCurlMulti",
+        "from pycurl import AsyncCurlMulti as Multi",
+        "import pycurl.async_multi; Multi = pycurl.async_multi.AsyncCurlMulti",
+        "from pycurl.async_multi import AsyncCurlMulti as Multi",
+        "Multi = pycurl.async_multi.AsyncCurlMulti",
+    ],
+)
+def test_whoever_asks_for_it_gets_the_real_class(use: str) -> None:
+    check = "assert type(Multi) is type and Multi.__module__ == 'pycurl.async_multi', Multi\n"
+    same = "assert pycurl.AsyncCurlMulti is Multi is sys.modules['pycurl.async_multi'].AsyncCurlMulti"
+    run(f"{LEFT_OUT}{use}\n{check}{same}")
+
+
+def test_a_program_that_imported_pycurl_first_keeps_it() -> None:
+    run(
+        "import pycurl; before = pycurl, pycurl.AsyncCurlMulti\n"
+        "import unspool.client.transport as transport\n"
+        "assert transport.pycurl is pycurl and before == (pycurl, pycurl.AsyncCurlMulti)"
+    )
+
+
+def test_a_name_that_pycurl_does_not_have_is_still_an_error() -> None:
+    run(LEFT_OUT + "assert not hasattr(pycurl, 'Nonsense')")
+
+
+def test_streaming_with_asyncio_after_without_works_in_one_process() -> None:
+    run("import unspool; unspool.Answer; unspool.AsyncAnswer; import pycurl; assert pycurl.AsyncCurlMulti")
