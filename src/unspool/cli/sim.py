@@ -67,8 +67,7 @@ def run(name: str, argv: list[str]) -> int:
         signal = serve(arguments["host"], arguments["port"], settings=settings, on_ready=ready)
     except OSError as error:
         # The socket module's own words, where there is a number for it, repeat the address in brackets.
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         notes.line(f"cannot listen at {arguments['host']} port {arguments['port']}: {reason}", always=True)
         return 1
     # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, is told by the exit code.
