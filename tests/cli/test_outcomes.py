@@ -134,7 +134,7 @@ def test_a_refused_connection_is_unreachable(unspool):
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         done = unspool("--base-url", url, "-m", "m", "--retries", "0", "hi")
     assert done.returncode == 6
-    assert _one_line(done).startswith("unreachable: nothing listens at 127.0.0.1:")
+    assert _one_line(done).startswith("unreachable: cannot connect to 127.0.0.1:")
 
 
 def test_a_host_that_does_not_exist_is_unreachable(unspool):

@@ -84,6 +84,10 @@ class Signals:
             if not self.number:
                 output.write(text)
                 return
+        except Stopped:
+            if output.is_tty and not output.at_line_start:
+                output.write_at_once("\n")
+            raise
         finally:
             self._interruptible = False
         if not output.write_at_once(text):
