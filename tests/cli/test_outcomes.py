@@ -35,7 +35,7 @@ def test_a_whole_answer_is_printed_to_the_letter_without_a_word_beside_it(unspoo
 def test_a_stream_without_its_end_is_cut_and_what_came_is_printed(unspool, serve, api):
     done = _ask(unspool, serve(head() + start(api) + piece(api, "Py")), api=api)
     assert (done.returncode, done.stdout) == (7, b"Py")
-    assert _one_line(done).startswith("cut: the server closed the stream before its end; unspool show ")
+    assert _one_line(done).startswith("cut: the server closed the stream before its end; unspool resume ")
 
 
 @each_api

@@ -119,7 +119,8 @@ class Reader:
             if one is not None:
                 records.append(one)
                 self.ended = one.is_own(record.END)
-                self.upstream_id = one.upstream_id or self.upstream_id
+                if one.upstream_id is not None:
+                    self.upstream_id = one.upstream_id
         self._hold(last)
         return records
 
