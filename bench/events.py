@@ -71,7 +71,7 @@ def measure(setting: Setting) -> Iterator[Row]:
 
 def each(setting: Setting, program: Callable[[int], Program], many: int) -> float:
     """Return the CPU seconds of one more event."""
-    ones, alls = cheapest([program(1), program(many)], setting.rounds(5))
+    ones, alls = cheapest([program(1), program(many)], setting.rounds(8))
     return (alls - ones) / (many - 1)
 
 

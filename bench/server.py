@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -234,6 +235,8 @@ async def _main() -> None:
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        # Whoever is still being streamed to has gone as well.
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ class Setting(NamedTuple):
 
     def rounds(self, usual: int) -> int:
         """How often to repeat what is taken the least of."""
-        return min(2, usual) if self.quick else usual
+        return max(2, usual // 2) if self.quick else usual
 
     def count(self, usual: int) -> int:
         """How many events, or processes, to take the measure of."""
-        return usual // 10 if self.quick else usual
+        return usual // 5 if self.quick else usual
 
     @property
     def environment(self) -> dict[str, str]:
