@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bench.process import Program, cheapest
+from bench.process import Program, cheapest, instructions
 from bench.report import Budget, Row
 from bench.server import ENDPOINTS, events, text
 from bench.setting import Setting, attempt
@@ -15,6 +15,8 @@ from bench.setting import Setting, attempt
 _OURS = 100_000
 # The rivals are slow enough for fewer to tell.
 _THEIRS = 5_000
+# Under valgrind everything takes fifty times as long.
+_COUNTED_OURS, _COUNTED_THEIRS = 20_000, 1_000
 _STEPS = {
     "network": "the network alone",
     "events": "+ decode the event stream",
@@ -56,6 +58,13 @@ def measure(setting: Setting) -> Iterator[Row]:
     )
     yield Row("responses", command["responses"], "openai SDK, bare loop", responses, "us", note=why)
 
+    # Not what the kernel does, but the same on a busy machine as on an idle one.
+    ours, why = attempt(lambda: each_executed(lambda n: setting.command(events=n), _COUNTED_OURS))
+    theirs, why_theirs = attempt(
+        lambda: each_executed(lambda n: _sdk(setting, "sdk_chat.py", "chat", n), _COUNTED_THEIRS)
+    )
+    yield Row("chat, instructions", ours, "openai SDK, bare loop", theirs, "kI", note=why or why_theirs)
+
     stream = each(setting, lambda n: setting.ours("stream.py", f"n={n}", str(len(text(n)))), many)
     astream = each(setting, lambda n: setting.ours("astream.py", f"n={n}", str(len(text(n)))), many)
     yield Row("unspool.stream, no journal", stream, "openai SDK, bare loop", sdk, "us", Budget("ratio", 1 / 60), no_sdk)
@@ -67,6 +76,11 @@ def measure(setting: Setting) -> Iterator[Row]:
         taken = each(setting, lambda n, step=step: setting.ours("steps.py", step, f"n={n}", *where), many)
         row = Row(f"  {words}", taken, unit="us")
         yield row if step != "network" else row._replace(rival="curl", theirs=curl, note=why)
+
+
+def each_executed(program: Callable[[int], Program], many: int) -> float:
+    """Return the instructions executed for one more event. Raises Unmeasurable."""
+    return (instructions(program(many)) - instructions(program(1))) / (many - 1)
 
 
 def each(setting: Setting, program: Callable[[int], Program], many: int) -> float:

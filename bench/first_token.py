@@ -1,7 +1,7 @@
 """How long the first token takes from the server to whoever reads: the one thing here that is timed by the clock on the wall.
 
 The server writes the time into the token itself just before it sends it, and the time of its arrival is taken where the program's
-pipe is read. Every program has by then had a quarter of a second to be waiting. What curl takes is the network and the
+pipe is read. Every program has by then had the time to be waiting. What curl takes is the network and the
 pipe; what unspool takes above that is its own: decoding, the journal, a write.
 """
 

@@ -58,6 +58,7 @@ class Row(NamedTuple):
 #: What a figure is divided by to be shown, its decimals, and the unit's sign.
 UNITS = {
     "instructions": (1e6, 1, "M"),
+    "kI": (1e3, 1, "k"),
     "s": (1.0, 3, "s"),
     "ms": (1e-3, 2, "ms"),
     "us": (1e-6, 2, "µs"),

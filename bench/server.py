@@ -27,8 +27,8 @@ _SENTENCE = "Python is a **high-level**, general-purpose language whose design s
 _WORDS = _SENTENCE.split()
 # Events written at once when there is no pace to keep. Each still has an HTTP chunk of its own.
 _BATCH = 64
-# Seconds between the head and the stamped event: over twice what the slowest client needs to begin to wait.
-_PAUSE = 0.25
+# Seconds between the head and the stamped event, in which every client begins to wait.
+_PAUSE = 0.15
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _END = b"0\r\n\r\n"
