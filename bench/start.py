@@ -11,6 +11,7 @@ from bench.setting import Setting, attempt
 
 _LIMIT = 110e6
 _CONFIG_LIMIT = 30e6
+_SCRIPT = "some versions of pip write a script that imports re, others one that does not"
 _CONFIG = """\
 profile = "lab"
 
@@ -35,6 +36,7 @@ def measure(setting: Setting) -> Iterator[Row]:
     ours = count(asking)
     limit = Budget("unspool", _LIMIT) if unit == "instructions" else None
     yield Row('unspool "hi"', ours, unit=unit, budget=limit, note=note)
+    yield Row("the same without pip's script", count(_scriptless(asking, setting)), "with it", ours, unit, note=_SCRIPT)
     configured = count(_configured(setting))
     more = Budget("more", _CONFIG_LIMIT) if unit == "instructions" else None
     yield Row('unspool "hi", with a config.toml', configured, "without one", ours, unit, more, note)
@@ -62,6 +64,11 @@ def _configured(setting: Setting) -> Program:
     environment = {**program.environment, "UNSPOOL_CONFIG": str(folder / "elsewhere.toml")}
     del environment["OPENAI_BASE_URL"]
     return Program((program.command[0], "hi"), environment, program.expected)
+
+
+def _scriptless(asking: Program, setting: Setting) -> Program:
+    python = str(environments.unspool() / "python")
+    return asking._replace(command=(python, "-c", "from unspool.cli import program; program()", *asking.command[1:]))
 
 
 def _bare(setting: Setting) -> Program:
