@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from bench import environments
 from bench.process import Unmeasurable
 from bench.report import Row, table
 from bench.setting import setting
@@ -19,7 +20,7 @@ NAMES = ("start", "events", "decoder", "first_token", "memory", "many")
 
 
 def main() -> int:
-    """Measure what the command line names; return 1 when a budget is not met, 0 otherwise."""
+    """Measure what the command line names; return 1 when a budget is not met, 2 when unspool cannot be installed, else 0."""
     words = {name: (import_module(f"bench.{name}").__doc__ or "").partition("\n")[0] for name in NAMES}
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -36,6 +37,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well, in base units")
     arguments = parser.parse_args()
 
+    try:
+        environments.unspool()
+    except Unmeasurable as error:
+        print(f"bench: unspool cannot be installed: {error}", file=sys.stderr)
+        return 2
     measured: dict[str, list[Row]] = {}
     with setting(arguments.quick) as here:
         for name in arguments.only or NAMES:

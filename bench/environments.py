@@ -40,9 +40,24 @@ def unspool() -> Path:
     return _made("unspool", contents, install)
 
 
-@cache
 def rival(name: str) -> Path:
     """Install what ``rivals/<name>.txt`` lists and return the folder of its programs. Raises Unmeasurable."""
+    found = _try_rival(name)
+    if isinstance(found, Unmeasurable):
+        raise found
+    return found
+
+
+@cache
+def _try_rival(name: str) -> Path | Unmeasurable:
+    # A failure is remembered too: without a network each attempt takes minutes.
+    try:
+        return _rival(name)
+    except Unmeasurable as error:
+        return error
+
+
+def _rival(name: str) -> Path:
     requirements = _RIVALS / f"{name}.txt"
     return _made(
         name,
