@@ -14,7 +14,7 @@ from bench.setting import Setting, attempt
 
 _OURS = 100_000
 # The rivals are slow enough for fewer to tell.
-_THEIRS = 5_000
+_THEIRS = 20_000
 # Under valgrind everything takes fifty times as long.
 _COUNTED_OURS, _COUNTED_THEIRS = 20_000, 1_000
 _STEPS = {
@@ -29,10 +29,8 @@ _STEPS = {
 def measure(setting: Setting) -> Iterator[Row]:
     """Yield a row for each endpoint from the command line, then for the library, then for the steps of the way."""
     many = setting.count(_OURS)
-    sdk, no_sdk = attempt(lambda: each(setting, lambda n: _sdk(setting, "sdk_chat.py", "chat", n), _THEIRS))
-    tutorial, no_tutorial = attempt(
-        lambda: each(setting, lambda n: setting.rival("tutorial", "tutorial.py", f"n={n}"), _THEIRS)
-    )
+    sdk, no_sdk = attempt(lambda: each(setting, lambda n: _sdk_chat(setting, n), _THEIRS))
+    tutorial, no_tutorial = attempt(lambda: each(setting, lambda n: _tutorial(setting, n), _THEIRS))
     command = {api: each(setting, lambda n, api=api: setting.command(api=api, events=n), many) for api in ENDPOINTS}
     scaled = f"{many:,} events; rivals: {_THEIRS:,} events, the cost for each of which stays the same"
     yield Row(
@@ -53,17 +51,17 @@ def measure(setting: Setting) -> Iterator[Row]:
         Budget("ratio", 1 / 10),
         no_tutorial,
     )
-    responses, why = attempt(
-        lambda: each(setting, lambda n: _sdk(setting, "sdk_responses.py", "responses", n), _THEIRS)
-    )
+    responses, why = attempt(lambda: each(setting, lambda n: _sdk_responses(setting, n), _THEIRS))
     yield Row("responses", command["responses"], "openai SDK, bare loop", responses, "us", note=why)
 
     # Not what the kernel does, but the same on a busy machine as on an idle one.
-    ours, why = attempt(lambda: each_executed(lambda n: setting.command(events=n), _COUNTED_OURS))
-    theirs, why_theirs = attempt(
-        lambda: each_executed(lambda n: _sdk(setting, "sdk_chat.py", "chat", n), _COUNTED_THEIRS)
-    )
-    yield Row("chat, instructions", ours, "openai SDK, bare loop", theirs, "kI", note=why or why_theirs)
+    counted = {"chat": ("openai SDK, bare loop", _sdk_chat), "completions": ("the tutorial's script", _tutorial)}
+    for api, (rival, program) in counted.items():
+        ours, why = attempt(lambda api=api: each_executed(lambda n: setting.command(api=api, events=n), _COUNTED_OURS))
+        theirs, no_rival = attempt(
+            lambda program=program: each_executed(lambda n: program(setting, n), _COUNTED_THEIRS)
+        )
+        yield Row(f"{api}, instructions", ours, rival, theirs, "kI", note=why or no_rival)
 
     stream = each(setting, lambda n: setting.ours("stream.py", f"n={n}", str(len(text(n)))), many)
     astream = each(setting, lambda n: setting.ours("astream.py", f"n={n}", str(len(text(n)))), many)
@@ -85,11 +83,18 @@ def each_executed(program: Callable[[int], Program], many: int) -> float:
 
 def each(setting: Setting, program: Callable[[int], Program], many: int) -> float:
     """Return the CPU seconds of one more event."""
-    ones, alls = cheapest([program(1), program(many)], setting.rounds(8))
+    ones, alls = cheapest([program(1), program(many)], setting.rounds(5))
     return (alls - ones) / (many - 1)
 
 
-def _sdk(setting: Setting, script: str, api: str, n: int) -> Program:
+def _tutorial(setting: Setting, n: int) -> Program:
+    return setting.rival("tutorial", "tutorial.py", f"n={n}")._replace(expected=text(n))
+
+
+def _sdk_chat(setting: Setting, n: int) -> Program:
     # It gives out every event but the end mark, which it takes for itself.
-    seen = len(events(api, n)) - (1 if api == "chat" else 0)
-    return setting.rival("openai", script, f"n={n}", str(seen))
+    return setting.rival("openai", "sdk_chat.py", f"n={n}", str(len(events("chat", n)) - 1))
+
+
+def _sdk_responses(setting: Setting, n: int) -> Program:
+    return setting.rival("openai", "sdk_responses.py", f"n={n}", str(len(events("responses", n))))
