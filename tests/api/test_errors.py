@@ -300,9 +300,9 @@ def test_the_wait_asked_for_is_read_in_seconds(headers, seconds):
 
 def test_an_error_status_whose_body_is_an_event_stream_gives_the_events_error():
     body = b'data: {"error": {"message": "no such deployment", "type": "x", "param": null, "code": "500"}}\n\ndata: [DONE]\n\n'
-    failure = from_response(500, {"content-type": "text/event-stream"}, body)
-    assert (failure.message, failure.type, failure.code) == ("no such deployment", "x", "500")
-    assert from_response(500, {}, b"event: error\ndata: busy").message == "busy"
+    told = failure.from_response(500, {"content-type": "text/event-stream"}, body)
+    assert (told.message, told.type, told.code) == ("no such deployment", "x", "500")
+    assert failure.from_response(500, {}, b"event: error\ndata: busy").message == "busy"
 
 
 def test_the_explicit_word_on_retrying_is_kept():
