@@ -101,6 +101,8 @@ class Writer:
         writer.path = path
         writer._fd, writer._memory = fd, None
         writer._next_id, writer._upstream_id, writer._size = reader.next_id, reader.upstream_id, reader.offset
+        if not writer._size:
+            writer._write(record.HEADER)  # whoever made the file died before its first line was whole
         return writer
 
     def own(self, type: str, data: str) -> None:
