@@ -23,7 +23,7 @@ endif
 run: export PROMPT := $(PROMPT)
 
 test: $(VENV)/.tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.tools
 	$(BIN)/ruff check .

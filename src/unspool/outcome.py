@@ -183,13 +183,13 @@ def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
     outcome, message = ending.outcome, ending.message.rstrip(". ")
     if outcome in (COMPLETE, CLOSED):
         return ""
-    kept = f"unspool show {id[-6:]} prints what arrived" if id else ""
+    short = id[-6:] if id else ""
     if outcome == LENGTH:
         return f"stopped at the token limit ({ending.finish_reason}); --max-tokens N allows more"
     if outcome == FILTERED:
         return f"stopped by the server's content filter ({ending.finish_reason})"
     if outcome == CANCELLED:
-        return _join("cancelled", message, kept)
+        return _join("cancelled", message, f"unspool show {short} prints what arrived" if id else "")
     if outcome == UNAUTHORIZED:
         return _join("unauthorized", message, key_advice)
     if outcome == RATE_LIMITED:
@@ -198,7 +198,7 @@ def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
         advice = "the quota is used up, so waiting does not help" if used_up else "try again later, or with --retries N"
         return _join("rate limited", message, advice)
     if outcome in (CUT, INTERRUPTED):
-        return _join(outcome, message, kept)
+        return _join(outcome, message, f"unspool resume {short} goes on" if id else "")
     return _join(outcome.replace("_", " "), message, "")
 
 

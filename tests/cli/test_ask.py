@@ -253,11 +253,11 @@ def test_verbose_says_whom_it_asked_and_how_it_went(unspool, serve):
 
 
 def test_the_simulator_says_that_it_is_one_unless_asked_to_be_quiet(unspool):
-    done = unspool("--sim", "hi")
+    done = unspool("--sim", "hi in 3 tokens")
     assert done.returncode == 0
     assert done.stderr.startswith(b"unspool: the answer comes from the built-in simulator (http://127.0.0.1:")
     assert done.stderr.count(b"\n") == 1
-    assert unspool("--sim", "-q", "hi").stderr == b""
+    assert unspool("--sim", "-q", "hi in 3 tokens").stderr == b""
 
 
 def test_help_begins_with_examples_and_fits_a_screen_s_width(unspool):

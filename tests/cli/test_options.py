@@ -45,7 +45,7 @@ def parser():
     return ask.parser()
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(_ARGV)
 def test_what_the_quick_reader_takes_argparse_takes_in_the_same_way(parser, argv):
     quick = scan(ask.OPTIONS, argv, "prompt")

@@ -35,7 +35,7 @@ def test_a_whole_answer_is_printed_to_the_letter_without_a_word_beside_it(unspoo
 def test_a_stream_without_its_end_is_cut_and_what_came_is_printed(unspool, serve, api):
     done = _ask(unspool, serve(head() + start(api) + piece(api, "Py")), api=api)
     assert (done.returncode, done.stdout) == (7, b"Py")
-    assert _one_line(done).startswith("cut: the server closed the stream before its end; unspool show ")
+    assert _one_line(done).startswith("cut: the server closed the stream before its end; unspool resume ")
 
 
 @each_api
@@ -134,7 +134,7 @@ def test_a_refused_connection_is_unreachable(unspool):
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         done = unspool("--base-url", url, "-m", "m", "--retries", "0", "hi")
     assert done.returncode == 6
-    assert _one_line(done).startswith("unreachable: nothing listens at 127.0.0.1:")
+    assert _one_line(done).startswith("unreachable: cannot connect to 127.0.0.1:")
 
 
 def test_a_host_that_does_not_exist_is_unreachable(unspool):

@@ -201,7 +201,7 @@ def test_ctrl_c_while_the_program_starts_leaves_no_traceback(unspool, serve, tmp
     unspool("--version")  # compiles what can be compiled
     unspool.env["PYTHONPATH"] = str(tmp_path / "site")
     chance = random.Random(20260101)
-    for _ in range(24):
+    for _ in range(16):
         started, told = os.pipe()
         unspool.env["STARTED"] = str(told)
         child = unspool.start("--base-url", server.url, "-m", "m", "hi", pass_fds=[told])

@@ -1,4 +1,4 @@
-"""pycurl's asyncio half is left out until somebody wants it, and is then the real one."""
+"""Only pycurl's core is imported until somebody wants the rest, who then gets all of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ LEFT_OUT = "import sys, unspool.client.transport; assert 'pycurl.async_multi' no
 
 
 def test_the_asyncio_half_is_not_imported() -> None:
-    run(LEFT_OUT + "assert 'asyncio' not in sys.modules and 'dataclasses' not in sys.modules")
+    run(
+        "import sys, unspool.client.transport\n"
+        "assert not {'pycurl', 'pycurl.async_multi', 'asyncio', 'dataclasses'} & set(sys.modules)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,14 @@ def test_whoever_asks_for_it_gets_the_real_class(use: str) -> None:
     check = "assert type(Multi) is type and Multi.__module__ == 'pycurl.async_multi', Multi\n"
     same = "assert pycurl.AsyncCurlMulti is Multi is sys.modules['pycurl.async_multi'].AsyncCurlMulti"
     run(f"{LEFT_OUT}{use}\n{check}{same}")
+
+
+def test_the_core_is_the_same_for_both() -> None:
+    run(
+        "import unspool.client.transport as transport, pycurl\n"
+        "assert transport.pycurl.error is pycurl.error and transport.pycurl.Curl is pycurl.Curl\n"
+        "assert pycurl._pycurl is transport.pycurl"
+    )
 
 
 def test_a_program_that_imported_pycurl_first_keeps_it() -> None:

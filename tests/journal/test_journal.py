@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[list[Record], Damage | None]:
         return reader.read(), reader.damage
 
 
-def upstream(records: list[Record]) -> list[tuple[str, str, str]]:
+def upstream(records: list[Record]) -> list[tuple[str, str, str | None]]:
     return [(one.type, one.data, one.upstream_id) for one in records if one.at is not None]
 
 
@@ -65,7 +65,14 @@ def test_events_come_back_to_the_letter(tmp_path: Path) -> None:
 
 def test_the_servers_ids_are_written_where_they_change(tmp_path: Path) -> None:
     records, _ = read(write(tmp_path))
-    assert [one.upstream_id for one in records if one.at is not None] == ["", "7", "", "8", "", "9"]
+    assert [one.upstream_id for one in records if one.at is not None] == [None, "7", None, "8", None, "9"]
+
+
+def test_an_id_that_a_server_takes_back_is_written_too(tmp_path: Path) -> None:
+    records, _ = read(
+        write(tmp_path, [Event("message", "a", "7"), Event("message", "b", ""), Event("message", "c", "")])
+    )
+    assert [one.upstream_id for one in records if one.at is not None] == ["7", "", None]
 
 
 def test_a_journal_is_an_event_stream_that_any_parser_reads(tmp_path: Path) -> None:

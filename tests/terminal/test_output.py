@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 
 import pytest
 
@@ -18,12 +19,31 @@ def pipe():
         os.close(fd)
 
 
-def test_writing_at_once_does_not_wait_for_a_reader(pipe):
+def test_a_hurried_output_does_not_wait_for_a_reader(pipe):
     output = Output(pipe[1])
-    assert output.write_at_once("short\n")
-    assert not output.write_at_once("x" * (1 << 20))
-    os.set_blocking(pipe[0], False)
+    output.hurry()
+    output.write("short\n")
+    assert output.at_line_start
+    with pytest.raises(BlockingIOError):
+        output.write("x" * (1 << 20))
+    assert not output.at_line_start
     assert os.read(pipe[0], 6) == b"short\n"
+    output.restore()
+    assert os.get_blocking(pipe[1])
+
+
+def test_a_write_that_waits_is_hurried_by_a_signal_and_nothing_is_out_twice(pipe):
+    output = Output(pipe[1])
+    before = signal.signal(signal.SIGALRM, lambda number, frame: output.hurry())
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(BlockingIOError):
+            output.write("x" * (1 << 20))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        output.restore()
+    os.set_blocking(pipe[0], False)
+    assert set(os.read(pipe[0], 1 << 20)) == {ord("x")}
 
 
 def test_a_pipe_gets_foreign_text_as_it_is_and_a_terminal_does_not(pipe):

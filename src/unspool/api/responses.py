@@ -7,7 +7,7 @@ known here is passed over.
 
 from __future__ import annotations
 
-from binascii import crc32
+from zlib import crc32
 
 from unspool.api import decoder
 from unspool.api import failure as failures

@@ -222,7 +222,8 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     from unspool.config.paths import streams_dir
     from unspool.journal.writer import Writer
 
-    with Signals() as signals:
+    stdout = Output(1)
+    with Signals(stdout, notes.output) as signals:
         journal = None if arguments["no_log"] else Writer(streams_dir(), sync=settings.sync)
         if started is not None and journal is not None:
             if journal.path is None:
@@ -242,7 +243,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
-            format = view(Output(1), signals.write)
+            format = view(stdout)
             ending = stream(answer, format, notes, signals)
             tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
@@ -339,6 +340,6 @@ def _dry_run(endpoint: Endpoint, prompt: Prompt) -> int:
 def _no_key(endpoint: Endpoint, view: Any, notes: Notes) -> int:
     ending = outcome.Ending(outcome.UNAUTHORIZED, missing_key(endpoint))
     # A program that reads JSON is told as well.
-    view(Output(1), lambda output, text: output.write(text)).close(ending, None)
+    view(Output(1)).close(ending, None)
     notes.line(ending.message, always=True)
     return ending.exit_code

@@ -14,7 +14,7 @@ from unspool.cli.flags import count
 from unspool.cli.options import Option, scan
 from unspool.cli.show import OPTIONS as SHOW_OPTIONS
 from unspool.cli.show import say_ending
-from unspool.cli.signals import Signals, Stopped
+from unspool.cli.signals import Signals
 from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
@@ -69,8 +69,9 @@ def run(name: str, argv: list[str]) -> int:
     except folder.NotFound as error:
         notes.line(str(error), always=True)
         return 1
-    with reader.Reader(folder.path_of(kept, id)) as journal, Signals() as signals:
-        format = formats.FORMATS[arguments["format"]](Output(1), signals.write)
+    stdout = Output(1)
+    with reader.Reader(folder.path_of(kept, id)) as journal, Signals(stdout, notes.output) as signals:
+        format = formats.FORMATS[arguments["format"]](stdout)
         ending = follow(journal, id, Replay(journal, arguments["first"]), format, signals)
         if ending is None:
             notes.line(f"detached; the stream goes on, and unspool attach {id[-6:]} follows it again")
@@ -94,7 +95,7 @@ def follow(journal: Reader, id: str, replay: Replay, format: Any, signals: Signa
         format.show(replay.close(), [], replay.at)
         format.close(replay.ending, id)
         return replay.ending
-    except Stopped:
+    except BlockingIOError:
         return None
     except BrokenPipeError:
         return outcome.Ending(outcome.CLOSED)

@@ -7,7 +7,6 @@ from unspool.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -27,9 +26,8 @@ class TextFormat:
     Of several choices the first streams and the others follow it.
     """
 
-    def __init__(self, output: Output, write: Callable[[Output, str], None]) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._write = write
         self._others: dict[int, list[str]] = {}
         self.tool_calls: list[ToolCall] = []
 
@@ -52,18 +50,17 @@ class TextFormat:
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
         if self._output.is_tty and not self._output.at_line_start:
-            self._write(self._output, "\n")
+            self._output.write("\n")
 
     def _put(self, text: str) -> None:
-        self._write(self._output, self._output.safe(text))
+        self._output.write(self._output.safe(text))
 
 
 class StreamJsonFormat:
     """One JSON object a line for each delta, the same for all endpoints, and ``{"type":"end",…}`` last."""
 
-    def __init__(self, output: Output, write: Callable[[Output, str], None]) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._write = write
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Write the deltas of one turn."""
@@ -74,20 +71,19 @@ class StreamJsonFormat:
             described["at"] = round(at, 3)
             lines.append(dumps(described) + "\n")
         if lines:
-            self._write(self._output, self._output.safe("".join(lines)))
+            self._output.write(self._output.safe("".join(lines)))
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write how it ended."""
         line = dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)})
-        self._write(self._output, self._output.safe(line + "\n"))
+        self._output.write(self._output.safe(line + "\n"))
 
 
 class JsonFormat:
     """One JSON object when all has arrived."""
 
-    def __init__(self, output: Output, write: Callable[[Output, str], None]) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._write = write
         self._texts: dict[int, list[str]] = {}
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -130,15 +126,14 @@ class JsonFormat:
             "usage": self._usage,
             **describe_ending(ending),
         }
-        self._write(self._output, self._output.safe(dumps(value) + "\n"))
+        self._output.write(self._output.safe(dumps(value) + "\n"))
 
 
 class SseFormat:
     """The server's own events, as an event stream."""
 
-    def __init__(self, output: Output, write: Callable[[Output, str], None]) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._write = write
         self._last_id = ""
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
@@ -151,7 +146,7 @@ class SseFormat:
             self._last_id = event.id
             blocks.append(encode(event.data, type=event.type, id=id))
         if blocks:
-            self._write(self._output, self._output.safe(b"".join(blocks).decode()))
+            self._output.write(self._output.safe(b"".join(blocks).decode()))
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write nothing: how it ended is not the server's to say, and not ours to add to its events."""

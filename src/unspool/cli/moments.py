@@ -17,11 +17,11 @@ def moment(text: str) -> int:
         now = time.localtime()
         midnight = (now.tm_year, now.tm_mon, now.tm_mday - (word == "yesterday"), 0, 0, 0, 0, 0, -1)
         return int(time.mktime(midnight)) * 1000
-    if word[-1:] in _UNITS and word[:-1].replace(".", "", 1).isdecimal():
-        return int((time.time() - float(word[:-1]) * _UNITS[word[-1]]) * 1000)
-    import datetime
-
     try:
+        if word[-1:] in _UNITS and word[:-1].replace(".", "", 1).isdecimal():
+            return int((time.time() - float(word[:-1]) * _UNITS[word[-1]]) * 1000)
+        import datetime
+
         return int(datetime.datetime.fromisoformat(text.strip()).timestamp() * 1000)
     except (OverflowError, OSError) as error:
         raise ValueError(f"{text} is too far away") from error

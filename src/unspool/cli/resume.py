@@ -108,8 +108,9 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     if lacks_key(endpoint):
         notes.line(missing_key(endpoint), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    with Signals() as signals:
-        format = formats.FORMATS[arguments["format"]](Output(1), signals.write)
+    stdout = Output(1)
+    with Signals(stdout, notes.output) as signals:
+        format = formats.FORMATS[arguments["format"]](stdout)
         if one.api == "responses" and one.response_id and resume.is_background(one.body):
             ending = _take_up(one, endpoint, settings, arguments, format, notes, signals)
         else:

@@ -70,7 +70,7 @@ def run(name: str, argv: list[str]) -> int:
 
 def show(journal: Reader, id: str, view: Any, notes: Notes) -> Ending:
     """Print what a journal holds, in a format, and say how it ended. Returns how."""
-    format = view(Output(1), lambda output, text: output.write(text))
+    format = view(Output(1))
     replay = Replay(journal)
     for deltas, events, at in replay.turns():
         format.show(deltas, events, at)

@@ -41,20 +41,18 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-class Stopped(Exception):
-    """A signal arrived while the process was writing to somebody who does not read."""
-
-
 class Signals:
     """Notes signals instead of dying of them: ``number`` is the first, 0 while there was none.
 
     ``fd`` can be read from the moment a signal arrives, which wakes a loop that waits. A second signal ends the process at
     once. Signals that the parent has told us to ignore (nohup, background jobs of a shell) stay ignored.
+
+    From the first on, nothing waits any more for the readers of ``outputs``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *outputs: Output) -> None:
         self.number = 0
-        self._interruptible = False
+        self._outputs = outputs
         self._before: dict[int, Any] = {}
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
@@ -71,27 +69,21 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._restore()
         _signal.set_wakeup_fd(self._fd_before)
         for number, handler in self._before.items():
             _signal.signal(number, handler)
         os.close(self.fd)
         os.close(self._write_fd)
 
-    def write(self, output: Output, text: str) -> None:
-        """Write to an output that may block. After a signal nothing waits for a reader any more: raises Stopped instead."""
-        self._interruptible = True
-        try:
-            if not self.number:
-                output.write(text)
-                return
-        finally:
-            self._interruptible = False
-        if not output.write_at_once(text):
-            raise Stopped
-
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:
+            self._restore()
             os._exit(128 + number)
         self.number = number
-        if self._interruptible:
-            raise Stopped
+        for output in self._outputs:
+            output.hurry()
+
+    def _restore(self) -> None:
+        for output in self._outputs:
+            output.restore()

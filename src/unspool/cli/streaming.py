@@ -7,7 +7,6 @@ import time
 
 from unspool import outcome
 from unspool.cli.access import key_advice
-from unspool.cli.signals import Stopped
 from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
@@ -56,7 +55,7 @@ def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: 
                 format.show(deltas, answer.exchange.events, answer.exchange.at)
         format.close(answer.ending, kept_id(answer))
         return answer.ending
-    except Stopped:
+    except BlockingIOError:  # a signal came, and nobody reads what is to be written
         return outcome.Ending(outcome.CANCELLED, signal=signals.number)
     except BrokenPipeError:
         return outcome.Ending(outcome.CLOSED)

@@ -11,10 +11,12 @@ import contextlib
 import time
 import weakref
 
+import pycurl
+
 from unspool.api.deltas import Refusal, Text
 from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.errors import error_of
-from unspool.client.transport import Transfer, pycurl
+from unspool.client.transport import Transfer
 from unspool.journal.writer import SYNC_INTERVAL
 from unspool.outcome import CANCELLED, Ending
 

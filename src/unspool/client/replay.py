@@ -47,7 +47,8 @@ class Replay:
                     events = []
                 if one.at is not None:
                     self.at = one.at
-                    self._upstream_id = one.upstream_id or self._upstream_id
+                    if one.upstream_id is not None:
+                        self._upstream_id = one.upstream_id
                     events.append(Event(one.type, one.data, self._upstream_id))
                 else:
                     yield from self._own(one.type, loads(one.data))

@@ -22,30 +22,23 @@ if TYPE_CHECKING:
 
 
 def _import_pycurl() -> Any:
-    """Import pycurl without its asyncio half, which costs three times as much as all the rest and waits until it is wanted."""
-    half = "pycurl.async_multi"
+    """Import pycurl's compiled core, and not the package around it.
+
+    The package copies a thousand names and brings its asyncio half, which costs twice what the core does. Whoever imports
+    pycurl after this, `unspool.client.aio` among them, gets the whole package, around the same core.
+    """
     if "pycurl" in sys.modules:
         return sys.modules["pycurl"]
-    placeholder = ModuleType(half)
-    placeholder.AsyncCurlMulti = None  # type: ignore[attr-defined]
-    sys.modules[half] = placeholder
+    spec = next(filter(None, (finder.find_spec("pycurl", None) for finder in sys.meta_path)), None)
+    if spec is None or spec.submodule_search_locations is None:  # not installed, or an older one that is its own core
+        return __import__("pycurl")
+    package = ModuleType("pycurl")
+    package.__path__ = spec.submodule_search_locations
+    sys.modules["pycurl"] = package
     try:
-        import pycurl
+        return __import__("pycurl._pycurl", fromlist=["Curl"])
     finally:
-        del sys.modules[half]
-    # From here on pycurl is as it would be otherwise: the name is found, by importing what was left out.
-    vars(pycurl).pop("AsyncCurlMulti", None)
-    vars(pycurl).pop("async_multi", None)
-
-    def __getattr__(name: str) -> Any:
-        if name in ("AsyncCurlMulti", "async_multi"):
-            module = __import__(half, fromlist=["AsyncCurlMulti"])
-            pycurl.AsyncCurlMulti = module.AsyncCurlMulti
-            return getattr(pycurl, name)
-        raise AttributeError(f"module 'pycurl' has no attribute {name!r}")
-
-    pycurl.__getattr__ = __getattr__
-    return pycurl
+        del sys.modules["pycurl"]
 
 
 pycurl = _import_pycurl()

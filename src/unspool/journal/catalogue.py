@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
+from unspool.api.jsontext import whole
 from unspool.journal import folder as folders
 from unspool.journal import reader, story, ulid, words
 from unspool.value import Value
@@ -216,6 +217,8 @@ class Catalogue:
 
     def _settled(self, id: str, size: int, ended: str, model: str, prompt: str, answer: str) -> Entry:
         """Return the entry of a row; of a journal that had no end yet, find out whether its writer lives."""
+        if {type(one) for one in (id, ended, model, prompt, answer)} != {str}:
+            raise ValueError("not a row that was stored")
         if ended == "":
             path = folders.path_of(self.folder, id)
             ended = outcome.INTERRUPTED
@@ -298,7 +301,8 @@ class Catalogue:
                 return operation(self._opened())
             except OSError:
                 break
-            except (_Outdated, sqlite3.DatabaseError) as error:
+            except (ValueError, TypeError, sqlite3.DatabaseError) as error:
+                # Not only SQLite notices damage: its messages and its texts may be bytes that are no text any more.
                 self.close()
                 code = getattr(error, "sqlite_errorcode", 0)
                 if code == sqlite3.SQLITE_READONLY_DBMOVED:
@@ -352,7 +356,7 @@ class Catalogue:
             pass
 
 
-class _Outdated(Exception):
+class _Outdated(ValueError):
     """The catalogue was made by another version of this program, or is another program's database."""
 
 
@@ -450,7 +454,7 @@ def _condition(filter: Filter) -> tuple[str, list[Any]]:
         values.append(ulid.earliest(filter.since))
     if filter.model:
         conditions.append("instr(lower(model), lower(?))")
-        values.append(filter.model)
+        values.append(whole(filter.model))
     if filter.outcomes:
         conditions.append(f"outcome IN ('', {', '.join('?' * len(filter.outcomes))})")
         values += filter.outcomes

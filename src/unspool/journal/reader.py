@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-_CHUNK = 1 << 18
+# Bytes of one read. Most journals are a few kilobytes, and memory of the larger size is asked of the system and given back each time,
+# which costs more than all else for them; a long one is soon read in large steps.
+_FIRST_CHUNK = 1 << 14
+_LARGEST_CHUNK = 1 << 18
 _NO_JOURNAL = "this is not a journal, or not of a version this program reads"
 
 
@@ -53,6 +56,7 @@ class Reader:
         self._file = open(path, "rb", buffering=0)
         self._rest: list[bytes] = []
         self._tail = b""
+        self._chunk = _FIRST_CHUNK
 
     def __enter__(self) -> Reader:
         return self
@@ -73,9 +77,10 @@ class Reader:
     def batches(self) -> Iterator[list[Record]]:
         """Like `read`, in batches of bounded size, for journals larger than memory."""
         while self.damage is None:
-            chunk = self._file.read(_CHUNK)
+            chunk = self._file.read(self._chunk)
             if not chunk:
                 return
+            self._chunk = min(2 * self._chunk, _LARGEST_CHUNK)
             yield self._feed(chunk)
 
     @property
@@ -114,7 +119,8 @@ class Reader:
             if one is not None:
                 records.append(one)
                 self.ended = one.is_own(record.END)
-                self.upstream_id = one.upstream_id or self.upstream_id
+                if one.upstream_id is not None:
+                    self.upstream_id = one.upstream_id
         self._hold(last)
         return records
 

@@ -51,12 +51,15 @@ END = "unspool.end"
 
 
 class Record(Value):
-    """One block of a journal. ``offset`` is its first byte in the file, ``at`` None for the journal's own blocks."""
+    """One block of a journal. ``offset`` is its first byte in the file, ``at`` None for the journal's own blocks.
+
+    ``upstream_id`` is the server's id where this block changes it, which may be to "", None where it does not.
+    """
 
     __slots__ = ("id", "at", "type", "data", "upstream_id", "offset")
 
     def __init__(
-        self, id: int, type: str, data: str, at: float | None = None, upstream_id: str = "", offset: int = 0
+        self, id: int, type: str, data: str, at: float | None = None, upstream_id: str | None = None, offset: int = 0
     ) -> None:
         self.id = id
         self.at = at
@@ -117,7 +120,8 @@ def decode(block: bytes, offset: int) -> Record:
         raise Damaged("a block whose checksum does not match")
     id = -1
     at: float | None = None
-    type, upstream_id = "message", ""
+    type = "message"
+    upstream_id: str | None = None
     data: list[bytes] = []
     for line in body[:-1].split(b"\n"):
         name, colon, value = line.partition(b": ")

@@ -188,12 +188,12 @@ class _Teller:
             self._last_at = one.at
             if self._story.ttft is None and self._decoder is not None:
                 # One by one until the answer begins, so that it is known when it did.
-                deltas = self._decoder.decode([Event(one.type, one.data, one.upstream_id)])
+                deltas = self._decoder.decode([Event(one.type, one.data)])
                 self._keep(deltas)
                 if any(isinstance(delta, _CONTENT) for delta in deltas):
                     self._story.ttft = one.at
             else:
-                events.append(Event(one.type, one.data, one.upstream_id))
+                events.append(Event(one.type, one.data))
         if events and self._decoder is not None:
             self._keep(self._decoder.decode(events))
 

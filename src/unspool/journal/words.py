@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 
+from unspool.api.jsontext import whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +46,7 @@ def spaced(text: str) -> str:
         return text
     from unicodedata import normalize
 
-    return _UNSPACED.sub(_apart, normalize("NFC", text))
+    return _UNSPACED.sub(_apart, normalize("NFC", whole(text)))
 
 
 def query(words: Iterable[str]) -> str:

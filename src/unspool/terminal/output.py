@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 
-# What a pipe that is ready to be written to takes without waiting for its reader (POSIX, PIPE_BUF on Linux).
-_PIPE_BUF = 4096
-
 
 class Output:
     """A descriptor that text is written to without buffering: what `write` was given is out when it returns.
@@ -23,6 +20,8 @@ class Output:
         except OSError:  # the descriptor is closed
             self.is_tty = self.has_reader = False
         self.at_line_start = True
+        self._hurried = False
+        self._restore = False
         self._sanitizer = None
         if self.is_tty:
             from unspool.terminal.safety import Sanitizer
@@ -34,31 +33,45 @@ class Output:
         return text if self._sanitizer is None else self._sanitizer.feed(text)
 
     def write(self, text: str) -> None:
-        """Write a text."""
+        """Write a text. Once hurried, raises BlockingIOError instead of waiting for a reader."""
         if not text:
             return
-        self.at_line_start = text[-1] == "\n"
         data = text.encode("utf-8", "replace")
         while data:
             try:
                 data = data[os.write(self.fd, data) :]
             except BlockingIOError:
+                if self._hurried:
+                    self.at_line_start = False
+                    raise
                 # Somebody who shares the descriptor has set O_NONBLOCK on it.
-                self._is_ready(None)
+                self._wait()
+        self.at_line_start = text[-1] == "\n"
 
-    def write_at_once(self, text: str) -> bool:
-        """Write a text if that does not have to wait for a reader; return whether all of it is out."""
-        data = text.encode("utf-8", "replace")
-        while data and self._is_ready(0):
-            data = data[os.write(self.fd, data[:_PIPE_BUF]) :]
-        if not data and text:
-            self.at_line_start = text[-1] == "\n"
-        return not data
+    def hurry(self) -> None:
+        """From now on never wait for a reader, not even in a write that waits at this moment. Made for signal handlers.
 
-    def _is_ready(self, seconds: float | None) -> bool:
+        A write that a signal interrupts is tried again, and finds the descriptor changed: so it is known to the byte what is
+        out, which it would not be if the handler raised an exception.
+        """
+        try:
+            if os.get_blocking(self.fd):
+                os.set_blocking(self.fd, False)
+                self._restore = True
+        except OSError:
+            pass  # closed: there is nobody to wait for
+        self._hurried = True
+
+    def restore(self) -> None:
+        """Leave the descriptor, which other processes may share, as it was."""
+        if self._restore:
+            self._restore = False
+            os.set_blocking(self.fd, True)
+
+    def _wait(self) -> None:
         import select
 
-        return bool(select.select([], [self.fd], [], seconds)[1])
+        select.select([], [self.fd], [])
 
 
 class Notes:
@@ -68,14 +81,14 @@ class Notes:
     """
 
     def __init__(self, output: Output, *, quiet: bool = False) -> None:
-        self._output = output
+        self.output = output
         self._quiet = quiet
         self._passing = False
 
     @property
     def is_tty(self) -> bool:
         """Whether a person watches."""
-        return self._output.is_tty and not self._quiet
+        return self.output.is_tty and not self._quiet
 
     def line(self, text: str, *, always: bool = False) -> None:
         """Say one line. With ``always`` also to those who asked for quiet."""
@@ -93,7 +106,7 @@ class Notes:
         from unspool.terminal.safety import one_line
 
         # A line that wraps could not be taken back.
-        self._write(f"\r\x1b[K{one_line(text)[: _columns(self._output.fd) - 1]}")
+        self._write(f"\r\x1b[K{one_line(text)[: _columns(self.output.fd) - 1]}")
         self._passing = True
 
     def clear(self) -> None:
@@ -104,7 +117,7 @@ class Notes:
 
     def _write(self, text: str) -> None:
         try:
-            self._output.write(text)
+            self.output.write(text)
         except OSError:
             return  # a closed or full stderr must not cost the answer
 

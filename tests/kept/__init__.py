@@ -1,0 +1,1 @@
+"""Seeing kept answers again."""
