@@ -111,7 +111,7 @@ class Collected:
     def safe(self, text: str) -> str:
         return text
 
-    def write(self, output: object, text: str) -> None:
+    def write(self, text: str) -> None:
         self.text += text
 
 
@@ -134,7 +134,7 @@ class Kept:
     def shown(self, form: str) -> str:
         """What has been shown of it, in a format: the end, which no stream has shown that was killed, is left out."""
         output = Collected()
-        view = formats.FORMATS[form](output, output.write)  # type: ignore[arg-type]
+        view = formats.FORMATS[form](output)  # type: ignore[arg-type]
         for deltas, events, at in self._turns:
             view.show(deltas, events, at)
         view.show(self._rest, [], 0.0)
