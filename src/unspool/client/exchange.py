@@ -213,9 +213,10 @@ class Exchange:
         if self.decoder.ended or self.decoder.failure is not None or not self._can_resume():
             return deltas + self.end(fault), None
         assert self._resumption is not None
-        tries = self._resumption.try_again()
+        tries = self._resumption.try_again(closed=fault is None)
         if tries is None:
-            return deltas + self.end(fault), None
+            # A server that cannot be reached any more cuts what it had begun.
+            return deltas + self.end(fault and Fault(CUT, fault.message)), None
         wait = retry.backoff(tries + 1) if tries > 1 else 0.0
         return deltas, self._take_up(wait, fault.message if fault is not None else "the connection was closed")
 
