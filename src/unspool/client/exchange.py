@@ -199,7 +199,7 @@ class Exchange:
         if self._kind == sniff.STREAM:
             more, wait = self.lose(fault)
             return deltas + more, wait
-        if self._resumption is not None and self._resumption.polling:
+        if self._resumption is not None:
             return self._finish_poll(fault)
         more, fault = self._finish_body(transfer, fault)
         return deltas + more + self.end(fault), None
@@ -285,9 +285,14 @@ class Exchange:
         return wait
 
     def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
-        """Take a poll's answer: the response as it stands, of which only what is missing is new."""
+        """Take a poll's answer: the response as it stands, of which only what is missing is new.
+
+        Or that of a server which was to stream it again, and sends it whole, or nothing.
+        """
         assert self._resumption is not None
         body = b"".join(self._body)
+        if not body.strip():
+            return self.lose(fault)
         value = parse(body)
         if not isinstance(value, dict):
             return self.lose(fault or Fault(CUT, "the server's answer is no response"))
