@@ -186,6 +186,8 @@ class _Teller:
         events: list[Event] = []
         for one in records:
             if one.at is None:
+                self._decode(events)
+                events = []
                 self._own(one)
                 continue
             self._last_at = one.at
@@ -197,6 +199,9 @@ class _Teller:
                     self._story.ttft = one.at
             else:
                 events.append(Event(one.type, one.data))
+        self._decode(events)
+
+    def _decode(self, events: list[Event]) -> None:
         if events and self._decoder is not None:
             self._keep(self._decoder.decode(events))
 
