@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import time
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Waits before a retry that are longer than this are told, second by second.
 _TOLD_WAIT = 1.0
 
+_SIGHUP = 1
+
 
 def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Ending:
     """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
@@ -41,7 +44,8 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
 
 def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: _Trouble) -> Ending:
     countdown = _Countdown(notes)
-    readers = (1,) if Output(1).has_reader else ()
+    stdout = Output(1)
+    readers = (1,) if stdout.has_reader else ()
     try:
         while answer.ending is None:
             deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
@@ -60,6 +64,9 @@ def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: 
     except BrokenPipeError:
         return outcome.Ending(outcome.CLOSED)
     except OSError as error:
+        # A terminal that is closed refuses what is written, and only then is the hang-up told: to the shell first.
+        if signals.number or (stdout.is_tty and error.errno == errno.EIO):
+            return outcome.Ending(outcome.CANCELLED, signal=signals.number or _SIGHUP)
         return outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
 
 
