@@ -14,6 +14,7 @@ from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
 from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
+from unspool.config.url import percent_encode
 from unspool.journal import record
 from unspool.jsontext import dumps
 from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
@@ -94,7 +95,9 @@ class Exchange:
         self._pid = pid
         self._retries = retries
         self._use_proxy = use_proxy
-        self._secrets = _forms([endpoint.key, *endpoint.headers.values()])
+        # A query's version is no secret, and its date may stand in any message.
+        query = [value for name, value in endpoint.query.items() if "version" not in name.lower()]
+        self._secrets = _forms([endpoint.key, *endpoint.headers.values(), *query, *map(percent_encode, query)])
         self._sse: sse.Decoder
         self._kind: str | None
         self._head_seen: bool
@@ -160,7 +163,8 @@ class Exchange:
             if not transfer.status:
                 return []
             self._head_seen = True
-            self.request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
+            request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
+            self.request_id = request_id and failures.scrub(request_id, self._secrets)
             self._is_success = transfer.status == 200
             if self._is_success:
                 self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
