@@ -111,7 +111,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     stdout = Output(1)
     with Signals(stdout, notes.output) as signals:
         format = formats.FORMATS[arguments["format"]](stdout)
-        if one.api == "responses" and one.response_id and resume.is_background(one.body):
+        if one.api == "responses" and one.response_id and resume.is_background(one.body) and not one.is_final:
             ending = _take_up(one, endpoint, settings, arguments, format, notes, signals)
         else:
             ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals)
@@ -134,6 +134,12 @@ def _take_up(
         for deltas, events, at in replay.turns():
             format.show(deltas, events, at)
     assert replay.decoder is not None
+    if replay.decoder.ended:
+        # Another process was quicker: it has taken the stream up and come to its end since we looked.
+        journal.close()
+        format.show(replay.close(), [], replay.at)
+        format.close(replay.ending, one.id)
+        return replay.ending
     exchange = _exchange(one, endpoint, arguments, one.body)
     exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
     return _stream(exchange, arguments, format, notes, signals)
@@ -149,22 +155,24 @@ def _ask_again(
     signals: Signals,
 ) -> Ending:
     """Ask for the rest in a new stream, whose parent is the cut one."""
-    if len(one.texts) > 1:
-        raise ValueError(f"{ulid.short(one.id)} has {len(one.texts)} choices; only an answer of one can be continued")
+    choices = max(one.body.get("n") or 1, len(one.texts))
+    if choices > 1:
+        raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
     body = continuation.rest_of(one)
     exchange = _exchange(one, endpoint, arguments, body)
     exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
-    if one.text:
-        format.show([Text(one.text)], [], 0.0)
-        exact = one.api == "completions"
+    text = continuation.text_of(story.conversation(streams_dir(), one.id))
+    # A completion goes on where its prompt stops; what it repeats there belongs to it.
+    exact = one.api == "completions"
+    if text:
+        format.show([Text(text)], [], 0.0)
         words = (
             "is what the server makes of the prompt and this text"
             if exact
             else "was asked for anew, and is another answer"
         )
         notes.line(f"cut here; what follows {words} ({ulid.short(exchange.journal.id)})" if exchange.journal else words)
-    ending = _stream(exchange, arguments, _Joined(format, one.text), notes, signals)
-    return ending
+    return _stream(exchange, arguments, format if exact else _Joined(format, text), notes, signals)
 
 
 def _exchange(one: Story, endpoint: Endpoint, arguments: dict[str, Any], body: dict[str, Any]) -> Exchange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import time
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
     from unspool.cli.signals import Signals
     from unspool.client.answer import Answer
+    from unspool.journal.writer import Writer
     from unspool.outcome import Ending
     from unspool.terminal.output import Notes
 
 # Waits before a retry that are longer than this are told, second by second.
 _TOLD_WAIT = 1.0
+
+_SIGHUP = 1
 
 
 def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Ending:
@@ -30,10 +34,18 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
     # The start is over: what it made is never looked at again, and what the stream leaves behind is.
     gc.freeze()
     gc.enable()
-    journal = answer.exchange.journal
+    trouble = _Trouble(answer.exchange.journal, notes)
+    ending = _show(answer, format, notes, signals, trouble)
+    if ending is not answer.ending:
+        answer.cancel(ending.message, ending.signal, ending.outcome)
+    trouble.tell_last()
+    return ending
+
+
+def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: _Trouble) -> Ending:
     countdown = _Countdown(notes)
-    readers = (1,) if Output(1).has_reader else ()
-    troubled = False
+    stdout = Output(1)
+    readers = (1,) if stdout.has_reader else ()
     try:
         while answer.ending is None:
             deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
@@ -42,21 +54,41 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
             elif 1 in answer.woken:
                 raise BrokenPipeError
             notes.clear()
-            if journal is not None and journal.trouble and not troubled:
-                troubled = True
-                notes.line(journal.trouble)
+            trouble.tell()
             if deltas or answer.exchange.events:
                 format.show(deltas, answer.exchange.events, answer.exchange.at)
         format.close(answer.ending, kept_id(answer))
         return answer.ending
     except BlockingIOError:  # a signal came, and nobody reads what is to be written
-        ending = outcome.Ending(outcome.CANCELLED, signal=signals.number)
+        return outcome.Ending(outcome.CANCELLED, signal=signals.number)
     except BrokenPipeError:
-        ending = outcome.Ending(outcome.CLOSED)
+        return outcome.Ending(outcome.CLOSED)
     except OSError as error:
-        ending = outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
-    answer.cancel(ending.message, ending.signal, ending.outcome)
-    return ending
+        # A terminal that is closed refuses what is written, and only then is the hang-up told: to the shell first.
+        if signals.number or (stdout.is_tty and error.errno == errno.EIO):
+            return outcome.Ending(outcome.CANCELLED, signal=signals.number or _SIGHUP)
+        return outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
+
+
+class _Trouble:
+    """Tells what a disk does to the journal: once, and again only when it is something else."""
+
+    def __init__(self, journal: Writer | None, notes: Notes) -> None:
+        self._journal = journal
+        self._notes = notes
+        self._told: str | None = None
+
+    def tell(self) -> None:
+        """Say what is new."""
+        if self._journal is not None and self._journal.trouble != self._told:
+            self._told = self._journal.trouble
+            self._notes.line(self._told or "")
+
+    def tell_last(self) -> None:
+        """Wait for the disk for the last time, and say how that went."""
+        if self._journal is not None:
+            self._journal.sync()
+            self.tell()
 
 
 class _Countdown:

@@ -53,6 +53,27 @@ def rest_of(story: Story) -> dict[str, Any]:
     return body
 
 
+def text_of(stories: list[Story]) -> str:
+    """The text of the last of these streams, oldest first, with the texts of those that it is the rest of."""
+    text = ""
+    for before, story in zip([None, *stories], stories, strict=False):
+        if before is None or not _is_rest(story, before):
+            text = story.text
+        elif story.api == "completions":
+            text += story.text
+        else:
+            seam = Seam(text)
+            text += seam.feed(story.text) + seam.close()
+    return text
+
+
+def _is_rest(story: Story, before: Story) -> bool:
+    try:
+        return story.api == before.api and story.body == rest_of(before)
+    except ValueError:
+        return False
+
+
 def _prompt_text(prompt: Any) -> str:
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]

@@ -14,6 +14,7 @@ from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
 from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
+from unspool.config.url import percent_encode
 from unspool.journal import record
 from unspool.jsontext import dumps
 from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
@@ -94,7 +95,9 @@ class Exchange:
         self._pid = pid
         self._retries = retries
         self._use_proxy = use_proxy
-        self._secrets = _forms([endpoint.key, *endpoint.headers.values()])
+        # A query's version is no secret, and its date may stand in any message.
+        query = [value for name, value in endpoint.query.items() if "version" not in name.lower()]
+        self._secrets = _forms([endpoint.key, *endpoint.headers.values(), *query, *map(percent_encode, query)])
         self._sse: sse.Decoder
         self._kind: str | None
         self._head_seen: bool
@@ -160,7 +163,8 @@ class Exchange:
             if not transfer.status:
                 return []
             self._head_seen = True
-            self.request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
+            request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
+            self.request_id = request_id and failures.scrub(request_id, self._secrets)
             self._is_success = transfer.status == 200
             if self._is_success:
                 self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
@@ -199,7 +203,7 @@ class Exchange:
         if self._kind == sniff.STREAM:
             more, wait = self.lose(fault)
             return deltas + more, wait
-        if self._resumption is not None and self._resumption.polling:
+        if self._resumption is not None:
             return self._finish_poll(fault)
         more, fault = self._finish_body(transfer, fault)
         return deltas + more + self.end(fault), None
@@ -213,9 +217,10 @@ class Exchange:
         if self.decoder.ended or self.decoder.failure is not None or not self._can_resume():
             return deltas + self.end(fault), None
         assert self._resumption is not None
-        tries = self._resumption.try_again()
+        tries = self._resumption.try_again(closed=fault is None)
         if tries is None:
-            return deltas + self.end(fault), None
+            # A server that cannot be reached any more cuts what it had begun.
+            return deltas + self.end(fault and Fault(CUT, fault.message)), None
         wait = retry.backoff(tries + 1) if tries > 1 else 0.0
         return deltas, self._take_up(wait, fault.message if fault is not None else "the connection was closed")
 
@@ -284,9 +289,14 @@ class Exchange:
         return wait
 
     def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
-        """Take a poll's answer: the response as it stands, of which only what is missing is new."""
+        """Take a poll's answer: the response as it stands, of which only what is missing is new.
+
+        Or that of a server which was to stream it again, and sends it whole, or nothing.
+        """
         assert self._resumption is not None
         body = b"".join(self._body)
+        if not body.strip():
+            return self.lose(fault)
         value = parse(body)
         if not isinstance(value, dict):
             return self.lose(fault or Fault(CUT, "the server's answer is no response"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.journal.reader import Reader
+    from unspool.journal.record import Record
 
 
 class Replay:
@@ -51,7 +52,7 @@ class Replay:
                         self._upstream_id = one.upstream_id
                     events.append(Event(one.type, one.data, self._upstream_id))
                 else:
-                    yield from self._own(one.type, loads(one.data))
+                    yield from self._own(one, loads(one.data))
             yield from self._decoded(events, self._journal.next_id - 1)
 
     def close(self) -> list[Delta]:
@@ -65,17 +66,19 @@ class Replay:
             if last_id >= self._first_id:
                 yield deltas, events, self.at
 
-    def _own(self, type: str, value: Any) -> Iterator[tuple[list[Delta], list[Event], float]]:
+    def _own(self, one: Record, value: Any) -> Iterator[tuple[list[Delta], list[Event], float]]:
         """Take a block of the journal's own."""
-        self._ended = value if type == record.END else None
-        if type == record.REQUEST:
+        self._ended = value if one.type == record.END else None
+        if one.type == record.REQUEST:
             self.request = value
             self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
-        elif type == record.BODY and self.decoder is not None:
+        elif one.type == record.BODY and self.decoder is not None:
             body = parse(value["text"].encode())
             if isinstance(body, dict | list):
                 self.at = value["at"]
-                yield self.decoder.decode_body(body), [Event("message", value["text"])], self.at
+                deltas = self.decoder.decode_body(body)
+                if one.id >= self._first_id:
+                    yield deltas, [Event("message", value["text"])], self.at
 
     @property
     def ending(self) -> Ending:

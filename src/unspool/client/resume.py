@@ -86,10 +86,14 @@ class Resumption:
             self._tries = 0
         return kept
 
-    def try_again(self) -> int | None:
-        """Count a connection that brought no end; return how many in a row brought nothing at all, None after too many."""
-        if self.gap:
-            # The same request would bring the same gap: have the whole text instead.
+    def try_again(self, *, closed: bool) -> int | None:
+        """Count a connection that brought no end; return how many in a row brought nothing at all, None after too many.
+
+        ``closed`` says that the server closed it in good order.
+        """
+        if self.gap or (closed and self._tries):
+            # The same request would bring the same gap; or, twice in good order, nothing, because the response was cancelled
+            # or because there is no more to stream. The response itself says which, and has the whole text.
             self.gap = False
             self.polling = True
         self._tries += 1

@@ -41,7 +41,8 @@ class Story:
     - Answered: ``texts``, one for each choice, refusals included, as viewers show them; ``reasoning``, ``refusal``,
       ``tool_calls``, ``usage``; the server's own ``response_id``, ``response_model`` and ``request_id``.
     - Ended: ``outcome``, one of the words of `unspool.outcome`; ``message``, ``finish_reason``, ``failure`` (the fields of the
-      error that the server reported) and ``signal``.
+      error that the server reported) and ``signal``. ``is_final`` says that the server itself has ended the answer, well or
+      not, so that nothing more of it can come.
     - Took: ``ttft`` and ``duration`` in seconds from the sending of the request, None where nothing came; ``attempts``.
     - ``damage`` is set when a part of the file is not what was written; all that came before it is told.
     """
@@ -72,6 +73,7 @@ class Story:
         self.finish_reason: str | None = None
         self.failure: dict[str, Any] = {}
         self.signal: int | None = None
+        self.is_final = False
         self.ttft: float | None = None
         self.duration: float | None = None
         self.attempts = 1
@@ -165,6 +167,7 @@ class _Teller:
         story = self._story
         if self._decoder is not None:
             self._keep(self._decoder.close())
+            story.is_final = self._decoder.ended or self._decoder.failure is not None
             story.usage = self._decoder.usage
             story.response_id = self._decoder.response_id
             story.response_model = self._decoder.model
@@ -183,6 +186,8 @@ class _Teller:
         events: list[Event] = []
         for one in records:
             if one.at is None:
+                self._decode(events)
+                events = []
                 self._own(one)
                 continue
             self._last_at = one.at
@@ -194,6 +199,9 @@ class _Teller:
                     self._story.ttft = one.at
             else:
                 events.append(Event(one.type, one.data))
+        self._decode(events)
+
+    def _decode(self, events: list[Event]) -> None:
         if events and self._decoder is not None:
             self._keep(self._decoder.decode(events))
 

@@ -82,7 +82,7 @@ class Writer:
         fd = os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
         try:
             if fcntl is not None:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(fd)
             with Reader(path) as reader:
                 for _ in reader.batches():
                     pass
@@ -100,6 +100,8 @@ class Writer:
         writer.path = path
         writer._fd, writer._memory = fd, None
         writer._next_id, writer._upstream_id, writer._size = reader.next_id, reader.upstream_id, reader.offset
+        if not writer._size:
+            writer._write(record.HEADER)  # whoever made the file died before its first line was whole
         return writer
 
     def own(self, type: str, data: str) -> None:
@@ -203,6 +205,20 @@ class Writer:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _lock(fd: int) -> None:
+    """Lock a journal whose writer is gone. Raises BlockingIOError when another process writes it."""
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            # A reader that asks whether the writer lives shares the lock for some microseconds. A writer does not share it.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        # By chance, for others may be doing just the same.
+        time.sleep(os.urandom(1)[0] / 100_000)
 
 
 def _make_private(folder: str) -> None:
