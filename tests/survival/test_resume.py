@@ -118,7 +118,11 @@ def test_a_resumed_answer_that_is_cut_again_is_resumed_again(home: Home, api: st
         assert bodies[3]["prompt"].endswith("One two three four five six ")
     else:
         said = bodies[3]["messages" if api == "chat" else "input"]
-        assert [one["content"] for one in said if one["role"] == "assistant"] == ["One two ", "three four ", "five six "]
+        assert [one["content"] for one in said if one["role"] == "assistant"] == [
+            "One two ",
+            "three four ",
+            "five six ",
+        ]
 
 
 @pytest.mark.parametrize("api", APIS)
