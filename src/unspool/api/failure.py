@@ -7,7 +7,7 @@ proxies before them send strings, lists, flat objects, plain text and web pages.
 from __future__ import annotations
 
 from unspool.api.deltas import Failure
-from unspool.api.jsontext import loads, whole
+from unspool.jsontext import loads, whole
 from unspool.sse import Decoder
 
 TYPE_CHECKING = False

@@ -16,7 +16,7 @@ from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
 from unspool.config.url import percent_encode
 from unspool.journal import record
-from unspool.jsontext import dumps
+from unspool.jsontext import dumps, loads
 from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
 
 TYPE_CHECKING = False
@@ -496,15 +496,13 @@ def is_openai(base_url: str) -> bool:
 
 def is_whole(data: str) -> bool:
     """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes."""
-    return data.strip() == "[DONE]" or isinstance(parse(data.encode("utf-8", "replace")), dict)
+    return data.strip() == "[DONE]" or isinstance(parse(data), dict)
 
 
-def parse(body: bytes) -> Any:
+def parse(body: str | bytes) -> Any:
     """Return what a JSON text says, None when it is not JSON."""
-    import json
-
     try:
-        return json.loads(body)
+        return loads(body)
     except ValueError:
         return None
 
