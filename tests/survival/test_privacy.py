@@ -49,7 +49,9 @@ def modes(home: Home) -> None:
 def echo(connection: Connection) -> None:
     """Refuse, and repeat all that was said."""
     said = f"{connection.path} {connection.headers}"
-    connection.reply(401, {"error": {"message": said, "code": said, "type": said, "param": said}}, x_request_id=said[:900])
+    connection.reply(
+        401, {"error": {"message": said, "code": said, "type": said, "param": said}}, x_request_id=said[:900]
+    )
 
 
 def answer(connection: Connection) -> None:
@@ -100,7 +102,9 @@ def test_no_secret_is_kept(home: Home, source: str, play) -> None:
 
 @pytest.mark.parametrize("status", [407, 502])
 def test_no_password_of_a_proxy_is_kept(home: Home, status: int) -> None:
-    with Stage(lambda connection: connection.reply(status, {"error": {"message": f"No, {connection.headers}"}})) as stage:
+    with Stage(
+        lambda connection: connection.reply(status, {"error": {"message": f"No, {connection.headers}"}})
+    ) as stage:
         authority = stage.url.removeprefix("http://").removesuffix("/v1")
         for scheme in ("http", "https"):
             home.env[f"{scheme}_proxy"] = f"http://me:{PROXY}@{authority}"
@@ -134,7 +138,10 @@ def test_what_is_kept_is_its_owners_alone(home: Home) -> None:
         assert home("resume", **anyone).returncode == 0
         modes(home)
         server.again = (acts.status(401),)
-        assert home("--base-url", server.url, "--api", "responses", "-m", "m", "--timeout", "1", "hi", **anyone).returncode == 7
+        assert (
+            home("--base-url", server.url, "--api", "responses", "-m", "m", "--timeout", "1", "hi", **anyone).returncode
+            == 7
+        )
         home("resume", "--timeout", "1", **anyone)
         home("log", **anyone)
         home("search", "word1", **anyone)
@@ -146,7 +153,9 @@ def test_what_is_kept_is_its_owners_alone(home: Home) -> None:
 def test_without_a_log_nothing_is_left(home: Home) -> None:
     with Stage(answer) as stage:
         assert home("-n", "--base-url", stage.url, "-m", "m", "hi").stdout == b"Hello."
-    with Stage(lambda connection: (connection.send(HEAD, piece("chat", "Hel")), connection.await_hang_up())[0]) as stage:
+    with Stage(
+        lambda connection: (connection.send(HEAD, piece("chat", "Hel")), connection.await_hang_up())[0]
+    ) as stage:
         child = home.start("-n", "--base-url", stage.url, "-m", "m", "hi")
         assert child.stdout is not None
         os.read(child.stdout.fileno(), 1)

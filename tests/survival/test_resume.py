@@ -118,7 +118,11 @@ def test_a_resumed_answer_that_is_cut_again_is_resumed_again(home: Home, api: st
         assert bodies[3]["prompt"].endswith("One two three four five six ")
     else:
         said = bodies[3]["messages" if api == "chat" else "input"]
-        assert [one["content"] for one in said if one["role"] == "assistant"] == ["One two ", "three four ", "five six "]
+        assert [one["content"] for one in said if one["role"] == "assistant"] == [
+            "One two ",
+            "three four ",
+            "five six ",
+        ]
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -224,8 +228,9 @@ def test_killed_and_resumed_until_it_is_whole_it_is_the_uncut_one(home: Home, pa
     uncut = home("--base-url", paced, "--api", "responses", "-m", "m", "in 150 tokens").stdout
     kills = 0
     for _ in range(rounds(4)):
+        before = len(home.journals())
         child = start(home, paced)
-        path = until(lambda before=len(home.journals()): home.journals()[before:])[0]
+        path = until(lambda before=before: home.journals()[before:])[0]
         for _ in range(12):
             time.sleep(chance.uniform(0.05, 0.28))
             child.kill()

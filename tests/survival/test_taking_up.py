@@ -34,7 +34,9 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 class Asked:
     """A background response, read to its end by either client."""
 
-    def __init__(self, url: str, folder: Path, *, concurrent: bool = False, prompt: str = "Say it in 30 tokens") -> None:
+    def __init__(
+        self, url: str, folder: Path, *, concurrent: bool = False, prompt: str = "Say it in 30 tokens"
+    ) -> None:
         asked = Prompt(prompt, "sim-1", max_tokens=999, store=True, options={"background": True})
         writer = Writer(str(folder / "streams"), sync="never")
         exchange = Exchange(Endpoint("test", url, "responses", needs_key=False), asked, journal=writer)
@@ -83,7 +85,9 @@ def test_dropped_after_each_few_events_it_is_the_uncut_one(
 
 @either
 @pytest.mark.parametrize("event_ids", [False, True])
-def test_dropped_while_the_model_still_computes(tmp_path: Path, uncut: Asked, concurrent: bool, event_ids: bool) -> None:
+def test_dropped_while_the_model_still_computes(
+    tmp_path: Path, uncut: Asked, concurrent: bool, event_ids: bool
+) -> None:
     with Simulator(Settings(drop_after=6, itl=0.002, event_ids=event_ids)) as simulator:
         asked = Asked(simulator.url, tmp_path, concurrent=concurrent)
     assert (asked.outcome, asked.text) == (outcome.COMPLETE, uncut.text)

@@ -233,5 +233,3 @@ def test_a_detached_stream_that_is_killed_reads_as_interrupted(home: Home, slow:
     until(lambda: not reader.is_alive(str(home.newest())))
     assert home("show", id).returncode == 7
     assert home("ps").stdout == b""
-
-

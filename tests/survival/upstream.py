@@ -174,5 +174,3 @@ def status(number: int, **headers: str) -> Act:
         connection.reply(number, {"error": {"message": "Not so.", "code": None}}, **headers)
 
     return act
-
-
