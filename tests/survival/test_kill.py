@@ -16,11 +16,11 @@ from unspool.journal import reader
 
 from .processes import APIS, PATIENCE, Home, Kept, rounds
 
-KILLS = 320
+KILLS = 400
 AT_ONCE = 6
 FORMATS = ("text", "text", "stream-json", "sse")
 #: Seconds that an answer takes with the command's start, and characters that it has: what moments are drawn from.
-SECONDS, CHARACTERS = 0.75, 1900
+SECONDS, CHARACTERS = 0.6, 1600
 
 
 class Victim:

@@ -228,8 +228,9 @@ def test_killed_and_resumed_until_it_is_whole_it_is_the_uncut_one(home: Home, pa
     uncut = home("--base-url", paced, "--api", "responses", "-m", "m", "in 150 tokens").stdout
     kills = 0
     for _ in range(rounds(4)):
+        before = len(home.journals())
         child = start(home, paced)
-        path = until(lambda before=len(home.journals()): home.journals()[before:])[0]
+        path = until(lambda before=before: home.journals()[before:])[0]
         for _ in range(12):
             time.sleep(chance.uniform(0.05, 0.28))
             child.kill()
