@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["clean", "dumps", "from_json", "loads", "rescue", "whole"]
+__all__ = ["clean", "dumps", "from_json", "loads", "parse", "rescue", "whole"]
 
 # Nothing an API sends is nested deeper; what is would only exhaust the interpreter's stack when walked.
 _DEEPEST = 64
@@ -32,6 +32,14 @@ def loads(text: str | bytes) -> Any:
         return from_json(text.encode() if isinstance(text, str) else text)
     except ValueError:
         return rescue(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+
+
+def parse(text: str | bytes) -> Any:
+    """Return what a JSON text says, None when it is not JSON."""
+    try:
+        return loads(text)
+    except ValueError:
+        return None
 
 
 def rescue(text: str) -> Any:

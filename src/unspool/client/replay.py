@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from unspool import api
 from unspool.api.deltas import Failure
-from unspool.client.exchange import parse
 from unspool.journal import reader, record
-from unspool.jsontext import loads
+from unspool.jsontext import loads, parse
 from unspool.outcome import INTERRUPTED, Ending
 from unspool.sse import Event
 
