@@ -93,7 +93,7 @@ def test_options_win_over_everything_and_none_removes_a_field(name):
 @pytest.mark.parametrize("setting", [{"stop": "x"}, {"seed": 1}, {"n": 2}])
 def test_what_the_responses_api_lacks_is_refused_with_a_way_out(setting):
     (name,) = setting
-    with pytest.raises(ValueError, match=f"--{name} is not supported by the Responses API; use --api chat"):
+    with pytest.raises(ValueError, match=f"the Responses API knows no {name}; use --api chat"):
         responses.build(asked(**setting))
 
 

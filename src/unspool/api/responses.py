@@ -76,7 +76,7 @@ def build(prompt: Prompt) -> dict[str, Any]:
     asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}
     for name, value in asked.items():
         if value is not None and name not in prompt.options:
-            raise ValueError(f"--{name} is not supported by the Responses API; use --api chat")
+            raise ValueError(f"the Responses API knows no {name}; use --api chat")
     return finished(
         prompt,
         {
