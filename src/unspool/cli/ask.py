@@ -130,6 +130,9 @@ def _detached(arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.cli.detach import in_background
     from unspool.journal.ulid import short
 
+    if not hasattr(os, "fork"):
+        notes.line("--detach is not possible on this system, which has no fork", always=True)
+        return outcome.USAGE_EXIT_CODE
     for name in ("dry_run", "no_log"):
         if arguments[name]:
             notes.line(

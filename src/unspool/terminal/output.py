@@ -58,8 +58,8 @@ class Output:
             if os.get_blocking(self.fd):
                 os.set_blocking(self.fd, False)
                 self._restore = True
-        except OSError:
-            pass  # closed: there is nobody to wait for
+        except (OSError, AttributeError):
+            pass  # closed, so there is nobody to wait for; or a Windows whose pipes cannot be told
         self._hurried = True
 
     def restore(self) -> None:
