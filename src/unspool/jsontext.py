@@ -1,6 +1,14 @@
-"""Writing JSON at the import cost of nothing: the ``json`` package brings its parser and the regular expressions with it."""
+"""JSON text in and out: a fast parser, a forgiving one behind it, the repair of halved characters, and a writer that costs no import.
+
+The ``json`` package brings regular expressions with it and costs more to import than all that is here, so it is the last resort.
+
+A server that cuts its output by UTF-16 units sends an emoji as ``\\ud83d`` in one event and ``\\ude00`` in the next. Each half is
+a legal JSON escape (RFC 8259, 8.2, warns of it), but no character, and a str that holds one cannot be printed or written.
+"""
 
 from __future__ import annotations
+
+from jiter import from_json
 
 try:
     # The C function behind json.dumps(ensure_ascii=False).
@@ -11,6 +19,65 @@ except ImportError:  # an interpreter without it
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+__all__ = ["clean", "dumps", "from_json", "loads", "parse", "rescue", "whole"]
+
+# Nothing an API sends is nested deeper; what is would only exhaust the interpreter's stack when walked.
+_DEEPEST = 64
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse one JSON text. Raises ValueError for what no parser accepts, and nothing else."""
+    try:
+        return from_json(text.encode() if isinstance(text, str) else text)
+    except ValueError:
+        return rescue(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+
+
+def parse(text: str | bytes) -> Any:
+    """Return what a JSON text says, None when it is not JSON."""
+    try:
+        return loads(text)
+    except ValueError:
+        return None
+
+
+def rescue(text: str) -> Any:
+    """Parse what ``jiter`` rejects although servers send it: halved characters, raw control characters, a byte order mark.
+
+    Strings of the result may hold lone surrogates. Raises ValueError, also for nesting too deep to parse.
+    """
+    # json costs 30 times jiter to import, and most streams never need it.
+    from json import loads as forgiving
+
+    try:
+        return forgiving(text.removeprefix("\ufeff"), strict=False)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def whole(text: str) -> str:
+    """Return the text with paired surrogates made into characters and lone ones into U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value with every string in it made `whole`; what is nested absurdly deep becomes None."""
+    if type(value) is str:
+        return whole(value)
+    if depth > _DEEPEST:
+        return None
+    if type(value) is dict:
+        return {whole(key): clean(item, depth + 1) for key, item in value.items()}
+    if type(value) is list:
+        return [clean(item, depth + 1) for item in value]
+    return value
 
 
 def dumps(value: Any) -> str:

@@ -298,6 +298,13 @@ def test_the_wait_asked_for_is_read_in_seconds(headers, seconds):
     assert failed(b"", 429, now=784111740.0, **headers).retry_after == seconds
 
 
+def test_an_error_status_whose_body_is_an_event_stream_gives_the_events_error():
+    body = b'data: {"error": {"message": "no such deployment", "type": "x", "param": null, "code": "500"}}\n\ndata: [DONE]\n\n'
+    told = failure.from_response(500, {"content-type": "text/event-stream"}, body)
+    assert (told.message, told.type, told.code) == ("no such deployment", "x", "500")
+    assert failure.from_response(500, {}, b"event: error\ndata: busy").message == "busy"
+
+
 def test_the_explicit_word_on_retrying_is_kept():
     words = {"true": True, "False": False, "maybe": None}
     assert {word: failed(b"", 500, x_should_retry=word).should_retry for word in words} == words

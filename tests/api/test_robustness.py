@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unspool import outcome, sse
 from unspool.api import NAMES, endpoint, failure
 from unspool.api.deltas import Text
-from unspool.api.jsontext import from_json
+from unspool.jsontext import from_json
 
 from .feeding import chunk, created, data, ended, fragment, legacy, message, piece, response, typed, whole
 

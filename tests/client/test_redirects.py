@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from unspool.client.exchange import same_origin
+from unspool.client.location import same_origin
 
 from .scripted import KEY, SSE_HEAD, WHOLE, Server, error, read, reply, sends
 

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -264,21 +265,21 @@ def _overwrite(path: Path) -> None:
 
 
 def _of_another_version(path: Path) -> None:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("DROP TABLE words")
         database.execute("PRAGMA user_version = 99")
     database.close()
 
 
 def _without_a_table(path: Path) -> None:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("DROP TABLE words")
     database.close()
 
 
 def _of_another_program(path: Path) -> None:
     path.unlink()
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE streams (x)")
     database.close()
 
@@ -305,7 +306,7 @@ def test_a_spoilt_catalogue_is_made_anew(kept: Kept, spoil: object) -> None:
     spoil(kept.catalogue)
     assert len(found(kept, "walrus")) == 40
     assert entries(kept) == before
-    with sqlite3.connect(kept.catalogue) as database:
+    with closing(sqlite3.connect(kept.catalogue)) as database, database:
         assert database.execute("SELECT count(*) FROM streams").fetchone() == (40,)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
@@ -386,7 +387,7 @@ def test_processes_that_make_it_at_once_do_not_disturb_each_other(kept: Kept) ->
         one.stdin.write("go\n")
         one.stdin.flush()
     assert [one.communicate()[0] for one in builders] == ["300 300\n"] * 3
-    with sqlite3.connect(kept.catalogue) as database:
+    with closing(sqlite3.connect(kept.catalogue)) as database, database:
         assert database.execute("SELECT count(*), count(DISTINCT id) FROM streams").fetchone() == (300, 300)
         assert database.execute("SELECT count(*) FROM words").fetchone() == (300,)
     database.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,15 +14,16 @@ from hypothesis import strategies as st
 from unspool.journal import words
 
 
-def database(*texts: str) -> sqlite3.Connection:
-    made = sqlite3.connect(":memory:")
-    made.execute(f"CREATE VIRTUAL TABLE words USING fts5(text, tokenize = '{words.TOKENIZER}')")
-    made.executemany("INSERT INTO words VALUES (?)", [(words.spaced(text),) for text in texts])
-    return made
+def ask(texts: Sequence[str], question: str, *values: object) -> list[tuple[Any, ...]]:
+    """What a question to the words of these texts brings."""
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.execute(f"CREATE VIRTUAL TABLE words USING fts5(text, tokenize = '{words.TOKENIZER}')")
+        made.executemany("INSERT INTO words VALUES (?)", [(words.spaced(text),) for text in texts])
+        return made.execute(question, values).fetchall()
 
 
-def found(made: sqlite3.Connection, *typed: str) -> list[int]:
-    rows = made.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid", [words.query(typed)])
+def found(texts: Sequence[str], *typed: str) -> list[int]:
+    rows = ask(texts, "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid", words.query(typed))
     return [row[0] for row in rows]
 
 
@@ -56,7 +60,7 @@ def found(made: sqlite3.Connection, *typed: str) -> list[int]:
     ],
 )
 def test_it_is_found(text: str, typed: list[str]) -> None:
-    assert found(database("nothing of the kind", text), *typed) == [2]
+    assert found(["nothing of the kind", text], *typed) == [2]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_it_is_found(text: str, typed: list[str]) -> None:
     ],
 )
 def test_it_is_not_found(text: str, typed: list[str]) -> None:
-    assert found(database(text), *typed) == []
+    assert found([text], *typed) == []
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "++", '"', '""', "*", "'; --", "()", "\0"])
@@ -91,20 +95,22 @@ def test_no_syntax_is_wrong(typed: list[str]) -> None:
         query = words.query(typed)
     except words.NoWords:
         return
-    database("a text").execute("SELECT * FROM words WHERE words MATCH ?", [query]).fetchall()
+    ask(["a text"], "SELECT * FROM words WHERE words MATCH ?", query)
 
 
 def test_a_thousand_words_are_one_search() -> None:
     many = [f"w{number}" for number in range(1000)]
-    assert found(database(" ".join(many)), *many) == [1]
+    assert found([" ".join(many)], *many) == [1]
 
 
 def test_a_snippet_says_where_its_hits_are() -> None:
-    made = database("很快的流式输出 and a stream of tokens")
-    snippet = made.execute(
+    ((snippet,),) = ask(
+        ["很快的流式输出 and a stream of tokens"],
         "SELECT snippet(words, -1, ?, ?, '…', 24) FROM words WHERE words MATCH ?",
-        [words.BEGIN, words.END, words.query(["流式", "stream"])],
-    ).fetchone()[0]
+        words.BEGIN,
+        words.END,
+        words.query(["流式", "stream"]),
+    )
     text, hits = words.hit(snippet)
     assert text.startswith("很快的流式输出 and a stream of tokens")
     assert [text[begin:end] for begin, end in hits] == ["流式", "stream"]

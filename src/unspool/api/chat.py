@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from unspool.api.chunks import ChunkDecoder
 from unspool.api.deltas import Text
-from unspool.api.jsontext import from_json
 from unspool.api.prompt import finished
+from unspool.jsontext import from_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from unspool.api.deltas import (
     ToolCallDelta,
     Usage,
 )
-from unspool.api.jsontext import clean, rescue, whole
 from unspool.api.toolcalls import Call, Calls
+from unspool.jsontext import clean, rescue, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

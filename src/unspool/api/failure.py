@@ -7,7 +7,8 @@ proxies before them send strings, lists, flat objects, plain text and web pages.
 from __future__ import annotations
 
 from unspool.api.deltas import Failure
-from unspool.api.jsontext import loads, whole
+from unspool.jsontext import loads, whole
+from unspool.sse import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,8 +112,12 @@ def _read_body(status: int, content_type: str, body: bytes) -> Failure:
     text = body[: _LONGEST_MESSAGE * 64].decode("utf-8", "replace").strip("\ufeff \t\r\n")
     if "html" in content_type.lower() or text[:15].lower().startswith(("<!doctype html", "<html")):
         return Failure(_web_page(status, text))
+    source: str | bytes = body
+    if text.startswith(("data:", "event:")):
+        # LiteLLM refuses a stream with a stream: an error status, and the error as an event.
+        source = text = next((event.data for event in Decoder().feed(body + b"\n\n")), text)
     try:
-        value = loads(body)
+        value = loads(source)
     except ValueError:
         return Failure(one_line(text) or _status_line(status))
     if type(value) is str:

@@ -13,8 +13,8 @@ from unspool.api import decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
 from unspool.api.deltas import Text
-from unspool.api.jsontext import from_json, whole
 from unspool.api.prompt import finished
+from unspool.jsontext import from_json, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.cli.conversation import History
+    from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
-    from unspool.config.settings import Settings
 
 EXAMPLES = """\
   unspool "What is Python?"

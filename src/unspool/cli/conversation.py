@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
-    from unspool.config.settings import Settings
     from unspool.journal.story import Story
 
 

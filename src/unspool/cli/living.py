@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from unspool.api.jsontext import loads
 from unspool.cli.options import Option, scan
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, record, ulid
-from unspool.jsontext import dumps
+from unspool.jsontext import dumps, loads
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False

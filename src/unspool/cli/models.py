@@ -9,10 +9,9 @@ from unspool.api import failure as failures
 from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.flags import SERVER_OPTIONS, seconds
 from unspool.cli.options import Option, scan
-from unspool.client.exchange import parse
 from unspool.client.transport import Reactor, Request, Transfer
 from unspool.config import ConfigError
-from unspool.jsontext import dumps
+from unspool.jsontext import dumps, parse
 from unspool.outcome import Ending, Fault
 from unspool.terminal.output import Notes, Output
 from unspool.terminal.safety import one_line

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
-    from unspool.config.settings import Settings
     from unspool.journal.story import Story
     from unspool.outcome import Ending
     from unspool.sse import Event

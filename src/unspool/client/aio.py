@@ -14,11 +14,11 @@ import weakref
 import pycurl
 
 from unspool.api.deltas import Refusal, Text
-from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
+from unspool.client.answer import CANCEL_PATIENCE, Facts, Lapse, Limits
 from unspool.client.errors import error_of
 from unspool.client.transport import Transfer
 from unspool.journal.writer import SYNC_INTERVAL
-from unspool.outcome import CANCELLED, Ending
+from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from unspool.api.deltas import Delta, Usage
+    from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
     from unspool.client.transport import Request
     from unspool.journal.writer import Writer
@@ -114,7 +114,7 @@ def _sync_each(journals: list[Writer]) -> None:
 _reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, int]] = weakref.WeakKeyDictionary()
 
 
-class AsyncAnswer:
+class AsyncAnswer(Facts):
     """A streamed answer. Iterating it yields its text as it arrives; `deltas` yields all that arrives.
 
         async with unspool.astream("What is Python?") as answer:
@@ -130,7 +130,7 @@ class AsyncAnswer:
         self.exchange = exchange
         self._limits = limits or Limits()
         self._check = check
-        self._texts: list[str] = []
+        self._texts = []
         self._reactor: Reactor | None = None
         self._transfer: _Transfer | None = None
         self._retry_at: float | None = None
@@ -141,36 +141,6 @@ class AsyncAnswer:
         # What came out when the stream was ended from outside `step`, which is still to be delivered.
         self._rest: list[Delta] = []
         self._closed = False
-
-    @property
-    def id(self) -> str | None:
-        """The stream's id, under which its journal is kept; None without a journal."""
-        return self.exchange.journal.id if self.exchange.journal is not None else None
-
-    @property
-    def ending(self) -> Ending | None:
-        """How the stream ended, None while it has not."""
-        return self.exchange.ending
-
-    @property
-    def outcome(self) -> str | None:
-        """How the stream ended in one word of `unspool.outcome`, None while it has not."""
-        return self.exchange.ending.outcome if self.exchange.ending else None
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens that the server counted, None while or if it has not said."""
-        return self.exchange.decoder.usage
-
-    @property
-    def model(self) -> str | None:
-        """The model that answers, in the server's words; None until it says."""
-        return self.exchange.decoder.model
-
-    @property
-    def text(self) -> str:
-        """The text so far, of the first choice."""
-        return "".join(self._texts)
 
     async def __aenter__(self) -> AsyncAnswer:
         self._open()
@@ -199,7 +169,7 @@ class AsyncAnswer:
             self._reactor.cancel(self._transfer)
             if self.exchange.ending is None:
                 self._cancel_request = self.exchange.cancel_request()
-        self._rest += self._keep(self.exchange.stop(CANCELLED, message))
+        self._rest += self._kept(self.exchange.stop(CANCELLED, message))
         self._wake()
 
     async def aclose(self) -> None:
@@ -270,7 +240,7 @@ class AsyncAnswer:
             if retry_in is not None:
                 self._retry_at = time.monotonic() + retry_in
                 self._watch()
-        return self._keep(deltas)
+        return self._kept(deltas)
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait for news, at most this long."""
@@ -330,7 +300,7 @@ class AsyncAnswer:
             return
         if self._retry_at is not None or self._lapse.is_over():
             self._reactor.cancel(transfer)
-            self._rest += self._keep(self.exchange.receive(transfer) + self.exchange.end(fault))
+            self._rest += self._kept(self.exchange.receive(transfer) + self.exchange.end(fault))
         elif not transfer.over:
             self._reactor.cancel(transfer)
             transfer.fault = fault
@@ -350,12 +320,6 @@ class AsyncAnswer:
             error = error_of(self.exchange.ending, self.id)
             if error is not None:
                 raise error
-
-    def _keep(self, deltas: list[Delta]) -> list[Delta]:
-        self._texts.extend(
-            [one.text for one in deltas if (type(one) is Text or type(one) is Refusal) and one.choice == 0]
-        )
-        return deltas
 
 
 def _borrow(loop: asyncio.AbstractEventLoop) -> Reactor:

@@ -85,7 +85,52 @@ class Lapse:
         return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (--idle-timeout)")
 
 
-class Answer:
+class Facts:
+    """What is known of an answer, at any moment: the same for one thread and for asyncio."""
+
+    exchange: Exchange
+    _texts: list[str] | None
+
+    @property
+    def id(self) -> str | None:
+        """The stream's id, under which its journal is kept; None without a journal."""
+        return self.exchange.journal.id if self.exchange.journal is not None else None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the stream ended, None while it has not."""
+        return self.exchange.ending
+
+    @property
+    def outcome(self) -> str | None:
+        """How the stream ended in one word of `unspool.outcome`, None while it has not."""
+        return self.exchange.ending.outcome if self.exchange.ending else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens that the server counted, None while or if it has not said."""
+        return self.exchange.decoder.usage
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, in the server's words; None until it says."""
+        return self.exchange.decoder.model
+
+    @property
+    def text(self) -> str:
+        """The text so far, of the first choice."""
+        return "".join(self._texts or ())
+
+    def _kept(self, deltas: list[Delta]) -> list[Delta]:
+        """Return the deltas, after keeping what they add to `text`."""
+        if self._texts is not None:
+            self._texts.extend(
+                [one.text for one in deltas if (type(one) is Text or type(one) is Refusal) and one.choice == 0]
+            )
+        return deltas
+
+
+class Answer(Facts):
     """A streamed answer. Iterating it yields its text as it arrives; `deltas` yields all that arrives.
 
         with unspool.stream("What is Python?") as answer:
@@ -117,36 +162,6 @@ class Answer:
         self._texts: list[str] | None = [] if keep_text else None
         # None until the first turn: the connection runs in `step` only, so the clocks start there too.
         self._transfer: Transfer | None = None
-
-    @property
-    def id(self) -> str | None:
-        """The stream's id, under which its journal is kept; None without a journal."""
-        return self.exchange.journal.id if self.exchange.journal is not None else None
-
-    @property
-    def ending(self) -> Ending | None:
-        """How the stream ended, None while it has not."""
-        return self.exchange.ending
-
-    @property
-    def outcome(self) -> str | None:
-        """How the stream ended in one word of `unspool.outcome`, None while it has not."""
-        return self.exchange.ending.outcome if self.exchange.ending else None
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens that the server counted, None while or if it has not said."""
-        return self.exchange.decoder.usage
-
-    @property
-    def model(self) -> str | None:
-        """The model that answers, in the server's words; None until it says."""
-        return self.exchange.decoder.model
-
-    @property
-    def text(self) -> str:
-        """The text so far, of the first choice."""
-        return "".join(self._texts or ())
 
     def __enter__(self) -> Answer:
         return self
@@ -276,10 +291,3 @@ class Answer:
         if self._total_left() > 0:
             return []
         return self._kept(self.exchange.end(self._lapse.fault()))
-
-    def _kept(self, deltas: list[Delta]) -> list[Delta]:
-        if self._texts is not None:
-            self._texts.extend(
-                [one.text for one in deltas if (type(one) is Text or type(one) is Refusal) and one.choice == 0]
-            )
-        return deltas

@@ -12,11 +12,12 @@ from unspool import __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
+from unspool.client.location import origin, resolve, same_origin
 from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
 from unspool.config.url import percent_encode
 from unspool.journal import record
-from unspool.jsontext import dumps
+from unspool.jsontext import dumps, parse
 from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
 
 TYPE_CHECKING = False
@@ -44,8 +45,6 @@ _KEPT_HEADERS = (
 )
 # As browsers: enough for any honest chain, few enough for a loop to be noticed.
 _MOST_REDIRECTS = 5
-# All that RFC 3986 has in a URL, with the percent sign of what is encoded already.
-_URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]-._~"
 # An error body is a sentence or a web page; what is longer is not read.
 _LONGEST_ERROR_BODY = 1 << 20
 
@@ -496,45 +495,7 @@ def is_openai(base_url: str) -> bool:
 
 def is_whole(data: str) -> bool:
     """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes."""
-    return data.strip() == "[DONE]" or isinstance(parse(data.encode("utf-8", "replace")), dict)
-
-
-def parse(body: bytes) -> Any:
-    """Return what a JSON text says, None when it is not JSON."""
-    import json
-
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def origin(url: str) -> str:
-    """The scheme, host and port of a URL, without a user or a password."""
-    scheme, _, rest = url.partition("://")
-    for end in "/?#":
-        rest = rest.partition(end)[0]
-    host = rest.rpartition("@")[2].lower()
-    default = {"http": ":80", "https": ":443"}.get(scheme.lower(), "")
-    return f"{scheme.lower()}://{host.removesuffix(default) if default else host}"
-
-
-def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have the same scheme, host and port."""
-    return origin(one) == origin(other)
-
-
-def resolve(base: str, location: str) -> str:
-    """The URL that a Location header points to, its scheme in lower case; empty when it is none."""
-    from urllib.parse import quote, urljoin
-
-    try:
-        url = urljoin(base, location)
-    except ValueError:
-        return ""
-    scheme, mark, rest = url.partition("://")
-    # Headers are decoded as Latin-1: what is not ASCII goes back to its bytes, and only then into a URL.
-    return f"{scheme.lower()}{mark}{quote(rest.encode('latin-1', 'replace'), safe=_URL_CHARACTERS)}"
+    return data.strip() == "[DONE]" or isinstance(parse(data), dict)
 
 
 def now() -> str:

@@ -84,10 +84,12 @@ def astream(
 
 def _exchange(arguments: dict[str, Any]) -> Exchange:
     from unspool.config import paths
-    from unspool.config.settings import resolve
+    from unspool.config.settings import load, resolve
     from unspool.journal.writer import Writer
 
-    endpoint = resolve(**{name: arguments[name] for name in ("profile", "base_url", "key", "model", "api")})
+    settings = load()
+    places = {name: arguments[name] for name in ("profile", "base_url", "key", "model", "api")}
+    endpoint = resolve(**places, settings=settings)
     model = arguments["model"] or endpoint.model
     if not model:
         raise ValueError(f"name a model: the profile {endpoint.name!r} has no default one")
@@ -96,6 +98,6 @@ def _exchange(arguments: dict[str, Any]) -> Exchange:
     return Exchange(
         endpoint,
         prompt,
-        journal=Writer(paths.streams_dir()) if arguments["journal"] else None,
+        journal=Writer(paths.streams_dir(), sync=settings.sync) if arguments["journal"] else None,
         retries=arguments["retries"],
     )

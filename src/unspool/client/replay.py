@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from unspool import api
 from unspool.api.deltas import Failure
-from unspool.api.jsontext import loads
-from unspool.client.exchange import parse
 from unspool.journal import reader, record
+from unspool.jsontext import loads, parse
 from unspool.outcome import INTERRUPTED, Ending
 from unspool.sse import Event
 
@@ -73,7 +72,7 @@ class Replay:
             self.request = value
             self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
         elif one.type == record.BODY and self.decoder is not None:
-            body = parse(value["text"].encode())
+            body = parse(value["text"])
             if isinstance(body, dict | list):
                 self.at = value["at"]
                 deltas = self.decoder.decode_body(body)

@@ -8,8 +8,8 @@ and what is missing is taken from its text.
 
 from __future__ import annotations
 
-from unspool.api.jsontext import loads
 from unspool.config.url import percent_encode
+from unspool.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

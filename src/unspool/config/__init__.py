@@ -6,9 +6,16 @@ an `endpoint.Endpoint`.
 
 from __future__ import annotations
 
+from unspool.value import Value
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from unspool.config.profiles import Profile
+
+#: When a journal is forced to the disk; the second is the default.
+SYNC = ("always", "interval", "never")
 
 
 class ConfigError(Exception):
@@ -22,3 +29,14 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     choices = list(dict.fromkeys(choices))
     matches = difflib.get_close_matches(word, choices, 1)
     return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"
+
+
+class Settings(Value):
+    """What the configuration file says: the default profile's name, the profiles it has or changes, and ``sync``."""
+
+    __slots__ = ("profile", "profiles", "sync")
+
+    def __init__(self, profile: str, profiles: dict[str, Profile], sync: str) -> None:
+        self.profile = profile
+        self.profiles = profiles
+        self.sync = sync

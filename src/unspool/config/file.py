@@ -30,9 +30,8 @@ from __future__ import annotations
 import tomllib
 
 from unspool.api import NAMES
-from unspool.config import ConfigError, nearest
+from unspool.config import SYNC, ConfigError, Settings, nearest
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
-from unspool.config.settings import SYNC, Settings
 from unspool.config.url import parse_base_url
 
 TYPE_CHECKING = False

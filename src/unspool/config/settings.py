@@ -25,12 +25,11 @@ from __future__ import annotations
 import os
 
 from unspool.api import NAMES
-from unspool.config import ConfigError, nearest
+from unspool.config import SYNC, ConfigError, Settings, nearest
 from unspool.config.endpoint import Endpoint, clean, plain_http_warning
 from unspool.config.paths import config_file
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, OPENAI_HOSTS, Profile
 from unspool.config.url import Address, parse_base_url
-from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,22 +37,8 @@ if TYPE_CHECKING:
 
     from unspool.config.url import Origin
 
-#: When a journal is forced to the disk; the second is the default.
-SYNC = ("always", "interval", "never")
-
 #: Seconds that ``key_cmd`` may take: time to touch a security key, not so long that a script seems to hang.
 KEY_CMD_TIMEOUT = 30
-
-
-class Settings(Value):
-    """What the configuration file says: the default profile's name, the profiles it has or changes, and ``sync``."""
-
-    __slots__ = ("profile", "profiles", "sync")
-
-    def __init__(self, profile: str, profiles: dict[str, Profile], sync: str) -> None:
-        self.profile = profile
-        self.profiles = profiles
-        self.sync = sync
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
-from unspool.api.jsontext import whole
 from unspool.journal import folder as folders
 from unspool.journal import reader, story, ulid, words
+from unspool.jsontext import whole
 from unspool.value import Value
 
 TYPE_CHECKING = False

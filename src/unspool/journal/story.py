@@ -10,9 +10,9 @@ import time
 
 from unspool import api, outcome
 from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall, ToolCallDelta
-from unspool.api.jsontext import clean, from_json, rescue
 from unspool.journal import folder as folders
 from unspool.journal import reader, record, ulid
+from unspool.jsontext import clean, from_json, rescue
 from unspool.sse import Event
 
 TYPE_CHECKING = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from unspool.api.jsontext import whole
+from unspool.jsontext import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

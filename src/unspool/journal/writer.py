@@ -12,7 +12,6 @@ The promises, and what each costs:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from _thread import allocate_lock
@@ -228,8 +227,10 @@ def _make_private(folder: str) -> None:
         parent = os.path.dirname(folder)
         os.makedirs(os.path.dirname(parent) or ".", exist_ok=True)
         for one in (parent, folder):
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.mkdir(one, 0o700)
+            except FileExistsError:
+                pass
 
 
 def _sync_data(fd: int) -> None:

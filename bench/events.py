@@ -1,0 +1,100 @@
+"""What one more event costs in CPU time: from the socket to the pipe, journal included, one event in each HTTP chunk.
+
+That is the CPU of the whole process for many events less its CPU for one, divided by their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bench.process import Program, cheapest, instructions
+from bench.report import Budget, Row
+from bench.server import ENDPOINTS, events, text
+from bench.setting import Setting, attempt
+
+_OURS = 100_000
+# The rivals are slow enough for fewer to tell.
+_THEIRS = 20_000
+# Under valgrind everything takes fifty times as long.
+_COUNTED_OURS, _COUNTED_THEIRS = 20_000, 1_000
+_STEPS = {
+    "network": "the network alone",
+    "events": "+ decode the event stream",
+    "deltas": "+ decode what the events say",
+    "journal": "+ keep them in the journal",
+    "print": "+ print the text",
+}
+
+
+def measure(setting: Setting) -> Iterator[Row]:
+    """Yield a row for each endpoint from the command line, then for the library, then for the steps of the way."""
+    many = setting.count(_OURS)
+    sdk, no_sdk = attempt(lambda: each(setting, lambda n: _sdk_chat(setting, n), _THEIRS))
+    tutorial, no_tutorial = attempt(lambda: each(setting, lambda n: _tutorial(setting, n), _THEIRS))
+    command = {api: each(setting, lambda n, api=api: setting.command(api=api, events=n), many) for api in ENDPOINTS}
+    scaled = f"{many:,} events; rivals: {_THEIRS:,} events, the cost for each of which stays the same"
+    yield Row(
+        "chat",
+        command["chat"],
+        "openai SDK, bare loop",
+        sdk,
+        "us",
+        Budget("ratio", 1 / 40),
+        no_sdk or scaled,
+    )
+    yield Row(
+        "completions",
+        command["completions"],
+        "the tutorial's script",
+        tutorial,
+        "us",
+        Budget("ratio", 1 / 10),
+        no_tutorial,
+    )
+    responses, why = attempt(lambda: each(setting, lambda n: _sdk_responses(setting, n), _THEIRS))
+    yield Row("responses", command["responses"], "openai SDK, bare loop", responses, "us", note=why)
+
+    # Not what the kernel does, but the same on a busy machine as on an idle one.
+    counted = {"chat": ("openai SDK, bare loop", _sdk_chat), "completions": ("the tutorial's script", _tutorial)}
+    for api, (rival, program) in counted.items():
+        ours, why = attempt(lambda api=api: each_executed(lambda n: setting.command(api=api, events=n), _COUNTED_OURS))
+        theirs, no_rival = attempt(
+            lambda program=program: each_executed(lambda n: program(setting, n), _COUNTED_THEIRS)
+        )
+        yield Row(f"{api}, instructions", ours, rival, theirs, "kI", note=why or no_rival)
+
+    stream = each(setting, lambda n: setting.ours("stream.py", f"n={n}", str(len(text(n)))), many)
+    astream = each(setting, lambda n: setting.ours("astream.py", f"n={n}", str(len(text(n)))), many)
+    yield Row("unspool.stream, no journal", stream, "openai SDK, bare loop", sdk, "us", Budget("ratio", 1 / 60), no_sdk)
+    yield Row("unspool.astream, no journal", astream, "unspool.stream", stream, "us", Budget("ratio", 1.25))
+
+    curl, why = attempt(lambda: each(setting, lambda n: setting.curl(f"n={n}"), many))
+    where = (f"{setting.url}/v1", str(setting.home / "steps"))
+    for step, words in _STEPS.items():
+        taken = each(setting, lambda n, step=step: setting.ours("steps.py", step, f"n={n}", *where), many)
+        row = Row(f"  {words}", taken, unit="us")
+        yield row if step != "network" else row._replace(rival="curl", theirs=curl, note=why)
+
+
+def each_executed(program: Callable[[int], Program], many: int) -> float:
+    """Return the instructions executed for one more event. Raises Unmeasurable."""
+    return (instructions(program(many)) - instructions(program(1))) / (many - 1)
+
+
+def each(setting: Setting, program: Callable[[int], Program], many: int) -> float:
+    """Return the CPU seconds of one more event."""
+    ones, alls = cheapest([program(1), program(many)], setting.rounds(5))
+    return (alls - ones) / (many - 1)
+
+
+def _tutorial(setting: Setting, n: int) -> Program:
+    return setting.rival("tutorial", "tutorial.py", f"n={n}")._replace(expected=text(n))
+
+
+def _sdk_chat(setting: Setting, n: int) -> Program:
+    # It gives out every event but the end mark, which it takes for itself.
+    return setting.rival("openai", "sdk_chat.py", f"n={n}", str(len(events("chat", n)) - 1))
+
+
+def _sdk_responses(setting: Setting, n: int) -> Program:
+    return setting.rival("openai", "sdk_responses.py", f"n={n}", str(len(events("responses", n))))
