@@ -48,9 +48,10 @@ def test_every_viewer_sees_what_the_journal_holds(
     chance = random.Random(f"{api} {speed}")
     child, path = produce(home, instant if speed == "fast" else paced, api, 6000 if speed == "fast" else 1200)
     viewers = []
-    for _ in range(rounds(7)):
-        first = chance.choice((0, 0, 1, 3, chance.randrange(1200), 99999))
-        form = chance.choice(("sse", "sse", "stream-json", "text"))
+    for number in range(rounds(7)):
+        # Each form from the start, the rest by chance.
+        first = chance.choice((0, 1, 3, chance.randrange(1200), 99999)) if number > 2 else 0
+        form = ("sse", "stream-json", "text")[number % 3]
         more = ("--from", str(first)) if first else ()
         viewers.append((first, form, home.start("attach", path.stem, "--format", form, *more)))
         time.sleep(chance.uniform(0.0, 0.12))
