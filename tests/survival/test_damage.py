@@ -29,7 +29,7 @@ from unspool.sse import Event
 from .processes import APIS, ROUNDS, rounds
 
 KINDS = (*APIS, "whole", "retried", "resumed", "taken up")
-CORRUPTIONS = 1500
+CORRUPTIONS = 1000
 EVENT = Event("message", '{"choices":[{"index":0,"delta":{"content":"more"}}]}')
 
 

@@ -16,7 +16,7 @@ from unspool.journal import reader
 
 from .processes import APIS, PATIENCE, Home, Kept, rounds
 
-KILLS = 400
+KILLS = 350
 AT_ONCE = 6
 FORMATS = ("text", "text", "stream-json", "sse")
 #: Seconds that an answer takes with the command's start, and characters that it has: what moments are drawn from.

@@ -216,6 +216,19 @@ def test_a_conversation_goes_on_from_what_there_is_of_a_cut_answer(home: Home) -
         ]
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_an_answer_killed_between_its_last_event_and_its_end_is_whole(home: Home, instant: str, api: str) -> None:
+    whole = ask(home, instant, api, "--max-tokens", "999")
+    path = home.newest()
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"id: %d\nevent: unspool.end" % Kept(path).records[-1].id)])
+    assert home("last").returncode == 7
+    resumed = home("resume")
+    assert (resumed.returncode, resumed.stdout) == (0, whole.stdout)
+    assert len(home.journals()) == 1
+    assert (home("last").returncode, Kept(path).damage) == (0, None)
+
+
 # --- a background response is taken up ----------------------------------------------------------------------------------
 
 

@@ -22,9 +22,10 @@ from unspool.client.replay import Replay
 from unspool.client.transport import Reactor
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story, ulid
+from unspool.journal import folder, record, story, ulid
 from unspool.journal.reader import Damage, Reader
 from unspool.journal.writer import Busy, Writer
+from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -96,6 +97,9 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     if one.outcome == outcome.RUNNING:
         notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
         return 1
+    settings = load()
+    if one.outcome == outcome.INTERRUPTED and one.is_final:
+        one = _end(one, settings)
     if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
         notes.line(f"{short} is whole already ({one.outcome})")
         with Reader(one.path) as journal:
@@ -103,7 +107,6 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
-    settings = load()
     endpoint = endpoint_of(one, arguments["key"], settings)
     if lacks_key(endpoint):
         notes.line(missing_key(endpoint), always=True)
@@ -116,6 +119,22 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         else:
             ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals)
     return ending.exit_code
+
+
+def _end(one: Story, settings: Settings) -> Story:
+    """Write the end that a killed process had no time for, where the server's own had come. Returns the story with it."""
+    journal = Writer.reopen(one.path, sync=settings.sync)
+    with Reader(one.path) as reader:
+        replay = Replay(reader)
+        for _ in replay.turns():
+            pass
+        decoder = replay.decoder
+        if not reader.ended and decoder is not None and decoder.failure is None:
+            ending = outcome.judge(decoder, None)
+            described = {"outcome": ending.outcome, "message": ending.message, "finish_reason": ending.finish_reason}
+            journal.own(record.END, dumps(described))
+    journal.close()
+    return story.read(one.path)
 
 
 def _take_up(
