@@ -11,6 +11,7 @@ from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from unspool.cli.signals import Signals
@@ -34,9 +35,12 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
     countdown = _Countdown(notes)
     readers = (1,) if Output(1).has_reader else ()
     troubled = False
+    # What is drawn has a time of its own: formats that draw say when, and make room for what is said in between.
+    due = getattr(format, "due", None)
+    notes.before = getattr(format, "step_aside", None)
     try:
         while answer.ending is None:
-            deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
+            deltas = answer.step(_sooner(countdown.tell(answer), due), (signals.fd,), readers)
             if signals.number:
                 deltas += answer.cancel(signal=signals.number)
             elif 1 in answer.woken:
@@ -47,6 +51,8 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
                 notes.line(journal.trouble)
             if deltas or answer.exchange.events:
                 format.show(deltas, answer.exchange.events, answer.exchange.at)
+            elif due is not None and due() is not None:
+                format.tick()
         format.close(answer.ending, kept_id(answer))
         return answer.ending
     except BlockingIOError:  # a signal came, and nobody reads what is to be written
@@ -57,6 +63,13 @@ def stream(answer: Answer, format: Any, notes: Notes, signals: Signals) -> Endin
         ending = outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
     answer.cancel(ending.message, ending.signal, ending.outcome)
     return ending
+
+
+def _sooner(seconds: float | None, due: Callable[[], float | None] | None) -> float | None:
+    other = None if due is None else due()
+    if seconds is None or other is None:
+        return other if seconds is None else seconds
+    return min(seconds, other)
 
 
 class _Countdown:
