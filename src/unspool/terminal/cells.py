@@ -32,7 +32,8 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
     """Yield what a person sees as one character, and its cells.
 
     A simple form of Unicode's grapheme clusters (UAX #29): marks go with what they stand on, a joiner joins, two regional
-    indicators are a flag.
+    indicators are a flag. Terminals disagree about joined emoji and skin tones: two cells, or the sum of their parts. The larger
+    one is taken, since a row that comes out shorter does no harm and one that overflows does.
     """
     start, width, joined, flag = 0, 0, False, False
     for index, mark in enumerate(text):
@@ -46,10 +47,12 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
             joined = True
         elif joined and code >= 0x80:
             joined = False
-            width = max(width, width_of(mark))
+            width += width_of(mark)
         elif flag and code in _FLAG:
             width, flag = 2, False
-        elif width_of(mark) and not (code in _SKIN and width == 2):
+        elif code in _SKIN and width >= 2:
+            width += 2
+        elif width_of(mark):
             yield text[start:index], width
             start, width, joined, flag = index, width_of(mark), False, code in _FLAG
     if text:

@@ -78,10 +78,14 @@ class Screen:
             elif old and not live:
                 self._output.write("\n")
             return
-        if same == len(old) - 1 and len(rows) > same and rows[same].startswith(old[same]):
-            # Prose that goes on in its row: the most frequent frame by far.
-            self._output.write("\n".join([rows[same][len(old[same]) :], *rows[same + 1 :]]) + end)
-            return
+        if same == len(old) - 1 and len(rows) > same:
+            # Prose that goes on in its row is the most frequent frame by far; next come words that move to the next row.
+            kept = _kept(old[same], rows[same])
+            if kept is not None:
+                back = len(old[same]) - kept
+                move = f"\x1b[{back}D\x1b[K" if back else ""
+                self._output.write(move + "\n".join([rows[same][kept:], *rows[same + 1 :]]) + end)
+                return
         if same == len(rows) and live:
             same -= 1  # the cursor belongs at the end of a row that stays
         up = len(old) - 1 - same
@@ -101,3 +105,17 @@ class Screen:
     def _leave(self) -> None:
         self._live = []
         self._output.write("\n")
+
+
+def _kept(old: str, new: str) -> int | None:
+    """How much of a row stays when its end is written anew, None if that is better done for all of it."""
+    if new.startswith(old):
+        return len(old)
+    kept = next((at for at, (before, after) in enumerate(zip(old, new, strict=False)) if before != after), len(new))
+    escape = old.rfind("\x1b")
+    # What follows has to be free of sequences, and each of its characters a cell.
+    if escape < 0 or (escape + 4 <= kept and old.startswith("\x1b[0m", escape)):
+        tail = old[kept:]
+        if tail.isascii() and kept and old[kept - 1].isascii():
+            return kept
+    return None

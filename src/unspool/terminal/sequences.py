@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-#: Style, link, cursor up, erase below, erase the line, synchronized output.
-OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b\x07]*\x1b\\|\x1b\[\d+A|\x1b\[[JK]|\x1b\[\?2026[hl]")
+#: Style, link, cursor up and back, erase below, erase the rest of the line, synchronized output.
+OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b\x07]*\x1b\\|\x1b\[\d+[AD]|\x1b\[[JK]|\x1b\[\?2026[hl]")
 
 
 def without(text: str) -> str:

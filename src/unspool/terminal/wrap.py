@@ -17,6 +17,8 @@ _CLOSING = set("、。，．：；？！」』）］｝〉》】〕〗〙〛ー�
 _OPENING = set("「『（［｛〈《【〔〖〘〚([{«“‘")
 # After these a word that is longer than a row is broken first: URLs, paths.
 _SOFT = set("/-?&=_.")
+# So many characters for each cell fill a row, whatever their widths.
+_FULL = 16
 
 
 class Wrapper:
@@ -32,6 +34,8 @@ class Wrapper:
         self._blank_width = 0
         self._word: list[tuple[Run, int]] = []
         self._word_width = 0
+        # Characters, of which those without a width could be any number.
+        self._word_size = self._size = 0
 
     def copy(self) -> Wrapper:
         """A wrapper in the same state, without the rows that are finished."""
@@ -39,6 +43,7 @@ class Wrapper:
         other._row, other._used = self._row.copy(), self._used
         other._blanks, other._blank_width = self._blanks.copy(), self._blank_width
         other._word, other._word_width = self._word.copy(), self._word_width
+        other._word_size, other._size = self._word_size, self._size
         return other
 
     def at(self, width: int) -> Wrapper:
@@ -69,7 +74,8 @@ class Wrapper:
                     self._word_width += len(piece)
                 else:
                     self._add_wide(piece, style, url)
-                if self._word_width > 4 * self.width:
+                self._word_size += len(piece)
+                if self._word_width > 4 * self.width or self._word_size > _FULL * self.width:
                     # No word any more, and what is not placed is looked at with every token.
                     self._end_word()
 
@@ -88,7 +94,7 @@ class Wrapper:
         return self.take()
 
     def _start_row(self) -> None:
-        self._row, self._used = [], 0
+        self._row, self._used, self._size = [], 0, 0
         self._blanks, self._blank_width = [], 0
 
     def _add_wide(self, text: str, style: int, url: str | None) -> None:
@@ -129,7 +135,7 @@ class Wrapper:
         if self._word_width <= self.width:
             self._place()
             return
-        word, self._word, self._word_width = self._word, [], 0
+        word, self._word, self._word_width, self._word_size = self._word, [], 0, 0
         for (text, style, url), _ in word:
             self._break(text, style, url)
 
@@ -137,8 +143,12 @@ class Wrapper:
         self._row += self._blanks
         self._row += [run for run, _ in self._word]
         self._used += self._blank_width + self._word_width
+        self._size += self._word_size
         self._blanks, self._blank_width = [], 0
-        self._word, self._word_width = [], 0
+        self._word, self._word_width, self._word_size = [], 0, 0
+        if self._size > _FULL * self.width:
+            self.rows.append(self._row)
+            self._start_row()
 
     def _break(self, text: str, style: int, url: str | None) -> None:
         """Place a piece of a word that is longer than a row."""
