@@ -16,7 +16,7 @@ from bench.report import Row, table
 from bench.setting import setting
 
 #: The measurements, each a module of that name with ``measure(setting)``, which yields rows.
-NAMES = ("start", "events", "decoder", "first_token", "memory", "many")
+NAMES = ("start", "events", "decoder", "first_token", "memory", "many", "markdown")
 
 
 def main() -> int:

@@ -205,7 +205,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     )
     if history is not None and history.endpoint is not None:
         endpoint = history.endpoint
-    view = formats.FORMATS[arguments["format"]]
+    view = formats.choose(arguments)
     keyless = lacks_key(endpoint) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):

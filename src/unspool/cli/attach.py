@@ -71,7 +71,7 @@ def run(name: str, argv: list[str]) -> int:
         return 1
     stdout = Output(1)
     with reader.Reader(folder.path_of(kept, id)) as journal, Signals(stdout, notes.output) as signals:
-        format = formats.FORMATS[arguments["format"]](stdout)
+        format = formats.choose(arguments)(stdout)
         ending = follow(journal, id, Replay(journal, arguments["first"]), format, signals)
         if ending is None:
             notes.line(f"detached; the stream goes on, and unspool attach {id[-6:]} follows it again")
@@ -82,15 +82,21 @@ def run(name: str, argv: list[str]) -> int:
 
 def follow(journal: Reader, id: str, replay: Replay, format: Any, signals: Signals) -> Ending | None:
     """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following."""
+    tick = getattr(format, "tick", None)
     try:
         while True:
             # Asked before the file is read: who is dead now has written all it ever will.
             alive = reader.is_alive(journal.path)
             for deltas, events, at in replay.turns():
                 format.show(deltas, events, at)
+            if tick is not None and format.due() is not None:
+                tick()
             if journal.damage is not None or not alive:
                 break
             if select.select([signals.fd], [], [], _INTERVAL)[0]:
+                leave = getattr(format, "leave", None)
+                if leave is not None:
+                    leave()
                 return None
         format.show(replay.close(), [], replay.at)
         format.close(replay.ending, id)

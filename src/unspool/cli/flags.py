@@ -110,12 +110,7 @@ OUTPUT_OPTIONS = (
         const="stream-json",
         default="text",
     ),
-    Option(
-        ("-r", "--raw"),
-        "flag",
-        "show the text as it is, without rendering; a terminal still gets no control characters",
-        group=_OUTPUT,
-    ),
+    *formats.RENDERING_OPTIONS,
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
     Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
 )

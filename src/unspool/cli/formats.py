@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import os
+
 from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.cli.options import Option
 from unspool.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from unspool.api.deltas import Delta
     from unspool.outcome import Ending
     from unspool.sse import Event
     from unspool.terminal.output import Output
+    from unspool.terminal.page import Page
 
 NAMES = ("text", "json", "stream-json", "sse")
 
+# What asks for colours also where there is no terminal.
+_FORCING = ("FORCE_COLOR", "CLICOLOR_FORCE")
+# Seconds in which a connection is mostly made and the request sent. Only then is there time for imports.
+_CONNECTED = 0.1
+
 #: The version of the shape of ``stream-json`` and ``json``; it changes when a field's meaning does.
 VERSION = 1
+
+
+#: Options of every command that shows text.
+RENDERING_OPTIONS = (
+    Option(
+        ("-r", "--raw"),
+        "flag",
+        "show the text as it is, without rendering; a terminal still gets no control characters",
+        group="what comes out",
+    ),
+    Option(("--markdown",), "flag", "render Markdown even into a pipe or file", group="what comes out"),
+    Option(
+        ("--color",),
+        "value",
+        "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is",
+        group="what comes out",
+        choices=("auto", "always", "never"),
+        default="auto",
+    ),
+)
 
 
 class TextFormat:
@@ -54,6 +84,52 @@ class TextFormat:
 
     def _put(self, text: str) -> None:
         self._output.write(self._output.safe(text))
+
+
+class MarkdownFormat(TextFormat):
+    """The answer's text as Markdown, rendered while it arrives.
+
+    The renderer is imported when the request is on its way, in the time that its answer takes.
+    """
+
+    def __init__(self, output: Output, color: str = "auto") -> None:
+        super().__init__(output)
+        self._color = color
+        self._page: Page | None = None
+
+    def due(self) -> float | None:
+        """Seconds until `tick` should be called, None while it need not."""
+        return _CONNECTED if self._page is None else self._page.due()
+
+    def tick(self) -> None:
+        """Do what is due: get ready for the first text, or show what has come."""
+        self._ready().tick()
+
+    def step_aside(self) -> None:
+        """Make room for a line that is no part of the answer."""
+        if self._page is not None:
+            self._page.step_aside()
+
+    def leave(self) -> None:
+        """Show all that has come, though more will."""
+        if self._page is not None:
+            self._page.close()
+
+    def close(self, ending: Ending, id: str | None) -> None:
+        """Show all that has come."""
+        for choice in sorted(self._others):
+            self._put(f"\n\n---\n\nchoice {choice + 1}\n\n" + "".join(self._others[choice]))
+        self.leave()
+
+    def _put(self, text: str) -> None:
+        self._ready().write(text)
+
+    def _ready(self) -> Page:
+        if self._page is None:
+            from unspool.terminal.page import Page
+
+            self._page = Page(self._output, color=self._color)
+        return self._page
 
 
 class StreamJsonFormat:
@@ -153,6 +229,31 @@ class SseFormat:
 
 
 FORMATS = {"text": TextFormat, "stream-json": StreamJsonFormat, "json": JsonFormat, "sse": SseFormat}
+
+
+def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
+    """Return what makes the format that the arguments ask for: text is rendered where a person reads it, and exact elsewhere."""
+    name = arguments["format"]
+    if name != "text" or arguments["raw"]:
+        return FORMATS[name]
+    color = arguments["color"]
+
+    def text(output: Output) -> Any:
+        if not arguments["markdown"] and not _is_rendered(output, color):
+            return TextFormat(output)
+        return MarkdownFormat(output, color)
+
+    return text
+
+
+def _is_rendered(output: Output, color: str) -> bool:
+    if not output.is_tty and color == "auto" and not any(map(os.environ.get, _FORCING)):
+        return False
+    from unspool.terminal import abilities
+
+    if output.is_tty:
+        return not abilities.is_dumb(os.environ)
+    return abilities.wants_colour(color, os.environ, is_tty=False) is True
 
 
 def describe(delta: Delta) -> dict[str, Any]:

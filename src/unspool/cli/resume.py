@@ -103,7 +103,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
         notes.line(f"{short} is whole already ({one.outcome})")
         with Reader(one.path) as journal:
-            return show(journal, one.id, formats.FORMATS[arguments["format"]], notes).exit_code
+            return show(journal, one.id, formats.choose(arguments), notes).exit_code
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
@@ -113,7 +113,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
     stdout = Output(1)
     with Signals(stdout, notes.output) as signals:
-        format = formats.FORMATS[arguments["format"]](stdout)
+        format = formats.choose(arguments)(stdout)
         if one.api == "responses" and one.response_id and resume.is_background(one.body) and not one.is_final:
             ending = _take_up(one, endpoint, settings, arguments, format, notes, signals)
         else:
@@ -221,6 +221,9 @@ class _Joined:
     def __init__(self, format: Any, before: str) -> None:
         self._format = format
         self._seam = continuation.Seam(before)
+        for name in ("due", "tick", "step_aside"):
+            if hasattr(format, name):
+                setattr(self, name, getattr(format, name))
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Show the deltas of one turn."""

@@ -28,7 +28,7 @@ OPTIONS = (
         const="sse",
         default="text",
     ),
-    Option(("-r", "--raw"), "flag", "the text as it is, without rendering"),
+    *formats.RENDERING_OPTIONS,
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors"),
 )
 
@@ -64,7 +64,7 @@ def run(name: str, argv: list[str]) -> int:
         notes.line(str(error), always=True)
         return 1
     with reader.Reader(folder.path_of(kept, id)) as journal:
-        ending = show(journal, id, formats.FORMATS[arguments["format"]], notes)
+        ending = show(journal, id, formats.choose(arguments), notes)
     return ending.exit_code
 
 

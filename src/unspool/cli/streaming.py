@@ -12,6 +12,7 @@ from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from unspool.cli.signals import Signals
@@ -46,9 +47,12 @@ def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: 
     countdown = _Countdown(notes)
     stdout = Output(1)
     readers = (1,) if stdout.has_reader else ()
+    # What is drawn has a time of its own: formats that draw say when, and make room for what is said in between.
+    due = getattr(format, "due", None)
+    notes.before = getattr(format, "step_aside", None)
     try:
         while answer.ending is None:
-            deltas = answer.step(countdown.tell(answer), (signals.fd,), readers)
+            deltas = answer.step(_sooner(countdown.tell(answer), due), (signals.fd,), readers)
             if signals.number:
                 deltas += answer.cancel(signal=signals.number)
             elif 1 in answer.woken:
@@ -57,6 +61,8 @@ def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: 
             trouble.tell()
             if deltas or answer.exchange.events:
                 format.show(deltas, answer.exchange.events, answer.exchange.at)
+            elif due is not None and due() is not None:
+                format.tick()
         format.close(answer.ending, kept_id(answer))
         return answer.ending
     except BlockingIOError:  # a signal came, and nobody reads what is to be written
@@ -89,6 +95,13 @@ class _Trouble:
         if self._journal is not None:
             self._journal.sync()
             self.tell()
+
+
+def _sooner(seconds: float | None, due: Callable[[], float | None] | None) -> float | None:
+    other = None if due is None else due()
+    if seconds is None or other is None:
+        return other if seconds is None else seconds
+    return min(seconds, other)
 
 
 class _Countdown:

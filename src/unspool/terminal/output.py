@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Output:
     """A descriptor that text is written to without buffering: what `write` was given is out when it returns.
@@ -84,6 +88,8 @@ class Notes:
         self.output = output
         self._quiet = quiet
         self._passing = False
+        #: Called before anything is said in the midst of an answer, so that what is drawn there makes room.
+        self.before: Callable[[], None] | None = None
 
     @property
     def is_tty(self) -> bool:
@@ -97,6 +103,8 @@ class Notes:
         from unspool.terminal.safety import one_line
 
         self.clear()
+        if self.before is not None and self.output.is_tty:
+            self.before()
         self._write(f"unspool: {one_line(text)}\n")
 
     def passing(self, text: str) -> None:
@@ -105,6 +113,8 @@ class Notes:
             return
         from unspool.terminal.safety import one_line
 
+        if self.before is not None and not self._passing:
+            self.before()
         # A line that wraps could not be taken back.
         self._write(f"\r\x1b[K{one_line(text)[: _columns(self.output.fd) - 1]}")
         self._passing = True

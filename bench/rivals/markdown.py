@@ -1,0 +1,86 @@
+"""Markdown on a terminal while it arrives: ``markdown.py RENDERER FILE TOKEN…``, a token being four characters.
+
+Shows a frame for each token and prints, for each TOKEN, a line of two numbers: the CPU seconds that a token took on its way there,
+and the bytes that were written for it. What is linear is measured over the thousand tokens before; what is not, over a few of them.
+"""
+
+import sys
+import time
+
+_SIZE = 4
+_WINDOW = 1000
+_SAMPLES = 10
+_COLUMNS, _ROWS = 80, 24
+
+
+class Counter:
+    """A terminal that takes everything and counts it."""
+
+    is_tty = True
+    encoding = "utf-8"
+
+    def __init__(self):
+        self.count = 0
+
+    def write(self, text):
+        self.count += len(text.encode())
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def unspool(text, tokens):
+    from unspool.terminal.page import Page
+
+    output, now = Counter(), 0.0
+
+    def clock():
+        nonlocal now
+        now += 1.0
+        return now
+
+    page = Page(output, environment={"TERM": "xterm-256color"}, clock=clock, size=lambda: (_COLUMNS, _ROWS))
+    figures = {}
+    for number in range(max(tokens)):
+        if number + _WINDOW in tokens:
+            figures[number + _WINDOW] = (time.process_time(), output.count)
+        page.write(text[number * _SIZE : (number + 1) * _SIZE])
+        if number + 1 in figures:
+            began, count = figures[number + 1]
+            figures[number + 1] = (
+                (time.process_time() - began) / _WINDOW,
+                (output.count - count) / _WINDOW,
+            )
+    return [figures[token] for token in tokens]
+
+
+def rich(text, tokens):
+    from rich.console import Console
+    from rich.live import Live
+    from rich.markdown import Markdown
+
+    output = Counter()
+    console = Console(file=output, force_terminal=True, width=_COLUMNS, height=_ROWS, legacy_windows=False)
+    figures = []
+    with Live(console=console, auto_refresh=False) as live:
+        for token in tokens:
+            began, count = time.process_time(), output.count
+            for number in range(token - _WINDOW, token, _WINDOW // _SAMPLES):
+                live.update(Markdown(text[: number * _SIZE]), refresh=True)
+            figures.append(((time.process_time() - began) / _SAMPLES, (output.count - count) / _SAMPLES))
+    return figures
+
+
+def main():
+    name, path, *tokens = sys.argv[1:]
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    for seconds, written in globals()[name](text, [int(token) for token in tokens]):
+        print(seconds, written)
+
+
+main()

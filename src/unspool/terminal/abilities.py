@@ -1,0 +1,78 @@
+"""What a terminal can do, and what its owner wants: colours, links, a dark or a light theme. From the environment alone.
+
+Nothing is asked of the terminal itself: an answer that comes late would land in the shell.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLOURS = ("auto", "always", "never")
+THEMES = ("dark", "light")
+
+# Programs that are known to follow OSC 8, by what they set in the environment.
+_LINKING = (
+    "WT_SESSION",
+    "KITTY_WINDOW_ID",
+    "KONSOLE_VERSION",
+    "WEZTERM_PANE",
+    "GHOSTTY_RESOURCES_DIR",
+    "ALACRITTY_WINDOW_ID",
+)
+_LINKING_PROGRAMS = frozenset(("iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "rio", "zed", "Tabby"))
+# The first VTE whose handling of OSC 8 does not crash.
+_VTE = 5000
+
+
+def is_dumb(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal knows no sequences at all."""
+    return environment.get("TERM", "") in ("", "dumb")
+
+
+def wants_colour(choice: str, environment: Mapping[str, str], *, is_tty: bool) -> bool | None:
+    """Whether to colour: True, False for bold and underline only, None for no sequences whatever.
+
+    What is said on the command line comes first, then NO_COLOR (https://no-color.org), then FORCE_COLOR and CLICOLOR_FORCE
+    (https://bixense.com/clicolors), then what it is written to.
+    """
+    able = is_tty and not is_dumb(environment)
+    if choice == "always":
+        return True
+    if choice == "never" or environment.get("NO_COLOR"):
+        return False if able else None
+    if is_forced(environment):
+        return True
+    return True if able else None
+
+
+def is_forced(environment: Mapping[str, str]) -> bool:
+    """Whether the environment wants colours wherever the output goes."""
+    return any(environment.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
+
+
+def follows_links(environment: Mapping[str, str]) -> bool:
+    """Whether links can be made clickable."""
+    term = environment.get("TERM", "")
+    if is_dumb(environment) or term.startswith(("linux", "screen", "tmux")) or "TMUX" in environment:
+        return False
+    if any(name in environment for name in _LINKING) or environment.get("TERM_PROGRAM") in _LINKING_PROGRAMS:
+        return True
+    version = environment.get("VTE_VERSION", "")
+    return version.isdecimal() and int(version) >= _VTE
+
+
+def theme_name(environment: Mapping[str, str]) -> str:
+    """The theme that UNSPOOL_THEME names, or that the background calls for where the terminal says what it is."""
+    name = environment.get("UNSPOOL_THEME", "")
+    if name in THEMES:
+        return name
+    # COLORFGBG=foreground;background, set by rxvt, Konsole and others: 7 and 15 are white.
+    return "light" if environment.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15") else "dark"
+
+
+def columns_of(environment: Mapping[str, str]) -> int:
+    """The width where there is no terminal to ask."""
+    columns = environment.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and 0 < int(columns) < 10_000 else 80

@@ -1,0 +1,66 @@
+"""How many cells of the screen a text takes, and where it may be cut without cutting a character that a person sees."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from unspool.terminal.cell_table import WIDE, ZERO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ZWJ = "\u200d"
+_EMOJI_STYLE = "\ufe0f"
+_FLAG = range(0x1F1E6, 0x1F200)
+_SKIN = range(0x1F3FB, 0x1F400)
+
+# Of the characters that occur at all there are few, so each is looked up once.
+_known: dict[str, int] = {}
+
+
+def width_of(mark: str) -> int:
+    """The cells that one code point takes by itself: 0, 1 or 2."""
+    width = _known.get(mark)
+    if width is None:
+        code = ord(mark)
+        width = _known[mark] = 0 if bisect_right(ZERO, code) % 2 else 1 + bisect_right(WIDE, code) % 2
+    return width
+
+
+def clusters(text: str) -> Iterator[tuple[str, int]]:
+    """Yield what a person sees as one character, and its cells.
+
+    A simple form of Unicode's grapheme clusters (UAX #29): marks go with what they stand on, a joiner joins, two regional
+    indicators are a flag. Terminals disagree about joined emoji and skin tones: two cells, or the sum of their parts. The larger
+    one is taken, since a row that comes out shorter does no harm and one that overflows does.
+    """
+    start, width, joined, flag = 0, 0, False, False
+    for index, mark in enumerate(text):
+        code = ord(mark)
+        if index == start:
+            width, flag = width_of(mark), code in _FLAG
+            continue
+        if mark == _EMOJI_STYLE:
+            width = 2 if width else 0
+        elif mark == _ZWJ:
+            joined = True
+        elif joined and code >= 0x80:
+            joined = False
+            width += width_of(mark)
+        elif flag and code in _FLAG:
+            width, flag = 2, False
+        elif code in _SKIN and width >= 2:
+            width += 2
+        elif width_of(mark):
+            yield text[start:index], width
+            start, width, joined, flag = index, width_of(mark), False, code in _FLAG
+    if text:
+        yield text[start:], width
+
+
+def cells(text: str) -> int:
+    """The cells that a text of one line takes."""
+    if text.isascii():
+        return len(text)
+    return sum(width for _, width in clusters(text))

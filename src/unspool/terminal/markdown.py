@@ -1,0 +1,184 @@
+"""Markdown that arrives in pieces, as lines for a terminal: those that are final, and a preview of the rest.
+
+    page = Markdown(80)
+    for piece in answer:
+        for line in page.feed(piece): ...     # append it; it never changes
+        page.preview()                        # what finish() would add now
+    page.finish()
+
+What `feed` and `finish` return together depends on the text alone and not on how it was cut: decisions are made at line ends, and
+in long lines at places that the text itself determines. What one piece costs does not depend on how much came before it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from unspool.terminal.blocks import Blocks
+from unspool.terminal.cells import clusters
+from unspool.terminal.leaves import Code, Paragraph, Verbatim
+from unspool.terminal.paint import Painter
+from unspool.terminal.safety import Sanitizer
+from unspool.terminal.style import DARK
+from unspool.terminal.tables import Table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from unspool.terminal.style import Row
+
+# A line that is longer is taken before its end, if its beginning shows that it is prose: models write paragraphs in one line.
+_PROSE = 200
+# A heading, or a row of a table, that is longer is prose.
+_STRUCTURE = 8192
+# Of a line of code that is longer, as much of its end is previewed.
+_TAIL = 2000
+# Beginnings of lines that say nothing yet: showing them would show a list or a rule for a moment where emphasis follows.
+_UNDECIDED = re.compile(r"(?:[-+*_=~`|:$<>#\\ \t]|\d{1,9}(?:[.)]|$))*")
+_LONE = re.compile("[\ud800-\udfff]")
+_NARROWEST = 4
+
+
+class Markdown:
+    """A document that is rendered while it arrives, at most ``width`` cells wide, lines of code excepted.
+
+    ``theme`` maps roles to colours (see `unspool.terminal.style`); without one there are no sequences at all. ``links`` makes links
+    clickable (OSC 8) instead of writing their URLs out.
+    """
+
+    def __init__(self, width: int = 80, *, theme: dict[int, str] | None = DARK, links: bool = False) -> None:
+        self._painter = Painter(theme, links=links)
+        self._blocks = Blocks(max(width, _NARROWEST), show_urls=not self._painter.links)
+        self._sanitizer = Sanitizer()
+        # The line that has not ended: its beginning, and what else there is of it.
+        self._line = ""
+        self._rest: list[str] = []
+        # Whether it is prose, and was given away as it came.
+        self._given = False
+
+    def feed(self, text: str) -> list[str]:
+        """Take a piece of the text; return the lines that became final."""
+        text = self._sanitizer.feed(text)
+        if not text.isprintable():
+            text = _LONE.sub("\ufffd", text)
+        *ends, rest = text.split("\n")
+        for end in ends:
+            self._add(end)
+            self._end_line()
+        if rest:
+            self._add(rest)
+        return self._painted(self._blocks.take())
+
+    def finish(self) -> list[str]:
+        """End the text; return the rest of the lines."""
+        if self._line or self._given:
+            self._end_line()
+        return self._painted(self._blocks.finish())
+
+    def preview(self) -> list[str]:
+        """Return the lines that are not final yet, each at most ``width`` cells wide, as `finish` would most likely return them.
+
+        Marks that are open are shown as if they were closed, and what says nothing yet is left out.
+        """
+        blocks = self._blocks.copy()
+        if not self._given:
+            self._look_ahead(blocks)
+        width = blocks.width
+        return self._painted([part for row in blocks.finish() for part in _broken(row, width)])
+
+    def resize(self, width: int) -> None:
+        """Go on at another width. What is final stays as it is."""
+        self._blocks.resize(max(width, _NARROWEST))
+
+    def _add(self, text: str) -> None:
+        if self._given:
+            self._blocks.more(text)
+            return
+        if self._rest:
+            self._rest.append(text)
+            return
+        known = len(self._line)
+        self._line += text
+        length = len(self._line)
+        if known < _PROSE <= length and self._blocks.is_prose(self._line[:_PROSE]):
+            self._give(_PROSE)
+        elif known < _STRUCTURE <= length:
+            if self._blocks.is_verbatim(self._line[:_STRUCTURE]):
+                self._rest = [self._line[_STRUCTURE:]]
+                self._line = self._line[:_STRUCTURE]
+            else:
+                self._give(_STRUCTURE)
+
+    def _give(self, size: int) -> None:
+        """Give the line away, though its end is not known."""
+        line, self._line = self._line, ""
+        self._blocks.line(line[:size], whole=False)
+        self._blocks.more(line[size:])
+        self._given = True
+
+    def _end_line(self) -> None:
+        if not self._given:
+            self._blocks.line(self._line + "".join(self._rest))
+        self._line, self._rest, self._given = "", [], False
+
+    def _look_ahead(self, blocks: Blocks) -> None:
+        """Give a copy of the blocks what has come of the line."""
+        leaf = blocks.leaf
+        if isinstance(leaf, (Code, Verbatim)) and blocks.is_verbatim(self._line):
+            if len(self._line) > _TAIL:
+                blocks.line(self._end())
+            elif self._line.strip(" \t`~$\\]>"):
+                blocks.line(self._line)
+            blocks.leave_open()
+            return
+        undecided = _UNDECIDED.fullmatch(self._line) is not None
+        if isinstance(leaf, Table) and "|" in self._line:
+            return  # half a row
+        if isinstance(leaf, Paragraph) and undecided and leaf.has_one_line and leaf.text.startswith("|"):
+            blocks.forget_leaf()  # most likely the header of a table
+        elif not undecided and not (self._line.lstrip(" ").startswith("|") and not isinstance(leaf, Paragraph)):
+            blocks.line(self._line)
+            if isinstance(blocks.leaf, Code):
+                blocks.leave_open()
+
+    def _end(self) -> str:
+        """The end of a long line: as much of it as is worth a look."""
+        parts: list[str] = []
+        size = 0
+        for part in reversed([self._line[-_TAIL:], *self._rest[-_TAIL:]]):
+            parts.append(part)
+            size += len(part)
+            if size >= _TAIL:
+                break
+        return "".join(reversed(parts))[-_TAIL:]
+
+    def _painted(self, rows: list[Row]) -> list[str]:
+        return [self._painter.row(row) for row in rows]
+
+
+def _broken(row: Row, width: int) -> list[Row]:
+    """A row of code, as rows of at most ``width`` cells, which a terminal would make of it."""
+    if sum(len(text) for text, _, _ in row) * 2 <= width:
+        return [row]
+    rows: list[Row] = [[]]
+    used = 0
+    for text, style, url in row:
+        if text.isascii():
+            while len(text) > width - used:
+                if width > used:
+                    rows[-1].append((text[: width - used], style, url))
+                text = text[width - used :]
+                rows.append([])
+                used = 0
+            rows[-1].append((text, style, url))
+            used += len(text)
+            continue
+        part = ""
+        for cluster, size in clusters(text):
+            if used + size > width:
+                rows[-1].append((part, style, url))
+                rows.append([])
+                part, used = "", 0
+            part += cluster
+            used += size
+        rows[-1].append((part, style, url))
+    return rows

@@ -1,0 +1,99 @@
+"""An answer on a terminal: Markdown that is rendered, and shown some thirty times a second while it arrives."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from unspool.terminal import abilities
+from unspool.terminal.markdown import Markdown
+from unspool.terminal.screen import Screen
+from unspool.terminal.style import COLOURLESS, DARK, LIGHT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from unspool.terminal.output import Output
+
+# Seconds between two frames. What changes faster than the screen is drawn nobody sees.
+_FRAME = 1 / 30
+
+
+class Page:
+    """Takes text and shows it: the first piece at once, then a frame at most every thirtieth of a second.
+
+    Where there is no terminal, or a dumb one, lines are written when they are final, and nothing is ever redrawn.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        *,
+        color: str = "auto",
+        environment: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.monotonic,
+        size: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        colour = abilities.wants_colour(color, environment, is_tty=output.is_tty)
+        theme = LIGHT if abilities.theme_name(environment) == "light" else DARK
+        self._output = output
+        self._clock = clock
+        self._screen = Screen(output, size) if output.is_tty and not abilities.is_dumb(environment) else None
+        self._markdown = Markdown(
+            # A row as wide as the screen leaves the cursor beyond its end, which terminals treat differently.
+            self._screen.columns - 1 if self._screen is not None else abilities.columns_of(environment),
+            theme=None if colour is None else theme if colour else COLOURLESS,
+            links=self._screen is not None and abilities.follows_links(environment),
+        )
+        self._lines: list[str] = []
+        self._is_dirty = False
+        self._next = 0.0
+
+    def write(self, text: str) -> None:
+        """Take a piece of the answer, and show it now or with the next frame."""
+        self._lines += self._markdown.feed(text)
+        self._is_dirty = True
+        self.tick()
+
+    def due(self) -> float | None:
+        """Seconds until `tick` has something to show, None while it has not."""
+        return max(0.0, self._next - self._clock()) if self._is_dirty else None
+
+    def tick(self) -> None:
+        """Show what has changed, if it is time to."""
+        if self._is_dirty and self._clock() >= self._next:
+            self._show()
+
+    def step_aside(self) -> None:
+        """Leave the place below the final lines to somebody else, until the next frame."""
+        if self._screen is not None:
+            self._screen.clear()
+            self._is_dirty = True
+
+    def close(self) -> None:
+        """End the text, and show all of it."""
+        if self._screen is not None:
+            self._measure(self._screen)
+        self._lines += self._markdown.finish()
+        self._write([])
+
+    def _show(self) -> None:
+        if self._screen is not None:
+            self._measure(self._screen)
+            self._write(self._markdown.preview())
+        else:
+            self._write([])
+        self._is_dirty = False
+        self._next = self._clock() + _FRAME
+
+    def _measure(self, screen: Screen) -> None:
+        if screen.measure():
+            self._markdown.resize(screen.columns - 1)
+
+    def _write(self, live: list[str]) -> None:
+        lines, self._lines = self._lines, []
+        if self._screen is not None:
+            self._screen.frame(lines, live)
+        elif lines:
+            self._output.write("\n".join(lines) + "\n")

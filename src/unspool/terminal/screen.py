@@ -1,0 +1,121 @@
+"""The lower end of the screen: lines that stay, and below them a few rows that may still change.
+
+Lines that stay are written once and never touched again, so the terminal's own scrollback, search and selection keep working. What
+may change, the live region, is at most twelve rows, and always less than the screen has: what has scrolled away cannot be reached.
+The cursor rests at the end of the last live row, where a terminal that reflows its text takes it along, and is never hidden.
+"""
+
+from __future__ import annotations
+
+import os
+
+from unspool.terminal.cells import cells
+from unspool.terminal.sequences import without
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unspool.terminal.output import Output
+
+MOST_ROWS = 12
+
+# Synchronized output: the terminal shows what is between them at once. Those that do not know it ignore it.
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
+
+
+def size_of(fd: int) -> tuple[int, int]:
+    """The columns and rows of a terminal; what it does not say is 80 by 24."""
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except OSError:
+        columns = rows = 0
+    return columns or 80, rows or 24
+
+
+class Screen:
+    """Writes frames: some lines that stay, and the live rows in their present state. One ``write`` for each frame."""
+
+    def __init__(self, output: Output, size: Callable[[], tuple[int, int]] | None = None) -> None:
+        self._output = output
+        self._size = size or (lambda: size_of(output.fd))
+        self.columns, self.rows = self._size()
+        self._live: list[str] = []
+
+    def measure(self) -> bool:
+        """Look how large the terminal is now; return whether its width has changed.
+
+        After a change nobody knows for certain where the live rows are. They are taken for reflowed, as most terminals do it; and if
+        they cannot all be on the screen any more, they are left behind, for a stale row is better than one that should have stayed.
+        """
+        before = self.columns, self.rows
+        self.columns, self.rows = self._size()
+        if before == (self.columns, self.rows) or not self._live:
+            return before[0] != self.columns
+        if before[0] != self.columns:
+            height = sum(max(1, -(-cells(without(row)) // self.columns)) for row in self._live)
+            self._leave() if height >= self.rows else self._erase(height)
+        elif len(self._live) >= self.rows:
+            self._leave()
+        return before[0] != self.columns
+
+    def frame(self, lines: list[str], live: list[str]) -> None:
+        """Write lines that stay, and below them the live rows: of those the last, as many as there is room for."""
+        live = live[-max(1, min(self.rows - 1, MOST_ROWS)) :]
+        old = self._live
+        rows = lines + live
+        same = 0
+        for before, after in zip(old, rows, strict=False):
+            if before != after:
+                break
+            same += 1
+        end = "" if live else "\n"
+        self._live = live
+        if same == len(old):
+            # All that was there stays: what is new follows it.
+            if len(rows) > same:
+                self._output.write(("\n" if old else "") + "\n".join(rows[same:]) + end)
+            elif old and not live:
+                self._output.write("\n")
+            return
+        if same == len(old) - 1 and len(rows) > same:
+            # Prose that goes on in its row is the most frequent frame by far; next come words that move to the next row.
+            kept = _kept(old[same], rows[same])
+            if kept is not None:
+                back = len(old[same]) - kept
+                move = f"\x1b[{back}D\x1b[K" if back else ""
+                self._output.write(move + "\n".join([rows[same][kept:], *rows[same + 1 :]]) + end)
+                return
+        if same == len(rows) and live:
+            same -= 1  # the cursor belongs at the end of a row that stays
+        up = len(old) - 1 - same
+        move = f"\x1b[{up}A\r" if up else "\r"
+        self._output.write(f"{_BEGIN}{move}\x1b[J" + "\n".join(rows[same:]) + (end if rows[same:] else "") + _END)
+
+    def clear(self) -> None:
+        """Take the live rows away, so that somebody else may write; the next frame brings them back."""
+        if self._live:
+            self._erase(len(self._live))
+
+    def _erase(self, height: int) -> None:
+        up = f"\x1b[{height - 1}A" if height > 1 else ""
+        self._live = []
+        self._output.write(f"{up}\r\x1b[J")
+
+    def _leave(self) -> None:
+        self._live = []
+        self._output.write("\n")
+
+
+def _kept(old: str, new: str) -> int | None:
+    """How much of a row stays when its end is written anew, None if that is better done for all of it."""
+    if new.startswith(old):
+        return len(old)
+    kept = next((at for at, (before, after) in enumerate(zip(old, new, strict=False)) if before != after), len(new))
+    escape = old.rfind("\x1b")
+    # What follows has to be free of sequences, and each of its characters a cell.
+    if escape < 0 or (escape + 4 <= kept and old.startswith("\x1b[0m", escape)):
+        tail = old[kept:]
+        if tail.isascii() and kept and old[kept - 1].isascii():
+            return kept
+    return None

@@ -1,0 +1,13 @@
+"""The sequences that the renderer writes, as one expression: what a terminal is told is this, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+#: Style, link, cursor up and back, erase below, erase the rest of the line, synchronized output.
+OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b\x07]*\x1b\\|\x1b\[\d+[AD]|\x1b\[[JK]|\x1b\[\?2026[hl]")
+
+
+def without(text: str) -> str:
+    """Return a painted text without its sequences."""
+    return OURS.sub("", text) if "\x1b" in text else text
