@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,9 +14,10 @@ from starlette.routing import Route
 
 from unspool.server import chat, completions, fields, models, responses
 from unspool.server.errors import RequestError
+from unspool.server.gate import Choice, Gate
 from unspool.server.lifecycle import Lifecycle
 from unspool.server.stamp import Stamp
-from unspool.server.streaming import EventStream, Pace, WholeAnswer, Wire, paced
+from unspool.server.streaming import EventStream, Pace, WholeAnswer, paced
 from unspool.value import Value
 
 #: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
@@ -42,9 +43,23 @@ class Settings(Value):
     for ``starting_after``. OpenAI sends none, and its Python SDK fails on comments that follow one.
     ``drop_after`` closes each connection that streams, whatever the endpoint, uncleanly after so many events, at least 1; a client
     gets to the end of a background response by resuming it again and again, and of anything else only if it is shorter.
+
+    ``faults`` are what every request meets with, as `unspool.server.faults` writes them; ``script`` is what the first requests meet with
+    instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both.
     """
 
-    __slots__ = ("ttft", "itl", "seed", "require_key", "clock", "resumable_for", "event_ids", "drop_after")
+    __slots__ = (
+        "ttft",
+        "itl",
+        "seed",
+        "require_key",
+        "clock",
+        "resumable_for",
+        "event_ids",
+        "drop_after",
+        "faults",
+        "script",
+    )
 
     def __init__(
         self,
@@ -57,6 +72,8 @@ class Settings(Value):
         resumable_for: float = _RESUMABLE_FOR,
         event_ids: bool = False,
         drop_after: int | None = None,
+        faults: Sequence[str] = (),
+        script: Sequence[str] = (),
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
@@ -68,13 +85,23 @@ class Settings(Value):
         self.resumable_for = resumable_for
         self.event_ids = event_ids
         self.drop_after = drop_after
+        self.faults = tuple(faults)
+        self.script = tuple(script)
 
 
-def app(settings: Settings | None = None) -> Starlette:
-    """Make the application, to be run by any ASGI server."""
+def choice(settings: Settings) -> Choice:
+    """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
+    cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
+    return Choice([*settings.faults, *cut], settings.script)
+
+
+def app(settings: Settings | None = None, faults: Choice | None = None) -> Gate:
+    """Make the application, to be run by any ASGI server. ``faults`` are the settings' own if none are given."""
     settings = settings or Settings()
     desk = _Desk(settings)
-    lifecycle = Lifecycle(pace=desk.pace, wire=desk.wire, clock=settings.clock, resumable_for=settings.resumable_for)
+    lifecycle = Lifecycle(
+        pace=desk.pace, event_ids=settings.event_ids, clock=settings.clock, resumable_for=settings.resumable_for
+    )
     one_response = responses.PATH + "/{id}"
     routes = [
         desk.route("GET", models.PATH, _list_models),
@@ -89,7 +116,7 @@ def app(settings: Settings | None = None) -> Starlette:
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
-    return app
+    return Gate(app, faults or choice(settings))
 
 
 _Handler = Callable[[Request, Stamp], Awaitable[Response]]
@@ -101,7 +128,6 @@ class _Desk:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.pace = Pace(settings.ttft, settings.itl)
-        self.wire = Wire(event_ids=settings.event_ids, drop_after=settings.drop_after)
 
     def route(self, method: str, path: str, handler: _Handler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -126,7 +152,7 @@ class _Desk:
         async def handler(request: Request, stamp: Stamp) -> Response:
             answer = reply(fields.parse(await request.body()), stamp)
             if answer.stream:
-                return EventStream(paced(answer.frames(), self.pace), self.wire)
+                return EventStream(paced(answer.frames(), self.pace))
             return WholeAnswer(answer.whole, self.pace, answer.tokens)
 
         return handler
