@@ -1,17 +1,39 @@
-"""Connections that are reset, once all that was sent has arrived."""
+"""Sockets and signals: what a server listens at, how it resets a connection, and what ends it."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import signal
 import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
 
 # How long a client may take to receive what was sent before the reset, in steps of a few milliseconds. A reset discards the rest.
 _PATIENCE = 2.0
 _STEP = 0.005
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen before the server starts, so that the port is known and taken, and early clients wait in its queue."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+async def stopped_by_signal(on_ready: Callable[[], object]) -> signal.Signals:
+    """Wait for SIGINT or SIGTERM, and return which of them came. To be called in the main thread."""
+    loop = asyncio.get_running_loop()
+    caught: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def stop(number: signal.Signals) -> None:
+        if not caught.done():
+            caught.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    on_ready()
+    return await caught
 
 
 async def reset(transport: asyncio.WriteTransport) -> None:

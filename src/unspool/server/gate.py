@@ -90,8 +90,8 @@ class Gate:
         try:
             plan = self._choice.choose(scope["method"], scope["path"], headers, body)
         except ValueError as error:
-            refusal = RequestError(f"{HEADER}: {error}.", param=HEADER)
-            return await _send_refusal(send, _refusal(refusal))
+            wrong = RequestError(f"{HEADER}: {error}.", param=HEADER)
+            return await _send_refusal(send, refusal_of(wrong))
         scope[PLAN] = plan
         body = edited(body, plan)
         unread = [body]
@@ -135,7 +135,8 @@ def edited(body: bytes, plan: Plan) -> bytes:
     return json.dumps(asked).encode()
 
 
-def _refusal(error: RequestError) -> Refusal:
+def refusal_of(error: RequestError) -> Refusal:
+    """The response that says so."""
     return Refusal(error.status, {"content-type": "application/json"}, json.dumps(error.body()).encode())
 
 

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from unspool.server.connection import reset
+from unspool.server.connection import listen, reset
 from unspool.server.gate import Received
 from unspool.server.simulator import Settings, app, choice
 from unspool.server.streaming import HANG_UP, RESET
@@ -33,7 +33,7 @@ def serve(
     Port 0 is any free one. ``on_ready`` is told the base URL, ``/v1`` included, once requests are answered. To be called from
     the main thread, where signals arrive. Raises OSError when the address cannot be used.
     """
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         return asyncio.run(_serve_until_signal(listener, app(settings), on_ready))
 
 
@@ -71,7 +71,7 @@ class Simulator:
         """Start it, and return once requests are answered. Raises OSError when no port can be had."""
         if self._thread is not None:
             raise RuntimeError("the simulator is already running")
-        listener = _listen("127.0.0.1", 0)
+        listener = listen("127.0.0.1", 0)
         url = _url(listener)
         ready = threading.Event()
         server = _Server(self._app, ready.set)
@@ -181,11 +181,6 @@ def _serve(server: _Server, listener: socket.socket, ready: threading.Event) -> 
     finally:
         # Also after a failure: whoever started the thread must not wait for ever.
         ready.set()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind and listen before the server starts, so that the port is known and taken, and early clients wait in its queue."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def _url(listener: socket.socket) -> str:
