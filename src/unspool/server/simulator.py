@@ -35,7 +35,8 @@ _TOKENS_PER_MINUTE = "2000000"
 class Settings(Value):
     """How a simulator behaves.
 
-    ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens. ``seed`` changes the ids it gives.
+    ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens, each longer or shorter by up to its jitter.
+    ``seed`` changes the ids it gives, and what the jitter makes of each time.
     ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds.
 
     ``resumable_for`` is the age in seconds, by that clock, up to which a background response is streamed again; 0 is never.
@@ -51,6 +52,8 @@ class Settings(Value):
     __slots__ = (
         "ttft",
         "itl",
+        "ttft_jitter",
+        "itl_jitter",
         "seed",
         "require_key",
         "clock",
@@ -66,6 +69,8 @@ class Settings(Value):
         *,
         ttft: float = 0.0,
         itl: float = 0.0,
+        ttft_jitter: float = 0.0,
+        itl_jitter: float = 0.0,
         seed: int = 0,
         require_key: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -79,6 +84,8 @@ class Settings(Value):
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
         self.ttft = ttft
         self.itl = itl
+        self.ttft_jitter = ttft_jitter
+        self.itl_jitter = itl_jitter
         self.seed = seed
         self.require_key = require_key
         self.clock = clock
@@ -127,7 +134,13 @@ class _Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.pace = Pace(settings.ttft, settings.itl)
+        self.pace = Pace(
+            settings.ttft,
+            settings.itl,
+            ttft_jitter=settings.ttft_jitter,
+            itl_jitter=settings.itl_jitter,
+            seed=settings.seed,
+        )
 
     def route(self, method: str, path: str, handler: _Handler) -> Route:
         async def endpoint(request: Request) -> Response:

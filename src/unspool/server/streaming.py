@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any
@@ -24,17 +25,37 @@ PLAN = "unspool.plan"
 
 
 class Pace(Value):
-    """How fast the model computes: ``ttft`` seconds until the first token, ``itl`` seconds between two."""
+    """How fast the model computes: ``ttft`` seconds until the first token, ``itl`` seconds between two.
 
-    __slots__ = ("ttft", "itl")
+    Each of these times is longer or shorter by up to its jitter, drawn from ``seed``: the same for the same token of every answer.
+    """
 
-    def __init__(self, ttft: float = 0.0, itl: float = 0.0) -> None:
+    __slots__ = ("ttft", "itl", "ttft_jitter", "itl_jitter", "seed")
+
+    def __init__(
+        self, ttft: float = 0.0, itl: float = 0.0, *, ttft_jitter: float = 0.0, itl_jitter: float = 0.0, seed: int = 0
+    ) -> None:
         self.ttft = ttft
         self.itl = itl
+        self.ttft_jitter = ttft_jitter
+        self.itl_jitter = itl_jitter
+        self.seed = seed
 
     def due(self, tokens: int) -> float:
         """Seconds after the request at which this many tokens have been computed."""
-        return self.ttft + self.itl * (tokens - 1) if tokens > 0 else 0.0
+        if tokens <= 0:
+            return 0.0
+        due = self.ttft + self.itl * (tokens - 1)
+        if self.ttft_jitter or self.itl_jitter:
+            due += 2 * self.ttft_jitter * self._noise(0)
+            # Half the jitter for each token's place, not for each step: so the whole keeps to the pace, and a step still
+            # varies by all of it.
+            due += self.itl_jitter * self._noise(tokens) if tokens > 1 else 0.0
+        return max(due, 0.0)
+
+    def _noise(self, token: int) -> float:
+        """A number between minus and plus a half."""
+        return zlib.crc32(b"%d %d" % (self.seed, token)) / 0xFFFFFFFF - 0.5
 
 
 async def paced(frames: Iterable[Frame], pace: Pace) -> AsyncGenerator[Frame]:
