@@ -42,6 +42,14 @@ def _rate(text: str) -> float:
     return rate
 
 
+def _dialect(text: str) -> str:
+    from unspool.server.dialects import BY_NAME
+
+    if text not in BY_NAME:
+        raise ValueError(f"{text!r} is none of {', '.join(BY_NAME)}")
+    return text
+
+
 def _faults(text: str) -> str:
     from unspool.server.faults import read
 
@@ -81,6 +89,14 @@ OPTIONS = (
         type=_delay,
     ),
     Option(("--event-ids",), "flag", "send each response event's number as its id too", group=_SERVER),
+    Option(
+        ("--dialect",),
+        "value",
+        "the server to take after: ollama, vllm, openrouter, … (default: openai)",
+        group=_SERVER,
+        metavar="NAME",
+        type=_dialect,
+    ),
     Option(
         ("--ttft",),
         "value",
@@ -140,7 +156,7 @@ OPTIONS = (
 )
 
 # What has no meaning before another server, which has a pace, keys and responses of its own.
-_OF_THE_SIMULATOR = ("require_key", "resumable_for", "event_ids", "ttft", "itl", "tps", "seed")
+_OF_THE_SIMULATOR = ("require_key", "resumable_for", "event_ids", "dialect", "ttft", "itl", "tps", "seed")
 
 EXAMPLES = """\
   unspool sim --port 8080
@@ -230,6 +246,7 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None]) -> int:
         drop_after=arguments["drop_after"],
         faults=faults,
         script=script,
+        dialect=arguments["dialect"] or "openai",
         **more,
     )
     return serve(arguments["host"], arguments["port"], settings=settings, on_ready=ready)

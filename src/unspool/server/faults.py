@@ -40,9 +40,9 @@ class Fault(Value):
         return f"{self.name}[={self.value[1:-1]}]" if self.value[0] == "[" else f"{self.name}={self.value}"
 
 
-def read(text: str) -> Plan:
-    """Read faults into the plan that they add up to. Raises ValueError for one that there is not, or that is not written like this."""
-    plan = Plan()
+def read(text: str, plan: Plan | None = None) -> Plan:
+    """Read faults into the plan that they add up to, or into a ``plan`` there is. Raises ValueError for one that there is not, or that is not written like this."""
+    plan = Plan() if plan is None else plan
     for each in text.split(";"):
         name, _, value = each.strip().partition("=")
         name, value = name.strip(), value.strip()
@@ -252,6 +252,10 @@ def _retry_line(plan: Plan, value: str) -> None:
     plan.prefix += b"retry: %d\n\n" % _count(value)
 
 
+def _bom(plan: Plan, value: str) -> None:
+    plan.prefix = b"\xef\xbb\xbf" + plan.prefix
+
+
 def _every(value: str) -> tuple[int]:
     every = _count(value or "3")
     if not every:
@@ -351,7 +355,7 @@ TABLE = (
         _rewriting(rewriting.texts, lambda _: (lambda text: text.replace(" ", "\u2028"),)),
     ),
     Fault("line-ends", "lf|crlf|cr", "end the lines of the stream so", "line-ends=cr", _line_ends),
-    Fault("bom", "", "begin the stream with a byte order mark", "bom", _set(prefix=b"\xef\xbb\xbf")),
+    Fault("bom", "", "begin the stream with a byte order mark", "bom", _bom),
     Fault("no-space", "", "leave out the blank after each field's colon", "no-space", _set(space=False)),
     Fault("comments", "[TEXT]", "send a comment before each event", "comments=keep-alive", _comments),
     Fault(

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unspool.server.course import Plan, Refusal
+from unspool.server.dialects import BY_NAME, Dialect, endpoint
 from unspool.server.errors import RequestError
 from unspool.server.faults import HEADER, read
 from unspool.server.streaming import PLAN, cut, while_connected
@@ -19,8 +20,6 @@ from unspool.value import Value
 
 # A simulator may run for days; what its tests look back on is the last few.
 _KEPT_REQUESTS = 1_000
-#: The endpoints that answer prompts. Requests at or below these paths take their turns in a script.
-_ANSWERING = ("/completions", "/chat/completions", "/responses")
 
 
 class Received(Value):
@@ -44,10 +43,16 @@ class Received(Value):
 class Choice:
     """Chooses the faults of each request: those its own header names, else the script's next, else ``always``.
 
-    ``requests`` are the latest that came. Safe to use from another thread than the server's.
+    Only requests at or below the three endpoints take their turns in the script.
+
+    Before them all comes what the ``dialect`` does to every answer. ``requests`` are the latest that came. Safe to use from
+    another thread than the server's.
     """
 
-    def __init__(self, always: Iterable[str] = (), script: Iterable[str] = ()) -> None:
+    def __init__(
+        self, always: Iterable[str] = (), script: Iterable[str] = (), dialect: Dialect = BY_NAME["openai"]
+    ) -> None:
+        self.dialect = dialect
         self._always = "; ".join(always)
         read(self._always)
         self._script: deque[str] = deque()
@@ -67,10 +72,13 @@ class Choice:
         faults = headers.get(HEADER)
         if faults is None:
             with self._lock:
-                scripted = self._script and any(each in path for each in _ANSWERING)
+                scripted = self._script and endpoint(path) is not None
                 faults = self._script.popleft() if scripted else self._always
         self.requests.append(Received(method, path, dict(headers), body, faults))
-        return read(faults)
+        plan = read(faults, self.dialect.plan(path))
+        if plan.refusal is not None:
+            plan.refusal = self.dialect.worded(plan.refusal)
+        return plan
 
 
 class Gate:

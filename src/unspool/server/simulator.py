@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from unspool.server import chat, completions, fields, models, responses
+from unspool.server.dialects import BY_NAME
 from unspool.server.errors import RequestError
 from unspool.server.gate import Choice, Gate
 from unspool.server.lifecycle import Lifecycle
@@ -46,7 +47,8 @@ class Settings(Value):
     gets to the end of a background response by resuming it again and again, and of anything else only if it is shorter.
 
     ``faults`` are what every request meets with, as `unspool.server.faults` writes them; ``script`` is what the first requests meet with
-    instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both.
+    instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
+    takes after, a name of `unspool.server.dialects`.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Settings(Value):
         "drop_after",
         "faults",
         "script",
+        "dialect",
     )
 
     def __init__(
@@ -79,6 +82,7 @@ class Settings(Value):
         drop_after: int | None = None,
         faults: Sequence[str] = (),
         script: Sequence[str] = (),
+        dialect: str = "openai",
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
@@ -94,12 +98,15 @@ class Settings(Value):
         self.drop_after = drop_after
         self.faults = tuple(faults)
         self.script = tuple(script)
+        if dialect not in BY_NAME:
+            raise ValueError(f"there is no dialect {dialect!r}, only {', '.join(BY_NAME)}")
+        self.dialect = dialect
 
 
 def choice(settings: Settings) -> Choice:
     """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
     cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
-    return Choice([*settings.faults, *cut], settings.script)
+    return Choice([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
 
 
 def app(settings: Settings | None = None, faults: Choice | None = None) -> Gate:
@@ -154,7 +161,7 @@ class _Desk:
                 self._check_key(request)
                 response = await handler(request, stamp)
             except RequestError as error:
-                response = JSONResponse(error.body(), error.status)
+                response = self._refused(error)
             return self._signed(response, stamp)
 
         return Route("/v1" + path, endpoint, methods=[method])
@@ -180,7 +187,7 @@ class _Desk:
         else:
             refused = RequestError(f"Invalid URL ({request.method} {request.url.path})", status=status)
         headers = getattr(error, "headers", None)
-        return self._signed(JSONResponse(refused.body(), status, headers), self._stamp(request, b""))
+        return self._signed(self._refused(refused, headers), self._stamp(request, b""))
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """Answer when the simulator itself has failed; the server logs the error."""
@@ -203,8 +210,15 @@ class _Desk:
         if not secrets.compare_digest(key.encode(), required.encode()):
             raise RequestError(f"Incorrect API key provided: {_masked(key)}.", status=401, code="invalid_api_key")
 
+    def _refused(self, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
+        body = BY_NAME[self._settings.dialect].error(error.body()["error"], error.status)
+        return JSONResponse(body, error.status, headers)
+
     def _signed(self, response: Response, stamp: Stamp) -> Response:
-        """Put OpenAI's own headers on a response."""
+        """Put OpenAI's own headers on a response, or the one that others have too."""
+        if self._settings.dialect != "openai":
+            response.headers["x-request-id"] = stamp.id("req_")
+            return response
         response.headers.update(
             {
                 "x-request-id": stamp.id("req_"),
