@@ -182,11 +182,11 @@ def _added(
     between: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> Callable[[Plan, str], None]:
-    """What puts these rewriters into a plan: those of the endpoint, then those for ``always``."""
+    """What puts these rewriters into a plan: those for ``always``, then those of the endpoint."""
     of = {CHAT: chat, COMPLETIONS: completions, RESPONSES: responses}
 
     def add(plan: Plan, api: str) -> None:
-        plan.rewriters += [*of[api], *always]
+        plan.rewriters += [*always, *of[api]]
         if api == RESPONSES:
             plan.rewriters.append(rewriting.renumbered) if responses else None
         elif usage:
@@ -340,6 +340,7 @@ TABLE = (
         add=_added(
             _REASONING,
             _chunks(_role_in_every_chunk),
+            _marked(system_fingerprint="fp_ollama"),
             always=(_PLAIN,),
             completions=(_marked(system_fingerprint="fp_ollama"), lambda: rewriting.usage("every")),
             responses=(_thinking_in_responses("response.reasoning_summary_text"),),
