@@ -103,6 +103,18 @@ def test_a_cut_leaves_so_many_whole_events(ask, path, how):
     assert ("content-length" in answer.headers) == (how == "short")
 
 
+def test_a_length_that_is_never_reached_is_never_a_clean_end(ask, capfd):
+    answer = ask("cut=5000,short")
+    assert (answer.events[-1].data, answer.ending) == ("[DONE]", "cut")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_stall_at_the_start_is_one_stall(ask):
+    begun = time.monotonic()
+    assert len(ask("stall=0,100ms; usage=finish").events) > 20
+    assert 0.1 < time.monotonic() - begun < 1
+
+
 def test_a_reset_is_a_reset(ask):
     assert ask("cut=7,reset").ending == "reset"
 

@@ -111,6 +111,7 @@ class Course:
         self._event_ids = event_ids
         self._rewriters = [make() for make in plan.rewriters]
         self._head = plan.prefix
+        self._begun = False
         self._events = 0
         self._bytes = 0
         self._held = b""
@@ -121,7 +122,8 @@ class Course:
     def take(self, frame: Frame | bytes) -> list[Step]:
         """The next frame, or bytes of the stream that are no event, such as a comment."""
         out: list[Step] = []
-        if self._events == 0 and self._bytes == 0:
+        if not self._begun:
+            self._begun = True
             self._stop(out, "events", 0)
         self._rewrite([frame], self._rewriters, out)
         return out
@@ -137,7 +139,8 @@ class Course:
         for stop in self._stops:
             if stop.at is None:
                 self._do(stop.step, out)
-        self._do(Close(CLEAN), out)
+        # A length that was announced and not reached leaves no clean way to end.
+        self._do(Close(SHORT if self._plan.short else CLEAN), out)
         return out
 
     def _rewrite(self, items: Sequence[Frame | Step], rewriters: Sequence[Rewriter], out: list[Step]) -> None:

@@ -174,13 +174,12 @@ def _pause(time: str) -> Pause:
     return Pause(seconds(time) if time else None)
 
 
-def _rewriter(make: Callable[..., Rewriter], *values: Any) -> Callable[[Plan], None]:
-    return lambda plan: plan.rewriters.append(lambda: make(*values))
-
-
-def _rewriting(make: Callable[..., Rewriter], reading: Callable[[str], tuple[Any, ...]]) -> Any:
+def _rewriting(
+    make: Callable[..., Rewriter], reading: Callable[[str], tuple[Any, ...]] = lambda _: ()
+) -> Callable[[Plan, str], None]:
     def add(plan: Plan, value: str) -> None:
-        _rewriter(make, *reading(value))(plan)
+        values = reading(value)
+        plan.rewriters.append(lambda: make(*values))
 
     return add
 
@@ -190,8 +189,12 @@ def _error_at(value: str) -> tuple[int, str]:
     return _count(at), _one_of(shape or "nested", *rewriting.ERRORS)
 
 
+def _word(*words: str) -> Callable[[str], tuple[str]]:
+    return lambda value: (_one_of(value, *words),)
+
+
 def _usage(plan: Plan, value: str) -> None:
-    _rewriter(rewriting.usage, _one_of(value, "none", "every", "finish", "x_groq"))(plan)
+    _rewriting(rewriting.usage, _word("none", "every", "finish", "x_groq"))(plan, value)
     plan.usage = True
 
 
@@ -200,13 +203,15 @@ def _emoji(text: str) -> str:
 
 
 def _split_emoji(plan: Plan, value: str) -> None:
-    _rewriter(rewriting.texts, _emoji)(plan)
-    _rewriter(rewriting.halved_characters, "😀")(plan)
-    _rewriter(rewriting.renumbered)(plan)
+    plan.rewriters += [
+        lambda: rewriting.texts(_emoji),
+        lambda: rewriting.halved_characters("😀"),
+        rewriting.renumbered,
+    ]
 
 
 def _split_characters(plan: Plan, value: str) -> None:
-    _rewriter(rewriting.texts, _emoji)(plan)
+    plan.rewriters.append(lambda: rewriting.texts(_emoji))
     plan.split_characters = True
 
 
@@ -215,17 +220,13 @@ def _gzip(plan: Plan, value: str) -> None:
     plan.headers["content-encoding"] = "gzip"
 
 
-def _between(plan: Plan, value: str, block: bytes) -> None:
-    plan.between += block + b"\n\n"
-
-
 def _comments(plan: Plan, value: str) -> None:
-    _between(plan, "", f": {value}".encode().rstrip() if value else b": ping")
+    plan.between += b": %b\n\n" % (value.encode() or b"ping")
 
 
 def _pings(plan: Plan, value: str) -> None:
-    kind = _one_of(value or "data", "data", "empty")
-    _between(plan, "", b'event: ping\ndata: {"type":"ping"}' if kind == "data" else b"event: ping")
+    with_data = _one_of(value or "data", "data", "empty") == "data"
+    plan.between += b'event: ping\ndata: {"type":"ping"}\n\n' if with_data else b"event: ping\n\n"
 
 
 def _set(**fields: Any) -> Callable[[Plan, str], None]:
@@ -389,7 +390,7 @@ TABLE = (
         "duplicated|lost|reordered|missing",
         "send events of the Responses API twice, not at all or in another order, or leave out their numbers",
         "sequence=lost",
-        _rewriting(rewriting.sequence, lambda value: (_one_of(value, "duplicated", "lost", "reordered", "missing"),)),
+        _rewriting(rewriting.sequence, _word("duplicated", "lost", "reordered", "missing")),
     ),
     Fault(
         "keepalive",
@@ -403,14 +404,14 @@ TABLE = (
         "on|off|twice|spaced|more",
         "send `[DONE]` where there is none, not at all, twice, with blanks, or with more after it",
         "done=off",
-        _rewriting(rewriting.done, lambda value: (_one_of(value, "on", "off", "twice", "spaced", "more"),)),
+        _rewriting(rewriting.done, _word("on", "off", "twice", "spaced", "more")),
     ),
     Fault(
         "no-finish",
         "",
         "leave out why the answer ended: no finish reason, no terminal event",
         "no-finish",
-        _rewriting(rewriting.without_finish, lambda _: ()),
+        _rewriting(rewriting.without_finish),
     ),
     Fault(
         "finish",

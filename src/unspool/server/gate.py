@@ -45,8 +45,7 @@ class Choice:
 
     Only requests at or below the three endpoints take their turns in the script.
 
-    Before them all comes what the ``dialect`` does to every answer. ``requests`` are the latest that came. Safe to use from
-    another thread than the server's.
+    Before them all comes what the ``dialect`` does to every answer. Safe to use from another thread than the server's.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Choice:
         read(self._always)
         self._script: deque[str] = deque()
         self._lock = threading.Lock()
-        self.requests: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
+        self._requests: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
         self.script(*script)
 
     def script(self, *faults: str) -> None:
@@ -67,6 +66,12 @@ class Choice:
         with self._lock:
             self._script.extend(faults)
 
+    @property
+    def requests(self) -> list[Received]:
+        """The latest requests that came, oldest first."""
+        with self._lock:
+            return list(self._requests)
+
     def choose(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Plan:
         """Record a request, and return the plan for it. Raises ValueError when its header is not understood."""
         faults = headers.get(HEADER)
@@ -74,7 +79,8 @@ class Choice:
             with self._lock:
                 scripted = self._script and endpoint(path) is not None
                 faults = self._script.popleft() if scripted else self._always
-        self.requests.append(Received(method, path, dict(headers), body, faults))
+        with self._lock:
+            self._requests.append(Received(method, path, dict(headers), body, faults))
         plan = read(faults, self.dialect.plan(path))
         if plan.refusal is not None:
             plan.refusal = self.dialect.worded(plan.refusal)

@@ -56,7 +56,7 @@ class Proxy:
     @property
     def requests(self) -> list[Received]:
         """The latest requests that came, oldest first, each with the faults it met."""
-        return list(self._handler.faults.requests)
+        return self._handler.faults.requests
 
     def script(self, *faults: str) -> None:
         """Say what the next requests meet with, one after the other. Raises ValueError for what is no fault."""

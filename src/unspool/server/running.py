@@ -58,7 +58,7 @@ class Simulator:
     @property
     def requests(self) -> list[Received]:
         """The latest requests that came, oldest first, each with the faults it met."""
-        return list(self._faults.requests)
+        return self._faults.requests
 
     def script(self, *faults: str) -> None:
         """Say what the next requests meet with, one after the other: ``script("status=429", "cut=7", "")`` ends in success.
