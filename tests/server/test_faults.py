@@ -4,6 +4,8 @@ import gzip
 import http.client
 import json
 import socket
+import ssl
+import threading
 import time
 import zlib
 from urllib.parse import urlsplit
@@ -374,3 +376,26 @@ def test_a_proxy_stops_with_a_stream_open():
 def test_a_proxy_wants_a_url_that_it_can_use(upstream):
     with pytest.raises(ValueError, match="URL"):
         Proxy(upstream)
+
+
+def test_a_proxy_reaches_a_server_over_tls(tmp_path, monkeypatch):
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    body = b'data: {"choices":[]}\n\n'
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" + head + body)
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        with Proxy(f"https://127.0.0.1:{listener.getsockname()[1]}/v1") as proxy:
+            assert Answer(proxy.url, CHAT, "line-ends=cr").body == body.replace(b"\n", b"\r")
+        serving.join()

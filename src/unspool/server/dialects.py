@@ -72,7 +72,9 @@ class Dialect(Value):
             return refusal
         if not isinstance(body, dict) or not isinstance(body.get("error"), dict):
             return refusal
-        return Refusal(refusal.status, refusal.headers, json.dumps(self.error(body["error"], refusal.status)).encode())
+        # An error that comes with status 200 does not call itself a success.
+        status = refusal.status if refusal.status >= 400 else 500
+        return Refusal(refusal.status, refusal.headers, json.dumps(self.error(body["error"], status)).encode())
 
 
 def endpoint(path: str) -> str | None:

@@ -172,6 +172,8 @@ class _Handler:
     async def _answer(self, client: _Client) -> None:
         first, headers = await _read_head(client.reader)
         method, path, _ = first.split(" ", 2)
+        if headers.get("expect", "").lower() == "100-continue":
+            await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = b"".join([piece async for piece in _body(client.reader, headers, until_end=False)])
         try:
             plan = self.faults.choose(method, path, headers, body)
@@ -262,6 +264,8 @@ async def _pass_raw(upstream: asyncio.StreamReader, client: _Client) -> None:
 
 async def _pass_altered(upstream: asyncio.StreamReader, client: _Client, plan: Plan) -> None:
     first, headers = await _read_head(upstream)
+    while first.split(" ", 2)[1].startswith("1"):  # interim, such as 103: the response itself follows
+        first, headers = await _read_head(upstream)
     streams = is_event_stream(headers.get("content-type", "")) and "content-encoding" not in headers
     pieces = _body(upstream, headers, until_end=True)
     kept = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name != "content-length"}
