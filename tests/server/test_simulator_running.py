@@ -99,8 +99,8 @@ def test_stopping_does_not_wait_for_an_unstreamed_answer():
 def test_an_answer_ends_when_its_client_hangs_up(monkeypatch, stream):
     ended = threading.Event()
 
-    def watched(settings):
-        answer = app(settings)
+    def watched(*given):
+        answer = app(*given)
 
         async def watch(scope, receive, send):
             await answer(scope, receive, send)

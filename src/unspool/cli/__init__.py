@@ -23,6 +23,7 @@ COMMANDS = {
     "models": ("models", "list the models of a server"),
     "keys": ("keys", "store, list and remove API keys"),
     "sim": ("sim", "run the simulator, a server to try things with"),
+    "faults": ("faults", "list what the simulator can do wrong"),
 }
 
 

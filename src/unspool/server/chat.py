@@ -8,8 +8,8 @@ from typing import Any
 from unspool.server import answers, messages
 from unspool.server.choices import end, rounds
 from unspool.server.fields import Fields
+from unspool.server.frames import DONE, Frame
 from unspool.server.stamp import Stamp
-from unspool.server.streaming import DONE, Frame
 
 PATH = "/chat/completions"
 

@@ -9,8 +9,8 @@ from unspool.server import answers, tokens
 from unspool.server.choices import end, rounds
 from unspool.server.errors import RequestError
 from unspool.server.fields import Fields
+from unspool.server.frames import DONE, Frame
 from unspool.server.stamp import Stamp
-from unspool.server.streaming import DONE, Frame
 
 PATH = "/completions"
 

@@ -21,10 +21,11 @@ from starlette.responses import Response
 from unspool.server import fields
 from unspool.server.errors import RequestError
 from unspool.server.fields import Fields
+from unspool.server.frames import Frame
 from unspool.server.responses import Reply
 from unspool.server.stamp import Stamp
 from unspool.server.store import Store, Stored
-from unspool.server.streaming import EventStream, Frame, JSONAnswer, Pace, WholeAnswer, Wire, paced
+from unspool.server.streaming import EventStream, JSONAnswer, Pace, WholeAnswer, paced
 
 # The states in which a response cannot be cancelled any more. A cancelled one can, to no effect.
 _CANNOT_CANCEL = {
@@ -36,9 +37,9 @@ _CANNOT_CANCEL = {
 class Lifecycle:
     """The handlers of ``/v1/responses`` and the paths below it. ``resumable_for`` is in seconds of the ``clock``."""
 
-    def __init__(self, *, pace: Pace, wire: Wire, clock: Callable[[], float], resumable_for: float) -> None:
+    def __init__(self, *, pace: Pace, event_ids: bool, clock: Callable[[], float], resumable_for: float) -> None:
         self._pace = pace
-        self._wire = wire
+        self._event_ids = event_ids
         self._clock = clock
         self._resumable_for = resumable_for
         self._store = Store()
@@ -52,7 +53,7 @@ class Lifecycle:
             if reply.background:
                 return self._begin(stored)
         if reply.stream:
-            return EventStream(paced(reply.frames(), self._pace), self._wire, on_end=reply.cancel)
+            return EventStream(paced(reply.frames(), self._pace), event_ids=self._event_ids, on_end=reply.cancel)
         return WholeAnswer(reply.whole, self._pace, reply.tokens, on_end=reply.cancel)
 
     async def retrieve(self, request: Request, stamp: Stamp) -> Response:
@@ -108,7 +109,7 @@ class Lifecycle:
         reply = stored.reply
         stored.make(paced(reply.frames(), self._pace))
         if stored.log is not None:
-            return EventStream(stored.log.read(), self._wire)
+            return EventStream(stored.log.read(), event_ids=self._event_ids)
         return JSONAnswer(reply.snapshot())
 
     def _resume(self, stored: Stored, query: Fields, last_event_id: str | None) -> Response:
@@ -120,12 +121,12 @@ class Lifecycle:
             raise RequestError("This response can no longer be streamed because it is more than 5 minutes old")
         after = query.integer("starting_after", minimum=0)
         # As EventSource does it (HTML, 9.2.4): anything in the header but an id that was sent by this server is ignored.
-        if after is None and self._wire.event_ids and last_event_id and last_event_id.isdecimal():
+        if after is None and self._event_ids and last_event_id and last_event_id.isdecimal():
             after = int(last_event_id)
         frames = stored.log.read(0 if after is None else after + 1)
         if not query.flag("include_obfuscation", True):
             frames = _without_obfuscation(frames)
-        return EventStream(frames, self._wire)
+        return EventStream(frames, event_ids=self._event_ids)
 
 
 def _not_streamable(why: str) -> RequestError:

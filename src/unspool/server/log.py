@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from unspool.server.streaming import Frame
+from unspool.server.frames import Frame
 
 
 class Log:

@@ -15,9 +15,9 @@ from unspool.server import answers, messages, tokens
 from unspool.server.choices import end
 from unspool.server.errors import RequestError
 from unspool.server.fields import Fields
+from unspool.server.frames import Frame
 from unspool.server.messages import Conversation
 from unspool.server.stamp import Stamp
-from unspool.server.streaming import Frame
 
 PATH = "/responses"
 

@@ -8,14 +8,17 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from unspool.server.simulator import Settings, app
-from unspool.server.streaming import HANG_UP
+from unspool.server.connection import listen, reset
+from unspool.server.gate import Received
+from unspool.server.simulator import Settings, app, choice
+from unspool.server.streaming import HANG_UP, RESET
 
 
 def serve(
@@ -30,7 +33,7 @@ def serve(
     Port 0 is any free one. ``on_ready`` is told the base URL, ``/v1`` included, once requests are answered. To be called from
     the main thread, where signals arrive. Raises OSError when the address cannot be used.
     """
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         return asyncio.run(_serve_until_signal(listener, app(settings), on_ready))
 
 
@@ -44,17 +47,31 @@ class Simulator:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._app = app(settings)
+        settings = settings or Settings()
+        self._faults = choice(settings)
+        self._app = app(settings, self._faults)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
         """The base URL, ``/v1`` included; empty while it is not running."""
 
+    @property
+    def requests(self) -> list[Received]:
+        """The latest requests that came, oldest first, each with the faults it met."""
+        return self._faults.requests
+
+    def script(self, *faults: str) -> None:
+        """Say what the next requests meet with, one after the other: ``script("status=429", "cut=7", "")`` ends in success.
+
+        Raises ValueError for what is no fault.
+        """
+        self._faults.script(*faults)
+
     def start(self) -> None:
         """Start it, and return once requests are answered. Raises OSError when no port can be had."""
         if self._thread is not None:
             raise RuntimeError("the simulator is already running")
-        listener = _listen("127.0.0.1", 0)
+        listener = listen("127.0.0.1", 0)
         url = _url(listener)
         ready = threading.Event()
         server = _Server(self._app, ready.set)
@@ -91,7 +108,11 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app_state = {**self.app_state, HANG_UP: transport.close}
+
+        async def hang_up() -> None:
+            transport.close()
+
+        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport)}
 
 
 class _Server(uvicorn.Server):
@@ -160,11 +181,6 @@ def _serve(server: _Server, listener: socket.socket, ready: threading.Event) -> 
     finally:
         # Also after a failure: whoever started the thread must not wait for ever.
         ready.set()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind and listen before the server starts, so that the port is known and taken, and early clients wait in its queue."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def _url(listener: socket.socket) -> str:

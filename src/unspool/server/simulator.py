@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,10 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from unspool.server import chat, completions, fields, models, responses
+from unspool.server.dialects import BY_NAME
 from unspool.server.errors import RequestError
+from unspool.server.gate import Choice, Gate
 from unspool.server.lifecycle import Lifecycle
 from unspool.server.stamp import Stamp
-from unspool.server.streaming import EventStream, Pace, WholeAnswer, Wire, paced
+from unspool.server.streaming import EventStream, Pace, WholeAnswer, paced
 from unspool.value import Value
 
 #: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
@@ -34,7 +36,8 @@ _TOKENS_PER_MINUTE = "2000000"
 class Settings(Value):
     """How a simulator behaves.
 
-    ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens. ``seed`` changes the ids it gives.
+    ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens, each longer or shorter by up to its jitter.
+    ``seed`` changes the ids it gives, and what the jitter makes of each time.
     ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds.
 
     ``resumable_for`` is the age in seconds, by that clock, up to which a background response is streamed again; 0 is never.
@@ -42,39 +45,77 @@ class Settings(Value):
     for ``starting_after``. OpenAI sends none, and its Python SDK fails on comments that follow one.
     ``drop_after`` closes each connection that streams, whatever the endpoint, uncleanly after so many events, at least 1; a client
     gets to the end of a background response by resuming it again and again, and of anything else only if it is shorter.
+
+    ``faults`` are what every request meets with, as `unspool.server.faults` writes them; ``script`` is what the first requests meet with
+    instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
+    takes after, a name of `unspool.server.dialects`.
     """
 
-    __slots__ = ("ttft", "itl", "seed", "require_key", "clock", "resumable_for", "event_ids", "drop_after")
+    __slots__ = (
+        "ttft",
+        "itl",
+        "ttft_jitter",
+        "itl_jitter",
+        "seed",
+        "require_key",
+        "clock",
+        "resumable_for",
+        "event_ids",
+        "drop_after",
+        "faults",
+        "script",
+        "dialect",
+    )
 
     def __init__(
         self,
         *,
         ttft: float = 0.0,
         itl: float = 0.0,
+        ttft_jitter: float = 0.0,
+        itl_jitter: float = 0.0,
         seed: int = 0,
         require_key: str | None = None,
         clock: Callable[[], float] = time.time,
         resumable_for: float = _RESUMABLE_FOR,
         event_ids: bool = False,
         drop_after: int | None = None,
+        faults: Sequence[str] = (),
+        script: Sequence[str] = (),
+        dialect: str = "openai",
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
         self.ttft = ttft
         self.itl = itl
+        self.ttft_jitter = ttft_jitter
+        self.itl_jitter = itl_jitter
         self.seed = seed
         self.require_key = require_key
         self.clock = clock
         self.resumable_for = resumable_for
         self.event_ids = event_ids
         self.drop_after = drop_after
+        self.faults = tuple(faults)
+        self.script = tuple(script)
+        if dialect not in BY_NAME:
+            raise ValueError(f"there is no dialect {dialect!r}, only {', '.join(BY_NAME)}")
+        self.dialect = dialect
 
 
-def app(settings: Settings | None = None) -> Starlette:
-    """Make the application, to be run by any ASGI server."""
+def choice(settings: Settings) -> Choice:
+    """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
+    cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
+    return Choice([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
+
+
+def app(settings: Settings | None = None, faults: Choice | None = None) -> Gate:
+    """Make the application, to be run by any ASGI server. ``faults`` are the settings' own if none are given."""
     settings = settings or Settings()
     desk = _Desk(settings)
-    lifecycle = Lifecycle(pace=desk.pace, wire=desk.wire, clock=settings.clock, resumable_for=settings.resumable_for)
+    lifecycle = Lifecycle(
+        pace=desk.pace, event_ids=settings.event_ids, clock=settings.clock, resumable_for=settings.resumable_for
+    )
     one_response = responses.PATH + "/{id}"
     routes = [
         desk.route("GET", models.PATH, _list_models),
@@ -89,7 +130,7 @@ def app(settings: Settings | None = None) -> Starlette:
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
-    return app
+    return Gate(app, faults or choice(settings))
 
 
 _Handler = Callable[[Request, Stamp], Awaitable[Response]]
@@ -100,8 +141,13 @@ class _Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.pace = Pace(settings.ttft, settings.itl)
-        self.wire = Wire(event_ids=settings.event_ids, drop_after=settings.drop_after)
+        self.pace = Pace(
+            settings.ttft,
+            settings.itl,
+            ttft_jitter=settings.ttft_jitter,
+            itl_jitter=settings.itl_jitter,
+            seed=settings.seed,
+        )
 
     def route(self, method: str, path: str, handler: _Handler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -115,7 +161,7 @@ class _Desk:
                 self._check_key(request)
                 response = await handler(request, stamp)
             except RequestError as error:
-                response = JSONResponse(error.body(), error.status)
+                response = self._refused(error)
             return self._signed(response, stamp)
 
         return Route("/v1" + path, endpoint, methods=[method])
@@ -126,7 +172,7 @@ class _Desk:
         async def handler(request: Request, stamp: Stamp) -> Response:
             answer = reply(fields.parse(await request.body()), stamp)
             if answer.stream:
-                return EventStream(paced(answer.frames(), self.pace), self.wire)
+                return EventStream(paced(answer.frames(), self.pace))
             return WholeAnswer(answer.whole, self.pace, answer.tokens)
 
         return handler
@@ -141,7 +187,7 @@ class _Desk:
         else:
             refused = RequestError(f"Invalid URL ({request.method} {request.url.path})", status=status)
         headers = getattr(error, "headers", None)
-        return self._signed(JSONResponse(refused.body(), status, headers), self._stamp(request, b""))
+        return self._signed(self._refused(refused, headers), self._stamp(request, b""))
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """Answer when the simulator itself has failed; the server logs the error."""
@@ -164,8 +210,15 @@ class _Desk:
         if not secrets.compare_digest(key.encode(), required.encode()):
             raise RequestError(f"Incorrect API key provided: {_masked(key)}.", status=401, code="invalid_api_key")
 
+    def _refused(self, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
+        body = BY_NAME[self._settings.dialect].error(error.body()["error"], error.status)
+        return JSONResponse(body, error.status, headers)
+
     def _signed(self, response: Response, stamp: Stamp) -> Response:
-        """Put OpenAI's own headers on a response."""
+        """Put OpenAI's own headers on a response, or the one that others have too."""
+        if self._settings.dialect != "openai":
+            response.headers["x-request-id"] = stamp.id("req_")
+            return response
         response.headers.update(
             {
                 "x-request-id": stamp.id("req_"),

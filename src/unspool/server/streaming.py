@@ -4,70 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from unspool import sse
+from unspool.server.course import CLEAN, Close, Course, Pause, Plan, Step
+from unspool.server.frames import Frame
 from unspool.value import Value
 
-# OpenAI's streams are compact and carry text as UTF-8. One encoder, for making it takes as long as an event's encoding.
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-# Where the server that runs the application leaves a function that closes the connection: in the ``state`` of the request's scope.
+# Where the server that runs the application leaves functions that close the connection, and that reset it: in the ``state`` of the
+# request's scope.
 HANG_UP = "unspool.hang_up"
-
-
-class Frame(Value):
-    """One event of a stream. ``tokens`` is how many tokens the model computes before it can send this event."""
-
-    __slots__ = ("data", "type", "tokens", "id")
-
-    def __init__(self, data: str, *, type: str | None = None, tokens: int = 0, id: str | None = None) -> None:
-        self.data = data
-        self.type = type
-        self.tokens = tokens
-        self.id = id
-
-    @classmethod
-    def of(cls, body: dict[str, Any], *, type: str | None = None, tokens: int = 0, id: str | None = None) -> Frame:
-        """The event that carries ``body`` as JSON."""
-        return cls(_COMPACT.encode(body), type=type, tokens=tokens, id=id)
-
-    def encode(self, *, with_id: bool = False) -> bytes:
-        return sse.encode(self.data, type=self.type, id=self.id if with_id else None)
-
-
-DONE = Frame("[DONE]")
-"""The end mark of the completions and chat endpoints. The responses endpoint has none."""
+RESET = "unspool.reset"
+#: Where the `Plan` for the answer to a request stands in its scope.
+PLAN = "unspool.plan"
 
 
 class Pace(Value):
-    """How fast the model computes: ``ttft`` seconds until the first token, ``itl`` seconds between two."""
+    """How fast the model computes: ``ttft`` seconds until the first token, ``itl`` seconds between two.
 
-    __slots__ = ("ttft", "itl")
+    Each of these times is longer or shorter by up to its jitter, drawn from ``seed``: the same for the same token of every answer.
+    """
 
-    def __init__(self, ttft: float = 0.0, itl: float = 0.0) -> None:
+    __slots__ = ("ttft", "itl", "ttft_jitter", "itl_jitter", "seed")
+
+    def __init__(
+        self, ttft: float = 0.0, itl: float = 0.0, *, ttft_jitter: float = 0.0, itl_jitter: float = 0.0, seed: int = 0
+    ) -> None:
         self.ttft = ttft
         self.itl = itl
+        self.ttft_jitter = ttft_jitter
+        self.itl_jitter = itl_jitter
+        self.seed = seed
 
     def due(self, tokens: int) -> float:
         """Seconds after the request at which this many tokens have been computed."""
-        return self.ttft + self.itl * (tokens - 1) if tokens > 0 else 0.0
+        if tokens <= 0:
+            return 0.0
+        due = self.ttft + self.itl * (tokens - 1)
+        if self.ttft_jitter or self.itl_jitter:
+            due += 2 * self.ttft_jitter * self._noise(0)
+            # Half the jitter for each token's place, not for each step: so the whole keeps to the pace, and a step still
+            # varies by all of it.
+            due += self.itl_jitter * self._noise(tokens) if tokens > 1 else 0.0
+        return max(due, 0.0)
 
-
-class Wire(Value):
-    """What becomes of streams on their way: ``event_ids`` sends each event's id, ``drop_after`` cuts the connection after so many."""
-
-    __slots__ = ("event_ids", "drop_after")
-
-    def __init__(self, *, event_ids: bool = False, drop_after: int | None = None) -> None:
-        self.event_ids = event_ids
-        self.drop_after = drop_after
+    def _noise(self, token: int) -> float:
+        """A number between minus and plus a half."""
+        return zlib.crc32(b"%d %d" % (self.seed, token)) / 0xFFFFFFFF - 0.5
 
 
 async def paced(frames: Iterable[Frame], pace: Pace) -> AsyncGenerator[Frame]:
@@ -93,11 +81,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncGenerator[Frame], wire: Wire, *, on_end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, frames: AsyncGenerator[Frame], *, event_ids: bool = False, on_end: Callable[[], None] | None = None
+    ) -> None:
         self.status_code = 200
         self.background = None
         self.frames = frames
-        self.wire = wire
+        self.event_ids = event_ids
         self.on_end = on_end
         self.init_headers({"cache-control": "no-cache"})
 
@@ -109,16 +99,42 @@ class EventStream(Response):
                 self.on_end()
 
     async def _write(self, scope: Scope, send: Send) -> None:
+        plan: Plan | None = scope.get(PLAN)
+        if plan is not None and plan.alters_stream:
+            return await self._write_faulty(scope, send, plan)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        sent = 0
         async with aclosing(self.frames) as frames:
             async for frame in frames:
-                body = frame.encode(with_id=self.wire.event_ids)
+                body = frame.encode(with_id=self.event_ids)
                 await send({"type": "http.response.body", "body": body, "more_body": True})
-                sent += 1
-                if sent == self.wire.drop_after:
-                    return await _cut(scope)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write_faulty(self, scope: Scope, send: Send, plan: Plan) -> None:
+        self.headers.update(plan.headers)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        course = Course(plan, event_ids=self.event_ids)
+        async with aclosing(self.frames) as frames:
+            async for frame in frames:
+                for step in course.take(frame):
+                    await _do(step, scope, send)
+                if course.closed:
+                    return
+        for step in course.end():
+            await _do(step, scope, send)
+
+
+async def _do(step: Step, scope: Scope, send: Send) -> None:
+    """Carry out one step of a stream's course."""
+    if isinstance(step, bytes):
+        await send({"type": "http.response.body", "body": step, "more_body": True})
+        # Each of many small pieces goes out by itself, and the news that the client hung up gets its turn.
+        await asyncio.sleep(0)
+    elif isinstance(step, Pause):
+        await (asyncio.get_running_loop().create_future() if step.seconds is None else asyncio.sleep(step.seconds))
+    elif isinstance(step, Close) and step.how == CLEAN:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    else:
+        await cut(scope, reset=step.how == "reset")
 
 
 class JSONAnswer(JSONResponse):
@@ -181,13 +197,14 @@ async def _hung_up(receive: Receive) -> None:
         pass
 
 
-async def _cut(scope: Scope) -> None:
+async def cut(scope: Scope, *, reset: bool = False) -> None:
     """Close the connection where it is, so that the client gets no last chunk. What has been sent still arrives.
 
-    A server that has not left a way to do so notices itself that the application has returned too early, and closes.
+    With ``reset`` it is told so by a RST. A server that has not left a way to close notices itself that the application has
+    returned too early, and closes.
     """
-    hang_up: Callable[[], None] | None = scope.get("state", {}).get(HANG_UP)
-    if hang_up is not None:
-        hang_up()
+    close: Callable[[], Awaitable[None]] | None = scope.get("state", {}).get(RESET if reset else HANG_UP)
+    if close is not None:
+        await close()
         # To return now would be logged as the application's fault. ``while_connected`` ends this once the connection is gone.
         await asyncio.get_running_loop().create_future()

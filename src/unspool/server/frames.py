@@ -1,0 +1,36 @@
+"""The events of a stream as the simulator makes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from unspool import sse
+from unspool.value import Value
+
+# OpenAI's streams are compact and carry text as UTF-8. One encoder, for making it takes as long as an event's encoding.
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+class Frame(Value):
+    """One event of a stream. ``tokens`` is how many tokens the model computes before it can send this event."""
+
+    __slots__ = ("data", "type", "tokens", "id")
+
+    def __init__(self, data: str, *, type: str | None = None, tokens: int = 0, id: str | None = None) -> None:
+        self.data = data
+        self.type = type
+        self.tokens = tokens
+        self.id = id
+
+    @classmethod
+    def of(cls, body: dict[str, Any], *, type: str | None = None, tokens: int = 0, id: str | None = None) -> Frame:
+        """The event that carries ``body`` as JSON."""
+        return cls(_COMPACT.encode(body), type=type, tokens=tokens, id=id)
+
+    def encode(self, *, with_id: bool = False) -> bytes:
+        return sse.encode(self.data, type=self.type, id=self.id if with_id else None)
+
+
+DONE = Frame("[DONE]")
+"""The end mark of the completions and chat endpoints. The responses endpoint has none."""

@@ -1,0 +1,242 @@
+"""Every fault against every endpoint, through the command: the outcome, the exit code, and what is printed of the answer.
+
+The same table stands in docs/simulator.md; ``python tests/cli/test_faults_outcomes.py`` writes it there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from unspool.outcome import EXIT_CODES
+from unspool.server.dialects import TABLE as DIALECTS
+from unspool.server.faults import BY_NAME, TABLE
+from unspool.server.running import Simulator
+from unspool.server.simulator import Settings
+
+GUIDE = Path(__file__).parents[2] / "docs" / "simulator.md"
+APIS = ("responses", "chat", "completions")
+PATHS = {"responses": "/responses", "chat": "/chat/completions", "completions": "/completions"}
+
+# What is printed: all of the answer, its beginning (which may be nothing), nothing, all of it with other characters, or what
+# is left when some of the events are not as they were sent.
+WHOLE, BEGUN, NOTHING, DAMAGED = "all", "its beginning", "nothing", "damaged"
+EMOJI, SEPARATED = "all, in emoji", "all, in U+2028"
+
+# The faults, the outcome at each endpoint (None where the fault makes no sense), and what is printed.
+OUTCOMES = (
+    ("status=400", "bad_request", NOTHING),
+    ("status=401", "unauthorized", NOTHING),
+    ("status=403", "unauthorized", NOTHING),
+    ("status=404", "bad_request", NOTHING),
+    ("status=422", "bad_request", NOTHING),
+    ("status=500", "server_error", NOTHING),
+    ("status=503,x-should-retry:false", "server_error", NOTHING),
+    ("rate-limit=300ms", "rate_limited", NOTHING),
+    ("quota", "rate_limited", NOTHING),
+    ("html", "unreachable", NOTHING),
+    ("html=502", "server_error", NOTHING),
+    ("json-error", "server_error", NOTHING),
+    ("empty", "cut", NOTHING),
+    ("unstreamed", "complete", WHOLE),
+    ("hang-up", "cut", NOTHING),
+    ("slow-headers=50ms", "complete", WHOLE),
+    ("stall=5,50ms", "complete", WHOLE),
+    ("stall=5", "cut", BEGUN),
+    ("stall-byte=100", "cut", BEGUN),
+    ("cut=0", "cut", NOTHING),
+    ("cut=7", "cut", BEGUN),
+    ("cut=7,clean", "cut", BEGUN),
+    ("cut=7,reset", "cut", BEGUN),
+    ("cut=7,short", "cut", BEGUN),
+    ("cut=end", "complete", WHOLE),
+    ("cut=end,reset", "complete", WHOLE),
+    ("cut=end,short", "complete", WHOLE),
+    ("cut-byte=900", "cut", BEGUN),
+    ("cut-byte=900,clean", "cut", BEGUN),
+    ("cut-byte=900,reset", "cut", BEGUN),
+    ("unterminated", "complete", WHOLE),
+    ("one-byte", "complete", WHOLE),
+    ("split-utf8", "complete", EMOJI),
+    ("split-emoji", "complete", EMOJI),
+    ("u2028", "complete", SEPARATED),
+    ("line-ends=cr", "complete", WHOLE),
+    ("line-ends=crlf", "complete", WHOLE),
+    ("line-ends=cr; one-byte; bom", "complete", WHOLE),
+    ("bom", "complete", WHOLE),
+    ("no-space", "complete", WHOLE),
+    ("comments", "complete", WHOLE),
+    ("pings", "complete", WHOLE),
+    ("pings=empty", "complete", WHOLE),
+    ("retry-line=3000", "complete", WHOLE),
+    ("gzip", "complete", WHOLE),
+    ("gzip=truncated", "complete", WHOLE),
+    ("gzip; cut=7,clean", "cut", BEGUN),
+    ("content-type=application/json", "complete", WHOLE),
+    ("content-type=text/html", "complete", WHOLE),
+    ("malformed=4", "server_error", DAMAGED),
+    ("error=6,nested", "server_error", BEGUN),
+    ("error=6,flat", "server_error", BEGUN),
+    ("error=6,string", "server_error", BEGUN),
+    ("error=6,object", "server_error", BEGUN),
+    ("error=6,event", "server_error", BEGUN),
+    ("error=6,failed", ("server_error", None, None), BEGUN),
+    ("sequence=duplicated", ("complete", None, None), DAMAGED),
+    ("sequence=lost", ("complete", None, None), DAMAGED),
+    ("sequence=reordered", ("complete", None, None), DAMAGED),
+    ("sequence=missing", ("complete", None, None), WHOLE),
+    ("keepalive=4", "complete", WHOLE),
+    ("done=on", "complete", WHOLE),
+    ("done=off", "complete", WHOLE),
+    ("done=twice", "complete", WHOLE),
+    ("done=spaced", "complete", WHOLE),
+    ("done=more", "complete", WHOLE),
+    ("no-finish", ("cut", "complete", "complete"), WHOLE),
+    ("no-finish; done=off", "cut", WHOLE),
+    ("finish=length", "length", WHOLE),
+    ("finish=content_filter", "filtered", WHOLE),
+    ("usage=none", "complete", WHOLE),
+    ("usage=every", "complete", WHOLE),
+    ("usage=finish", "complete", WHOLE),
+    ("usage=x_groq", "complete", WHOLE),
+)
+
+
+def each_api(outcome):
+    return dict(zip(APIS, (outcome,) * 3 if isinstance(outcome, str) else outcome, strict=True))
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def ask(unspool, simulator):
+    def ask(api, faults, url=""):
+        # Only what is silent for ever has to wait for this.
+        silent = faults.startswith("stall") and "," not in faults
+        limits = ("--retries", "0", "--max-tokens", "400", *(("--idle-timeout", "200ms") if silent else ()))
+        if not url:
+            simulator.script(faults)
+        options = ("--base-url", url or simulator.url, "--api", api, "-m", "m-1", "--no-stdin", *limits)
+        return unspool(*options, "Hello")
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def answers(simulator):
+    """The answer of each endpoint to the letter, as a plain HTTP client has it."""
+    import urllib.request
+
+    def whole(path, **body):
+        data = json.dumps({"model": "m-1", **body}).encode()
+        with urllib.request.urlopen(urllib.request.Request(simulator.url + path, data)) as answer:
+            return json.load(answer)
+
+    chat = whole(PATHS["chat"], messages=[{"role": "user", "content": "Hello"}])
+    return {
+        "responses": whole(PATHS["responses"], input="Hello")["output"][0]["content"][0]["text"],
+        "chat": chat["choices"][0]["message"]["content"],
+        "completions": whole(PATHS["completions"], prompt="Hello", max_tokens=400)["choices"][0]["text"],
+    }
+
+
+@pytest.mark.parametrize(("faults", "outcome", "printed"), OUTCOMES, ids=[row[0] for row in OUTCOMES])
+def test_a_fault_has_its_outcome_at_every_endpoint(ask, answers, faults, outcome, printed):
+    for api, expected in each_api(outcome).items():
+        if expected is None:
+            continue
+        done = ask(api, faults)
+        assert (api, done.returncode) == (api, EXIT_CODES[expected]), done.stderr
+        assert done.stderr.count(b"\n") == (expected != "complete")
+        check(done.stdout.decode(), answers[api], printed)
+
+
+def check(text, whole, printed):
+    if printed == BEGUN:
+        assert whole.startswith(text)
+        assert text != whole
+    elif printed != DAMAGED:
+        wanted = {NOTHING: "", EMOJI: whole.replace(".", "😀"), SEPARATED: whole.replace(" ", "\u2028")}
+        assert text == wanted.get(printed, whole)
+
+
+def test_every_fault_and_every_form_of_its_value_is_in_the_table():
+    tried = " ".join(row[0] for row in OUTCOMES)
+    for fault in TABLE:
+        assert re.search(rf"\b{fault.name}\b", tried), fault.name
+        if "|" in fault.value:
+            for value in fault.value.strip("[]").split("|"):
+                default = value in ("lf", "whole", "data")
+                assert default or f"{fault.name}={value}" in tried, f"{fault.name}={value}"
+
+
+@pytest.mark.parametrize("dialect", [each.name for each in DIALECTS])
+def test_the_text_comes_whole_from_each_endpoint_that_a_dialect_has(ask, answers, dialect):
+    with Simulator(Settings(dialect=dialect)) as simulator:
+        for api in APIS:
+            done = ask(api, "", simulator.url)
+            if api in next(each for each in DIALECTS if each.name == dialect).endpoints:
+                assert (done.returncode, done.stdout.decode(), done.stderr) == (0, answers[api], b"")
+            else:
+                assert (done.returncode, done.stdout) == (10, b"")
+
+
+# The tables of the guide
+
+
+def faults_table():
+    rows = [
+        f"| `{fault.form.replace('|', chr(92) + '|')}` | {fault.does} | `{fault.example}` |"
+        for fault in BY_NAME.values()
+    ]
+    return ["| fault | what it does | example |", "|---|---|---|", *rows]
+
+
+def dialects_table():
+    def cells(dialect):
+        return " | ".join("yes" if api in dialect.endpoints else "–" for api in APIS)
+
+    rows = [f"| `{each.name}` | {each.says} | {cells(each)} |" for each in DIALECTS]
+    return ["| dialect | what is different | responses | chat | completions |", "|---|---|---|---|---|", *rows]
+
+
+def outcomes_table():
+    def cell(outcome):
+        return "–" if outcome is None else f"{outcome}, {EXIT_CODES[outcome]}"
+
+    rows = [
+        f"| `{faults}` | {' | '.join(map(cell, each_api(outcome).values()))} | {printed} |"
+        for faults, outcome, printed in OUTCOMES
+    ]
+    head = "| faults | responses | chat | completions | printed of the answer |"
+    return [head, "|---|---|---|---|---|", *rows]
+
+
+TABLES = {"faults": faults_table, "dialects": dialects_table, "outcomes": outcomes_table}
+
+
+def with_tables(guide):
+    """The guide's text with each table between its marks written anew."""
+    for name, table in TABLES.items():
+        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = "\n".join(table()) + "\n"
+        guide, count = between.subn(lambda found, text=text: found[1] + text + found[2], guide)
+        assert count == 1, f"the guide has no place for the table of {name}"
+    return guide
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not installed")
+def test_the_guide_has_the_tables_that_hold():
+    guide = GUIDE.read_text("utf-8")
+    assert guide == with_tables(guide), "run: python tests/cli/test_faults_outcomes.py"
+
+
+if __name__ == "__main__":
+    GUIDE.write_text(with_tables(GUIDE.read_text("utf-8")), "utf-8")
