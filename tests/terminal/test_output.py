@@ -60,6 +60,17 @@ def test_only_a_pipe_or_a_socket_has_a_reader(pipe, tmp_path):
         assert not Output(file.fileno()).has_reader
 
 
+def test_a_reader_that_went_away_is_known_without_writing(tmp_path):
+    read_end, write_end = os.pipe()
+    output = Output(write_end)
+    assert not output.is_abandoned()
+    os.close(read_end)
+    assert output.is_abandoned()
+    os.close(write_end)
+    with open(tmp_path / "file", "wb") as file:
+        assert not Output(file.fileno()).is_abandoned()
+
+
 def test_nobody_reading_is_a_broken_pipe():
     read_end, write_end = os.pipe()
     os.close(read_end)

@@ -72,7 +72,7 @@ def run(name: str, argv: list[str]) -> int:
     stdout = Output(1)
     with reader.Reader(folder.path_of(kept, id)) as journal, Signals(stdout, notes.output) as signals:
         format = formats.choose(arguments)(stdout)
-        ending = follow(journal, id, Replay(journal, arguments["first"]), format, signals)
+        ending = follow(journal, id, Replay(journal, arguments["first"]), format, stdout, signals)
         if ending is None:
             notes.line(f"detached; the stream goes on, and unspool attach {id[-6:]} follows it again")
             return 128 + signals.number
@@ -80,7 +80,7 @@ def run(name: str, argv: list[str]) -> int:
     return ending.exit_code
 
 
-def follow(journal: Reader, id: str, replay: Replay, format: Any, signals: Signals) -> Ending | None:
+def follow(journal: Reader, id: str, replay: Replay, format: Any, stdout: Output, signals: Signals) -> Ending | None:
     """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following."""
     tick = getattr(format, "tick", None)
     try:
@@ -93,6 +93,8 @@ def follow(journal: Reader, id: str, replay: Replay, format: Any, signals: Signa
                 tick()
             if journal.damage is not None or not alive:
                 break
+            if stdout.is_abandoned():
+                raise BrokenPipeError
             if select.select([signals.fd], [], [], _INTERVAL)[0]:
                 leave = getattr(format, "leave", None)
                 if leave is not None:

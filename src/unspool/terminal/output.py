@@ -52,6 +52,16 @@ class Output:
                 self._wait()
         self.at_line_start = text[-1] == "\n"
 
+    def is_abandoned(self) -> bool:
+        """Whether whoever read this pipe or socket has gone away, which writing would otherwise be the first to tell."""
+        import select
+
+        if not self.has_reader or not hasattr(select, "poll"):
+            return False
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return bool(poll.poll(0))
+
     def hurry(self) -> None:
         """From now on never wait for a reader, not even in a write that waits at this moment. Made for signal handlers.
 
