@@ -78,7 +78,20 @@ def test_every_example_can_be_read_and_changes_something(fault):
 
 
 @pytest.mark.parametrize(
-    "text", ["no-such", "cut", "cut=-1", "cut=3,softly", "bom=1", "stall=1,x", "status=999", "keepalive=0", "error=1,x"]
+    "text",
+    [
+        "no-such",
+        "cut",
+        "cut=-1",
+        "cut=3,softly",
+        "bom=1",
+        "stall=1,x",
+        "status=999",
+        "keepalive=0",
+        "html=99",
+        "content-type=ü",
+        "error=1,x",
+    ],
 )
 def test_what_is_no_fault_is_refused_with_what_is(text):
     with pytest.raises(ValueError, match="fault"):
@@ -142,6 +155,7 @@ def test_a_status_has_its_error_and_the_headers_asked_for(ask):
     assert (answer.status, answer.headers["x-should-retry"], answer.headers["retry-after"]) == (503, "false", "7")
     assert json.loads(answer.body)["error"]["code"] == "server_is_overloaded"
     assert ask("status=418,body:Short and stout").body == b"Short and stout"
+    assert (ask("status=204").status, ask("status=204").body) == (204, b"")
 
 
 def test_a_rate_limit_says_how_long_in_the_unit_that_fits(ask):

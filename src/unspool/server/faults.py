@@ -110,10 +110,10 @@ def _refuse(plan: Plan, status: int, body: bytes, type: str = "application/json"
 
 def _status(plan: Plan, value: str) -> None:
     number, *headers = value.split(",")
-    status = _count(number)
-    if not 200 <= status < 600:
-        raise ValueError(f"{status} is no status of a response")
-    refusal = Refusal(status, {"content-type": "application/json"}, error_body(status))
+    status = _code(number)
+    # These two have no body (RFC 9110, 6.4.1).
+    body = b"" if status in (204, 304) else error_body(status)
+    refusal = Refusal(status, {"content-type": "application/json"}, body)
     for header in headers:
         name, colon, said = header.partition(":")
         if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
@@ -144,6 +144,13 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _code(text: str) -> int:
+    status = _count(text)
+    if not 200 <= status < 600:
+        raise ValueError(f"{status} is no status of a response")
+    return status
 
 
 def _place(text: str) -> int | None:
@@ -246,6 +253,8 @@ def _line_ends(plan: Plan, value: str) -> None:
 
 
 def _content_type(plan: Plan, value: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("a header is printable ASCII")
     plan.headers["content-type"] = value
 
 
@@ -291,7 +300,7 @@ TABLE = (
         "[CODE]",
         "send a web page, with status 200 or this one",
         "html=502",
-        lambda plan, value: _refuse(plan, _count(value or "200"), _WEB_PAGE, "text/html; charset=utf-8"),
+        lambda plan, value: _refuse(plan, _code(value or "200"), _WEB_PAGE, "text/html; charset=utf-8"),
     ),
     Fault(
         "json-error",
