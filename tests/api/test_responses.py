@@ -117,6 +117,38 @@ def test_keepalives_count_in_the_sequence_and_carry_nothing_else():
     assert decoded.decoder.last_sequence == 2
 
 
+def numbered(*events):
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+@pytest.mark.parametrize("harm", ["lost", "doubled", "reordered"])
+def test_a_text_that_is_not_the_servers_own_is_not_whole_where_the_numbers_have_a_hole(harm):
+    events = numbered(created(), piece("a"), piece("b"), piece("c"), ended(output=[message("abc")]))
+    if harm == "lost":
+        del events[2]
+    elif harm == "doubled":
+        events.insert(2, events[2])
+    else:
+        events[1], events[2] = events[2], events[1]
+    decoder = Decoded("responses", data(*events)).decoder
+    assert decoder.done
+    assert decoder.failure is not None
+    assert "lost or doubled" in decoder.failure.message
+
+
+def test_a_hole_in_the_numbers_alone_is_no_failure():
+    events = numbered(created(), piece("a"), piece("b"), ended(output=[message("ab")]))
+    events[2]["sequence_number"] = 7
+    decoded = Decoded("responses", data(*events))
+    assert decoded.decoder.failure is None
+    assert decoded.text() == "ab"
+
+
+def test_a_text_that_is_not_the_servers_own_is_the_servers_matter_where_the_numbers_have_no_hole():
+    events = numbered(created(), piece("<think>a"), piece("b"), ended(output=[message("b")]))
+    assert Decoded("responses", data(*events)).decoder.failure is None
+
+
 def test_the_last_sequence_is_that_of_the_last_event_that_has_one():
     events = [created(), piece("x"), piece("y")]
     assert Decoded("responses", typed(*events)).decoder.last_sequence == 2

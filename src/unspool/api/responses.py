@@ -12,7 +12,7 @@ from zlib import crc32
 from unspool.api import decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
-from unspool.api.deltas import Text
+from unspool.api.deltas import Failure, Text
 from unspool.api.prompt import finished
 from unspool.jsontext import from_json, whole
 
@@ -160,6 +160,10 @@ class Decoder(decoder.Decoder):
         # here, and then a whole that seems new may repeat it.
         self._open: set[tuple[str, int, int]] = set()
         self._last_summary: tuple[str, int, int] | None = None
+        # Events count from 0 without a hole. Where they do not, the whole response decides whether anything was lost: some
+        # servers count in ways of their own.
+        self._next_sequence: int | None = None
+        self._disordered = False
 
     def decode(self, events: Iterable[Event]) -> list[Delta]:
         """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
@@ -193,7 +197,10 @@ class Decoder(decoder.Decoder):
                         out.append(Text(text))
                         sequence = chunk.get("sequence_number")
                         if type(sequence) is int:
+                            if sequence != self._next_sequence and self._next_sequence is not None:
+                                self._disordered = True
                             self.last_sequence = sequence
+                            self._next_sequence = sequence + 1
                         continue
             self._take(event.type, chunk, out)
             if self.done:
@@ -247,7 +254,10 @@ class Decoder(decoder.Decoder):
     def _number(self, chunk: Any) -> None:
         sequence = chunk.get("sequence_number") if type(chunk) is dict else None
         if type(sequence) is int:
+            if sequence != self._next_sequence and self._next_sequence is not None:
+                self._disordered = True
             self.last_sequence = sequence
+            self._next_sequence = sequence + 1
 
     def _recognise(self, value: Any) -> None:
         failure = failures.recognise(value)
@@ -390,6 +400,9 @@ class Decoder(decoder.Decoder):
         self.done = True
         if status == "completed":
             self._overrule_failure(consistent)
+            # A server that numbers all its events 0 does not count.
+            if self._disordered and self.last_sequence and response.get("output") and not consistent:
+                self._fail(Failure("events were lost or doubled on the way: the server's whole answer is another text"))
             self._finish(out, "stop")
         elif status == "incomplete":
             details = response.get("incomplete_details")
