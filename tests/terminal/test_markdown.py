@@ -15,7 +15,7 @@ from unspool.terminal.sequences import OURS, without
 
 from .documents import ANSWER, DOCUMENTS, HOSTILE
 
-_WIDTHS = (4, 20, 79)
+_WIDTHS = (8, 20, 79)
 _PIECES = st.sampled_from(
     [
         *(
