@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pyromark
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyromark import Options
 
 from unspool.terminal import inlines, leaves, markdown, wrap
 from unspool.terminal.cells import cells
@@ -108,6 +110,57 @@ def test_all_words_of_the_text_are_there(name):
     # Numbers of items are counted anew, the box of a task is drawn, and the rest of a fence's info is for programs.
     words = [word for word in _words(text) if not word.isdecimal() and word not in ("x", "X")]
     assert [word for word in words if word.replace("_", "") not in shown.replace("_", "")] == []
+
+
+# What a whole document's parser sees otherwise: references and definitions, maths, tables, and text beyond a stretch.
+_OTHERWISE = frozenset(
+    (
+        *(
+            "references",
+            "reference",
+            "maths",
+            "unclosed maths",
+            "footnotes",
+            "links",
+            "half links",
+            "deep in a line",
+            "deep quotes",
+        ),
+        *(
+            "marks that never close",
+            "setext after much",
+            "entities",
+            "many columns",
+            "tall table",
+            "wide table",
+            "deep lists",
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in _OTHERWISE])
+def test_the_text_is_what_a_whole_documents_parser_finds(name):
+    """Marks that mean something are gone, those that do not are there, and all is in the same order."""
+    kinds = ("Text", "Code", "Html", "InlineHtml")
+    found = ""
+    for event in pyromark.events(
+        DOCUMENTS[name], options=Options.ENABLE_STRIKETHROUGH | Options.ENABLE_TABLES | Options.ENABLE_TASKLISTS
+    ):
+        if isinstance(event, dict):
+            ((kind, value),) = event.items()
+            found += value if kind in kinds else ""
+    lines = [without(line) for line in _whole(DOCUMENTS[name], 200, links=True)]
+    shown = "".join(_OURS.sub("", line) for line in lines)
+    assert _essence(shown) == _essence(found.replace("<br>", ""))
+
+
+# Marks of items and quotes, the lines around code, rules and borders of tables.
+_OURS = re.compile(r"^(?:[ •◦▪│☐☑]|\d+[.)](?= |$))*(?:─── \S+$)?|[─│┼]")
+
+
+def _essence(text):
+    return "".join(mark for mark in text if mark.isalnum() or mark in "*_`#[]<>|~")
 
 
 @pytest.mark.parametrize("width", _WIDTHS)
