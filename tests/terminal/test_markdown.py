@@ -6,7 +6,7 @@ import re
 
 import pyromark
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyromark import Options
 
@@ -87,11 +87,13 @@ def test_streamed_is_whole(name, width):
         assert _in_pieces(text, sizes, width) == whole
 
 
+@settings(deadline=None)
 @given(_TEXTS, st.lists(st.integers(1, 40), min_size=1), st.sampled_from(_WIDTHS))
 def test_streamed_is_whole_for_any_text_cut_anywhere(text, sizes, width):
     assert _in_pieces(text, sizes, width) == _whole(text, width)
 
 
+@settings(deadline=None, max_examples=50)
 @given(_TEXTS, st.sampled_from(_WIDTHS))
 def test_no_preview_is_wider_than_the_screen(text, width):
     page = Markdown(width)
@@ -128,6 +130,7 @@ _OTHERWISE = frozenset(
         ),
         *(
             "marks that never close",
+            "numbers alone",
             "setext after much",
             "entities",
             "many columns",
@@ -314,6 +317,7 @@ def test_no_text_can_instruct_the_terminal(name, links):
         _assert_ours(page.finish())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_no_bytes_can_instruct_the_terminal(data, links):
     _assert_ours(_whole(data.decode("utf-8", "replace"), 20, links=links))
