@@ -43,7 +43,8 @@ RENDERING_OPTIONS = (
     Option(
         ("--color",),
         "value",
-        "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is",
+        "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a"
+        " light background",
         group="what comes out",
         choices=("auto", "always", "never"),
         default="auto",
