@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .playing import APIS, end, head, piece, start, stream
+from .playing import APIS, end, head, piece, start, stream, then_silence
 
 _TEXT = "# Title\n\nSome **bold** words and `code`.\n\n- one\n- two\n"
 _PIECES = [_TEXT[at : at + 5] for at in range(0, len(_TEXT), 5)]
@@ -105,3 +105,20 @@ def test_all_choices_are_shown(unspool, serve):
     answer = head() + start("chat") + piece("chat", "**a**") + piece("chat", "**b**", 1) + end("chat", choices=2)
     terminal = unspool.on_terminal(*_asked(serve(answer)))
     assert [line for line in _shown(terminal) if line and "─" not in line] == ["a", "choice 2", "b"]
+
+
+def test_a_line_is_shown_before_it_ends_and_ctrl_c_leaves_it_there(unspool, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "# Title\n\nHalf of a **li")))
+    terminal = unspool.on_terminal(*_asked(server), typed=[("Half of a ", "\x03")])
+    assert terminal.code == 130
+    shown = _shown(terminal)
+    assert shown[:2] == ["Title", ""]
+    assert shown[2].startswith("Half of a ")
+    assert shown[-1].startswith("unspool: cancelled")
+
+
+def test_a_cut_answer_is_told_below_what_is_shown_of_it(unspool, serve):
+    terminal = unspool.on_terminal(*_asked(serve(head() + start("chat") + piece("chat", "- one\n- tw"))))
+    assert terminal.code == 7
+    assert _shown(terminal)[:2] == ["• one", "• tw"]
+    assert _shown(terminal)[2].startswith("unspool: cut: ")

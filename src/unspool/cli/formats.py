@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
 from unspool.cli.options import Option
@@ -42,7 +43,8 @@ RENDERING_OPTIONS = (
     Option(
         ("--color",),
         "value",
-        "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is",
+        "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a"
+        " light background",
         group="what comes out",
         choices=("auto", "always", "never"),
         default="auto",
@@ -96,14 +98,16 @@ class MarkdownFormat(TextFormat):
         super().__init__(output)
         self._color = color
         self._page: Page | None = None
+        self._ready_at = time.monotonic() + _CONNECTED
 
     def due(self) -> float | None:
         """Seconds until `tick` should be called, None while it need not."""
-        return _CONNECTED if self._page is None else self._page.due()
+        return max(0.0, self._ready_at - time.monotonic()) if self._page is None else self._page.due()
 
     def tick(self) -> None:
         """Do what is due: get ready for the first text, or show what has come."""
-        self._ready().tick()
+        if self._page is not None or time.monotonic() >= self._ready_at:
+            self._ready().tick()
 
     def step_aside(self) -> None:
         """Make room for a line that is no part of the answer."""

@@ -114,6 +114,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     stdout = Output(1)
     with Signals(stdout, notes.output) as signals:
         format = formats.choose(arguments)(stdout)
+        notes.before = getattr(format, "step_aside", None)
         if one.api == "responses" and one.response_id and resume.is_background(one.body) and not one.is_final:
             ending = _take_up(one, endpoint, settings, arguments, format, notes, signals)
         else:

@@ -9,7 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COLOURS = ("auto", "always", "never")
 THEMES = ("dark", "light")
 
 # Programs that are known to follow OSC 8, by what they set in the environment.

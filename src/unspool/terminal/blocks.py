@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _BULLET = re.compile(r"([-+*])(?= |$)( *)")
 _NUMBER = re.compile(r"(\d{1,9})([.)])(?= |$)( *)")
 _TASK = re.compile(r"\[([ xX])\](?= )")
-_HEADING = re.compile(r"(#{1,6})(?: +|$)(.*?)(?: +#+)? *")
+_HEADING = re.compile(r"(#{1,6})(?: +|$)(.*)")
 _RULE = re.compile(r"([-*_])(?: *\1){2,} *")
 _UNDERLINE = re.compile(r"(=+|-+) *")
 _FENCE = re.compile(r"(`{3,})([^`]*)|(~{3,})(.*)")
@@ -382,7 +382,9 @@ class Blocks:
                     return True
         if found := _HEADING.fullmatch(text):
             self._make_leaf_room(matched, opened)
-            self._heading(found[2], len(found[1]))
+            title = found[2].strip(" ")
+            closed = title.rstrip("#")
+            self._heading(closed if closed[-1:] in " " else title, len(found[1]))
             return True
         if _RULE.fullmatch(text):
             self._make_leaf_room(matched, opened)
@@ -417,7 +419,9 @@ class Blocks:
     def _heading(self, text: str, level: int) -> None:
         self._separate("heading")
         style = HEADING | BOLD | (UNDERLINE if level == 1 else 0)
-        self._write(wrap(parse(text, self.references, style=style, show_urls=self._show_urls), self._room) or [[]])
+        self._write(
+            wrap(parse(text.strip(" "), self.references, style=style, show_urls=self._show_urls), self._room) or [[]]
+        )
 
     def _retitle(self, paragraph: Paragraph, level: int) -> None:
         """A line under a paragraph has made it a heading."""

@@ -14,6 +14,7 @@ _ZWJ = "\u200d"
 _EMOJI_STYLE = "\ufe0f"
 _FLAG = range(0x1F1E6, 0x1F200)
 _SKIN = range(0x1F3FB, 0x1F400)
+_WIDEST = 4
 
 # Of the characters that occur at all there are few, so each is looked up once.
 _known: dict[str, int] = {}
@@ -33,7 +34,7 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
 
     A simple form of Unicode's grapheme clusters (UAX #29): marks go with what they stand on, a joiner joins, two regional
     indicators are a flag. Terminals disagree about joined emoji and skin tones: two cells, or the sum of their parts. The larger
-    one is taken, since a row that comes out shorter does no harm and one that overflows does.
+    one is taken, of two parts at most, since a row that comes out shorter does no harm and one that overflows does.
     """
     start, width, joined, flag = 0, 0, False, False
     for index, mark in enumerate(text):
@@ -47,11 +48,11 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
             joined = True
         elif joined and code >= 0x80:
             joined = False
-            width += width_of(mark)
+            width = min(_WIDEST, width + width_of(mark))
         elif flag and code in _FLAG:
             width, flag = 2, False
         elif code in _SKIN and width >= 2:
-            width += 2
+            width = min(_WIDEST, width + 2)
         elif width_of(mark):
             yield text[start:index], width
             start, width, joined, flag = index, width_of(mark), False, code in _FLAG

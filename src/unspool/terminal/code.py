@@ -8,6 +8,7 @@ string of many lines.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 from unspool.terminal.style import COMMENT, DELETED, INSERTED, KEYWORD, NAME, NUMBER, PLAIN, STRING
 
@@ -26,11 +27,16 @@ class Family:
     def __init__(
         self, *parts: str, words: str = "", many: tuple[tuple[str, str, int], ...] = (), fold: bool = False
     ) -> None:
-        openers = "|".join(re.escape(begin) for begin, _, _ in many)
-        self.pattern = re.compile("|".join([*([f"(?P<many>{openers})"] if many else []), *parts]))
+        self._parts = parts
         self.words = frozenset(words.split())
         self.fold = fold
         self.many = {begin: (end, style) for begin, end, style in many}
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What the code is made of; made when the first code of the family comes, for it takes a millisecond."""
+        openers = "|".join(re.escape(begin) for begin in self.many)
+        return re.compile("|".join([*([f"(?P<many>{openers})"] if openers else []), *self._parts]))
 
 
 _C_LIKE = Family(

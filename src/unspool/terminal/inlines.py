@@ -33,6 +33,8 @@ _STYLES = {"Emphasis": ITALIC, "Strong": BOLD, "Strikethrough": STRIKE}
 
 _CODE_SPAN = r"(?<![`\\])(`+)(?!`)(?:.+?)(?<!`)\1(?!`)"
 _TEX = re.compile(rf"{_CODE_SPAN}|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+# Looking for the ends of many beginnings takes the square of it.
+_LONGEST_TEX = 4000
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -74,7 +76,7 @@ def parse(text: str, references: References, *, style: int = PLAIN, show_urls: b
     """
     if not _MARKS.search(text) and not _BLOCK_START.match(text):
         return [(text, style, None)] if text else []
-    if "\\(" in text or "\\[" in text:
+    if ("\\(" in text or "\\[" in text) and len(text) <= _LONGEST_TEX:
         text = _TEX.sub(_as_written, text)
     text = _BLOCK_START.sub(_GUARD, text)
     row: Row = []

@@ -186,7 +186,6 @@ class Code:
         self._width = width
         self._language = language
         self._lexer = Highlighter(language)
-        self._began = False
         # Blank lines at the end of indented code are none of it.
         self._blanks = 0
 

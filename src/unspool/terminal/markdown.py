@@ -35,7 +35,8 @@ _TAIL = 2000
 # Beginnings of lines that say nothing yet: showing them would show a list or a rule for a moment where emphasis follows.
 _UNDECIDED = re.compile(r"(?:[-+*_=~`|:$<>#\\ \t]|\d{1,9}(?:[.)]|$))*")
 _LONE = re.compile("[\ud800-\udfff]")
-_NARROWEST = 4
+# Half of it is for text, wherever that stands, and the widest character takes four cells.
+_NARROWEST = 8
 
 
 class Markdown:
@@ -123,7 +124,7 @@ class Markdown:
     def _look_ahead(self, blocks: Blocks) -> None:
         """Give a copy of the blocks what has come of the line."""
         leaf = blocks.leaf
-        if isinstance(leaf, (Code, Verbatim)) and blocks.is_verbatim(self._line):
+        if isinstance(leaf, (Code, Verbatim)) and (not self._line or blocks.is_verbatim(self._line)):
             if len(self._line) > _TAIL:
                 blocks.line(self._end())
             elif self._line.strip(" \t`~$\\]>"):

@@ -22,6 +22,8 @@ MOST_ROWS = 12
 
 # Synchronized output: the terminal shows what is between them at once. Those that do not know it ignore it.
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
+# How a painted row ends that has a style at its end.
+_PLAIN = "\x1b[0m"
 
 
 def size_of(fd: int) -> tuple[int, int]:
@@ -80,11 +82,9 @@ class Screen:
             return
         if same == len(old) - 1 and len(rows) > same:
             # Prose that goes on in its row is the most frequent frame by far; next come words that move to the next row.
-            kept = _kept(old[same], rows[same])
-            if kept is not None:
-                back = len(old[same]) - kept
-                move = f"\x1b[{back}D\x1b[K" if back else ""
-                self._output.write(move + "\n".join([rows[same][kept:], *rows[same + 1 :]]) + end)
+            change = _change(old[same], rows[same])
+            if change is not None:
+                self._output.write("\n".join([change, *rows[same + 1 :]]) + end)
                 return
         if same == len(rows) and live:
             same -= 1  # the cursor belongs at the end of a row that stays
@@ -107,15 +107,20 @@ class Screen:
         self._output.write("\n")
 
 
-def _kept(old: str, new: str) -> int | None:
-    """How much of a row stays when its end is written anew, None if that is better done for all of it."""
+def _change(old: str, new: str) -> str | None:
+    """What makes a row another one when it is written at its end, None if the row is better written anew."""
     if new.startswith(old):
-        return len(old)
+        return new[len(old) :]
+    body = old.removesuffix(_PLAIN)
+    escape = body.rfind("\x1b")
+    if body != old and new.startswith(body) and body.startswith("\x1b[", escape):
+        # The style in which the row ended goes on.
+        return body[escape : body.index("m", escape) + 1] + new[len(body) :]
     kept = next((at for at, (before, after) in enumerate(zip(old, new, strict=False)) if before != after), len(new))
+    tail = old[kept:]
     escape = old.rfind("\x1b")
-    # What follows has to be free of sequences, and each of its characters a cell.
-    if escape < 0 or (escape + 4 <= kept and old.startswith("\x1b[0m", escape)):
-        tail = old[kept:]
-        if tail.isascii() and kept and old[kept - 1].isascii():
-            return kept
+    is_plain = escape < 0 or (escape + len(_PLAIN) <= kept and old.startswith(_PLAIN, escape))
+    # The cursor goes back by cells: what it passes must have one for each character, and nothing may combine with what stays.
+    if is_plain and kept and tail.isascii() and old[kept - 1].isascii() and new[kept : kept + 1].isascii():
+        return f"\x1b[{len(tail)}D\x1b[K{new[kept:]}"
     return None

@@ -23,7 +23,9 @@ _SPARE = 6
 _GAP = 3
 
 _BREAK = re.compile(r"<br */?>", re.IGNORECASE)
-_DELIMITER = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
+_DELIMITER = re.compile(":?-+:?")
+# By whether there is a colon before, and after: left, right, centred.
+_ALIGNMENTS = {(False, False): "<", (True, False): "<", (False, True): ">", (True, True): "^"}
 
 
 def split(line: str) -> list[str]:
@@ -40,13 +42,10 @@ def split(line: str) -> list[str]:
 
 def alignments(line: str, columns: int) -> list[str] | None:
     """Return the alignment of each column if the line is a delimiter row for so many columns."""
-    if "-" not in line or not ("|" in line or ":" in line) or not _DELIMITER.fullmatch(line):
+    cells = split(line)
+    if len(cells) != columns or not ("|" in line or ":" in line) or not all(map(_DELIMITER.fullmatch, cells)):
         return None
-    found = [
-        ">" if cell.endswith(":") and not cell.startswith(":") else "^" if cell.endswith(":") else "<"
-        for cell in split(line)
-    ]
-    return found if len(found) == columns else None
+    return [_ALIGNMENTS[cell.startswith(":"), cell.endswith(":")] for cell in cells]
 
 
 class Table:
