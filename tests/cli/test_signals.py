@@ -215,3 +215,27 @@ def test_ctrl_c_while_the_program_starts_leaves_no_traceback(unspool, serve, tmp
         stderr = child.stderr.read().decode()
         assert (code, "Traceback" in stderr) == (130, False), stderr
         assert seconds < AT_ONCE
+
+
+def test_a_process_that_was_stopped_goes_on_and_says_so_once():
+    from unspool.cli.signals import Signals
+
+    with Signals() as signals:
+        assert not signals.has_resumed()
+        os.kill(os.getpid(), signal.SIGCONT)
+        assert select.select([signals.fd], [], [], PATIENCE)[0]
+        assert signals.has_resumed()
+        assert not signals.has_resumed()
+        assert not select.select([signals.fd], [], [], 0)[0]
+        assert signals.number == 0
+
+
+def test_an_answer_survives_being_stopped_and_continued(unspool, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Py")))
+    child = unspool.start("--base-url", server.url, "-m", "m", "hi")
+    assert child.stdout.read(2) == b"Py"
+    child.send_signal(signal.SIGSTOP)
+    child.send_signal(signal.SIGCONT)
+    server.requests[0].send(piece("chat", "thon") + end("chat"))
+    assert child.stdout.read() == b"thon"
+    assert (child.wait(PATIENCE), child.stderr.read()) == (0, b"")

@@ -185,6 +185,23 @@ def test_a_note_in_between_stands_on_lines_of_its_own(terminals):
     assert terminal.shown() == ["a note", "Some words and more"]
 
 
+def test_after_somebody_else_has_written_what_is_not_final_is_shown_again_below(terminals):
+    terminal, clock = terminals(), _Clock()
+    page = _page(terminal, clock)
+    page.write("Title\n=====\n\nSome words")
+    terminal.draw()
+    terminal.output.write("^Z\n[1]+  Stopped\n$ fg\n")
+    page.start_anew()
+    clock.now += 1
+    page.tick()
+    page.write(" and more\n")
+    page.close()
+    terminal.draw()
+    shown = [line for line in terminal.shown() if line]
+    assert shown[0] == "Title"
+    assert shown[-4:] == ["Some words^Z", "[1]+  Stopped", "$ fg", "Some words and more"]
+
+
 @pytest.mark.parametrize("to", [(60, 24), (120, 24), (80, 10), (30, 5), (80, 2)])
 def test_after_a_resize_nothing_is_lost(terminals, to):
     """The emulator cuts lines where a terminal would reflow them, so what is looked for are the words that were out before."""

@@ -96,6 +96,11 @@ def follow(journal: Reader, id: str, replay: Replay, format: Any, stdout: Output
             if stdout.is_abandoned():
                 raise BrokenPipeError
             if select.select([signals.fd], [], [], _INTERVAL)[0]:
+                if signals.has_resumed() and not signals.number:
+                    start_anew = getattr(format, "start_anew", None)
+                    if start_anew is not None:
+                        start_anew()
+                    continue
                 leave = getattr(format, "leave", None)
                 if leave is not None:
                     leave()

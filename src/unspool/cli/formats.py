@@ -114,6 +114,11 @@ class MarkdownFormat(TextFormat):
         if self._page is not None:
             self._page.step_aside()
 
+    def start_anew(self) -> None:
+        """Leave what is on the screen as it is, since others may have written below it, and go on under that."""
+        if self._page is not None:
+            self._page.start_anew()
+
     def leave(self) -> None:
         """Show all that has come, though more will."""
         if self._page is not None:

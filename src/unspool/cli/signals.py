@@ -47,11 +47,13 @@ class Signals:
     ``fd`` can be read from the moment a signal arrives, which wakes a loop that waits. A second signal ends the process at
     once. Signals that the parent has told us to ignore (nohup, background jobs of a shell) stay ignored.
 
-    From the first on, nothing waits any more for the readers of ``outputs``.
+    From the first on, nothing waits any more for the readers of ``outputs``. A process that was stopped (Ctrl-Z) and goes on is
+    woken too, and `has_resumed` says so once: the terminal is then not what it was.
     """
 
     def __init__(self, *outputs: Output) -> None:
         self.number = 0
+        self._has_resumed = False
         self._outputs = outputs
         self._before: dict[int, Any] = {}
         self.fd, self._write_fd = os.pipe()
@@ -64,7 +66,17 @@ class Signals:
         for number in _WATCHED:
             if _signal.getsignal(number) != _signal.SIG_IGN:
                 self._before[number] = _signal.signal(number, self._note)
+        if hasattr(_signal, "SIGCONT"):
+            self._before[_signal.SIGCONT] = _signal.signal(_signal.SIGCONT, self._resume)
         return self
+
+    def has_resumed(self) -> bool:
+        """Whether the process was stopped and has gone on since this was last asked."""
+        if not self._has_resumed:
+            return False
+        self._has_resumed = False
+        os.read(self.fd, 4096)  # what woke the loop for this has been seen
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -83,6 +95,9 @@ class Signals:
         self.number = number
         for output in self._outputs:
             output.hurry()
+
+    def _resume(self, number: int, frame: FrameType | None) -> None:
+        self._has_resumed = True
 
     def _restore(self) -> None:
         for output in self._outputs:

@@ -57,6 +57,8 @@ def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: 
                 deltas += answer.cancel(signal=signals.number)
             elif 1 in answer.woken:
                 raise BrokenPipeError
+            elif signals.has_resumed() and (start_anew := getattr(format, "start_anew", None)) is not None:
+                start_anew()
             notes.clear()
             trouble.tell()
             if deltas or answer.exchange.events:

@@ -71,6 +71,12 @@ class Page:
             self._screen.clear()
             self._is_dirty = True
 
+    def start_anew(self) -> None:
+        """Take what is on the screen for somebody else's, and show what is not final again below it."""
+        if self._screen is not None:
+            self._screen.forget()
+            self._is_dirty = True
+
     def close(self) -> None:
         """End the text, and show all of it."""
         if self._screen is not None:

@@ -97,6 +97,11 @@ class Screen:
         if self._live:
             self._erase(len(self._live))
 
+    def forget(self) -> None:
+        """Leave the live rows where they are, for the cursor may be anywhere by now; the next frame writes them again."""
+        if self._live:
+            self._leave()
+
     def _erase(self, height: int) -> None:
         up = f"\x1b[{height - 1}A" if height > 1 else ""
         self._live = []
