@@ -199,6 +199,10 @@ def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
         return _join("rate limited", message, advice)
     if outcome in (CUT, INTERRUPTED):
         return _join(outcome, message, f"unspool resume {short} goes on" if id else "")
+    if outcome == SERVER_ERROR:
+        return _join("server error", message, f"unspool resume {short} asks again" if id else "try again later")
+    if outcome == BAD_REQUEST and ending.failure is not None and ending.failure.code == "model_not_found":
+        return _join("bad request", message, "unspool models lists what the server has")
     return _join(outcome.replace("_", " "), message, "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_failing_server_is_tried_again_and_then_told(unspool, serve):
     server = serve(error(500, "It broke.", retry_after_ms="1"))
     done = unspool("--base-url", server.url, "-m", "m", "--retries", "1", "hi")
     assert (done.returncode, len(server.requests)) == (5, 2)
-    assert _one_line(done) == "server error: It broke"
+    assert re.fullmatch(r"server error: It broke; unspool resume \w{6} asks again", _one_line(done))
 
 
 @each_api
@@ -117,7 +118,7 @@ def test_an_error_event_after_text_is_a_server_error(unspool, serve, api):
     broken = playing.event({"error": {"message": "Out of memory.", "type": "server_error", "code": None}})
     done = _ask(unspool, serve(head() + start(api) + piece(api, "Py") + b"event: error\n" + broken), api=api)
     assert (done.returncode, done.stdout) == (5, b"Py")
-    assert _one_line(done) == "server error: Out of memory"
+    assert re.fullmatch(r"server error: Out of memory; unspool resume \w{6} asks again", _one_line(done))
 
 
 def test_response_failed_is_a_server_error(unspool, serve):
@@ -125,7 +126,7 @@ def test_response_failed_is_a_server_error(unspool, serve):
     answer = head() + start("responses") + playing.event({"type": "response.failed", "response": failed})
     done = _ask(unspool, serve(answer), api="responses")
     assert done.returncode == 5
-    assert _one_line(done) == "server error: The model crashed"
+    assert re.fullmatch(r"server error: The model crashed; unspool resume \w{6} asks again", _one_line(done))
 
 
 def test_a_refused_connection_is_unreachable(unspool):
@@ -135,12 +136,13 @@ def test_a_refused_connection_is_unreachable(unspool):
         done = unspool("--base-url", url, "-m", "m", "--retries", "0", "hi")
     assert done.returncode == 6
     assert _one_line(done).startswith("unreachable: cannot connect to 127.0.0.1:")
+    assert _one_line(done).endswith("; check that the server runs, and the base URL")
 
 
 def test_a_host_that_does_not_exist_is_unreachable(unspool):
     done = unspool("--base-url", "http://nowhere.invalid/v1", "-m", "m", "--retries", "0", "hi")
     assert done.returncode == 6
-    assert _one_line(done) == "unreachable: no such host: nowhere.invalid"
+    assert _one_line(done) == "unreachable: no such host: nowhere.invalid; check the base URL"
 
 
 def test_a_web_page_is_unreachable_and_the_base_url_is_suspected(unspool, serve):
@@ -169,7 +171,7 @@ def test_an_answer_longer_than_the_whole_timeout_is_cut(unspool, serve):
 def test_a_model_that_does_not_exist_is_a_bad_request(unspool, serve):
     done = _ask(unspool, serve(error(404, "The model `m-1` does not exist", "model_not_found")))
     assert done.returncode == 10
-    assert _one_line(done) == "bad request: The model `m-1` does not exist"
+    assert _one_line(done) == "bad request: The model `m-1` does not exist; unspool models lists what the server has"
 
 
 @each_api

@@ -57,7 +57,7 @@ def test_a_refused_connection_is_tried_again_and_then_unreachable() -> None:
     ended = read(f"http://127.0.0.1:{free_port()}/v1")
     assert ended.outcome == "unreachable"
     assert "cannot connect to 127.0.0.1:" in ended.message
-    assert ended.message.endswith("refused")
+    assert ended.message.endswith("Connection refused; check that the server runs, and the base URL")
     assert ended.journal.count("event: unspool.attempt") == 2
 
 

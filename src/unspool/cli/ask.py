@@ -92,7 +92,7 @@ OPTIONS = (
     Option(("--no-stream",), "flag", "ask for the answer in one piece", group=_MODEL),
     *SERVER_OPTIONS,
     *OUTPUT_OPTIONS,
-    Option(("-n", "--no-log"), "flag", "keep no journal on disk", group=_OUTPUT),
+    Option(("-n", "--no-log"), "flag", "keep the journal in memory only, gone when the command ends", group=_OUTPUT),
     Option(
         ("-d", "--detach"),
         "flag",
@@ -227,8 +227,8 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
 
     stdout = Output(1)
     with Signals(stdout, notes.output) as signals:
-        journal = None if arguments["no_log"] else Writer(streams_dir(), sync=settings.sync)
-        if started is not None and journal is not None:
+        journal = Writer(None if arguments["no_log"] else streams_dir(), sync=settings.sync)
+        if started is not None:
             if journal.path is None:
                 raise UsageError(f"--detach needs a journal, and {journal.trouble}")
             started(journal.id)
@@ -242,7 +242,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
             use_proxy=not arguments["sim"],
         )
         if arguments["verbose"]:
-            kept = f", stream {journal.id}" if journal is not None else ""
+            kept = f", stream {journal.id}" if journal.path is not None else ""
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:

@@ -359,17 +359,19 @@ def _easy(request: Request, connect_timeout: float) -> Any:
 
 
 def _explain(code: int, message: str, host: str) -> str:
-    """One sentence for an error that kept the request from getting through."""
+    """One sentence for an error that kept the request from getting through, with what to look at."""
     if code == 6:
-        return f"no such host: {host}"
+        return f"no such host: {host}; check the base URL"
     if code == 7:
-        return f"cannot connect to {host}: {message}"
+        return f"cannot connect to {host}: {message}; check that the server runs, and the base URL"
     if code == _TIMED_OUT:
-        return f"{host} could not be connected to in time"
+        return f"{host} could not be connected to in time (--connect-timeout); check the base URL, and the network"
     if code in (1, 8):  # 1: something that is no HTTP head at all, such as an SSH server's greeting
-        return f"what answers at {host} does not speak HTTP"
+        return f"what answers at {host} does not speak HTTP; check the base URL"
+    if code in (51, 60):
+        return f"no trust in {host}: {message}; SSL_CERT_FILE can name an authority to trust"
     if code in _TLS:
-        return f"no trust in {host}: {message}" if code in (51, 60) else f"TLS with {host} failed: {message}"
+        return f"TLS with {host} failed: {message}; check whether the base URL should begin with http://"
     return f"{host}: {message}"
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # Seconds between syncs to the disk with sync="interval": one sync costs some 4 ms, so 2 % of the time at most.
 SYNC_INTERVAL = 0.2
-SYNC_CHOICES = ("always", "interval", "never")
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
