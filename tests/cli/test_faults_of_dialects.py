@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unspool
-from unspool.server.dialects import TABLE
+from unspool.server.faults.dialects import TABLE
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from unspool.outcome import EXIT_CODES
-from unspool.server.dialects import TABLE as DIALECTS
-from unspool.server.faults import BY_NAME, TABLE
+from unspool.server.faults.dialects import TABLE as DIALECTS
+from unspool.server.faults.table import BY_NAME, TABLE
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 

@@ -67,7 +67,7 @@ def test_the_renderer_is_not_imported_for_a_pipe(unspool, serve):
     assert b"unspool.terminal.output" in imported
     assert not imported & {
         b"pyromark",
-        b"unspool.terminal.markdown",
+        b"unspool.terminal.markdown.document",
         b"unspool.terminal.page",
         b"unspool.terminal.abilities",
     }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unspool.cli import ask, models, show, sim
+from unspool.cli.commands import ask, models, show, sim
 from unspool.cli.options import scan
 from unspool.cli.parser import build, read
 

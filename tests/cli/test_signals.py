@@ -186,7 +186,7 @@ import os, sys
 
 class Tell:
     def find_spec(name, path=None, target=None):
-        if name == "unspool.cli.ask":
+        if name == "unspool.cli.commands.ask":
             sys.meta_path.remove(Tell)
             os.write(int(os.environ["STARTED"]), b".")
 

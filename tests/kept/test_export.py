@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from unspool.cli.export import _closed
+from unspool.cli.commands.export import _closed
 
 from .journals import Kept, chat, responses
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unspool.server.dialects import TABLE
+from unspool.server.faults.dialects import TABLE
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 from unspool.sse import Decoder

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from unspool.server.faults import HEADER, TABLE, read
+from unspool.server.faults.table import HEADER, TABLE, read
 from unspool.server.proxy import Proxy
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings

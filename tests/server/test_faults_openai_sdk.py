@@ -6,7 +6,7 @@ import pytest
 
 openai = pytest.importorskip("openai")
 
-from unspool.server.dialects import TABLE  # noqa: E402
+from unspool.server.faults.dialects import TABLE  # noqa: E402
 from unspool.server.running import Simulator  # noqa: E402
 from unspool.server.simulator import Settings  # noqa: E402
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unspool.server import answers, choices, tokens
+from unspool.server.endpoints import answers, choices, tokens
 
 
 @given(st.text())

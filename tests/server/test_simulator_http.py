@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unspool.server import models
+from unspool.server.endpoints import models
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 

@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from unspool.server.endpoints.fields import Fields
+from unspool.server.endpoints.responses import Reply
+from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
-from unspool.server.fields import Fields
 from unspool.server.frames import Frame
 from unspool.server.log import Log
-from unspool.server.responses import Reply
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
-from unspool.server.stamp import Stamp
 from unspool.server.store import Store, Stored
 from unspool.server.streaming import Pace, paced
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyromark import Options
 
-from unspool.terminal import inlines, leaves, markdown, wrap
 from unspool.terminal.cells import cells
-from unspool.terminal.markdown import Markdown
+from unspool.terminal.markdown import document as markdown
+from unspool.terminal.markdown import inlines, leaves, wrap
+from unspool.terminal.markdown.document import Markdown
 from unspool.terminal.sequences import OURS, without
 
 from .documents import ANSWER, DOCUMENTS, HOSTILE

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     """Run a command line and return its exit code."""
     name = argv[0] if argv and argv[0] in COMMANDS else "ask"
     try:
-        module = __import__(f"unspool.cli.{COMMANDS[name][0]}", fromlist=["run"])
+        module = __import__(f"unspool.cli.commands.{COMMANDS[name][0]}", fromlist=["run"])
         return int(module.run(name, argv[1:] if argv[:1] == [name] else argv))
     except KeyboardInterrupt:
         return 130

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.cli.resume import endpoint_of
+from unspool.cli.commands.resume import endpoint_of
 from unspool.client import continuation
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story

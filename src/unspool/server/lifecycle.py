@@ -18,12 +18,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from unspool.server import fields
+from unspool.server.endpoints import fields
+from unspool.server.endpoints.fields import Fields
+from unspool.server.endpoints.responses import Reply
+from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
-from unspool.server.fields import Fields
 from unspool.server.frames import Frame
-from unspool.server.responses import Reply
-from unspool.server.stamp import Stamp
 from unspool.server.store import Store, Stored
 from unspool.server.streaming import EventStream, JSONAnswer, Pace, WholeAnswer, paced
 

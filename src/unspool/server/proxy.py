@@ -1,4 +1,4 @@
-"""A proxy that stands before any server and breaks its answers: bytes in, bytes out, with the faults of `unspool.server.faults`.
+"""A proxy that stands before any server and breaks its answers: bytes in, bytes out, with the faults of `unspool.server.faults.table`.
 
     with Proxy("https://api.example.com/v1", script=["cut=7,reset"]) as proxy:
         client = OpenAI(base_url=proxy.url)
@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 from unspool import sse
 from unspool.client.sniff import is_event_stream
 from unspool.server.connection import listen, reset, stopped_by_signal
-from unspool.server.course import CLEAN, RESET, Course, Pause, Plan, Refusal, Step
 from unspool.server.errors import RequestError
-from unspool.server.faults import HEADER
+from unspool.server.faults.course import CLEAN, RESET, Course, Pause, Plan, Refusal, Step
+from unspool.server.faults.gate import Choice, Received, edited, refusal_of
+from unspool.server.faults.table import HEADER
 from unspool.server.frames import Frame
-from unspool.server.gate import Choice, Received, edited, refusal_of
 
 # An event may be an image of megabytes; a head is not.
 _LONGEST_HEAD = 1 << 20

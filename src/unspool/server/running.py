@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unspool.server.connection import listen, reset
-from unspool.server.gate import Received
+from unspool.server.faults.gate import Received
 from unspool.server.simulator import Settings, app, choice
 from unspool.server.streaming import HANG_UP, RESET
 

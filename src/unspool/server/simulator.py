@@ -12,12 +12,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from unspool.server import chat, completions, fields, models, responses
-from unspool.server.dialects import BY_NAME
+from unspool.server.endpoints import chat, completions, fields, models, responses
+from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
-from unspool.server.gate import Choice, Gate
+from unspool.server.faults.dialects import BY_NAME
+from unspool.server.faults.gate import Choice, Gate
 from unspool.server.lifecycle import Lifecycle
-from unspool.server.stamp import Stamp
 from unspool.server.streaming import EventStream, Pace, WholeAnswer, paced
 from unspool.value import Value
 
@@ -46,9 +46,9 @@ class Settings(Value):
     ``drop_after`` closes each connection that streams, whatever the endpoint, uncleanly after so many events, at least 1; a client
     gets to the end of a background response by resuming it again and again, and of anything else only if it is shorter.
 
-    ``faults`` are what every request meets with, as `unspool.server.faults` writes them; ``script`` is what the first requests meet with
+    ``faults`` are what every request meets with, as `unspool.server.faults.table` writes them; ``script`` is what the first requests meet with
     instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
-    takes after, a name of `unspool.server.dialects`.
+    takes after, a name of `unspool.server.faults.dialects`.
     """
 
     __slots__ = (

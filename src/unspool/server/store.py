@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+from unspool.server.endpoints.responses import Reply
+from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.frames import Frame
 from unspool.server.log import Log
-from unspool.server.responses import Reply
-from unspool.server.stamp import Stamp
 
 # OpenAI keeps a response for 30 days. A simulator that runs for days must not grow all the while; nobody's test looks back further.
 _LIMIT = 1_000

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from unspool.server.course import CLEAN, Close, Course, Pause, Plan, Step
+from unspool.server.faults.course import CLEAN, Close, Course, Pause, Plan, Step
 from unspool.server.frames import Frame
 from unspool.value import Value
 

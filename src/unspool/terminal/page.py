@@ -6,7 +6,7 @@ import os
 import time
 
 from unspool.terminal import abilities
-from unspool.terminal.markdown import Markdown
+from unspool.terminal.markdown.document import Markdown
 from unspool.terminal.screen import Screen
 from unspool.terminal.style import COLOURLESS, DARK, LIGHT
 

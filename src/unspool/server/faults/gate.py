@@ -11,10 +11,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unspool.server.course import Plan, Refusal
-from unspool.server.dialects import BY_NAME, Dialect, endpoint
 from unspool.server.errors import RequestError
-from unspool.server.faults import HEADER, read
+from unspool.server.faults.course import Plan, Refusal
+from unspool.server.faults.dialects import BY_NAME, Dialect, endpoint
+from unspool.server.faults.table import HEADER, read
 from unspool.server.streaming import PLAN, cut, while_connected
 from unspool.value import Value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from itertools import count, islice
 
-from unspool.server import tokens
+from unspool.server.endpoints import tokens
 
 _WHAT_IS_PYTHON = """\
 # What is Python?

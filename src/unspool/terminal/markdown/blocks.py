@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 
-from unspool.terminal.inlines import References, parse
-from unspool.terminal.leaves import Code, Paragraph, Verbatim
+from unspool.terminal.markdown.inlines import References, parse
+from unspool.terminal.markdown.leaves import Code, Paragraph, Verbatim
+from unspool.terminal.markdown.tables import Table, alignments, split
+from unspool.terminal.markdown.wrap import wrap
 from unspool.terminal.style import BOLD, DIM, HEADING, MARKER, PLAIN, UNDERLINE
-from unspool.terminal.tables import Table, alignments, split
-from unspool.terminal.wrap import wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

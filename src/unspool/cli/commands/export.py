@@ -164,6 +164,6 @@ def _unstyled(text: str) -> str:
 
 def _json(stories: list[Story]) -> str:
     from unspool.cli import formats
-    from unspool.cli.log import describe
+    from unspool.cli.commands.log import describe
 
     return dumps({"version": formats.VERSION, "streams": [describe(one) for one in stories]}) + "\n"

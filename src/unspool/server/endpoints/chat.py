@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from unspool.server import answers, messages
-from unspool.server.choices import end, rounds
-from unspool.server.fields import Fields
+from unspool.server.endpoints import answers, messages
+from unspool.server.endpoints.choices import end, rounds
+from unspool.server.endpoints.fields import Fields
+from unspool.server.endpoints.stamp import Stamp
 from unspool.server.frames import DONE, Frame
-from unspool.server.stamp import Stamp
 
 PATH = "/chat/completions"
 

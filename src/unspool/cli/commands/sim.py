@@ -43,7 +43,7 @@ def _rate(text: str) -> float:
 
 
 def _dialect(text: str) -> str:
-    from unspool.server.dialects import BY_NAME
+    from unspool.server.faults.dialects import BY_NAME
 
     if text not in BY_NAME:
         raise ValueError(f"{text!r} is none of {', '.join(BY_NAME)}")
@@ -51,7 +51,7 @@ def _dialect(text: str) -> str:
 
 
 def _faults(text: str) -> str:
-    from unspool.server.faults import read
+    from unspool.server.faults.table import read
 
     read(text)
     return text

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 
 from unspool.terminal.cells import width_of
-from unspool.terminal.code import Highlighter
-from unspool.terminal.inlines import completed, is_settled, parse
+from unspool.terminal.markdown.code import Highlighter
+from unspool.terminal.markdown.inlines import completed, is_settled, parse
+from unspool.terminal.markdown.wrap import Wrapper
 from unspool.terminal.style import CODE, DIM, PLAIN
-from unspool.terminal.wrap import Wrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from unspool.terminal.inlines import References
+    from unspool.terminal.markdown.inlines import References
     from unspool.terminal.style import Row
 
 _DEFINITION = re.compile(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from unspool.server import tokens
+from unspool.server.endpoints import tokens
+from unspool.server.endpoints.fields import Fields
 from unspool.server.errors import RequestError
-from unspool.server.fields import Fields
 from unspool.value import Value
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from unspool.server import rewriting
-from unspool.server.course import Plan, Refusal, Rewriter, Step
+from unspool.server.faults import rewriting
+from unspool.server.faults.course import Plan, Refusal, Rewriter, Step
+from unspool.server.faults.rewriting import body_of, each, with_body
 from unspool.server.frames import DONE, Frame
-from unspool.server.rewriting import body_of, each, with_body
 from unspool.value import Value
 
 COMPLETIONS, CHAT, RESPONSES = "completions", "chat", "responses"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from unspool.terminal.inlines import parse, plain
+from unspool.terminal.markdown.inlines import parse, plain
+from unspool.terminal.markdown.wrap import wrap
 from unspool.terminal.paint import row_cells
 from unspool.terminal.style import BOLD, DIM, PLAIN
-from unspool.terminal.wrap import wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from unspool.terminal.inlines import References
+    from unspool.terminal.markdown.inlines import References
     from unspool.terminal.style import Row
 
 # Lines of the screen that a table may take before its widths are fixed and it is written: it has to fit where it can be redrawn.

@@ -10,9 +10,9 @@ from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
 from unspool.cli import formats
 from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.commands.show import show
 from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.options import Option, scan
-from unspool.cli.show import show
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
 from unspool.client import continuation, resume

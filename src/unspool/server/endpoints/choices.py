@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from unspool.server import tokens
+from unspool.server.endpoints import tokens
 from unspool.value import Value
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unspool.server.course import CLEAN, Close, Rewriter, Step
+from unspool.server.faults.course import CLEAN, Close, Rewriter, Step
 from unspool.server.frames import DONE, Frame
 
 # Where servers put what the model says. A field of such a name that is no text, such as the settings in "text", is gone into.

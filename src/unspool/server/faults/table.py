@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from unspool.server import rewriting
-from unspool.server.course import ANNOUNCED, CLOSES, UNCLEAN, Close, Pause, Plan, Refusal, Rewriter, Stop
+from unspool.server.faults import rewriting
+from unspool.server.faults.course import ANNOUNCED, CLOSES, UNCLEAN, Close, Pause, Plan, Refusal, Rewriter, Stop
 from unspool.value import Value
 
 #: The header of a request that names its own faults.

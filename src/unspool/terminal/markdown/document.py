@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import re
 
-from unspool.terminal.blocks import Blocks
 from unspool.terminal.cells import clusters
-from unspool.terminal.leaves import Code, Paragraph, Verbatim
+from unspool.terminal.markdown.blocks import Blocks
+from unspool.terminal.markdown.leaves import Code, Paragraph, Verbatim
+from unspool.terminal.markdown.tables import Table
 from unspool.terminal.paint import Painter
 from unspool.terminal.safety import Sanitizer
 from unspool.terminal.style import DARK
-from unspool.terminal.tables import Table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from unspool.server import answers, messages, tokens
-from unspool.server.choices import end
+from unspool.server.endpoints import answers, messages, tokens
+from unspool.server.endpoints.choices import end
+from unspool.server.endpoints.fields import Fields
+from unspool.server.endpoints.messages import Conversation
+from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
-from unspool.server.fields import Fields
 from unspool.server.frames import Frame
-from unspool.server.messages import Conversation
-from unspool.server.stamp import Stamp
 
 PATH = "/responses"
 

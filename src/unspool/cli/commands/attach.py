@@ -10,10 +10,10 @@ import select
 
 from unspool import outcome
 from unspool.cli import formats
+from unspool.cli.commands.show import OPTIONS as SHOW_OPTIONS
+from unspool.cli.commands.show import say_ending
 from unspool.cli.flags import count
 from unspool.cli.options import Option, scan
-from unspool.cli.show import OPTIONS as SHOW_OPTIONS
-from unspool.cli.show import say_ending
 from unspool.cli.signals import Signals
 from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
