@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unspool.cli.commands.resume import endpoint_of
 from unspool.client import continuation
+from unspool.client.resuming import endpoint_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story
 from unspool.outcome import COMPLETE

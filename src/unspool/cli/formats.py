@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.deltas import Reasoning, Refusal, Started, Text, ToolCall, Usage
 from unspool.cli.options import Option
 from unspool.jsontext import dumps
+from unspool.shape import VERSION as VERSION
+from unspool.shape import describe as describe
+from unspool.shape import describe_ending as describe_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +29,6 @@ NAMES = ("text", "json", "stream-json", "sse")
 _FORCING = ("FORCE_COLOR", "CLICOLOR_FORCE")
 # Seconds in which a connection is mostly made and the request sent. Only then is there time for imports.
 _CONNECTED = 0.1
-
-#: The version of the shape of ``stream-json`` and ``json``; it changes when a field's meaning does.
-VERSION = 1
-
 
 #: Options of every command that shows text.
 RENDERING_OPTIONS = (
@@ -263,60 +262,3 @@ def _is_rendered(output: Output, color: str) -> bool:
     if output.is_tty:
         return not abilities.is_dumb(os.environ)
     return abilities.wants_colour(color, os.environ, is_tty=False) is True
-
-
-def describe(delta: Delta) -> dict[str, Any]:
-    """A delta as a JSON object."""
-    match delta:
-        case Text(text, choice):
-            return {"type": "text", "text": text, "choice": choice}
-        case Started(id, model):
-            return {"type": "start", "version": VERSION, "response_id": id, "model": model}
-        case Reasoning(text, choice, kind):
-            return {"type": "reasoning", "text": text, "kind": kind, "choice": choice}
-        case Refusal(text, choice):
-            return {"type": "refusal", "text": text, "choice": choice}
-        case ToolCallDelta(index, id, name, arguments, choice):
-            return {
-                "type": "tool_call_delta",
-                "index": index,
-                "id": id,
-                "name": name,
-                "arguments": arguments,
-                "choice": choice,
-            }
-        case ToolCall(index, id, name, arguments, choice):
-            return {
-                "type": "tool_call",
-                "index": index,
-                "id": id,
-                "name": name,
-                "arguments": arguments,
-                "choice": choice,
-            }
-        case Usage(input, output, total, cached, reasoning, _):
-            return {
-                "type": "usage",
-                "input_tokens": input,
-                "output_tokens": output,
-                "total_tokens": total,
-                "cached_tokens": cached,
-                "reasoning_tokens": reasoning,
-            }
-        case Finish(reason, choice):
-            return {"type": "finish", "reason": reason, "choice": choice}
-    return {"type": "failure", "message": getattr(delta, "message", "")}
-
-
-def describe_ending(ending: Ending) -> dict[str, Any]:
-    """An ending as the fields of a JSON object."""
-    failure = ending.failure
-    return {
-        "outcome": ending.outcome,
-        "exit_code": ending.exit_code,
-        "finish_reason": ending.finish_reason,
-        "message": ending.message or None,
-        "status": failure.status if failure else None,
-        "code": failure.code if failure else None,
-        "request_id": failure.request_id if failure else None,
-    }

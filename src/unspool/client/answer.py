@@ -100,16 +100,16 @@ class Reading(Facts[T]):
         self.close()
 
     def __iter__(self) -> Iterator[str]:
-        for batch in self._turns():
-            for delta in batch:
+        for _ in self._runs():
+            for delta in self._batch:
                 if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
                     yield delta.text
         self._raise()
 
     def deltas(self) -> Iterator[Delta]:
         """Yield everything that arrives, as the values of `unspool.api.deltas`."""
-        for batch in self._turns():
-            yield from batch
+        for _ in self._runs():
+            yield from self._batch
         self._raise()
 
     def events(self) -> Iterator[Event]:
@@ -126,9 +126,8 @@ class Reading(Facts[T]):
         """
         from unspool.client.objects import NOTHING, Growing
 
-        growing = Growing()
-        for batch in self._turns(growing.due):
-            growing.add(batch)
+        growing = Growing([] if self._texts is None else self._texts)
+        for _ in self._turns(growing.due):
             if (value := growing.look()) is not NOTHING:
                 yield value
         if (value := growing.look(last=True)) is not NOTHING:
@@ -150,6 +149,13 @@ class Reading(Facts[T]):
     def close(self) -> None:
         """Stop reading, and give back what that took."""
         raise NotImplementedError
+
+    def _runs(self) -> Iterator[None]:
+        """Yield whenever ``_batch`` has deltas that nobody has had, those included that whoever read before has left in it."""
+        yield
+        for batch in self._turns():
+            self._batch = iter(batch)
+            yield
 
     def _turns(self, due: Callable[[], float | None] | None = None) -> Iterator[list[Delta]]:
         """Yield what arrives, turn by turn, until the end; nothing, too, when ``due`` is, which says in how many seconds."""
@@ -263,7 +269,9 @@ class Answer(Asked[T], Reading[T]):
         if exchange.done and not transfer.over:
             # The end mark came; what may follow is the end of the HTTP answer, after which the connection can be used again.
             self._reactor.wait(0)
-            if not transfer.over:
+            if not transfer.over and exchange.decoder.done and self.on_close is not None:
+                transfer.leave()  # its end is waited for when the connection is wanted again
+            elif not transfer.over:
                 self._reactor.cancel(transfer)
         if not transfer.over:
             self._lapse.observe(transfer)

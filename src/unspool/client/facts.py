@@ -6,6 +6,7 @@ from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Generic
 
     from typing_extensions import TypeVar
@@ -54,6 +55,8 @@ class Facts(Typed[T]):
         self._texts: list[str] | None = [] if keep_text else None
         self._reasonings: list[str] = []
         self._refusals: list[str] = []
+        # What arrived last, for whoever reads next: they may change in the middle of it.
+        self._batch: Iterator[Delta] = iter(())
 
     @property
     def id(self) -> str | None:

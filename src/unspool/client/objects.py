@@ -10,10 +10,7 @@ from unspool.outcome import COMPLETE, LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
-
-    from unspool.api.deltas import Delta
 
 # An object is read anew from its beginning, since no parser for Python goes on where it stopped. So that a long one does not cost the
 # square of its length, that is done when the text has grown by this part of itself, which reads each byte some 32 times in all,
@@ -25,29 +22,27 @@ NOTHING: Any = object()
 
 
 class Growing:
-    """A JSON text that arrives in pieces, and the object that it holds so far."""
+    """A JSON text that arrives in pieces, which are appended to ``pieces``, and the object that it holds so far."""
 
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
+    def __init__(self, pieces: list[str]) -> None:
+        self._pieces = pieces
+        self._counted = 0
         self._size = 0
-        self._read_size = 0
+        self._text = ""
+        self._joined = 0
         self._next_at = 0.0
         self._last: Any = NOTHING
 
-    def add(self, deltas: Iterable[Delta]) -> None:
-        """Take what the deltas add to the text."""
-        from unspool.api.deltas import Text
-
-        for delta in deltas:
-            if type(delta) is Text and delta.choice == 0:
-                self._pieces.append(delta.text)
-                self._size += len(delta.text)
-
     def due(self) -> float | None:
         """Seconds until `look` will read what has not been read yet; None when all has been."""
-        if self._size == self._read_size:
+        pieces = self._pieces
+        while self._counted < len(pieces):
+            self._size += len(pieces[self._counted])
+            self._counted += 1
+        read = len(self._text)
+        if self._size == read:
             return None
-        if self._size - self._read_size > self._read_size * _GROWTH:
+        if self._size - read > read * _GROWTH:
             return 0.0
         return max(0.0, self._next_at - time.monotonic())
 
@@ -60,11 +55,10 @@ class Growing:
         if due is None or (due > 0 and not last):
             return NOTHING
         began_at = time.monotonic()
-        self._read_size = self._size
-        text = "".join(self._pieces)
-        self._pieces = [text]
+        self._text += "".join(self._pieces[self._joined : self._counted])
+        self._joined = self._counted
         try:
-            value = from_json(unfenced(text).encode(), partial_mode="trailing-strings")
+            value = from_json(unfenced(self._text).encode(), partial_mode="trailing-strings")
         except ValueError:
             value = NOTHING
         else:

@@ -54,6 +54,27 @@ class Replay:
                     yield from self._own(one, loads(one.data))
             yield from self._decoded(events, self._journal.next_id - 1)
 
+    def blocks(self) -> Iterator[tuple[int, list[Delta], list[Event]]]:
+        """Like `turns`, but block by block: its id, its deltas, and the server's events, one or none.
+
+        The block that ends the stream brings what was held back.
+        """
+        for records in self._journal.batches():
+            for one in records:
+                if one.at is not None:
+                    self.at = one.at
+                    if one.upstream_id is not None:
+                        self._upstream_id = one.upstream_id
+                    turns = self._decoded([Event(one.type, one.data, self._upstream_id)], one.id)
+                else:
+                    turns = self._own(one, loads(one.data))
+                found = False
+                for deltas, events, _ in turns:
+                    found = True
+                    yield one.id, deltas, events
+                if not found and one.id >= self._first_id:
+                    yield one.id, self.close() if one.type == record.END and one.at is None else [], []
+
     def close(self) -> list[Delta]:
         """Say that nothing more is read; return what was held back."""
         return self.decoder.close() if self.decoder is not None else []

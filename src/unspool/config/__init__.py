@@ -6,6 +6,7 @@ an `endpoint.Endpoint`.
 
 from __future__ import annotations
 
+from unspool import Error
 from unspool.value import Value
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SYNC = ("always", "interval", "never")
 
 
-class ConfigError(Exception):
+class ConfigError(Error):
     """The configuration cannot be used; the message is one line for a person and never holds a secret."""
 
 

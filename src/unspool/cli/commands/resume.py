@@ -19,13 +19,13 @@ from unspool.client import continuation, resume
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
 from unspool.client.replay import Replay
+from unspool.client.resuming import end, endpoint_of
 from unspool.client.transport import Reactor
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, record, story, ulid
+from unspool.journal import folder, story, ulid
 from unspool.journal.reader import Damage, Reader
 from unspool.journal.writer import Busy, Writer
-from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -75,21 +75,6 @@ def run(name: str, argv: list[str]) -> int:
         return 1
 
 
-def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
-    """Where a kept stream was asked, with the key that belongs there."""
-    from unspool import api
-    from unspool.config.settings import resolve
-
-    path = api.endpoint(one.api).PATH
-    try:
-        found = resolve(profile=one.profile, key=key, model=one.model, api=one.api, settings=settings)
-        if found.url(path, one.model).partition("?")[0] == one.url:
-            return found
-    except ConfigError:
-        pass  # the profile was nameless, or is gone
-    return resolve(base_url=one.url.removesuffix(path), key=key, model=one.model, api=one.api, settings=settings)
-
-
 def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.config.settings import load
 
@@ -99,7 +84,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         return 1
     settings = load()
     if one.outcome == outcome.INTERRUPTED and one.is_final:
-        one = _end(one, settings)
+        one = end(one, settings)
     if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
         notes.line(f"{short} is whole already ({one.outcome})")
         with Reader(one.path) as journal:
@@ -120,22 +105,6 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         else:
             ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals)
     return ending.exit_code
-
-
-def _end(one: Story, settings: Settings) -> Story:
-    """Write the end that a killed process had no time for, where the server's own had come. Returns the story with it."""
-    journal = Writer.reopen(one.path, sync=settings.sync)
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
-        for _ in replay.turns():
-            pass
-        decoder = replay.decoder
-        if not reader.ended and decoder is not None and decoder.failure is None:
-            ending = outcome.judge(decoder, None)
-            described = {"outcome": ending.outcome, "message": ending.message, "finish_reason": ending.finish_reason}
-            journal.own(record.END, dumps(described))
-    journal.close()
-    return story.read(one.path)
 
 
 def _take_up(
