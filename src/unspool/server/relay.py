@@ -155,7 +155,8 @@ class Relay:
             # Asked before the file is read: who is dead now has written all that it ever will.
             alive = reader.is_alive(journal.path)
             for records in _slices(replay.blocks()):
-                frames = _events(cursor.rest(records), replay.at)
+                end = journal.next_id - 1 if journal.ended else None
+                frames = _events(cursor.rest(records, end), replay.at)
                 if frames:
                     naps.moved()
                     silent_since = loop.time()
@@ -246,14 +247,15 @@ class _Cursor:
         self._seen = int(part) + 1 if dot else 0
         self.block = 0 if not block else int(block) if dot else int(block) + 1
 
-    def rest(self, blocks: Iterable[tuple[int, list[Delta]]]) -> list[tuple[str, Delta]]:
-        """Return what the blocks hold beyond the cursor, each with the id of its event."""
+    def rest(self, blocks: Iterable[tuple[int, list[Delta]]], end: int | None) -> list[tuple[str, Delta]]:
+        """Return what the blocks hold beyond the cursor, each with the id of its event. The block ``end`` holds one event more."""
         found: list[tuple[str, Delta]] = []
         for block, deltas in blocks:
+            last = len(deltas) if block == end else len(deltas) - 1
             for index, delta in enumerate(deltas):
                 if block == self.block and index < self._seen:
                     continue
-                found.append((f"{block}.{index}" if index < len(deltas) - 1 else str(block), delta))
+                found.append((f"{block}.{index}" if index < last else str(block), delta))
         return found
 
 
