@@ -22,6 +22,7 @@ COMMANDS = {
     "cancel": ("living", "stop one of them"),
     "models": ("models", "list the models of a server"),
     "keys": ("keys", "store, list and remove API keys"),
+    "doctor": ("doctor", "try every step from the configuration to the first token"),
     "sim": ("sim", "run the simulator, a server to try things with"),
     "faults": ("faults", "list what the simulator can do wrong"),
 }
