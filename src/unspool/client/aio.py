@@ -450,6 +450,17 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         return self.exchange.events
 
 
+@contextlib.asynccontextmanager
+async def kept_connections() -> AsyncIterator[None]:
+    """Keep the connections of this event loop open between one stream and the next."""
+    loop = running_loop()
+    borrow(loop)
+    try:
+        yield
+    finally:
+        give_back(loop)
+
+
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
     """The same method, for those who call it as long as there is somebody to call: the loop must not keep an answer alive."""
     reference = weakref.WeakMethod(method)
