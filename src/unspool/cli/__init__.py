@@ -21,6 +21,7 @@ COMMANDS = {
     "ps": ("living", "list the answers that stream now"),
     "cancel": ("living", "stop one of them"),
     "models": ("models", "list the models of a server"),
+    "templates": ("templates", "list, show, edit and remove templates"),
     "keys": ("keys", "store, list and remove API keys"),
     "sim": ("sim", "run the simulator, a server to try things with"),
     "faults": ("faults", "list what the simulator can do wrong"),

@@ -136,6 +136,9 @@ def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: boo
         notes.line(sentence, always=True)
     for call in getattr(format, "tool_calls", ()):
         notes.line(f"the model calls the tool {call.name} with {call.arguments}")
+    if (calls := getattr(format, "tool_calls", ())) and kept_id(answer):
+        results = " ".join(f"--tool-result {call.id} RESULT" for call in calls if call.choice == 0)
+        notes.line(f"to go on with what it brings: unspool -c {results}")
     if verbose:
         describe(answer, ending, notes)
 
