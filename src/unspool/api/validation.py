@@ -56,13 +56,13 @@ def _choice(schema: dict[str, Any], value: Any, place: str, root: Any, depth: in
         allowed = [schema["const"]]
     if isinstance(allowed, list) and not any(_same(value, one) for one in allowed):
         return f"{place} is none of the values that the schema allows"
-    for one in schema.get("allOf") or ():
+    for one in _list(schema, "allOf"):
         wrong = _wrong(one, value, place, root, depth + 1)
         if wrong is not None:
             return wrong
     for name in ("anyOf", "oneOf"):
-        ways = schema.get(name)
-        if isinstance(ways, list) and ways:
+        ways = _list(schema, name)
+        if ways:
             wrongs = [_wrong(one, value, place, root, depth + 1) for one in ways]
             if None not in wrongs:
                 return wrongs[0] if len(wrongs) == 1 else f"{place} follows none of the alternatives of the schema"
@@ -72,10 +72,12 @@ def _choice(schema: dict[str, Any], value: Any, place: str, root: Any, depth: in
 def _members(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
     if not isinstance(value, dict):
         return None
-    for name in schema.get("required") or ():
-        if name not in value:
+    for name in _list(schema, "required"):
+        if isinstance(name, str) and name not in value:
             return f"{place} lacks {name!r}"
-    properties = schema.get("properties") or {}
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        properties = {}
     for name, item in value.items():
         if name in properties:
             wrong = _wrong(properties[name], item, f"{name!r} of {place}", root, depth + 1)
@@ -93,7 +95,7 @@ def _members(schema: dict[str, Any], value: Any, place: str, root: Any, depth: i
 def _elements(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
     if not isinstance(value, list):
         return None
-    first = schema.get("prefixItems") or []
+    first = _list(schema, "prefixItems")
     for number, item in enumerate(value):
         one = first[number] if number < len(first) else schema.get("items")
         wrong = _wrong(one, item, f"item {number + 1} of {place}", root, depth + 1)
@@ -120,9 +122,15 @@ def _range(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int
     return None
 
 
+def _list(schema: dict[str, Any], name: str) -> list[Any]:
+    """A keyword's list; none where it is something else, which is for the server to refuse."""
+    value = schema.get(name)
+    return value if isinstance(value, list) else []
+
+
 def _is(value: Any, kind: Any) -> bool:
     if isinstance(value, bool):
-        return kind == "boolean"
+        return bool(kind == "boolean")
     if isinstance(value, float):
         # 1.0 is an integer to JSON Schema (Validation, 6.1.1).
         return kind == "number" or bool(kind == "integer" and value.is_integer())

@@ -112,7 +112,7 @@ def short_schema(given: str) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for field in filter(None, (one.strip() for one in fields)):
         head, _, purpose = field.partition(":")
-        name, *types = head.split()
+        name, *types = head.split() or [""]
         if not types and name.endswith("[]"):
             name, types = name[:-2], ["str[]"]
         kind = types[0] if types else "str"
