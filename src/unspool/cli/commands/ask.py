@@ -167,11 +167,11 @@ def parser() -> Any:
 
 def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
     try:
-        if arguments["save"] or arguments["template"] or arguments["params"]:
+        if arguments["save"] is not None or arguments["template"] or arguments["params"]:
             from unspool.cli import templating
 
             try:
-                if arguments["save"]:
+                if arguments["save"] is not None:
                     return templating.save(arguments, notes, _value)
                 templating.apply(arguments)
             except ValueError as error:
