@@ -85,6 +85,12 @@ def test_where_calls_are_all_of_the_answer_a_pipe_gets_them(ask, serve, tools, a
     assert "unspool -c --tool-result call_1 RESULT" in told
 
 
+def test_no_server_writes_the_command_that_people_copy(ask, serve, tools):
+    done = ask(serve(calls("chat", ("x; rm -rf ~", "weather", "{}"))), "--tool", tools[0], "Weather?")
+    assert b"unspool -c --tool-result ID RESULT" in done.stderr
+    assert b"rm -rf" not in done.stderr
+
+
 def test_beside_words_calls_are_told_on_stderr_alone(ask, serve, tools):
     done = ask(serve(calls("chat", CALL, text="Let me look.")), "--tool", tools[0], "Weather in Ulm?")
     assert done.stdout == b"Let me look."
@@ -136,6 +142,13 @@ def test_a_script_can_close_the_loop(ask, serve, tools, api, key):
             {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Ulm"}'},
             {"type": "function_call_output", "call_id": "call_1", "output": '{"sky":"rain"}'},
         ]
+
+
+def test_a_result_can_be_piped_in(ask, serve, unspool, tools):
+    server = serve(calls("chat", CALL), stream("chat", "Done."))
+    ask(server, "--tool", tools[0], "Weather?")
+    assert unspool("-q", "-c", "--tool-result", "weather", "-", input=b"rain\n" * 50_000).stdout == b"Done."
+    assert server.requests[1].json["messages"][-1]["content"] == "rain\n" * 50_000
 
 
 def test_the_loop_goes_round_more_than_once_and_words_may_follow(ask, serve, tools):

@@ -142,7 +142,7 @@ MATERIAL_OPTIONS = (
     Option(
         ("--tool-result",),
         "pair",
-        "with -c: what the tool of this call brought; the call's id, or the tool's name",
+        "with -c: what the tool of this call brought, or - for standard input; ID is the call's, or the tool's name",
         group=_MATERIAL,
         metavar=("ID", "RESULT"),
         dest="tool_results",

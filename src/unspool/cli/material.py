@@ -15,6 +15,7 @@ from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from unspool.cli.conversation import History
@@ -70,9 +71,10 @@ def gather(arguments: dict[str, Any], notes: Notes, history: History | None) -> 
     """
     attached = [(source, None, "-a") for source in arguments["attachments"] or ()]
     attached += [(source, type, "--at") for source, type in arguments["attachment_types"] or ()]
-    sources = [*(arguments["files"] or ()), *(source for source, _, _ in attached)]
+    results = arguments["tool_results"] or ()
+    sources = [*(arguments["files"] or ()), *(source for source, _, _ in attached), *(one for _, one in results)]
     if sources.count("-") > 1:
-        raise ValueError("standard input can be read only once: give one - to -f, -a and --at together")
+        raise ValueError("standard input can be read only once: give one - in all to -f, -a, --at and --tool-result")
     documents = [_document(source, notes) for source in arguments["files"] or ()]
     parts = []
     for source, type, flag in attached:
@@ -84,7 +86,7 @@ def gather(arguments: dict[str, Any], notes: Notes, history: History | None) -> 
             parts.append(part)
     if "-" in sources:
         arguments["no_stdin"] = True
-    return Material(documents, parts, _results(arguments, history), _fields(arguments, history))
+    return Material(documents, parts, _results(results, history, notes), _fields(arguments, history))
 
 
 def read_schema(given: str | dict[str, Any]) -> dict[str, Any]:
@@ -182,9 +184,8 @@ def _fields(arguments: dict[str, Any], history: History | None) -> dict[str, Any
     return fields
 
 
-def _results(arguments: dict[str, Any], history: History | None) -> list[dict[str, Any]]:
+def _results(given: Sequence[tuple[str, str]], history: History | None, notes: Notes) -> list[dict[str, Any]]:
     """The messages with what tools brought: one for each call that the last answer has made."""
-    given = arguments["tool_results"] or ()
     pending = history.pending if history is not None else {}
     waiting = ", ".join(f"{id} ({name})" for id, name in pending.items())
     if given and not pending:
@@ -202,7 +203,7 @@ def _results(arguments: dict[str, Any], history: History | None) -> list[dict[st
             raise ValueError(f"--tool-result: no call of the last answer is {key!r}; there are {waiting}")
         if id in contents:
             raise ValueError(f"--tool-result: there are two results for {key}")
-        contents[id] = content
+        contents[id] = content if content != "-" else attachment.text_of(_bytes("-", notes), "standard input")
     missing = [f"{id} ({name})" for id, name in pending.items() if id not in contents]
     if missing:
         raise ValueError(
