@@ -280,4 +280,4 @@ def test_one_is_edited_and_checked(unspool, folder, tmp_path):
 def test_a_new_one_is_a_template_as_it_stands(unspool, body):
     unspool.env["EDITOR"] = "true"
     assert unspool("templates", "edit", "new").returncode == 0
-    assert said(body("-t", "new", "Hi")) == ["Hi\n"]
+    assert said(body("-t", "new", "Hi")) == ["Hi"]

@@ -59,6 +59,10 @@ class Structured:
         # What else formats can do, and whether this one can.
         return getattr(self._format, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What formats are told from outside is meant for the one inside.
+        super().__setattr__(name, value) if name[0] == "_" or name == "verdict" else setattr(self._format, name, value)
+
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""
         self._format.show(deltas, events, at)

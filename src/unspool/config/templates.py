@@ -81,13 +81,14 @@ class Template(Value):
     def fill(self, text: str, values: dict[str, str]) -> tuple[str, str | None]:
         """Return the prompt and the system instruction that come of what is asked."""
         names = {**values, _INPUT: text}
-        system = self.fields.get("system")
-        if system is not None:
-            system = string.Template(system).substitute(names)
-        prompt = string.Template(self.fields.get("prompt", "")).substitute(names)
+        # The line end before the closing quotes is the file's, not the text's.
+        prompt, system = (
+            string.Template(self.fields.get(name, "").removesuffix("\n")).substitute(names)
+            for name in ("prompt", "system")
+        )
         if not self.uses_input:
-            prompt = "\n\n".join(filter(None, (prompt.rstrip("\n"), text)))
-        return prompt, system
+            prompt = "\n\n".join(filter(None, (prompt, text)))
+        return prompt, system or None
 
     def _texts(self) -> list[str]:
         return [self.fields[name] for name in ("prompt", "system") if name in self.fields]
