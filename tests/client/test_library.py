@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 
@@ -466,6 +466,36 @@ def test_an_answer_that_does_not_fit_says_where(text: str, why: str) -> None:
         with pytest.raises(unspool.InvalidOutput, match=why) as raised:
             answer.parse()
     assert (raised.value.text, raised.value.id) == (text, answer.id)
+
+
+class Place(TypedDict):
+    city: str
+
+
+@pytest.mark.parametrize("library", ["pydantic", "msgspec", "a TypedDict", "a dict"])
+def test_a_schema_may_be_of_any_kind(library: str) -> None:
+    schema: Any
+    if library == "pydantic":
+        pydantic = pytest.importorskip("pydantic")
+        schema = pydantic.create_model("Place", city=(str, ...))
+    elif library == "msgspec":
+        msgspec = pytest.importorskip("msgspec")
+        schema = msgspec.defstruct("Place", [("city", str)])
+    elif library == "a TypedDict":
+        schema = Place
+    else:
+        properties = {"city": {"type": "string"}}
+        schema = {"type": "object", "properties": properties, "required": ["city"], "additionalProperties": False}
+    with Server(sends(SSE_HEAD, says('{"city": "Oslo"}')), sends(SSE_HEAD, says('{"city": 7}'))) as server:
+        place = unspool.stream("Where?", **at(server), schema=schema).parse()
+        assert (place["city"] if isinstance(place, dict) else place.city) == "Oslo"
+        assert isinstance(place, dict if library.startswith("a ") else schema)
+        with pytest.raises(unspool.InvalidOutput, match="city"):
+            unspool.stream("Where?", **at(server), schema=schema).parse()
+        described = json.loads(server.requests[0].body)["response_format"]["json_schema"]
+    assert described["strict"] is True
+    assert described["name"] == ("answer" if library == "a dict" else "Place")
+    assert described["schema"]["properties"]["city"]["type"] == "string"
 
 
 def test_a_code_fence_around_the_object_is_taken_off() -> None:

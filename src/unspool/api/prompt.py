@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # What the parts of a message are to a person.
 _KINDS = {"image_url": "image", "input_audio": "audio"}
+# Fields of a prompt that each endpoint gives its own name.
+_SETTINGS = ("temperature", "top_p", "max_tokens", "stop", "seed")
 
 
 class Prompt(Value):
@@ -83,6 +85,12 @@ class Prompt(Value):
         self.schema = schema
         self.schema_name = schema_name
         self.schema_strict = schema_strict
+
+    def with_defaults(self, options: dict[str, Any]) -> Prompt:
+        """Return the prompt with these options wherever it says nothing itself."""
+        fields = {name: options[name] for name in _SETTINGS if name in options and getattr(self, name) is None}
+        others = {name: value for name, value in options.items() if name not in _SETTINGS}
+        return self.replace(**fields, options={**others, **self.options})  # type: ignore[no-any-return]
 
 
 def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:

@@ -54,12 +54,14 @@ RENDERING_OPTIONS = (
 class TextFormat:
     """The answer's text as it arrives: to the letter into a pipe or file, made safe for a terminal.
 
-    Of several choices the first streams and the others follow it.
+    Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
+    them, each on a line as `describe` says; a person is told of them beside the answer.
     """
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._others: dict[int, list[str]] = {}
+        self._has_text = False
         self.tool_calls: list[ToolCall] = []
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
@@ -74,12 +76,15 @@ class TextFormat:
             elif type(delta) is ToolCall:
                 self.tool_calls.append(delta)
         if texts:
+            self._has_text = True
             self._put("".join(texts))
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write what was kept back, and on a terminal the line end that the answer lacks."""
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
+        if self.tool_calls and not self._has_text and not self._others and not self._output.is_tty:
+            self._put("".join(dumps(describe(call)) + "\n" for call in self.tool_calls))
         if self._output.is_tty and not self._output.at_line_start:
             self._output.write("\n")
 
@@ -164,7 +169,7 @@ class StreamJsonFormat:
 
 
 class JsonFormat:
-    """One JSON object when all has arrived."""
+    """One JSON object when all has arrived. ``object`` is the value of the text, where it has to follow a schema."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -174,6 +179,7 @@ class JsonFormat:
         self._calls: list[dict[str, Any]] = []
         self._usage: dict[str, Any] | None = None
         self._started = Started(None, None)
+        self.object: Any = None
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Keep what arrived."""
@@ -203,6 +209,7 @@ class JsonFormat:
             "response_id": self._started.id,
             "model": self._started.model,
             "text": texts.get(0, ""),
+            "object": self.object,
             "choices": list(texts.values()),
             "reasoning": "".join(self._reasoning),
             "refusal": "".join(self._refusal),

@@ -136,8 +136,16 @@ def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: boo
         notes.line(sentence, always=True)
     for call in getattr(format, "tool_calls", ()):
         notes.line(f"the model calls the tool {call.name} with {call.arguments}")
+    if (calls := getattr(format, "tool_calls", ())) and kept_id(answer):
+        results = " ".join(f"--tool-result {_typed(call.id)} RESULT" for call in calls if call.choice == 0)
+        notes.line(f"to go on with what it brings: unspool -c {results}")
     if verbose:
         describe(answer, ending, notes)
+
+
+def _typed(id: str) -> str:
+    """A server's id as part of a command that people copy into a shell: what may mean something to one is not shown."""
+    return id if id.replace("_", "").replace("-", "").isalnum() and id[0] != "-" else "ID"
 
 
 def describe(answer: Answer, ending: Ending, notes: Notes) -> None:

@@ -488,6 +488,8 @@ class Exchange:
 def build_body(endpoint: Endpoint, prompt: Prompt, api_name: str) -> dict[str, Any]:
     """The request body for a prompt at an endpoint."""
     module = api.endpoint(api_name)
+    if endpoint.options:
+        prompt = prompt.with_defaults(endpoint.options)
     if api_name == "chat":
         return module.build(prompt, modern=is_openai(endpoint.base_url))  # type: ignore[no-any-return]
     return module.build(prompt)  # type: ignore[no-any-return]

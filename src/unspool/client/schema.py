@@ -18,6 +18,8 @@ import uuid
 from collections import abc
 from typing import Any, Literal, Union
 
+from unspool.api.validation import mismatch
+
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 # What JSON has as text: the format's name, and how the text is read.
 _FORMATS: dict[type, tuple[str, Any]] = {
@@ -85,10 +87,12 @@ def parameters_of(function: Any) -> tuple[dict[str, Any], str]:
 def built(source: Any, value: Any) -> Any:
     """Return a JSON value as an instance of what ``source`` describes: a class, or a dict that is a JSON Schema.
 
-    A dict is checked by the package ``jsonschema`` where that is installed; without it, any JSON is taken. Raises Mismatch.
+    Raises Mismatch.
     """
     if isinstance(source, dict):
-        _check(source, value)
+        wrong = mismatch(source, value)
+        if wrong is not None:
+            raise Mismatch(wrong)
         return value
     if hasattr(source, "model_validate"):
         try:
@@ -102,16 +106,6 @@ def built(source: Any, value: Any) -> Any:
         except msgspec.ValidationError as error:
             raise Mismatch(_one_line(error)) from error
     return _build(source, value, "the answer")
-
-
-def _check(schema: dict[str, Any], value: Any) -> None:
-    try:
-        import jsonschema  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    except ImportError:
-        return
-    error = next(iter(jsonschema.validators.validator_for(schema)(schema).iter_errors(value)), None)
-    if error is not None:
-        raise Mismatch(f"{error.json_path}: {_one_line(error.message)}") from error
 
 
 def _one_line(error: object) -> str:

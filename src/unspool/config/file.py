@@ -18,6 +18,7 @@
     headers = { X-Team = "search", X-Token = "${GATEWAY_TOKEN}" }
     query = { version = "2" }
     paths = { "/chat/completions" = "/{model}/chat" }
+    options = { temperature = 0 }  # fields of each request that says nothing else about them
     needs_key = true            # if not said: whether key_env or key_cmd is
 
 ``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
@@ -50,6 +51,7 @@ _PROFILE = (
     "headers",
     "query",
     "paths",
+    "options",
     "needs_key",
     "extends",
 )
@@ -115,6 +117,7 @@ def _profile(name: str, table: _Table) -> Profile:
         ("headers", _headers(table)),
         ("query", table.texts("query")),
         ("paths", _paths(table)),
+        ("options", _options(table)),
         ("needs_key", table.boolean("needs_key")),
     ):
         if value is not None:
@@ -124,7 +127,7 @@ def _profile(name: str, table: _Table) -> Profile:
     elif "key_env" in changes or ("key_cmd" in changes and name != parent.name):
         # The key is another account's than the one that these variables speak of.
         changes["header_env"] = {}
-    for key in ("headers", "query", "paths"):
+    for key in ("headers", "query", "paths", "options"):
         if key in changes:
             changes[key] = {**getattr(profile, key), **changes[key]}
     return profile.replace(**changes)  # type: ignore[no-any-return]
@@ -179,6 +182,21 @@ def _paths(table: _Table) -> dict[str, str] | None:
         if not path.startswith("/"):
             raise table.error(f'paths."{endpoint}"', "must begin with /")
     return paths
+
+
+def _options(table: _Table) -> dict[str, Any] | None:
+    from unspool.jsontext import dumps
+
+    options = table.table("options")
+    for name, value in options.items():
+        # What decides how an answer is read has to be asked for where it is read.
+        if name in ("n", "stream", "stream_options", "background", "model"):
+            raise table.error(f"options.{name}", "cannot be set for all requests")
+        try:
+            dumps(value)
+        except (TypeError, ValueError) as error:
+            raise table.error(f"options.{name}", "has no form in JSON") from error
+    return options or None
 
 
 class _Table:
