@@ -30,6 +30,12 @@ def is_dumb(environment: Mapping[str, str]) -> bool:
     return environment.get("TERM", "") in ("", "dumb")
 
 
+def shows_utf8(environment: Mapping[str, str]) -> bool:
+    """Whether the locale, in the order of POSIX, is one of UTF-8."""
+    name = next(filter(None, map(environment.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    return name.lower().replace("-", "").partition(".")[2].startswith("utf8")
+
+
 def wants_colour(choice: str, environment: Mapping[str, str], *, is_tty: bool) -> bool | None:
     """Whether to colour: True, False for bold and underline only, None for no sequences whatever.
 

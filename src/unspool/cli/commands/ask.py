@@ -31,6 +31,7 @@ EXAMPLES = """\
   unspool "What is Python?"
   unspool -m gpt-5.4-mini -s "Answer in one sentence" "Why is the sky blue?"
   git diff | unspool "Write a commit message for this"
+  unspool -x "A shell script that prints the largest files here" > largest.sh
   unspool -P ollama -m llama3.2 "Hello"
   unspool --sim "Hello"                         no key, no network
   unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"\
@@ -247,7 +248,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
             format = view(stdout)
-            ending = stream(answer, format, notes, signals)
+            ending = stream(answer, format, notes, signals, stdout, arguments)
             tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
 
@@ -304,11 +305,13 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
 
 def _text(arguments: dict[str, Any], notes: Notes) -> str:
     """What is piped in, and after it what is said on the command line."""
-    words = " ".join(arguments["prompt"])
+    given = arguments["prompt"]
+    # "-" is standard input by custom; that is read anyway, but at a terminal only where it is all there is.
+    words = " ".join(word for word in given if word != "-")
     piped = ""
     if not arguments["no_stdin"]:
         try:
-            piped = stdin.read(notes, wanted=not words)
+            piped = stdin.read(notes, wanted=not words or "-" in given)
         except OSError as error:
             raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
     text = f"{piped}\n\n{words}" if piped and words else piped or words
