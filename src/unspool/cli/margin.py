@@ -47,6 +47,8 @@ class Margin:
         self._bar = progress.NONE
         self._bar_until = 0.0
         self._told = 1
+        # The attempt that runs, and the last one that brought anything.
+        self._attempt = self._fed = 1
         self._is_shown = False
         # Events of this attempt that brought nothing to see were of a model that thinks.
         self._thinks = False
@@ -60,6 +62,7 @@ class Margin:
     def tell(self, answer: Answer) -> float | None:
         """Say what is waited for; return the seconds after which to say it again, None for never."""
         words, left = self._words(answer)
+        self._attempt = answer.exchange.attempt
         if not self._draws:
             return self._log(answer, left)
         if not words or self.is_thinking or not self._is_foreground():
@@ -82,6 +85,8 @@ class Margin:
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Have what arrived shown: the reasoning here, all else by the format."""
+        if events:
+            self._fed = self._attempt
         for event in events:
             if event.type == "response.output_item.added" and '"reasoning"' in event.data:
                 self._thinks = True
@@ -120,9 +125,9 @@ class Margin:
             what = "taking the response up again" if exchange.started else "trying again"
             if left > 0:
                 return f"{what} in {-int(-left // 1)} s: {exchange.retry_reason}", left
-        if answer.connecting:
-            if exchange.started:
-                return f"taking the response up again: {exchange.retry_reason}", None
+        if exchange.started and exchange.attempt > self._fed:
+            return f"taking the response up again: {exchange.retry_reason}", None
+        if answer.connecting and not exchange.started:
             return f"connecting to {origin(exchange.url).partition('://')[2]}", None
         model = answer.model or exchange.prompt.model
         if self._thinks:

@@ -53,9 +53,7 @@ def stream(
     if ending is not answer.ending:
         answer.cancel(ending.message, ending.signal, ending.outcome)
     trouble.tell_last()
-    if tally is not None:
-        tally.tell(ending, notes, stdout)
-    return judged(format, ending)
+    return judged(format, ending, tally.tell(ending, notes, stdout) if tally is not None else "")
 
 
 def tallied(arguments: dict[str, Any] | None, format: Any) -> Tally | None:
@@ -67,12 +65,11 @@ def tallied(arguments: dict[str, Any] | None, format: Any) -> Tally | None:
     return Tally(arguments, format)
 
 
-def judged(format: Any, ending: Ending) -> Ending:
-    """How the showing ended: an answer that is whole may lack what its format is about."""
+def judged(format: Any, ending: Ending, trouble: str = "") -> Ending:
+    """How the showing ended: an answer that is whole may lack what its format is about, or meet trouble when it is used."""
     lacks = getattr(format, "lacks", None)
-    if lacks is None or ending.outcome != outcome.COMPLETE or not (words := lacks()):
-        return ending
-    return outcome.Ending(outcome.ERROR, words)
+    words = (lacks() if lacks is not None else "") or trouble
+    return outcome.Ending(outcome.ERROR, words) if words and ending.outcome == outcome.COMPLETE else ending
 
 
 def _shows_reasoning(arguments: dict[str, Any] | None, notes: Notes) -> bool:

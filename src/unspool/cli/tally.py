@@ -70,8 +70,8 @@ class Tally:
         if self._stats and hasattr(self._format, "stats"):
             self._format.stats = self.facts
 
-    def tell(self, ending: Ending, notes: Notes, stdout: Output) -> None:
-        """Say it, and copy the answer, when the format is closed."""
+    def tell(self, ending: Ending, notes: Notes, stdout: Output) -> str:
+        """Say it, and copy the answer, when the format is closed. Returns why that could not be copied, "" where it could."""
         if self.facts is not None and not (self._stats and hasattr(self._format, "stats")):
             if self._stats == "json":
                 # Asked for by a program, so it comes also where notes do not.
@@ -81,28 +81,27 @@ class Tally:
                 notes.line(f"{_counted(self.facts)}; {_timed(self.facts)}", always=True)
             elif self._usage:
                 notes.line(_counted(self.facts), always=True)
-        if self._texts is not None:
-            self._copy(ending, notes, stdout)
+        return "" if self._texts is None else self._copy(ending, notes, stdout)
 
-    def _copy(self, ending: Ending, notes: Notes, stdout: Output) -> None:
+    def _copy(self, ending: Ending, notes: Notes, stdout: Output) -> str:
         from unspool.terminal import clipboard
 
         if ending.outcome != outcome.COMPLETE:
             notes.line("nothing was copied, for the answer is not whole", always=True)
-            return
+            return ""
         block = getattr(self._format, "block", None)
         text = "".join(self._texts or ()) if block is None else block()
         if not text:
-            notes.line("nothing was copied, for the answer has no text", always=True)
-            return
+            notes.line(f"nothing was copied, for there is no {'code' if block else 'text'}", always=True)
+            return ""
         terminal = next((one for one in (notes.output, stdout) if one.is_tty), None)
         try:
             means = clipboard.copy(text, terminal)
         except clipboard.NoClipboard as error:
-            notes.line(f"not copied: {error}", always=True)
-            return
+            return f"not copied: {error}"
         what = "answer" if block is None else "code block"
         notes.line(f"copied the {what}, {len(text):,} characters, by {means}")
+        return ""
 
 
 def _seconds(seconds: float | None) -> float | None:

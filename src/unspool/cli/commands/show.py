@@ -97,9 +97,7 @@ def finish(
         tally.end(replay.decoder, ending, total=replay.ended_at, attempts=replay.attempts, id=id)
     format.close(ending, id)
     say_ending(journal, ending, notes)
-    if tally is not None:
-        tally.tell(ending, notes, stdout)
-    verdict = judged(format, ending)
+    verdict = judged(format, ending, tally.tell(ending, notes, stdout) if tally is not None else "")
     if verdict is not ending:
         notes.line(verdict.message, always=True)
     return verdict
