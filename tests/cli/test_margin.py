@@ -391,6 +391,17 @@ def test_reasoning_is_for_terminals_unless_it_is_asked_for(unspool, serve):
     assert unspool("last", "--show-reasoning").stderr == b"reasoning:\nHm.\n"
 
 
+@pytest.mark.parametrize(("said", "shown"), [("hide", False), ("show", True), ("auto", False)])
+def test_the_configuration_says_what_is_done_with_reasoning(unspool, serve, said, shown):
+    folder = unspool.home / "config" / "unspool"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(f'reasoning = "{said}"\n')
+    server = serve(head() + start("chat") + thought("Hm.") + piece("chat", "Yes") + end("chat"))
+    asked = ["--base-url", server.url, "-m", "m", "hi"]
+    assert (b"Hm." in unspool(*asked).stderr) is shown
+    assert b"Hm." not in unspool(*asked, "-R").stderr
+
+
 def test_ctrl_c_in_the_midst_of_reasoning_ends_its_row(serve, watch):
     gate = Gate(head() + start("chat") + thought("Let me"), b"")
     watched = watch(serve(gate))

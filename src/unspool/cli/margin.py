@@ -78,7 +78,7 @@ class Margin:
             # Whoever writes the answer's first byte takes the line away with it.
             self._stdout.before = self._clear
             self._notes.output.parting = (_ERASE + (progress.NONE if self._progress else "")).encode()
-            self._notes.passing(line)
+            self._notes.draw(line)
         self._is_shown = True
         self._set_bar(progress.TROUBLED if left is not None else progress.WORKING, now)
         return waiting.FRAME

@@ -137,13 +137,21 @@ class Notes:
         self.write(f"unspool: {one_line(text)}\n")
 
     def passing(self, text: str) -> None:
-        """Show a line, made safe and short enough, that the next one replaces, until `clear`. Only to a person, on an empty row.
+        """Show a line that the next one replaces, until `clear`. Only to a person, on an empty row."""
+        if self.is_tty:
+            from unspool.terminal.safety import one_line
+            from unspool.terminal.waiting import fitted
+
+            self.draw(fitted(one_line(text), self.columns - 1, "..."))
+
+    def draw(self, line: str) -> None:
+        """Show a passing line that is safe and short enough already.
 
         The cursor rests at its beginning, which is where a terminal that has become narrower leaves it: from there all of a line
         that was wrapped can be erased, and nothing above it.
         """
         if self.is_tty:
-            self.write(f"{self._erasure()}{text}\r")
+            self.write(f"{self._erasure()}{line}\r")
             self._passing_columns = self.columns
             self._passing = True
 

@@ -195,6 +195,8 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     from unspool.config.settings import load, resolve
 
     settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
     history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
     endpoint = resolve(
         profile=arguments["profile"],

@@ -171,7 +171,7 @@ def _search(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
 
 
 def _progress(notes: Notes) -> Callable[[int, int], None]:
-    return lambda done, all: notes.passing(f"cataloguing {all} streams, {100 * done // all} %"[: notes.columns - 1])
+    return lambda done, all: notes.passing(f"cataloguing {all} streams, {100 * done // all} %")
 
 
 def _tell_skipped(catalogue: Catalogue, notes: Notes) -> None:

@@ -98,6 +98,8 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
         return 1
     settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
     if one.outcome == outcome.INTERRUPTED and one.is_final:
         one = _end(one, settings)
     if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
