@@ -190,6 +190,15 @@ OUTPUT_OPTIONS = (
         default="text",
     ),
     *formats.RENDERING_OPTIONS,
+    Option(
+        ("-R", "--hide-reasoning"),
+        "flag",
+        "do not show the model's reasoning; it is kept all the same",
+        group=_OUTPUT,
+        dest="reasoning",
+        const="hide",
+        default="auto",
+    ),
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
     Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
 )

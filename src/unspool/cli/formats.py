@@ -30,23 +30,58 @@ _FORCING = ("FORCE_COLOR", "CLICOLOR_FORCE")
 # Seconds in which a connection is mostly made and the request sent. Only then is there time for imports.
 _CONNECTED = 0.1
 
+_GROUP = "what comes out"
+
 #: Options of every command that shows text.
 RENDERING_OPTIONS = (
     Option(
         ("-r", "--raw"),
         "flag",
         "show the text as it is, without rendering; a terminal still gets no control characters",
-        group="what comes out",
+        group=_GROUP,
     ),
-    Option(("--markdown",), "flag", "render Markdown even into a pipe or file", group="what comes out"),
+    Option(("--markdown",), "flag", "render Markdown even into a pipe or file", group=_GROUP),
     Option(
         ("--color",),
         "value",
         "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a"
         " light background",
-        group="what comes out",
+        group=_GROUP,
         choices=("auto", "always", "never"),
         default="auto",
+    ),
+    Option(
+        ("-x", "--extract"),
+        "flag",
+        "print the first fenced code block alone, as it arrives; exit code 1 if there is none",
+        group=_GROUP,
+        const="first",
+    ),
+    Option(
+        ("--xl",),
+        "flag",
+        "print the last fenced code block alone",
+        group=_GROUP,
+        dest="extract",
+        const="last",
+    ),
+    Option(
+        ("--show-reasoning",),
+        "flag",
+        "show the model's reasoning on stderr also where that is no terminal",
+        group=_GROUP,
+        dest="reasoning",
+        const="show",
+        default="auto",
+    ),
+    Option(("--copy",), "flag", "put the answer on the clipboard when it is whole", group=_GROUP),
+    Option(("-u", "--usage"), "flag", "say on stderr what it took: tokens, seconds", group=_GROUP),
+    Option(
+        ("--stats",),
+        "value",
+        "say on stderr all that was measured, as a line or as JSON; with --json it is a line of the output",
+        group=_GROUP,
+        choices=("line", "json"),
     ),
 )
 
@@ -118,6 +153,15 @@ class MarkdownFormat(TextFormat):
         if self._page is not None:
             self._page.step_aside()
 
+    def get_ready(self) -> None:
+        """Import the renderer now."""
+        self._ready()
+
+    def status(self, line: str | None) -> None:
+        """Show a line below what has come, until the next one; None takes it away."""
+        if self._page is not None:
+            self._page.status(line)
+
     def start_anew(self) -> None:
         """Leave what is on the screen as it is, since others may have written below it, and go on under that."""
         if self._page is not None:
@@ -150,6 +194,8 @@ class StreamJsonFormat:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        #: What `unspool.cli.tally` has counted, if that is to be told.
+        self.stats: dict[str, Any] | None = None
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Write the deltas of one turn."""
@@ -164,15 +210,19 @@ class StreamJsonFormat:
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write how it ended."""
-        line = dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)})
-        self._output.write(self._output.safe(line + "\n"))
+        lines = [] if self.stats is None else [dumps(self.stats)]
+        lines.append(dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}))
+        self._output.write(self._output.safe("\n".join(lines) + "\n"))
 
 
 class JsonFormat:
     """One JSON object when all has arrived. ``object`` is the value of the text, where it has to follow a schema."""
 
+    awaits = "waiting for the whole answer"
+
     def __init__(self, output: Output) -> None:
         self._output = output
+        self.stats: dict[str, Any] | None = None
         self._texts: dict[int, list[str]] = {}
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -217,6 +267,8 @@ class JsonFormat:
             "usage": self._usage,
             **describe_ending(ending),
         }
+        if self.stats is not None:
+            value["stats"] = {name: fact for name, fact in self.stats.items() if name not in ("type", "version")}
         self._output.write(self._output.safe(dumps(value) + "\n"))
 
 
@@ -249,6 +301,8 @@ FORMATS = {"text": TextFormat, "stream-json": StreamJsonFormat, "json": JsonForm
 def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     """Return what makes the format that the arguments ask for: text is rendered where a person reads it, and exact elsewhere."""
     name = arguments["format"]
+    if arguments["extract"]:
+        return _extracting(arguments["extract"] == "last")
     if name != "text" or arguments["raw"]:
         return FORMATS[name]
     color = arguments["color"]
@@ -259,6 +313,12 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
         return MarkdownFormat(output, color)
 
     return text
+
+
+def _extracting(last: bool) -> Callable[[Output], Any]:
+    from unspool.cli.extract import ExtractFormat
+
+    return lambda output: ExtractFormat(output, last=last)
 
 
 def _is_rendered(output: Output, color: str) -> bool:

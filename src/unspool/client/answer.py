@@ -287,6 +287,11 @@ class Answer(Asked[T], Reading[T]):
                 self.retry_at = time.monotonic() + retry_in
         return self._kept(deltas)
 
+    @property
+    def connecting(self) -> bool:
+        """Whether a request is to be sent whose connection does not stand yet."""
+        return self._transfer is None or not self._transfer.connected
+
     def _cancel_upstream(self) -> None:
         request = self.exchange.cancel_request()
         if request is None:

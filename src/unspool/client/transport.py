@@ -138,6 +138,11 @@ class Transfer:
             self._status = int(self.curl.getinfo(pycurl.RESPONSE_CODE))
         return self._status
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, TLS included, so that the request is on its way."""
+        return self.over or bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME))
+
     def take(self) -> bytes:
         """Return the body bytes that have arrived since the last call."""
         chunks = self._chunks

@@ -4,6 +4,7 @@
     model = "gpt-5.4"           # for that profile
     api = "responses"           # for that profile: responses, chat or completions
     sync = "interval"           # when journals are forced to the disk: always, interval or never
+    reasoning = "hide"          # what is done with a model's reasoning: auto, show or hide
 
     [profiles.work]
     extends = "openai"          # start from a built-in profile
@@ -31,7 +32,7 @@ from __future__ import annotations
 import tomllib
 
 from unspool.api import NAMES
-from unspool.config import SYNC, ConfigError, Settings, nearest
+from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.url import parse_base_url
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "profiles")
+_TOP = ("profile", "model", "api", "sync", "reasoning", "profiles")
 _PROFILE = (
     "base_url",
     "api",
@@ -81,7 +82,8 @@ def parse(content: bytes, path: str) -> Settings:
         chosen = chosen.replace(api=api)
     if chosen is not BUILT_IN.get(default):
         profiles[default] = chosen
-    return Settings(default, profiles, top.choice("sync", SYNC) or SYNC[1])
+    sync, reasoning = top.choice("sync", SYNC), top.choice("reasoning", REASONING)
+    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0])
 
 
 def _toml(content: bytes, path: str) -> dict[str, Any]:

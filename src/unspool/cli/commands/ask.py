@@ -34,6 +34,7 @@ EXAMPLES = """\
   git diff | unspool "Write a commit message for this"
   unspool -a photo.jpg "What is this?"          images, PDF, sound; -f for text
   unspool --schema "name, age int" "Invent a person"
+  unspool -x "A shell script that prints the largest files here" > largest.sh
   unspool -P ollama -m llama3.2 "Hello"
   unspool --sim "Hello"                         no key, no network
   unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"\
@@ -197,6 +198,8 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     from unspool.config.settings import load, resolve
 
     settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
     history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
     endpoint = resolve(
         profile=arguments["profile"],
@@ -252,7 +255,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
             format = view(stdout)
-            ending = stream(answer, format, notes, signals)
+            ending = stream(answer, format, notes, signals, stdout, arguments)
             # The answer may be whole, and not what was asked for.
             ending = getattr(format, "verdict", None) or ending
             tell(answer, ending, format, notes, arguments["verbose"])
@@ -347,11 +350,13 @@ def _material(arguments: dict[str, Any], notes: Notes, history: History | None) 
 
 def _text(arguments: dict[str, Any], notes: Notes, *, suffices: bool) -> str:
     """What is piped in, and after it what is said on the command line, which may be nothing if the rest ``suffices``."""
-    words = " ".join(arguments["prompt"])
+    given = arguments["prompt"]
+    # "-" is standard input by custom; that is read anyway, but at a terminal only where it is all there is.
+    words = " ".join(word for word in given if word != "-")
     piped = ""
     if not arguments["no_stdin"]:
         try:
-            piped = stdin.read(notes, wanted=not words and not suffices)
+            piped = stdin.read(notes, wanted=(not words and not suffices) or "-" in given)
         except OSError as error:
             raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
     text = f"{piped}\n\n{words}" if piped and words else piped or words
