@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -81,7 +83,7 @@ def test_whatever_bytes_in_whatever_chunks_cut_wherever(tmp_path_factory, pieces
         body = body[: max(0, len(body) - 1 - missing)]
     sent = CHUNKED + body
     cuts = sorted({0, *(at for at in reads if at < len(sent)), len(sent)})
-    parts = [sent[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+    parts = [sent[begin:end] for begin, end in pairwise(cuts)]
     with Upstream(then_resets(*parts) if how == "reset" else sends(*parts)) as upstream:
         with Proxy(upstream.url, record=folder) as recorder:
             first = ask(recorder.url, "/chat/completions", ASKS["chat"])
@@ -110,7 +112,7 @@ def content(body):
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n: until the end of file\n\n",
         b"HTTP/1.0 200 Fine So Far\r\nContent-Type: text/event-stream\r\nX-Odd:  Two  Words \r\n\r\ndata: {}\n\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 429 Slow Down\r\nRetry-After: 3\r\nContent-Length: 15\r\n\r\n{\"error\": \"no\"}",
+        b'HTTP/1.1 429 Slow Down\r\nRetry-After: 3\r\nContent-Length: 15\r\n\r\n{"error": "no"}',
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 307 Elsewhere\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort of it",
@@ -141,7 +143,10 @@ def test_an_interim_response_is_passed_on_and_not_kept(record, play, ended):
 
 
 def test_a_whole_answer_is_whole_though_its_connection_is_reset_after_it(record, play, ended, texts):
-    with Upstream(then_resets(CHUNKED, chunk(b"data: {}\n\n"), LAST_CHUNK)) as upstream, record(upstream.url) as recorder:
+    with (
+        Upstream(then_resets(CHUNKED, chunk(b"data: {}\n\n"), LAST_CHUNK)) as upstream,
+        record(upstream.url) as recorder,
+    ):
         ask(recorder.url, "/chat/completions", ASKS["chat"])
         (tape,) = ended(1)
     assert [one["end"] for one in texts(tape) if "end" in one] == ["clean"]

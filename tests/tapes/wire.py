@@ -42,7 +42,9 @@ class Wire:
         return re.findall(rb"(?s)[0-9a-f]+\r\n.*?\r\n(?=[0-9a-f]+\r\n|\Z)", self.body)
 
 
-def ask(url: str, path: str, body: Any = None, *, until: bytes | None = None, method: str = "POST", **headers: str) -> Wire:
+def ask(
+    url: str, path: str, body: Any = None, *, until: bytes | None = None, method: str = "POST", **headers: str
+) -> Wire:
     """Send a request and take what comes until the connection ends, or, with ``until``, until that has come."""
     address = urlsplit(url)
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()

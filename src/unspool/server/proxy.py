@@ -38,6 +38,8 @@ from unspool.server.tapes.tape import RESET as WAS_RESET
 # An event may be an image of megabytes; a head is not.
 _LONGEST_HEAD = 1 << 20
 _PIECE = 1 << 16
+# Seconds in which the rest of an answer still belongs on its tape when its client is gone: many leave at [DONE], before the last chunk.
+_GRACE = 0.5
 # What belongs to one connection and not to the message (RFC 9110, 7.6.1).
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
@@ -308,21 +310,31 @@ async def _pass_recorded(upstream: asyncio.StreamReader, client: _Client, record
     how = LEFT
     # The client has nothing more to say: what comes is that it hung up.
     leaving = asyncio.ensure_future(client.reader.read(1))
+    arriving = asyncio.ensure_future(upstream.read(_PIECE))
     try:
         while True:
-            arriving = asyncio.ensure_future(upstream.read(_PIECE))
-            await asyncio.wait({arriving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            patience = _GRACE if leaving.done() else None
+            waiting = {arriving} if leaving.done() else {arriving, leaving}
+            done, _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
             if not arriving.done():
-                arriving.cancel()
-                raise _HungUp
+                continue
             if not (piece := arriving.result()):
                 how = WAS_RESET if isinstance(upstream, _Arrivals) and upstream.is_reset else CUT
                 break
             recording.feed(piece)
-            await client.send(piece)
+            if recording.is_whole and leaving.done():
+                break
+            if not leaving.done():
+                await client.send(piece)
+            arriving = asyncio.ensure_future(upstream.read(_PIECE))
     finally:
         leaving.cancel()
+        arriving.cancel()
         recording.close(how)
+    if leaving.done() and not leaving.cancelled():
+        raise _HungUp
     if how == WAS_RESET:
         await reset(client.writer.transport)
     client.finished = True

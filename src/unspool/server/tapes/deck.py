@@ -149,7 +149,10 @@ def _differences(taped: Any, asked: Any, place: str = "") -> Iterator[str]:
 def _excerpts(one: Any, other: Any) -> tuple[str, str]:
     """Two values in few words, of long texts the place where they part."""
     if isinstance(one, str) and isinstance(other, str):
-        parted = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), 0)
+        parted = next(
+            (at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
+            min(len(one), len(other)),
+        )
         begin = max(0, parted - _TOLD_LENGTH // 3)
         return _excerpt(one, begin), _excerpt(other, begin)
     return _excerpt(one, 0), _excerpt(other, 0)

@@ -132,6 +132,11 @@ class Recording:
         self._witness = _Witness(request, writer)
         self._is_over = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the end of the answer has come."""
+        return self._reader.is_whole
+
     def feed(self, data: bytes) -> None:
         """Take what has arrived, and keep it."""
         if self._is_over:
@@ -368,7 +373,7 @@ def _words(method: str, endpoint: str, request: dict[str, Any]) -> str:
 
 
 def _slug(text: str) -> str:
-    words = re.sub(r"[^a-z0-9._]+", "-", text[:1000].lower()).strip("-.")
+    words = "-".join(re.findall(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*", text[:1000].lower()))
     if len(words) <= _LONGEST_WORDS:
         return words
     return words[:_LONGEST_WORDS].rpartition("-")[0] or words[:_LONGEST_WORDS]
