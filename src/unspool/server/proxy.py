@@ -153,6 +153,8 @@ class _Handler:
         self._path = parts.path.rstrip("/")
         self._origin = f"{parts.scheme}://{self._authority}"
         self._recorder = record if record is None or isinstance(record, Recorder) else Recorder(record)
+        if self._recorder is not None:
+            self._recorder.prepare()
         self._open: set[asyncio.Task[None]] = set()
 
     def url(self, address: tuple[str, int]) -> str:

@@ -50,7 +50,7 @@ _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
 class Recorder:
-    """Makes tapes in a folder, which is made where it is missing. ``tell`` is told, in a sentence, what became of each. Raises OSError.
+    """Makes tapes in a folder. ``tell`` is told, in a sentence, what became of each.
 
     File names are numbered in the order of the requests, after those that are there, and say what was asked: 0001-chat-gpt-5-hello.sse.
     """
@@ -65,6 +65,10 @@ class Recorder:
         self.into = os.fspath(into)
         self._tell = tell
         self._clock = clock
+        self._last = 0
+
+    def prepare(self) -> None:
+        """Make the folder where it is missing, and see what is in it. Raises OSError."""
         os.makedirs(self.into, exist_ok=True)
         numbers = [int(found[1]) for name in os.listdir(self.into) if (found := _NUMBER.fullmatch(name))]
         self._last = max(numbers, default=0)
