@@ -11,6 +11,7 @@ COMMANDS = {
     "ask": ("ask", "stream an answer; the default"),
     "last": ("show", "print the last answer again"),
     "show": ("show", "print any answer again, by a piece of its id"),
+    "replay": ("replay", "play an answer again, as it came in time"),
     "log": ("log", "list the answers that are kept"),
     "search": ("log", "find kept answers by their words"),
     "export": ("export", "print a whole conversation as Markdown or JSON"),
