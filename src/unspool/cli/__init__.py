@@ -23,6 +23,7 @@ COMMANDS = {
     "models": ("models", "list the models of a server"),
     "keys": ("keys", "store, list and remove API keys"),
     "sim": ("sim", "run the simulator, a server to try things with"),
+    "bench": ("bench", "put a load on a server and measure its streams"),
     "faults": ("faults", "list what the simulator can do wrong"),
 }
 
