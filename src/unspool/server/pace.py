@@ -163,6 +163,11 @@ class Timing:
             self._tokens += 1
         return self._due
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the tokens have to be shared with other streams."""
+        return self._pace.shared is not None
+
     async def wait(self, seconds: float, tokens: int) -> None:
         """Return in so many seconds, which may be none, and when all streams together may have so many more tokens."""
         await self.clock.sleep(max(seconds, 0.0))

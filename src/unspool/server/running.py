@@ -18,7 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from unspool.server.connection import listen, reset
 from unspool.server.faults.gate import Received
 from unspool.server.simulator import Settings, app, choice
-from unspool.server.streaming import HANG_UP, RESET
+from unspool.server.streaming import HANG_UP, RESET, WIRE
+from unspool.server.wire import Wire
 
 
 def serve(
@@ -104,7 +105,7 @@ class Simulator:
 
 
 class _Protocol(H11Protocol):
-    """A connection that the application can close, for streams that are to be cut."""
+    """A connection that the application can close, for streams that are to be cut, and write events to."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -112,7 +113,8 @@ class _Protocol(H11Protocol):
         async def hang_up() -> None:
             transport.close()
 
-        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport)}
+        wire = Wire(transport, self.flow)
+        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WIRE: wire}
 
 
 class _Server(uvicorn.Server):

@@ -15,15 +15,22 @@ from unspool.server.clock import Clock
 from unspool.server.faults.course import CLEAN, Close, Course, Pause, Plan, Step
 from unspool.server.frames import Frame
 from unspool.server.pace import Timing
+from unspool.server.wire import Wire
 
 # Where the server that runs the application leaves functions that close the connection, and that reset it: in the ``state`` of the
 # request's scope.
 HANG_UP = "unspool.hang_up"
 RESET = "unspool.reset"
+# And a `Wire`, where the connection has one.
+WIRE = "unspool.wire"
 #: Where the `Plan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
 #: What the pauses of a plan run by, where it is not the machine's clock.
 CLOCK = "unspool.clock"
+
+
+# How many frames that are due already come in one go, before other clients, and the news that this one hung up, get their turn.
+_AT_ONCE = 16
 
 
 async def paced(frames: Iterable[Frame], timing: Timing) -> AsyncGenerator[Frame]:
@@ -33,11 +40,13 @@ async def paced(frames: Iterable[Frame], timing: Timing) -> AsyncGenerator[Frame
     """
     now = timing.clock.now
     begun = now()
-    tokens = 0
+    tokens = overdue = 0
     for frame in frames:
         tokens += frame.tokens
-        # Waits even when nothing is left to wait for: other clients, and the news that this one hung up, get their turn.
-        await timing.wait(begun + timing.due(tokens) - now(), frame.tokens)
+        left = begun + timing.due(tokens) - now()
+        overdue = overdue + 1 if left <= 0 and not timing.is_shared else 0
+        if overdue % _AT_ONCE == 0:
+            await timing.wait(left, frame.tokens)
         yield frame
 
 
@@ -71,10 +80,18 @@ class EventStream(Response):
         if plan is not None and plan.alters_stream:
             return await self._write_faulty(scope, send, plan)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        wire: Wire | None = scope.get("state", {}).get(WIRE)
+        if scope["http_version"] != "1.1" or scope["method"] == "HEAD":
+            wire = None  # such an answer is not in chunks
         async with aclosing(self.frames) as frames:
             async for frame in frames:
                 body = frame.encode(with_id=self.event_ids)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+                if wire is None:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                elif wire.chunk(body):
+                    await wire.drained()
+        if wire is not None:
+            wire.flush()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write_faulty(self, scope: Scope, send: Send, plan: Plan) -> None:
