@@ -384,8 +384,8 @@ def _report(stdout: Output, endpoint: Endpoint, schedule: Schedule, measures: Me
             f"{measures.tokens / elapsed:,.0f} a second; {measures.rates.percentile(50):,.1f} in one stream (p50)",
         ),
     ]
-    for (ended, message), number in measures.messages.most_common(_TOLD_ERRORS):
-        lines.append(_row(ended, f"{number:,}", one_line(message)))
+    for (ended, message), times_met in measures.messages.most_common(_TOLD_ERRORS):
+        lines.append(_row(ended, f"{times_met:,}", one_line(message)))
     lines += ["", f"{'':<16}" + "".join(f"{head:>10}" for head in ("p50", "p90", "p95", "p99", "max", "mean"))]
     told = [("first token", measures.ttft), ("between tokens", measures.gaps), ("for each token", measures.per_token)]
     told.append(("whole answer", measures.total))
