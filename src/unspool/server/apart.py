@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import time
 from types import TracebackType
 
 
@@ -57,11 +57,11 @@ def _main() -> None:
     from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
     with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
-        begun = os.times()
+        begun = time.process_time()
         print(simulator.url, flush=True)
         sys.stdin.read()  # until the parent has gone, or closes it
-        ended = os.times()
-    print(ended.user + ended.system - begun.user - begun.system, flush=True)
+        spent = time.process_time() - begun
+    print(spent, flush=True)
 
 
 if __name__ == "__main__":

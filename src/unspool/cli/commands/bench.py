@@ -440,10 +440,12 @@ def _warnings(measures: Measures) -> list[str]:
 def _histogram(times: Distribution) -> list[tuple[str, int]]:
     """Rows of equal width up to the 99th percentile, and one for what is above."""
     low, high = times.least, times.percentile(99)
-    if high - low < 1e-6:
+    # No row is narrower than what is known of a time.
+    rows_wanted = min(int((high - low) / (0.01 * high)), _ROWS) if high else 0
+    if not rows_wanted:
         return [(_time(high), times.count)]
-    step = (high - low) / _ROWS
-    edges = [low + step * number for number in range(_ROWS + 1)]
+    step = (high - low) / rows_wanted
+    edges = [low + step * place for place in range(rows_wanted + 1)]
     above = [times.count, *(times.above(edge) for edge in edges[1:])]
     rows = [
         (f"{_time(start)} to {_time(end)}", more - less)
