@@ -204,4 +204,7 @@ def test_a_side_that_is_kept_from_its_work_says_so_by_the_share_of_what_it_measu
     for _ in range(20):
         measures.lag.add(0.01)
     assert measures.bottleneck == "lag"
+    # The same waits, but for what this side was busy with.
+    measures.own_lag = measures.lag.total * 0.9
+    assert measures.bottleneck == "cpu"
     assert measures.share_of(measures.gaps) == pytest.approx(0.5, rel=0.02)

@@ -82,7 +82,7 @@ class Measures:
     ``ttft`` is from the request, or when it was due, to the first piece of content; ``gaps`` between two reads of content of a stream;
     ``per_token`` from the first to the last piece, for each token in between; ``total`` from the request to the last event of a whole answer.
     ``late`` is how long after it was due a request was sent. ``lag`` is how long the loop was late for its own heartbeat, which is how
-    long an event has to wait to be read. ``rates`` are tokens a second of single streams.
+    long an event has to wait to be read; ``own_lag`` is what of all that it was busy with its own work. ``rates`` are tokens a second of single streams.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Measures:
         self.under_way = self.most_under_way = 0
         self.tokens = self.events = 0
         self.tokens_are_counted = False
-        self.elapsed = self.cpu = 0.0
+        self.elapsed = self.cpu = self.own_lag = 0.0
 
     @property
     def whole(self) -> int:
@@ -123,10 +123,12 @@ class Measures:
 
     @property
     def bottleneck(self) -> str:
-        """ "cpu" when this side had no more time to give, "lag" when it was kept from its work, "" when it was not the bottleneck."""
+        """Whether this side was too slow: ``"cpu"`` for its own work, ``"lag"`` because it was kept from that, ``""`` if it was not."""
         if self.cpu_share >= _BUSY:
             return "cpu"
-        return "lag" if max(self.share_of(self.ttft), self.share_of(self.gaps)) > _TELLING else ""
+        if max(self.share_of(self.ttft), self.share_of(self.gaps)) <= _TELLING:
+            return ""
+        return "cpu" if self.own_lag > self.lag.total / 2 else "lag"
 
 
 class _Stream:
@@ -201,7 +203,7 @@ class Load:
         measures = self.measures
         cpu = time.thread_time()
         now = self._begun = self._next_due = time.monotonic()
-        beat, sweep = now + _HEARTBEAT, now + _SWEEP
+        beat, sweep, worked = now + _HEARTBEAT, now + _SWEEP, 0.0
         if self._watch is not None:
             self._selector.register(self._watch, selectors.EVENT_READ)
         try:
@@ -217,6 +219,8 @@ class Load:
                 now = time.monotonic()
                 if now >= beat:
                     measures.lag.add(now - beat)
+                    worked, worked_before = time.thread_time() - cpu, worked
+                    measures.own_lag += min(now - beat, worked - worked_before)
                     beat = now + _HEARTBEAT
                 self._take(ready[middle:])
                 self._take_timers()

@@ -426,15 +426,12 @@ def _described(schedule: Schedule) -> str:
 def _warnings(measures: Measures) -> list[str]:
     if not measures.bottleneck:
         return []
-    share = (
-        f"{measures.share_of(measures.gaps):.0%} of the time between tokens and {measures.share_of(measures.ttft):.0%}"
-    )
-    tail = f"{share} of that to the first one (p50) was waiting here; these figures say more about this side than about the server"
+    gaps, first = measures.share_of(measures.gaps), measures.share_of(measures.ttft)
+    share = f"{gaps:.0%} of the time between tokens and {first:.0%} of that to the first one (p50) was waiting here"
     if measures.bottleneck == "cpu":
-        return [
-            f"unspool was the bottleneck: it took {measures.cpu_share:.0%} of its core, and {tail}; use fewer streams"
-        ]
-    return [f"unspool was kept from its work by what else this machine does: {tail}; measure on one with less to do"]
+        took = f"it took {measures.cpu_share:.0%} of its core"
+        return [f"unspool itself was the bottleneck: {took}, and {share}; use fewer streams, or several machines"]
+    return [f"unspool was kept from its work by what else this machine does: {share}; measure on one with less to do"]
 
 
 def _histogram(times: Distribution) -> list[tuple[str, int]]:
