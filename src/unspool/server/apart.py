@@ -32,6 +32,7 @@ class SimulatorApart:
         assert self._child.stdout is not None
         self.url = self._child.stdout.readline().strip()
         if not self.url:
+            self.stop()
             raise OSError("the simulator could not be started")
         return self
 
