@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from unspool.server.endpoints import chat, completions, fields, models, responses
+from unspool.server.endpoints.models import Rules
 from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.faults.dialects import BY_NAME
@@ -27,6 +28,15 @@ REALISTIC_ITL = 0.02
 
 # For five minutes OpenAI streams a response again ("…because it is more than 5 minutes old").
 _RESUMABLE_FOR = 300.0
+
+# "About every 30 s", users report.
+_KEEPALIVE = 30.0
+
+# More than any model reads; what is sent over it was sent by mistake.
+_LONGEST_BODY = 64 * 1024 * 1024
+
+# "X-Client-Request-Id" in the API reference: ASCII, at most so long.
+_LONGEST_REQUEST_ID = 512
 
 # What an account on a low paid tier is granted; the simulator never takes anything off it.
 _REQUESTS_PER_MINUTE = "10000"
@@ -49,6 +59,11 @@ class Settings(Value):
     ``faults`` are what every request meets with, as `unspool.server.faults.table` writes them; ``script`` is what the first requests meet with
     instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
     takes after, a name of `unspool.server.faults.dialects`.
+
+    ``models`` are the only names answered to, None is any; ``context_window`` is how many tokens each of them takes, None as many as
+    the model of that name at OpenAI. ``strict`` has OpenAI's models insist on their endpoints and their parameters' names; ``lenient``
+    lets fields pass that OpenAI does not know, as other servers do. ``keepalive`` is the silence in seconds, of a response that is
+    streamed, after which a ``keepalive`` event is sent; 0 is never.
     """
 
     __slots__ = (
@@ -65,6 +80,11 @@ class Settings(Value):
         "faults",
         "script",
         "dialect",
+        "models",
+        "context_window",
+        "strict",
+        "lenient",
+        "keepalive",
     )
 
     def __init__(
@@ -83,6 +103,11 @@ class Settings(Value):
         faults: Sequence[str] = (),
         script: Sequence[str] = (),
         dialect: str = "openai",
+        models: Sequence[str] | None = None,
+        context_window: int | None = None,
+        strict: bool = False,
+        lenient: bool = False,
+        keepalive: float = _KEEPALIVE,
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
@@ -101,6 +126,21 @@ class Settings(Value):
         if dialect not in BY_NAME:
             raise ValueError(f"there is no dialect {dialect!r}, only {', '.join(BY_NAME)}")
         self.dialect = dialect
+        self.models = None if models is None else tuple(models)
+        self.context_window = context_window
+        self.strict = strict
+        self.lenient = lenient
+        self.keepalive = keepalive
+
+    @property
+    def rules(self) -> Rules:
+        """What its endpoints refuse. Other servers than OpenAI let unknown fields pass."""
+        return Rules(
+            self.models,
+            context_window=self.context_window,
+            strict=self.strict,
+            lenient=self.lenient or self.dialect != "openai",
+        )
 
 
 def choice(settings: Settings) -> Choice:
@@ -114,12 +154,17 @@ def app(settings: Settings | None = None, faults: Choice | None = None) -> Gate:
     settings = settings or Settings()
     desk = _Desk(settings)
     lifecycle = Lifecycle(
-        pace=desk.pace, event_ids=settings.event_ids, clock=settings.clock, resumable_for=settings.resumable_for
+        pace=desk.pace,
+        event_ids=settings.event_ids,
+        clock=settings.clock,
+        resumable_for=settings.resumable_for,
+        rules=desk.rules,
+        keepalive=settings.keepalive,
     )
     one_response = responses.PATH + "/{id}"
     routes = [
-        desk.route("GET", models.PATH, _list_models),
-        desk.route("GET", models.PATH + "/{model:path}", _one_model),
+        desk.route("GET", models.PATH, desk.list_models),
+        desk.route("GET", models.PATH + "/{model:path}", desk.one_model),
         *(desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply)) for endpoint in (completions, chat)),
         desk.route("POST", responses.PATH, lifecycle.create),
         desk.route("GET", one_response, lifecycle.retrieve),
@@ -141,6 +186,7 @@ class _Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.rules = settings.rules
         self.pace = Pace(
             settings.ttft,
             settings.itl,
@@ -159,6 +205,7 @@ class _Desk:
             stamp = self._stamp(request, body)
             try:
                 self._check_key(request)
+                _check_request(request, body)
                 response = await handler(request, stamp)
             except RequestError as error:
                 response = self._refused(error)
@@ -170,12 +217,18 @@ class _Desk:
         """The handler of an endpoint that answers prompts and keeps nothing."""
 
         async def handler(request: Request, stamp: Stamp) -> Response:
-            answer = reply(fields.parse(await request.body()), stamp)
+            answer = reply(fields.parse(await request.body()), stamp, self.rules)
             if answer.stream:
                 return EventStream(paced(answer.frames(), self.pace))
             return WholeAnswer(answer.whole, self.pace, answer.tokens)
 
         return handler
+
+    async def list_models(self, request: Request, stamp: Stamp) -> Response:
+        return JSONResponse(models.listing(self.rules))
+
+    async def one_model(self, request: Request, stamp: Stamp) -> Response:
+        return JSONResponse(models.one(request.path_params["model"], self.rules))
 
     async def unmatched(self, request: Request, error: Exception) -> Response:
         """Answer a request that no route takes."""
@@ -236,12 +289,25 @@ class _Desk:
         return response
 
 
-async def _list_models(request: Request, stamp: Stamp) -> Response:
-    return JSONResponse(models.listing())
-
-
-async def _one_model(request: Request, stamp: Stamp) -> Response:
-    return JSONResponse(models.one(request.path_params["model"]))
+def _check_request(request: Request, body: bytes) -> None:
+    """Refuse what is wrong with a request before its fields are read."""
+    if len(body) > _LONGEST_BODY:
+        raise RequestError(
+            f"Maximum content size limit ({_LONGEST_BODY}) exceeded ({len(body)} bytes read)", status=413
+        )
+    type = request.headers.get("content-type")
+    # Without a type it is taken for JSON.
+    if body and type is not None and type.partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(
+            f"Unsupported content type: '{type}'. This API method only accepts 'application/json' requests.",
+            code="unsupported_content_type",
+        )
+    id = request.headers.get("x-client-request-id", "")
+    if not id.isascii() or len(id) > _LONGEST_REQUEST_ID:
+        raise RequestError(
+            f"X-Client-Request-Id must be ASCII of at most {_LONGEST_REQUEST_ID} characters.",
+            param="X-Client-Request-Id",
+        )
 
 
 def _masked(key: str) -> str:
