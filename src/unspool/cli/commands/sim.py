@@ -50,6 +50,13 @@ def _dialect(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("it names no model")
+    return names
+
+
 def _faults(text: str) -> str:
     from unspool.server.faults.table import read
 
@@ -96,6 +103,32 @@ OPTIONS = (
         group=_SERVER,
         metavar="NAME",
         type=_dialect,
+    ),
+    Option(
+        ("--models",),
+        "value",
+        "the only models there are, by name, with commas between them (default: any)",
+        group=_SERVER,
+        metavar="A,B",
+        type=_names,
+    ),
+    Option(
+        ("--context-window",),
+        "value",
+        "the tokens that a model takes (default: as many as OpenAI's of that name)",
+        group=_SERVER,
+        metavar="N",
+        type=positive,
+    ),
+    Option(("--strict",), "flag", "hold OpenAI's models to their endpoints and parameters", group=_SERVER),
+    Option(("--lenient",), "flag", "let fields pass that OpenAI does not know", group=_SERVER),
+    Option(
+        ("--keepalive",),
+        "value",
+        "the silence after which a response's stream says that it lives (default: 30s); 0 for never",
+        group=_SERVER,
+        metavar="TIME",
+        type=_delay,
     ),
     Option(
         ("--ttft",),
@@ -156,7 +189,21 @@ OPTIONS = (
 )
 
 # What has no meaning before another server, which has a pace, keys and responses of its own.
-_OF_THE_SIMULATOR = ("require_key", "resumable_for", "event_ids", "dialect", "ttft", "itl", "tps", "seed")
+_OF_THE_SIMULATOR = (
+    "require_key",
+    "resumable_for",
+    "event_ids",
+    "dialect",
+    "models",
+    "context_window",
+    "strict",
+    "lenient",
+    "keepalive",
+    "ttft",
+    "itl",
+    "tps",
+    "seed",
+)
 
 EXAMPLES = """\
   unspool sim --port 8080
@@ -234,7 +281,7 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None]) -> int:
 
     ttft, ttft_jitter = arguments["ttft"] or (REALISTIC_TTFT, 0.0)
     itl, itl_jitter = arguments["itl"] or (REALISTIC_ITL, 0.0)
-    more = {} if arguments["resumable_for"] is None else {"resumable_for": arguments["resumable_for"]}
+    more = {name: arguments[name] for name in ("resumable_for", "keepalive") if arguments[name] is not None}
     settings = Settings(
         ttft=ttft,
         itl=1 / arguments["tps"] if arguments["tps"] else itl,
@@ -247,6 +294,10 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None]) -> int:
         faults=faults,
         script=script,
         dialect=arguments["dialect"] or "openai",
+        models=arguments["models"],
+        context_window=arguments["context_window"],
+        strict=arguments["strict"],
+        lenient=arguments["lenient"],
         **more,
     )
     return serve(arguments["host"], arguments["port"], settings=settings, on_ready=ready)

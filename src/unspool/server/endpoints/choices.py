@@ -11,7 +11,6 @@ from unspool.server.endpoints.stamp import Stamp
 from unspool.server.endpoints.tools import Call, Toolbox
 from unspool.value import Value
 
-
 TEXT, REFUSAL = "text", "refusal"
 
 

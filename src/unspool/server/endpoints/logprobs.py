@@ -11,8 +11,29 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 # What might have come instead of any token.
-_OTHERS = tuple(
-    " the| a|,|.| and| of| to| in| is| it| that| for| with| as|\n| on| was| by| an| this| or| be".split("|")
+_OTHERS = (
+    " the",
+    " a",
+    ",",
+    ".",
+    " and",
+    " of",
+    " to",
+    " in",
+    " is",
+    " it",
+    " that",
+    " for",
+    " with",
+    " as",
+    "\n",
+    " on",
+    " was",
+    " by",
+    " an",
+    " this",
+    " or",
+    " be",
 )
 
 
