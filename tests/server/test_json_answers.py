@@ -80,8 +80,27 @@ def test_a_value_is_valid_against_any_schema(schema, seed):
 
 # Keywords of schemas, with anything in them.
 KEYWORDS = st.sampled_from(
-    "type properties items enum $ref anyOf allOf required minItems minLength pattern additionalProperties minimum maximum "
-    "multipleOf const maxItems $defs a".split()
+    [
+        "type",
+        "properties",
+        "items",
+        "enum",
+        "$ref",
+        "anyOf",
+        "allOf",
+        "required",
+        "minItems",
+        "minLength",
+        "pattern",
+        "additionalProperties",
+        "minimum",
+        "maximum",
+        "multipleOf",
+        "const",
+        "maxItems",
+        "$defs",
+        "a",
+    ]
 )
 JSON = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["#", "array", "(", "a"])
