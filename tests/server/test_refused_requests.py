@@ -202,3 +202,13 @@ def test_the_content_filter_ends_an_answer_half_way(client):
     response = client.post(RESPONSES, model="m", input="[filter]")
     assert response["incomplete_details"] == {"reason": "content_filter"}
     assert response["output"][0]["content"][0]["text"]
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "groq", "transformers"])
+def test_a_server_without_refusals_refuses_in_its_text(client_of, dialect):
+    with Simulator(Settings(dialect=dialect)) as simulator:
+        raw = client_of(simulator.url).request(
+            "POST", CHAT, {"model": "m", "messages": said("[refuse]"), "stream": True}
+        )[2]
+    assert '"content":" sorry"' in raw.decode().replace('": "', '":"')
+    assert "refusal" not in raw.decode()

@@ -134,12 +134,13 @@ class Settings(Value):
 
     @property
     def rules(self) -> Rules:
-        """What its endpoints refuse. Other servers than OpenAI let unknown fields pass."""
+        """What its endpoints refuse. Other servers than OpenAI let unknown fields pass, and refuse to answer in plain text."""
         return Rules(
             self.models,
             context_window=self.context_window,
             strict=self.strict,
             lenient=self.lenient or self.dialect != "openai",
+            refusals=self.dialect in ("openai", "azure"),
         )
 
 

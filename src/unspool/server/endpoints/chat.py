@@ -125,6 +125,7 @@ class Reply:
                 thinking=mind.tokens,
                 limit=limit,
                 stop=stop,
+                refusals=rules.refusals,
             )
             for label in answers.each(n)
         ]

@@ -67,10 +67,11 @@ def answer(
     thinking: int = 0,
     limit: int | None = None,
     stop: Sequence[str] = (),
+    refusals: bool = True,
 ) -> Choice:
     """What is said to a conversation: the tools are called, or it is refused, or answered in the format asked for.
 
-    The tokens of ``thinking`` come first, and count against the limit.
+    The tokens of ``thinking`` come first, and count against the limit. Without ``refusals`` a refusal is a text like any other.
     """
     if limit is not None and thinking >= limit:
         return Choice([], "length", thought=limit)
@@ -79,7 +80,8 @@ def answer(
     calls: list[Call] = []
     kind = TEXT
     if answers.REFUSE in prompt:
-        kind, choice = REFUSAL, end(answers.refusal(), limit=limit)
+        kind = REFUSAL if refusals else TEXT
+        choice = end(answers.refusal(), limit=limit)
     elif calls := toolbox.calls(prompt, stamp, answered=bool(conversation.results), label=label):
         calls, finish_reason = _within(calls, limit)
         choice = Choice([], finish_reason)

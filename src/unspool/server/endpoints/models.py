@@ -68,9 +68,10 @@ class Rules(Value):
 
     ``models`` are the only names answered to; None is any. ``context_window`` is every model's, in tokens; None is each one's own.
     ``strict`` has OpenAI's models insist on their endpoints and parameters; ``lenient`` lets fields pass that OpenAI does not know.
+    ``refusals``: whether a refusal is told from a text, as OpenAI and few others do.
     """
 
-    __slots__ = ("models", "context_window", "strict", "lenient")
+    __slots__ = ("models", "context_window", "strict", "lenient", "refusals")
 
     def __init__(
         self,
@@ -79,11 +80,13 @@ class Rules(Value):
         context_window: int | None = None,
         strict: bool = False,
         lenient: bool = False,
+        refusals: bool = True,
     ) -> None:
         self.models = None if models is None else tuple(models)
         self.context_window = context_window
         self.strict = strict
         self.lenient = lenient
+        self.refusals = refusals
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises RequestError (404) when there is none."""

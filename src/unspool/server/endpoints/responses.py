@@ -151,6 +151,7 @@ class Reply:
             label=label,
             thinking=mind.tokens,
             limit=limit,
+            refusals=rules.refusals,
         )
         self.conversation: Conversation = conversation.with_calls(self.choice.calls)
         self.tokens = self.choice.length
