@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from unspool.server.clock import Clock
 from unspool.server.frames import Frame
 from unspool.server.lifecycle import kept_alive
 from unspool.server.running import Simulator
@@ -127,7 +128,7 @@ def test_silence_is_broken_by_events_that_take_numbers():
             yield Frame.of({"sequence_number": 2}, id="2")
 
         taken = []
-        async for frame in kept_alive(frames(), 0.001):
+        async for frame in kept_alive(frames(), 0.001, Clock()):
             taken.append(json.loads(frame.data))
             assert frame.id == str(taken[-1]["sequence_number"])
             if taken[-1].get("type") == "keepalive":
