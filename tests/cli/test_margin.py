@@ -46,7 +46,9 @@ class Gate:
 
     def __call__(self, connection):
         for part in self._parts:
-            assert self._may.acquire(timeout=PATIENCE)
+            # Some tests end without it, and then nobody waits for the rest.
+            if not self._may.acquire(timeout=PATIENCE):
+                return
             connection.send(part)
 
     def go(self):
