@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -152,6 +153,30 @@ def test_the_deck_takes_files_and_folders_and_says_what_is_neither(taped, tmp_pa
         deck.add(tape)
     with pytest.raises(ValueError, match="loosely"):
         Deck(match="loosely")
+    with pytest.raises(ValueError, match="above zero"):
+        Settings(tape_speed=0)
+
+
+def test_a_server_of_another_make_sends_the_same_content(taped):
+    """One that does not let the application write to its connections."""
+    from unspool.server.simulator import app
+
+    body = json.dumps(chat("Hi")).encode()
+    application = app(Settings(tapes=taped(chat("Hi")), tapes_only=True))
+    sent = []
+
+    async def receive(requests=[{"type": "http.request", "body": body}]):  # noqa: B006
+        return requests.pop() if requests else await asyncio.get_running_loop().create_future()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1" + CHAT, "query_string": b"", "headers": []}
+    asyncio.run(application(scope, receive, send))
+    start, *pieces = sent
+    assert (start["status"], dict(start["headers"])[b"content-type"]) == (200, b"text/event-stream; charset=utf-8")
+    assert [piece["body"] for piece in pieces][-2:] == [b"data: [DONE]\n\n", b""]
+    assert not pieces[-1]["more_body"]
 
 
 def test_a_fault_can_be_done_to_what_is_on_a_tape(taped, play):

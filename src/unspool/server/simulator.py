@@ -101,6 +101,8 @@ class Settings(Value):
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
+        if not tape_speed > 0:
+            raise ValueError(f"tape_speed is a number above zero, or infinity, but it is {tape_speed}")
         self.ttft = ttft
         self.itl = itl
         self.ttft_jitter = ttft_jitter
