@@ -7,10 +7,11 @@ import json
 
 import pytest
 
+from unspool.server.clock import Clock
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 from unspool.server.tapes.deck import MATCHES, Deck
-from unspool.server.tapes.tape import NoTape
+from unspool.server.tapes.tape import NoTape, Tape
 
 from .wire import ASKS, PATHS, ask
 
@@ -194,33 +195,23 @@ def test_a_fault_can_be_done_to_what_is_on_a_tape(taped, play):
 def test_the_pace_is_the_tape_s_times_the_speed(taped, monkeypatch):
     folder = taped(chat("Hi in 3 tokens"))
     (tape,) = folder.iterdir()
-    from unspool.server.tapes import player as playing
-    from unspool.server.tapes.tape import Tape
-
     answer = Tape(str(tape)).answer()
     for number, piece in enumerate(answer.pieces):
         piece.at = 10.0 * number
-    answer.ended_at = 1000.0
+    answer.answered_at, answer.ended_at = 0.0, 1000.0
     monkeypatch.setattr(Tape, "answer", lambda self: answer)
     waits = []
 
-    class Loop:
-        now = 5.0
+    class Told(Clock):
+        """A clock that says how long it was asked to wait, and has waited at once."""
 
-        def time(self):
-            return self.now
+        def now(self):
+            return sum(waits)
 
-    async def sleep(seconds):
-        waits.append(seconds)
-        Loop.now += seconds
+        async def sleep(self, seconds):
+            waits.append(seconds)
 
-    import types
-
-    loop = Loop()
-    fake = types.SimpleNamespace(get_running_loop=lambda: loop, sleep=sleep)
-    monkeypatch.setattr(playing, "asyncio", fake)
-    with Simulator(Settings(tapes=folder, tape_speed=10.0)) as player:
+    with Simulator(Settings(tapes=folder, tape_speed=10.0, clock=Told())) as player:
         ask(player.url, CHAT, chat("Hi in 3 tokens"))
-    assert waits[1:] == pytest.approx(
-        [0.0, *[1.0] * (len(answer.pieces) - 1), 100.0 - (len(answer.pieces) - 1)], abs=0.01
-    )
+    pieces = len(answer.pieces)
+    assert [wait for wait in waits if wait] == pytest.approx([*[1.0] * (pieces - 1), 100.0 - (pieces - 1)])
