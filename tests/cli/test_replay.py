@@ -93,6 +93,16 @@ def test_what_came_early_is_shown_before_what_came_late(unspool, journal):
     assert child.stderr.read() == b""
 
 
+def test_it_goes_on_after_it_was_stopped(unspool, journal):
+    path = journal((0.0, said("Py")), (0.3, said("thon", "stop")), (record.END, '{"outcome":"complete","at":0.3}'))
+    child = unspool.start("replay", path)
+    assert child.stdout.read(2) == b"Py"
+    child.send_signal(signal.SIGSTOP)
+    child.send_signal(signal.SIGCONT)
+    assert child.communicate(timeout=PATIENCE) == (b"thon", b"")
+    assert child.returncode == 0
+
+
 def test_it_ends_when_nobody_reads_any_more(unspool, journal):
     path = journal((0.0, said("Py")), (3600.0, said("thon", "stop")), (record.END, '{"outcome":"complete","at":3600}'))
     child = unspool.start("replay", path)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unspool
+from unspool.server import proxy
 from unspool.server.faults.table import HEADER, TABLE
 from unspool.server.proxy import Proxy
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
+from unspool.server.tapes.recording import Recording
 
 from .wire import ASKS, CHUNKED, LAST_CHUNK, PATHS, Upstream, ask, chunk, sends, then_resets
 
@@ -150,3 +155,50 @@ def test_a_whole_answer_is_whole_though_its_connection_is_reset_after_it(record,
         ask(recorder.url, "/chat/completions", ASKS["chat"])
         (tape,) = ended(1)
     assert [one["end"] for one in texts(tape) if "end" in one] == ["clean"]
+
+
+def test_a_chunk_that_came_in_pieces_is_one_chunk_again(record, ended, play, texts):
+    arrived = threading.Event()
+    whole = chunk(b"data: {}\n\n" * 20)
+
+    def in_two(connected):
+        connected.sendall(CHUNKED + whole[:50])
+        assert arrived.wait(20)
+        connected.sendall(whole[50:] + LAST_CHUNK)
+
+    with Upstream(in_two) as upstream, record(upstream.url) as recorder:
+        address = urlsplit(recorder.url)
+        with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            received = b""
+            while not received.endswith(whole[:50]):
+                received += client.recv(1 << 16)
+            arrived.set()
+            while client.recv(1 << 16):
+                pass
+        (tape,) = ended(1)
+    assert [one.get("more") for one in texts(tape) if "text" in one] == [True, None]
+    with play() as player:
+        assert ask(player.url, "/chat/completions", b"{}").body == whole + LAST_CHUNK
+
+
+def test_what_arrives_is_kept_before_it_is_passed_on(record, simulator, monkeypatch, ended):
+    done = []
+    keep, send = Recording.feed, proxy._Client.send
+
+    def kept(recording, data):
+        keep(recording, data)
+        done.append(("kept", data))
+
+    async def sent(client, data):
+        done.append(("sent", data))
+        await send(client, data)
+
+    monkeypatch.setattr(Recording, "feed", kept)
+    monkeypatch.setattr(proxy._Client, "send", sent)
+    with record(simulator.url) as recorder:
+        ask(recorder.url, "/chat/completions", ASKS["chat"])
+        ended(1)
+    assert len(done) > 1
+    assert [what for what, _ in done] == ["kept", "sent"] * (len(done) // 2)
+    assert [data for what, data in done if what == "kept"] == [data for what, data in done if what == "sent"]

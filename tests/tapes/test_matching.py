@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
+from unspool.server.clock import Clock
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 from unspool.server.tapes.deck import MATCHES, Deck
-from unspool.server.tapes.tape import NoTape
+from unspool.server.tapes.tape import NoTape, Tape
 
 from .wire import ASKS, PATHS, ask
 
@@ -152,6 +154,30 @@ def test_the_deck_takes_files_and_folders_and_says_what_is_neither(taped, tmp_pa
         deck.add(tape)
     with pytest.raises(ValueError, match="loosely"):
         Deck(match="loosely")
+    with pytest.raises(ValueError, match="above zero"):
+        Settings(tape_speed=0)
+
+
+def test_a_server_of_another_make_sends_the_same_content(taped):
+    """One that does not let the application write to its connections."""
+    from unspool.server.simulator import app
+
+    body = json.dumps(chat("Hi")).encode()
+    application = app(Settings(tapes=taped(chat("Hi")), tapes_only=True))
+    sent = []
+
+    async def receive(requests=[{"type": "http.request", "body": body}]):  # noqa: B006
+        return requests.pop() if requests else await asyncio.get_running_loop().create_future()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1" + CHAT, "query_string": b"", "headers": []}
+    asyncio.run(application(scope, receive, send))
+    start, *pieces = sent
+    assert (start["status"], dict(start["headers"])[b"content-type"]) == (200, b"text/event-stream; charset=utf-8")
+    assert [piece["body"] for piece in pieces][-2:] == [b"data: [DONE]\n\n", b""]
+    assert not pieces[-1]["more_body"]
 
 
 def test_a_fault_can_be_done_to_what_is_on_a_tape(taped, play):
@@ -169,33 +195,23 @@ def test_a_fault_can_be_done_to_what_is_on_a_tape(taped, play):
 def test_the_pace_is_the_tape_s_times_the_speed(taped, monkeypatch):
     folder = taped(chat("Hi in 3 tokens"))
     (tape,) = folder.iterdir()
-    from unspool.server.tapes import player as playing
-    from unspool.server.tapes.tape import Tape
-
     answer = Tape(str(tape)).answer()
     for number, piece in enumerate(answer.pieces):
         piece.at = 10.0 * number
-    answer.ended_at = 1000.0
+    answer.answered_at, answer.ended_at = 0.0, 1000.0
     monkeypatch.setattr(Tape, "answer", lambda self: answer)
     waits = []
 
-    class Loop:
-        now = 5.0
+    class Told(Clock):
+        """A clock that says how long it was asked to wait, and has waited at once."""
 
-        def time(self):
-            return self.now
+        def now(self):
+            return sum(waits)
 
-    async def sleep(seconds):
-        waits.append(seconds)
-        Loop.now += seconds
+        async def sleep(self, seconds):
+            waits.append(seconds)
 
-    import types
-
-    loop = Loop()
-    fake = types.SimpleNamespace(get_running_loop=lambda: loop, sleep=sleep)
-    monkeypatch.setattr(playing, "asyncio", fake)
-    with Simulator(Settings(tapes=folder, tape_speed=10.0)) as player:
+    with Simulator(Settings(tapes=folder, tape_speed=10.0, clock=Told())) as player:
         ask(player.url, CHAT, chat("Hi in 3 tokens"))
-    assert waits[1:] == pytest.approx(
-        [0.0, *[1.0] * (len(answer.pieces) - 1), 100.0 - (len(answer.pieces) - 1)], abs=0.01
-    )
+    pieces = len(answer.pieces)
+    assert [wait for wait in waits if wait] == pytest.approx([*[1.0] * (pieces - 1), 100.0 - (pieces - 1)])

@@ -131,6 +131,8 @@ class Settings(Value):
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
+        if not tape_speed > 0:
+            raise ValueError(f"tape_speed is a number above zero, or infinity, but it is {tape_speed}")
         if burst < 1:
             raise ValueError(f"burst is a number of tokens, at least 1, but it is {burst}")
         if total_tps is not None and total_tps <= 0:

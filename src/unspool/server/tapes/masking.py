@@ -56,6 +56,11 @@ class Mask:
         forms = {form for one in secrets for form in (one, dumps(one)[1:-1], quote(one, safe=""), unquote(one))}
         self._known = sorted((form.encode("utf-8", "replace") for form in forms), key=len, reverse=True)
         self._pattern = re.compile(b"|".join([*map(re.escape, self._known), *_KEYS]))
+        # By their last bytes, for this is asked for each piece: no more than a few end in any one.
+        self._beginnings: dict[bytes, set[bytes]] = {}
+        for secret in self._known:
+            for length in range(1, len(secret)):
+                self._beginnings.setdefault(secret[length - 1 : length], set()).add(secret[:length])
         begun = [lead[:length] for lead in _LEADS for length in range(1, len(lead))]
         self._begun = re.compile(
             rb"(?<![A-Za-z0-9])(?:%b|(?:%b)%b)\Z"
@@ -92,8 +97,4 @@ class Mask:
         tail = (self._before + self._held)[-_LONGEST:]
         if self._begun.search(tail):
             return True
-        return any(
-            tail.endswith(secret[:length])
-            for secret in self._known
-            for length in range(1, min(len(secret), len(tail) + 1))
-        )
+        return any(map(tail.endswith, self._beginnings.get(tail[-1:], ())))
