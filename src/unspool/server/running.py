@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from unspool.server.connection import listen, reset
 from unspool.server.faults.gate import Received
 from unspool.server.simulator import Settings, app, choice
-from unspool.server.streaming import HANG_UP, RESET, WIRE, WRITE
+from unspool.server.streaming import HANG_UP, RESET, WIRE
 from unspool.server.tapes.deck import Deck
 from unspool.server.wire import Wire
 
@@ -128,12 +128,8 @@ class _Protocol(H11Protocol):
         async def hang_up() -> None:
             transport.close()
 
-        async def write(data: bytes) -> None:
-            await self.flow.drain()
-            transport.write(data)
-
-        ways = {HANG_UP: hang_up, RESET: partial(reset, transport), WRITE: write, WIRE: Wire(transport, self.flow)}
-        self.app_state = {**self.app_state, **ways}
+        wire = Wire(transport, self.flow)
+        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WIRE: wire}
 
 
 class _Server(uvicorn.Server):

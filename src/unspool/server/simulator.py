@@ -172,7 +172,9 @@ def app(
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
-    player = Player(app, tapes, speed=settings.tape_speed, only=settings.tapes_only, on_miss=on_miss)
+    player = Player(
+        app, tapes, speed=settings.tape_speed, only=settings.tapes_only, clock=settings.clock, on_miss=on_miss
+    )
     return Gate(player, faults or choice(settings), settings.clock)
 
 

@@ -23,8 +23,6 @@ HANG_UP = "unspool.hang_up"
 RESET = "unspool.reset"
 # And a `Wire`, where the connection has one.
 WIRE = "unspool.wire"
-#: And one that writes bytes to it as they are, head and framing included.
-WRITE = "unspool.write"
 #: Where the `Plan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
 #: What the pauses of a plan run by, where it is not the machine's clock.

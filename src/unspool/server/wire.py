@@ -1,4 +1,4 @@
-"""The short way to a connection, for events: past the layers that make HTTP of each one anew."""
+"""The short way to a connection, for events and recorded bytes: past the layers that make HTTP of each one anew."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class Wire:
             self._chunks.clear()
             if not self._transport.is_closing():
                 self._transport.write(data)
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes as they are, head and framing included, once the client has taken enough of what came before."""
+        await self._flow.drain()
+        self._transport.write(data)
 
     async def drained(self) -> None:
         """Return when the client has taken enough, or has gone."""
