@@ -23,7 +23,7 @@ class SimulatorApart:
     def __enter__(self) -> SimulatorApart:
         # In a session of its own: Ctrl-C is for who measures, and is not to cut what is being measured.
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "unspool.server.apart"],
+            [sys.executable, "-P", "-m", "unspool.server.apart"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
