@@ -70,6 +70,10 @@ class Signals:
             self._before[_signal.SIGCONT] = _signal.signal(_signal.SIGCONT, self._resume)
         return self
 
+    def watched(self) -> tuple[int, ...]:
+        """The descriptors that wake a loop which waits."""
+        return (self.fd,)
+
     def has_resumed(self) -> bool:
         """Whether the process was stopped and has gone on since this was last asked."""
         if not self._has_resumed:

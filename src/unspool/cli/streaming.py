@@ -52,7 +52,7 @@ def _show(answer: Answer, format: Any, notes: Notes, signals: Signals, trouble: 
     notes.before = getattr(format, "step_aside", None)
     try:
         while answer.ending is None:
-            deltas = answer.step(_sooner(countdown.tell(answer), due), (signals.fd,), readers)
+            deltas = answer.step(_sooner(countdown.tell(answer), due), signals.watched(), readers)
             if signals.number:
                 deltas += answer.cancel(signal=signals.number)
             elif 1 in answer.woken:
@@ -130,8 +130,10 @@ class _Countdown:
         return left % 1 or 1.0
 
 
-def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool) -> None:
-    sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
+def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool, sentence: str | None = None) -> None:
+    """Say how an answer ended, in the words of ``sentence`` if there is one."""
+    if sentence is None:
+        sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
     if sentence:
         notes.line(sentence, always=True)
     for call in getattr(format, "tool_calls", ()):

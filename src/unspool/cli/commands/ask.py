@@ -191,20 +191,10 @@ def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], N
 
 
 def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None) -> int:
-    from unspool.config.settings import load, resolve
+    from unspool.config.settings import load
 
     settings = load()
-    history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
-    endpoint = resolve(
-        profile=arguments["profile"],
-        base_url=arguments["base_url"],
-        key=arguments["key"],
-        model=arguments["model"],
-        api=arguments["api"],
-        settings=settings,
-    )
-    if history is not None and history.endpoint is not None:
-        endpoint = history.endpoint
+    endpoint, history = whom(arguments, settings)
     view = formats.choose(arguments)
     keyless = lacks_key(endpoint) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
@@ -252,6 +242,24 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     return ending.exit_code
 
 
+def whom(arguments: dict[str, Any], settings: Settings) -> tuple[Endpoint, History | None]:
+    """Where to ask, and the conversation to go on with. Raises UsageError, ConfigError."""
+    from unspool.config.settings import resolve
+
+    history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
+    endpoint = resolve(
+        profile=arguments["profile"],
+        base_url=arguments["base_url"],
+        key=arguments["key"],
+        model=arguments["model"],
+        api=arguments["api"],
+        settings=settings,
+    )
+    if history is not None and history.endpoint is not None:
+        endpoint = history.endpoint
+    return endpoint, history
+
+
 def _history(arguments: dict[str, Any], settings: Settings) -> History:
     """The conversation to go on with."""
     from unspool.cli import conversation
@@ -265,14 +273,24 @@ def _history(arguments: dict[str, Any], settings: Settings) -> History:
 
 
 def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
+    check_model(endpoint)
+    text = _text(arguments, notes)
+    if not text.strip():
+        raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
+    return prompt_of(text, arguments, endpoint, history)
+
+
+def check_model(endpoint: Endpoint) -> None:
+    """Raise UsageError where nobody has said which model to ask."""
     if not endpoint.model:
         raise UsageError(
             f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
         )
-    text = _text(arguments, notes)
-    if not text.strip():
-        raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
-    options = {key: _value(value) for key, value in arguments["options"] or ()}
+
+
+def prompt_of(text: str, arguments: dict[str, Any], endpoint: Endpoint, history: History | None) -> Prompt:
+    """What to ask: a text, after the history if there is one, with the options of the command line. Raises UsageError."""
+    options = {key: value_of(value) for key, value in arguments["options"] or ()}
     fields = {name: arguments.get(name) for name in _PROMPT_FIELDS}
     fields.update({name: options.pop(name) for name in _PROMPT_FIELDS if name in options})
     n = fields["n"]
@@ -293,7 +311,7 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
         options.setdefault("background", True)
     return Prompt(
         messages,
-        endpoint.model,
+        endpoint.model or "",
         system=system,
         stream=not arguments["no_stream"],
         store=arguments["store"] or arguments["background"],
@@ -316,7 +334,7 @@ def _text(arguments: dict[str, Any], notes: Notes) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """The value of ``-o KEY VALUE``: JSON, or else the text itself."""
     import jiter
 

@@ -80,10 +80,15 @@ def _list(arguments: dict[str, Any], notes: Notes) -> int:
     if arguments["json"]:
         stdout.write(stdout.safe(dumps(models) + "\n"))
         return 0
-    entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
-    names = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
-    stdout.write("".join(f"{one}\n" for one in sorted(one_line(str(one)) for one in names if one)))
+    stdout.write("".join(f"{one}\n" for one in sorted(map(one_line, names(models)))))
     return 0
+
+
+def names(models: Any) -> list[str]:
+    """The ids in a server's list of models, in the server's own words."""
+    entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
+    found = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
+    return [str(one) for one in found if one]
 
 
 def fetch(endpoint: Endpoint, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
