@@ -10,6 +10,7 @@ import signal
 import struct
 import termios
 import time
+from pathlib import Path
 from typing import Any
 
 import pyte
@@ -19,14 +20,34 @@ from .playing import PATIENCE
 COLUMNS, ROWS = 100, 24
 
 
+def _be_a_shell() -> None:
+    """Stay the leader of the session, with the command as a job in the foreground: what has no shell above it cannot be stopped."""
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        return
+    _, status = os.waitpid(job, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
 class Person:
     """A terminal with the command on it. ``said`` are all bytes that the command has written."""
 
-    def __init__(self, unspool: Any, *arguments: str, term: str = "xterm-256color") -> None:
+    def __init__(
+        self,
+        unspool: Any,
+        *arguments: str,
+        term: str = "xterm-256color",
+        stoppable: bool = False,
+        cwd: Path | None = None,
+    ) -> None:
         self._ours, self._theirs = pty.openpty()
         termios.tcsetwinsize(self._theirs, (ROWS, COLUMNS))
         self.before = termios.tcgetattr(self._theirs)
-        unspool.env.setdefault("TERM", term)
+        unspool.env["TERM"] = term
         self.said = b""
         self._screen = pyte.HistoryScreen(COLUMNS, ROWS, history=20000, ratio=0.5)
         self._stream = pyte.ByteStream(self._screen)
@@ -34,11 +55,11 @@ class Person:
         def own_the_terminal() -> None:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            # A shell's child is the terminal's foreground group, and not the leader of the session: only then can it be stopped.
-            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            if stoppable:
+                _be_a_shell()
 
         self.child = unspool.start(
-            *arguments, stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, prepare=own_the_terminal
+            *arguments, stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, prepare=own_the_terminal, cwd=cwd
         )
 
     def type(self, text: str) -> None:
@@ -69,6 +90,38 @@ class Person:
         while not any(text in line for line in self.lines):
             assert time.monotonic() < deadline, f"{text!r} is not shown: {self.lines}"
             self._read(0.05)
+
+    def asks(self) -> None:
+        """Wait until the command asks for the next prompt."""
+        deadline = time.monotonic() + PATIENCE
+        while self.lines[self._screen.cursor.y] != ">" or not self._is_idle():
+            assert time.monotonic() < deadline, f"it does not ask: {self.lines}"
+            self._read(0.05)
+
+    def answers(self, keys: str, *texts: str) -> None:
+        """Type this at the prompt, wait until all the texts have come, and for the prompt after them."""
+        if not keys.startswith("\r"):
+            self.asks()
+        at = len(self.said)
+        self.type(keys)
+        for text in texts:
+            self.sees(text, at)
+        self.asks()
+
+    def stops(self) -> None:
+        """Wait until the command has been stopped."""
+        self._await_state("T")
+
+    def goes_on(self) -> None:
+        """Continue it, as fg does."""
+        os.killpg(self._group(), signal.SIGCONT)
+
+    def awaits_quiet(self) -> None:
+        """Wait until the terminal does not echo."""
+        deadline = time.monotonic() + PATIENCE
+        while self.mode[3] & termios.ECHO:
+            assert time.monotonic() < deadline, "it echoes"
+            self._read(0.02)
 
     def leaves(self) -> int:
         """Wait until the command has ended; return its exit code."""
@@ -101,13 +154,18 @@ class Person:
         return above + self.lines
 
     @property
+    def text(self) -> str:
+        """All lines as one text, however they are wrapped."""
+        return " ".join(" ".join(self.everything).split())
+
+    @property
     def mode(self) -> list[Any]:
         """The terminal's mode."""
         return termios.tcgetattr(self._theirs)
 
     @property
-    def echoes(self) -> bool:
-        """Whether the terminal echoes and reads lines, as it did before."""
+    def is_restored(self) -> bool:
+        """Whether the terminal is as it was before."""
         return self.mode == self.before
 
     @property
@@ -127,6 +185,19 @@ class Person:
         """Close the terminal's window."""
         os.close(self._theirs)
         os.close(self._ours)
+
+    def _group(self) -> int:
+        return os.tcgetpgrp(self._theirs)
+
+    def _is_idle(self) -> bool:
+        """Whether everything has been read that the command has written, and it waits for keys in a mode of its own."""
+        return not self._read(0.02) and self.lines[self._screen.cursor.y] == ">"
+
+    def _await_state(self, state: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while Path(f"/proc/{self._group()}/stat").read_text().rpartition(")")[2].split()[0] != state:
+            assert time.monotonic() < deadline, f"it is not {state}"
+            self._read(0.02)
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._ours], [], [], seconds)[0]:

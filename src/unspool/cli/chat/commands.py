@@ -15,6 +15,7 @@ from unspool.config import nearest
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid
 from unspool.jsontext import dumps
+from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
 from unspool.value import Value
 
@@ -268,7 +269,12 @@ def _copy(session: Session, rest: str) -> None:
         clipboard = import_module("unspool.terminal.clipboard")
     except ImportError:
         raise Refused("this unspool cannot copy") from None
-    session.notes.line(clipboard.copy(text))
+    stdout = Output(1)
+    try:
+        how = clipboard.copy(text, stdout if stdout.is_tty else None)
+    except clipboard.NoClipboard as error:
+        raise Refused(str(error)) from error
+    session.notes.line(f"copied the last answer, by {how}")
 
 
 def _last(session: Session, rest: str) -> None:

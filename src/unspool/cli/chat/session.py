@@ -151,8 +151,8 @@ class Session:
 
     def _ask(self, turn: Turn) -> Ending:
         arguments, notes = self.arguments, self.notes
-        ask.check_model(self.endpoint)
-        prompt = ask.prompt_of(turn.question, arguments, self.endpoint, turn.before)
+        asked = {**arguments, "prompt": [turn.question], "no_stdin": True}
+        prompt = ask.prompt_of(asked, self.endpoint, notes, turn.before)
         try:
             build_body(self.endpoint, prompt, self.endpoint.api)
         except ValueError as error:

@@ -200,7 +200,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):
         return _no_key(endpoint, view, notes)
-    prompt = _prompt(arguments, endpoint, notes, history)
+    prompt = prompt_of(arguments, endpoint, notes, history)
     try:
         build_body(endpoint, prompt, endpoint.api)
     except ValueError as error:
@@ -272,14 +272,6 @@ def _history(arguments: dict[str, Any], settings: Settings) -> History:
         raise UsageError(str(error)) from error
 
 
-def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
-    check_model(endpoint)
-    text = _text(arguments, notes)
-    if not text.strip():
-        raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
-    return prompt_of(text, arguments, endpoint, history)
-
-
 def check_model(endpoint: Endpoint) -> None:
     """Raise UsageError where nobody has said which model to ask."""
     if not endpoint.model:
@@ -288,8 +280,12 @@ def check_model(endpoint: Endpoint) -> None:
         )
 
 
-def prompt_of(text: str, arguments: dict[str, Any], endpoint: Endpoint, history: History | None) -> Prompt:
-    """What to ask: a text, after the history if there is one, with the options of the command line. Raises UsageError."""
+def prompt_of(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
+    """What to ask, by the command line and standard input, after what the history says. Raises UsageError."""
+    check_model(endpoint)
+    text = _text(arguments, notes)
+    if not text.strip():
+        raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
     options = {key: value_of(value) for key, value in arguments["options"] or ()}
     fields = {name: arguments.get(name) for name in _PROMPT_FIELDS}
     fields.update({name: options.pop(name) for name in _PROMPT_FIELDS if name in options})
