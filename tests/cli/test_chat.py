@@ -168,7 +168,7 @@ def test_prompts_are_kept_for_the_next_chat_once_each_and_for_nobody_else(unspoo
     person = converse(server)
     person.asks()
     person.type("\x12econ")
-    person.shows("(reverse-i-search)`econ': second")
+    person.shows("I-search backward: econ")
     person.type("\x07\x1b[A\x1b[A\x1b[A")
     person.shows("> second")
     person.type("\x1b[A\x1b[A")

@@ -21,8 +21,10 @@ COMMANDS = {
     "attach": ("attach", "follow an answer that streams elsewhere"),
     "ps": ("living", "list the answers that stream now"),
     "cancel": ("living", "stop one of them"),
+    "run": ("run", "stream the answers to a file of prompts"),
     "models": ("models", "list the models of a server"),
     "keys": ("keys", "store, list and remove API keys"),
+    "doctor": ("doctor", "try every step from the configuration to the first token"),
     "sim": ("sim", "run the simulator, a server to try things with"),
     "faults": ("faults", "list what the simulator can do wrong"),
 }

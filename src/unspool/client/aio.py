@@ -322,6 +322,17 @@ class AsyncAnswer(Facts):
                 raise error
 
 
+@contextlib.asynccontextmanager
+async def kept_connections() -> AsyncIterator[None]:
+    """Keep the connections of this event loop open between one stream and the next."""
+    loop = asyncio.get_running_loop()
+    _borrow(loop)
+    try:
+        yield
+    finally:
+        await _give_back(loop)
+
+
 def _borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
     reactor, users = _reactors.get(loop) or (Reactor(), 0)
     _reactors[loop] = (reactor, users + 1)

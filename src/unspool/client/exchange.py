@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
+    from unspool.client.throttle import Throttle
     from unspool.client.transport import Transfer
     from unspool.config.endpoint import Endpoint
     from unspool.journal.writer import Writer
@@ -53,7 +54,8 @@ class Exchange:
     """The state of one stream.
 
     ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one goes on with;
-    ``pid`` is the process to be told when somebody wants the stream to stop.
+    ``pid`` is the process to be told when somebody wants the stream to stop; ``throttle`` decides, in place of `unspool.client.retry`, on the
+    wait before each further attempt.
 
     ``ending`` is None until the stream has ended. ``started`` says that the server's first event has come, after which
     nothing is sent again. ``retry_reason`` says why the next attempt is made, for a person. ``sent_at`` is when the last
@@ -73,6 +75,7 @@ class Exchange:
         parent: str | None = None,
         pid: int | None = None,
         use_proxy: bool = True,
+        throttle: Throttle | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.prompt = prompt
@@ -94,6 +97,7 @@ class Exchange:
         self._pid = pid
         self._retries = retries
         self._use_proxy = use_proxy
+        self._throttle = throttle
         # A query's version is no secret, and its date may stand in any message.
         query = [value for name, value in endpoint.query.items() if "version" not in name.lower()]
         self._secrets = _forms([endpoint.key, *endpoint.headers.values(), *query, *map(percent_encode, query)])
@@ -165,6 +169,8 @@ class Exchange:
             request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
             self.request_id = request_id and failures.scrub(request_id, self._secrets)
             self._is_success = transfer.status == 200
+            if self._throttle is not None:
+                self._throttle.heard(transfer.status, transfer.headers)
             if self._is_success:
                 self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
         data = transfer.take()
@@ -407,7 +413,7 @@ class Exchange:
     def _again(self, failure: Failure | None, fault: Fault | None) -> float | None:
         """Return the wait before the next attempt, or end the stream."""
         if self.attempt <= self._retries and not self.started:
-            wait = retry.wait_before(self.attempt + 1, failure, fault)
+            wait = (self._throttle or retry).wait_before(self.attempt + 1, failure, fault)
             if wait is not None:
                 self.attempt += 1
                 message = failure.message if failure is not None else fault.message if fault is not None else ""

@@ -22,7 +22,9 @@ _STATUSES = frozenset({408, 409, 429})
 DEFAULT_RETRIES = 2
 
 
-def wait_before(attempt: int, failure: Failure | None, fault: Fault | None) -> float | None:
+def wait_before(
+    attempt: int, failure: Failure | None, fault: Fault | None, longest: float = LONGEST_WAIT
+) -> float | None:
     """Return the seconds to wait before attempt number ``attempt`` (2 for the first retry), None when retrying is no use.
 
     ``x-should-retry`` from the server overrides its status; a quota that is used up is never retried, for no wait will help.
@@ -38,7 +40,7 @@ def wait_before(attempt: int, failure: Failure | None, fault: Fault | None) -> f
     if wanted is False or (wanted is None and status not in _STATUSES and status < 500):
         return None
     if failure.retry_after is not None and failure.retry_after > 0:
-        return failure.retry_after if failure.retry_after <= LONGEST_WAIT else None
+        return failure.retry_after if failure.retry_after <= longest else None
     return backoff(attempt)
 
 

@@ -388,6 +388,11 @@ def _proxy_used(curl: Any, url: str) -> str:
     used = getattr(pycurl, "USED_PROXY", None)
     if used is None or not curl.getinfo(used):
         return ""
+    return proxy_for(url)
+
+
+def proxy_for(url: str) -> str:
+    """The host and port of the proxy that the environment names for a URL; empty when none. `NO_PROXY` is not looked at."""
     proxy = _proxy_of(url)
     # Not the URL: it has a user and a password in it as often as not.
     return _host_of(proxy if "://" in proxy else f"http://{proxy}")

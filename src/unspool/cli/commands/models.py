@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 from unspool import outcome
 from unspool.api import failure as failures
 from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.flags import SERVER_OPTIONS, seconds
 from unspool.cli.options import Option, scan
-from unspool.client.transport import Reactor, Request, Transfer
+from unspool.client import whole
+from unspool.client.transport import Request
 from unspool.config import ConfigError
 from unspool.jsontext import dumps, parse
-from unspool.outcome import Ending, Fault
+from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
 from unspool.terminal.safety import one_line
 
@@ -20,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.client.whole import Reply
     from unspool.config.endpoint import Endpoint
 
 OPTIONS = (
@@ -80,43 +80,35 @@ def _list(arguments: dict[str, Any], notes: Notes) -> int:
     if arguments["json"]:
         stdout.write(stdout.safe(dumps(models) + "\n"))
         return 0
-    stdout.write("".join(f"{one}\n" for one in sorted(map(one_line, names(models)))))
+    stdout.write("".join(f"{one}\n" for one in names(models)))
     return 0
-
-
-def names(models: Any) -> list[str]:
-    """The ids in a server's list of models, in the server's own words."""
-    entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
-    found = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
-    return [str(one) for one in found if one]
 
 
 def fetch(endpoint: Endpoint, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
     """Return the server's list of models, or how getting it failed."""
-    reactor = Reactor()
     headers = {"Accept": "application/json", **endpoint.headers, **endpoint.auth_headers()}
-    transfer = Transfer(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy))
-    reactor.start(transfer)
-    deadline = time.monotonic() + timeout
-    pieces = []
-    while not transfer.over and (left := deadline - time.monotonic()) > 0:
-        reactor.wait(left)
-        pieces.append(transfer.take())
-    body = b"".join([*pieces, transfer.take()])
-    late = not transfer.over
-    status, fault = transfer.status, transfer.fault
-    reactor.close()
-    if late:
-        fault = Fault(outcome.UNREACHABLE, f"{endpoint.base_url} did not answer within {timeout:g} s")
-    if fault is not None:
-        return Ending(fault.outcome, fault.message), None
-    if status != 200:
-        failure = failures.from_response(status, transfer.headers, body)
+    reply = whole.fetch(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy), timeout)
+    return read_list(endpoint, reply)
+
+
+def read_list(endpoint: Endpoint, reply: Reply) -> tuple[Ending | None, Any]:
+    """Return the list of models that a server answered with, or what is wrong with its answer."""
+    if reply.fault is not None:
+        return Ending(reply.fault.outcome, reply.fault.message), None
+    if reply.status != 200:
+        failure = failures.from_response(reply.status, reply.headers, reply.body)
         message = failures.scrub(failure.message, [endpoint.key] if endpoint.key else [])
         return Ending(outcome.of_failure(failure), message, failure=failure), None
-    models = parse(body)
+    models = parse(reply.body)
     if not isinstance(models, dict | list):
         return Ending(
             outcome.UNREACHABLE, f"what {endpoint.base_url} answers is no list of models; check the base URL"
         ), None
     return None, models
+
+
+def names(models: Any) -> list[str]:
+    """The ids in a server's list of models, sorted and safe to show."""
+    entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
+    found = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
+    return sorted(one_line(str(one)) for one in found if one)

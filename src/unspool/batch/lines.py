@@ -1,0 +1,153 @@
+"""A file of prompts: one JSON object a line, in either of two forms, as requests.
+
+The form of OpenAI's Batch API, ``{"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}``, or a plain one,
+``{"prompt": …}`` or ``{"messages": […]}``, with any of `_FIELDS` beside it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from unspool import api
+from unspool.api.prompt import Prompt
+from unspool.client.exchange import build_body
+from unspool.jsontext import dumps, loads
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from unspool.config.endpoint import Endpoint
+
+_FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
+_KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", *_FIELDS))
+_PATHS = {api.endpoint(name).PATH: name for name in api.NAMES}
+# Enough to mend a file by, few enough to read.
+_MOST_COMPLAINTS = 10
+
+
+class Unreadable(ValueError):
+    """The file cannot be run; the message has a line for each of the first mistakes."""
+
+
+class Line(Value):
+    """One line of the file as a request. ``number`` counts from 1; ``is_batch`` says which form it had, and its result will have.
+
+    ``key`` is the same for the same request under the same name, and differs within one file.
+    """
+
+    __slots__ = ("number", "custom_id", "is_batch", "api", "prompt", "body", "key")
+
+    def __init__(
+        self,
+        number: int,
+        custom_id: str | None,
+        is_batch: bool,
+        api: str,
+        prompt: Prompt,
+        body: dict[str, Any],
+        key: str,
+    ) -> None:
+        self.number = number
+        self.custom_id = custom_id
+        self.is_batch = is_batch
+        self.api = api
+        self.prompt = prompt
+        self.body = body
+        self.key = key
+
+
+class Lines:
+    """Reads lines as requests to one server. ``defaults`` are the fields of a `Prompt` that plain lines need not repeat.
+
+    ``place`` names the server in the keys; its URL unless said otherwise, for one that is elsewhere each time.
+    """
+
+    def __init__(self, endpoint: Endpoint, defaults: dict[str, Any], *, place: str = "") -> None:
+        self._endpoint = endpoint
+        self._place = place or endpoint.base_url
+        self._defaults = defaults
+        self._names: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
+
+    def read(self, content: Iterable[bytes]) -> Iterator[Line]:
+        """Yield each line; blank ones are passed over. Raises Unreadable after the last one, if there was a mistake in any."""
+        complaints = []
+        for number, text in enumerate(content, 1):
+            if not text.strip():
+                continue
+            try:
+                line = self._line(number, text)
+            except ValueError as error:
+                complaints.append(f"line {number}: {error}")
+                if len(complaints) == _MOST_COMPLAINTS:
+                    break
+                continue
+            yield line
+        if complaints:
+            raise Unreadable("\n".join(complaints))
+
+    def _line(self, number: int, text: bytes) -> Line:
+        try:
+            value = loads(text)
+        except ValueError:
+            value = None
+        if type(value) is not dict:
+            raise ValueError('not a JSON object, such as {"prompt": "What is Python?"}')
+        custom_id = value.get("custom_id")
+        if custom_id is not None:
+            if type(custom_id) is not str:
+                raise ValueError("custom_id is not a string")
+            if custom_id in self._names:
+                raise ValueError(f"custom_id {custom_id!r} is that of line {self._names[custom_id]} too")
+            self._names[custom_id] = number
+        is_batch = "body" in value
+        api_name, prompt, body = self._batch(value) if is_batch else self._plain(value)
+        content = dumps([self._place, api_name, custom_id, body])
+        # The same line twice is two requests.
+        count = self._seen[content] = self._seen.get(content, 0) + 1
+        key = sha256(f"{count} {content}".encode("utf-8", "replace")).hexdigest()[:32]
+        return Line(number, custom_id, is_batch, api_name, prompt, body, key)
+
+    def _batch(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:
+        if value.get("method", "POST") != "POST":
+            raise ValueError(f"method is {value['method']!r}, and only POST asks for an answer")
+        url = value.get("url")
+        path = url if type(url) is str else ""
+        api_name = next((name for end, name in sorted(_PATHS.items()) if path.endswith(end)), None)
+        if api_name is None:
+            raise ValueError(f"url is {url!r}: it must end in {', '.join(sorted(_PATHS))}")
+        given = value["body"]
+        if type(given) is not dict:
+            raise ValueError("body is not a JSON object")
+        model = given.get("model") or self._endpoint.model
+        if type(model) is not str or not model:
+            raise ValueError("body names no model, and there is no default one; -m names it")
+        body = {**given, "model": model, "stream": True}
+        if api_name != "responses":
+            # Without it OpenAI streams no usage at all.
+            body["stream_options"] = {"include_usage": True, **(given.get("stream_options") or {})}
+        return api_name, Prompt("", model, n=given.get("n")), body
+
+    def _plain(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:
+        unknown = sorted(set(value) - _KNOWN)
+        if unknown:
+            raise ValueError(f"there is no field {unknown[0]!r}; other fields of the request go into options")
+        asked = value.get("messages", value.get("prompt"))
+        if type(asked) is not (list if "messages" in value else str) or not asked:
+            raise ValueError("it has neither a prompt, which is a text, nor messages, which are a list")
+        model = value.get("model") or self._defaults.get("model") or self._endpoint.model
+        if type(model) is not str or not model:
+            raise ValueError("it names no model, and there is no default one; -m names it")
+        options = value.get("options") or {}
+        if type(options) is not dict:
+            raise ValueError("options is not a JSON object")
+        fields: dict[str, Any] = {name: value.get(name, self._defaults.get(name)) for name in _FIELDS}
+        options = {**(self._defaults.get("options") or {}), **options}
+        prompt = Prompt(asked, model, options=options, **fields)
+        try:
+            return self._endpoint.api, prompt, build_body(self._endpoint, prompt, self._endpoint.api)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError("its messages have not the form of Chat Completions") from error

@@ -1,0 +1,113 @@
+"""Keeping streams under way: as many at once as the throttle allows, until there are none left or somebody ends it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from unspool.api.deltas import Text
+from unspool.client.aio import AsyncAnswer, kept_connections
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from unspool.batch.lines import Line
+    from unspool.client.throttle import Throttle
+
+
+class Progress:
+    """What there is to tell while a run is under way. ``tokens`` are the pieces of text, until an answer's end says how many there were."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.tokens = 0
+
+
+class Runner:
+    """Runs lines. ``ask`` makes the stream of a line; ``ended`` is told of each line and its stream once that has ended."""
+
+    def __init__(
+        self, throttle: Throttle, ask: Callable[[Line], AsyncAnswer], ended: Callable[[Line, AsyncAnswer], None]
+    ) -> None:
+        self.progress = Progress()
+        self.stopped = False
+        self._throttle = throttle
+        self._ask = ask
+        self._ended = ended
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+
+    async def run(self, lines: Iterator[Line]) -> None:
+        """Run all lines, or those that have begun when `stop` is called. Raises what ``ended`` raises, after stopping the rest."""
+        async with kept_connections():
+            try:
+                await self._start_all(lines)
+                while self._tasks:
+                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                    self._reap()
+            finally:
+                self.stop()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Begin nothing more, and cancel what is under way: its journals say so, and keep what arrived."""
+        self.stopped = True
+        self._news.set()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _start_all(self, lines: Iterator[Line]) -> None:
+        for line in lines:
+            while (wait := self._throttle.wait(len(self._tasks))) != 0.0:
+                await self._wait(wait)
+                if self.stopped:
+                    return
+            self._tasks.add(asyncio.get_running_loop().create_task(self._one(line)))
+            # Let it send before the next one is read.
+            await asyncio.sleep(0)
+            self._reap()
+            if self.stopped:
+                return
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait for a stream to end, at most this long."""
+        self._news.clear()
+        if not any(task.done() for task in self._tasks) and not self.stopped:
+            try:
+                await asyncio.wait_for(self._news.wait(), seconds)
+            except TimeoutError:
+                pass
+        self._reap()
+
+    def _reap(self) -> None:
+        done = {task for task in self._tasks if task.done()}
+        self._tasks -= done
+        for task in done:
+            if not task.cancelled():
+                task.result()
+
+    async def _one(self, line: Line) -> None:
+        progress = self.progress
+        progress.under_way += 1
+        try:
+            pieces = 0
+            async with self._ask(line) as answer:
+                while answer.ending is None:
+                    for delta in await answer.step():
+                        if type(delta) is Text:
+                            pieces += 1
+                            progress.tokens += 1
+            if answer.usage is not None and answer.usage.output_tokens is not None:
+                progress.tokens += answer.usage.output_tokens - pieces
+            if not self.stopped:
+                self._ended(line, answer)
+        finally:
+            progress.under_way -= 1
+            self._news.set()
+
+
+def exit_code_of(codes: list[int]) -> int:
+    """The exit code of a run: 0 when every line was answered, the one they share when all failed alike, else 1."""
+    failed: Any = set(codes)
+    return 0 if not failed else failed.pop() if len(failed) == 1 else 1

@@ -1,0 +1,331 @@
+"""``unspool doctor``: every step from the configuration to the first token, with its time and its verdict.
+
+What it prints is meant for a bug report: it names where the key comes from and never the key, nor passwords of a proxy, nor the name of
+the home folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from unspool import outcome
+from unspool.api.deltas import Reasoning, Refusal, Text
+from unspool.api.prompt import Prompt
+from unspool.cli.access import key_advice, lacks_key, missing_key
+from unspool.cli.commands import models
+from unspool.cli.flags import SERVER_OPTIONS, seconds
+from unspool.cli.options import Option, scan
+from unspool.client import whole
+from unspool.client.answer import Answer, Limits
+from unspool.client.exchange import Exchange
+from unspool.client.transport import Request, proxy_for
+from unspool.config import ConfigError, paths, settings
+from unspool.terminal.output import Output
+from unspool.terminal.safety import one_line
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from unspool.client.whole import Connection, Reply
+    from unspool.config.endpoint import Endpoint
+
+EXAMPLES = """\
+  unspool doctor
+  unspool doctor -P ollama -m llama3.2
+  unspool doctor --no-ask            all but asking the model, which costs a few tokens
+  unspool doctor --json\
+"""
+
+OPTIONS = (
+    Option(("-m", "--model"), "value", "the model", metavar="MODEL"),
+    *SERVER_OPTIONS,
+    Option(("--no-ask",), "flag", "do not ask the model anything"),
+    Option(("--json",), "flag", "a JSON object a step, a line each"),
+    Option(
+        ("--timeout",),
+        "value",
+        "the longest time for each request (default: 30 s)",
+        metavar="TIME",
+        type=seconds,
+        default=30.0,
+    ),
+)
+
+# OpenAI's Responses API takes no lower limit than this.
+_FEWEST_TOKENS = 16
+_QUESTION = "Say hello."
+
+OK = "ok"
+WARNING = "warning"
+FAILED = "failed"
+SKIPPED = "skipped"
+_MARKS = {OK: "✓", WARNING: "!", FAILED: "✗", SKIPPED: "-"}
+
+
+class Step(Value):
+    """One step: its verdict, what was found, how long it took in seconds (None where that means nothing), and its exit code."""
+
+    __slots__ = ("name", "verdict", "found", "seconds", "code")
+
+    def __init__(self, name: str, verdict: str, found: str, seconds: float | None = None, code: int = 0) -> None:
+        self.name = name
+        self.verdict = verdict
+        self.found = found
+        self.seconds = seconds
+        self.code = code
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Print each step as it is done. The exit code is that of the first one that failed."""
+    arguments = scan(OPTIONS, argv, "words")
+    if arguments is None or arguments["words"]:
+        from unspool.cli.parser import build, read
+
+        parser = build(
+            "unspool doctor",
+            OPTIONS,
+            rest="words",
+            metavar="",
+            rest_help="(none)",
+            examples=EXAMPLES,
+            description="Try every step from the configuration to the first token. What it prints holds no key: paste it into a bug report.",
+        )
+        arguments = read(parser, argv)
+        if arguments["words"]:
+            parser.error("it takes options only; choose the server with -P or --base-url")
+    stdout = Output(1)
+    if not arguments["sim"]:
+        return _report(arguments, stdout)
+    from unspool.server.running import Simulator
+
+    with Simulator() as simulator:
+        arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+        return _report(arguments, stdout)
+
+
+def _report(arguments: dict[str, Any], stdout: Output) -> int:
+    as_json = arguments["json"]
+    code = 0
+    failed: list[str] = []
+    for step in examine(arguments):
+        if step.verdict == FAILED:
+            failed.append(step.name)
+            code = code or step.code
+        stdout.write(_json(step) if as_json else _line(step, ascii=not _speaks_utf8()))
+    if not as_json:
+        stdout.write(f"\n{'All is well.' if not failed else 'Failed: ' + ', '.join(failed) + '.'}\n")
+    return code
+
+
+def examine(arguments: dict[str, Any]) -> Iterator[Step]:
+    """Go from the configuration to the first token, as far as that leads."""
+    yield Step("unspool", OK, _versions())
+    began = time.monotonic()
+    try:
+        configuration = settings.load()
+        endpoint = settings.resolve(
+            profile=arguments["profile"],
+            base_url=arguments["base_url"],
+            key=arguments["key"],
+            model=arguments["model"],
+            api=arguments["api"],
+            settings=configuration,
+        )
+    except ConfigError as error:
+        yield Step("config", FAILED, _without_home(str(error)), code=outcome.EXIT_CODES[outcome.ERROR])
+        return
+    path = paths.config_file()
+    file = _without_home(path) if os.path.exists(path) else f"no {_without_home(path)}, which is fine"
+    yield Step(
+        "config",
+        WARNING if endpoint.warnings else OK,
+        "; ".join((f"{file}; profile {endpoint.name}: {endpoint.base_url}, {endpoint.api}", *endpoint.warnings)),
+        time.monotonic() - began,
+    )
+    yield _journals()
+    yield _key(endpoint, arguments["key"])
+    if lacks_key(endpoint):
+        return
+    use_proxy = not arguments["sim"]
+    proxy = proxy_for(endpoint.base_url) if use_proxy else ""
+    yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
+    headers = {"Accept": "application/json", **endpoint.headers, **endpoint.auth_headers()}
+    reply = whole.fetch(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy), arguments["timeout"])
+    yield from _way(endpoint, reply)
+    if not reply.status:
+        return
+    yield from _list(endpoint, reply)
+    if not endpoint.model:
+        return
+    if arguments["no_ask"]:
+        yield Step("first token", SKIPPED, "--no-ask")
+        return
+    yield from _ask(endpoint, arguments["timeout"], use_proxy)
+
+
+def _journals() -> Step:
+    from unspool.journal.writer import Writer
+
+    folder = paths.streams_dir()
+    began = time.monotonic()
+    journal = Writer(folder)
+    trouble = journal.trouble
+    try:
+        if journal.path is not None:
+            # What a stream does: create, write, sync. No stream's worth of it stays.
+            journal.sync()
+            os.unlink(journal.path)
+    finally:
+        journal.close()
+    if trouble:
+        return Step("journals", WARNING, _without_home(f"{trouble}; answers are kept in memory only"))
+    return Step("journals", OK, f"{_without_home(folder)} can be written", time.monotonic() - began)
+
+
+def _key(endpoint: Endpoint, given: str | None) -> Step:
+    if not endpoint.key:
+        if endpoint.needs_key:
+            return Step("key", FAILED, missing_key(endpoint), code=outcome.EXIT_CODES[outcome.UNAUTHORIZED])
+        return Step("key", SKIPPED, f"none, and {endpoint.name} may need none")
+    return Step("key", OK, f"{len(endpoint.key)} characters, from {_source(endpoint.key, given)}")
+
+
+def _source(key: str, given: str | None) -> str:
+    """Where a key came from, found by looking where it could have come from."""
+    if given is not None:
+        return "--key"
+    variable = next((name for name, value in sorted(os.environ.items()) if value.strip() == key), None)
+    if variable is not None:
+        return variable
+    from unspool.config.keys import key_names, read_key
+
+    if any(read_key(name) == key for name in key_names()):
+        return _without_home(paths.keys_file())
+    return "key_cmd"
+
+
+def _way(endpoint: Endpoint, reply: Reply) -> Iterator[Step]:
+    """The steps of a connection: those that were done, and the one that failed."""
+    seen = reply.connection
+    secure = endpoint.base_url.startswith("https:")
+    parts = [("DNS", seen.resolved, "resolved"), ("TCP", seen.connected, seen.address)]
+    if secure:
+        parts.append(("TLS", seen.tls, _certificate(seen)))
+    before = 0.0
+    for name, done_at, found in parts:
+        if not done_at:
+            if reply.fault is not None:
+                code = outcome.EXIT_CODES.get(reply.fault.outcome, 1)
+                yield Step(name, FAILED, reply.fault.message, code=code)
+                return
+            continue
+        yield Step(name, OK, found, done_at - before)
+        before = done_at
+    if not secure:
+        yield Step("TLS", SKIPPED, "plain http")
+    if not reply.status and reply.fault is not None:
+        yield Step("HTTP", FAILED, reply.fault.message, code=outcome.EXIT_CODES.get(reply.fault.outcome, 1))
+    elif reply.status:
+        yield Step("HTTP", OK, f"HTTP/{seen.http_version}, status {reply.status}", seen.answered - before)
+
+
+def _certificate(seen: Connection) -> str:
+    words = f"certificate by {one_line(seen.issuer)}" if seen.issuer else "trusted"
+    return f"{words}, until {one_line(seen.expires)}" if seen.expires else words
+
+
+def _list(endpoint: Endpoint, reply: Reply) -> Iterator[Step]:
+    """Whether the key is taken, and whether the model is there, as far as the list of models tells."""
+    ending, offered = models.read_list(endpoint, reply)
+    if ending is not None and ending.outcome == outcome.UNAUTHORIZED:
+        yield Step("auth", FAILED, outcome.sentence(ending, None, key_advice(endpoint)), code=ending.exit_code)
+        return
+    if ending is not None:
+        yield Step("auth", WARNING, f"not known: the list of models cannot be had ({ending.message})")
+        names = None
+    else:
+        yield Step("auth", OK, "the list of models was given" + ("" if endpoint.key else " without a key"))
+        names = models.names(offered)
+    model = one_line(endpoint.model or "")
+    if not model:
+        yield Step(
+            "model", FAILED, f"name one with -m: {endpoint.name} has no default one", code=outcome.USAGE_EXIT_CODE
+        )
+    elif names is None:
+        yield Step("model", WARNING, f"{model}: not known to be there")
+    elif model in names:
+        yield Step("model", OK, f"{model} is one of {len(names)}")
+    else:
+        yield Step("model", WARNING, f"{model} is not in the list of {len(names)}; unspool models prints it")
+
+
+def _ask(endpoint: Endpoint, timeout: float, use_proxy: bool) -> Iterator[Step]:
+    prompt = Prompt(_QUESTION, endpoint.model or "", max_tokens=_FEWEST_TOKENS)
+    exchange = Exchange(endpoint, prompt, journal=None, retries=0, use_proxy=use_proxy)
+    began = time.monotonic()
+    first: float | None = None
+    kind = ""
+    with Answer(exchange, Limits(timeout, timeout, timeout), check=False) as answer:
+        for delta in answer.deltas():
+            if first is None and isinstance(delta, Text | Refusal | Reasoning):
+                first = time.monotonic()
+                kind = type(delta).__name__.lower()
+    ending = answer.ending
+    assert ending is not None
+    if first is not None:
+        yield Step("first token", OK, f"{endpoint.api}, {kind}", first - began)
+    elif ending.outcome == outcome.LENGTH:
+        yield Step("first token", OK, f"none to show within {_FEWEST_TOKENS} tokens: the model reasons first")
+    else:
+        yield Step("first token", FAILED, f"{endpoint.api}: none came", code=ending.exit_code)
+    took = time.monotonic() - began
+    # The limit is this command's own, so that reaching it is as good an end as any.
+    if ending.outcome in (outcome.COMPLETE, outcome.LENGTH):
+        yield Step("end", OK, ending.outcome, took)
+    else:
+        said = outcome.sentence(ending, None, key_advice(endpoint)) or ending.outcome
+        yield Step("end", FAILED, said, took, ending.exit_code)
+
+
+def _versions() -> str:
+    import platform
+
+    from unspool import __version__
+    from unspool.client.transport import pycurl
+
+    # "PycURL/7.47 libcurl/8.23.0 OpenSSL/3.6.5 …": what else it was built with rarely matters.
+    library = " ".join(pycurl.version.split()[1:3])
+    python = platform.python_version()
+    return f"{__version__}, Python {python}, {platform.system()} {platform.release()} {platform.machine()}, {library}"
+
+
+def _without_home(text: str) -> str:
+    """A text without the home folder, whose name is a person's."""
+    home = os.path.expanduser("~")
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _speaks_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _line(step: Step, *, ascii: bool) -> str:
+    mark = step.verdict[0].upper() if ascii else _MARKS[step.verdict]
+    took = "" if step.seconds is None else _duration(step.seconds)
+    return f"{mark} {step.name:<11} {took:>8}  {one_line(step.found)}\n"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+
+
+def _json(step: Step) -> str:
+    from unspool.jsontext import dumps
+
+    took = None if step.seconds is None else round(step.seconds, 6)
+    return dumps({"step": step.name, "verdict": step.verdict, "found": step.found, "seconds": took}) + "\n"

@@ -1,0 +1,89 @@
+"""How many streams may be under way at once, and when the next may begin: one throttle for all that ask the same server.
+
+Additive increase, multiplicative decrease, as TCP does it (RFC 5681): a refusal for too many requests halves what is allowed, each answer that
+begins raises it a little. The headers of OpenAI's rate limits say beforehand when nothing is left ("Rate limits", *headers*).
+"""
+
+from __future__ import annotations
+
+import time
+
+from unspool.client import retry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from unspool.api.deltas import Failure
+    from unspool.outcome import Fault
+
+# A run has time where a person has not: limits are reset each minute mostly, and some only after several.
+_LONGEST_WAIT = 900.0
+# Between two streams that come back after the same pause: they would only be refused together again.
+_GAP = 0.1
+_UNITS = (("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
+
+
+class Throttle:
+    """One for each run. ``most`` is the number of streams wanted at once, ``allowed`` what the server lets us have by now."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most = most
+        self.allowed = float(most)
+        self._clock = clock
+        self._paused_until = 0.0
+        self._returning_at = 0.0
+
+    def wait(self, under_way: int) -> float | None:
+        """Seconds until another stream may begin, 0 for at once, None for not before one of those under way ends."""
+        if under_way >= int(self.allowed):
+            return None
+        return max(0.0, self._paused_until - self._clock())
+
+    def heard(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take what the head of an answer says, whatever its status."""
+        if status == 200:
+            self.allowed = min(self.most, self.allowed + 1.0 / self.allowed)
+        for kind in ("requests", "tokens"):
+            if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
+                reset = duration(headers.get(f"x-ratelimit-reset-{kind}", ""))
+                self._pause(min(reset, _LONGEST_WAIT))
+
+    def wait_before(self, attempt: int, failure: Failure | None, fault: Fault | None) -> float | None:
+        """As `unspool.client.retry.wait_before`, except that what one stream is told holds for all of them."""
+        wait = retry.wait_before(attempt, failure, fault, longest=_LONGEST_WAIT)
+        if wait is None or failure is None or failure.status != 429:
+            return wait
+        now = self._clock()
+        if now >= self._paused_until:
+            # The streams that were sent together are refused together: that is one refusal and not many.
+            self.allowed = max(1.0, self.allowed / 2)
+        self._pause(wait)
+        self._returning_at = max(self._returning_at + _GAP, self._paused_until)
+        return self._returning_at - now
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds for which nothing new begins because the server said so, 0 when it did not."""
+        return max(0.0, self._paused_until - self._clock())
+
+    def _pause(self, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+
+def duration(text: str) -> float:
+    """Read a time as the rate limit headers give it (``1s``, ``6m0s``, ``20ms``, or bare seconds), in seconds; 0 where it is none."""
+    total, digits = 0.0, ""
+    rest = text.strip()
+    try:
+        while rest:
+            length = next((at for at, character in enumerate(rest) if character not in "0123456789."), len(rest))
+            digits, rest = rest[:length], rest[length:]
+            unit, scale = next((one for one in _UNITS if rest.startswith(one[0])), ("", 1.0))
+            if rest and not unit:
+                return 0.0
+            total += float(digits) * scale
+            rest = rest[len(unit) :]
+    except ValueError:
+        return 0.0
+    return total

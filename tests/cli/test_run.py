@@ -1,0 +1,275 @@
+"""``unspool run``: every line gets its answer once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from .playing import PATIENCE, error, head, piece, start, stream
+
+
+def _asked(connection):
+    return connection.json["messages"][-1]["content"]
+
+
+def _echo(connection):
+    """Answer with what was asked."""
+    connection.send(stream("chat", _asked(connection)))
+
+
+def _file(unspool, *lines):
+    path = unspool.home / "prompts.jsonl"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return str(path)
+
+
+def _prompts(unspool, count):
+    return _file(unspool, *({"prompt": f"p{number}"} for number in range(count)))
+
+
+def _results(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _texts(done):
+    return sorted(result["text"] for result in _results(done))
+
+
+def test_each_line_gets_a_result_and_a_journal(unspool, serve):
+    done = unspool("run", _prompts(unspool, 20), "--base-url", serve(_echo).url, "-m", "m")
+    assert done.returncode == 0
+    assert _texts(done) == sorted(f"p{number}" for number in range(20))
+    assert sorted(result["id"] for result in _results(done)) == [path.stem for path in unspool.journals()]
+    assert b"20 of 20 answered" in done.stderr
+
+
+def test_a_plain_result_says_how_it_ended_and_what_it_cost(unspool, serve):
+    path = _file(unspool, {"prompt": "Hi", "custom_id": "a"})
+    (result,) = _results(unspool("run", path, "--base-url", serve(_echo).url, "-m", "m"))
+    assert (result["custom_id"], result["line"], result["outcome"], result["text"]) == ("a", 1, "complete", "Hi")
+    assert (result["finish_reason"], result["model"], result["usage"]["total_tokens"]) == ("stop", "m-1", 5)
+    assert 0 <= result["ttft"] <= result["duration"]
+
+
+@pytest.mark.parametrize("api", ["chat", "responses", "completions"])
+def test_a_batch_line_has_a_result_that_the_sdk_reads(unspool, api):
+    types = pytest.importorskip("openai.types")
+    chat = pytest.importorskip("openai.types.chat")
+    responses = pytest.importorskip("openai.types.responses")
+    url, body, model = {
+        "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}, chat.ChatCompletion),
+        "responses": ("/v1/responses", {"input": "Hi"}, responses.Response),
+        "completions": ("/v1/completions", {"prompt": "Hi"}, types.Completion),
+    }[api]
+    line = {"custom_id": "a", "method": "POST", "url": url, "body": {"model": "sim-1", **body}}
+    (result,) = _results(unspool("run", _file(unspool, line), "--sim"))
+    # The legacy endpoint stops after sixteen tokens where it is not told otherwise.
+    ended = "length" if api == "completions" else "complete"
+    assert (result["custom_id"], result["error"], result["outcome"]) == ("a", None, ended)
+    assert result["response"]["status_code"] == 200
+    answer = model.model_validate(result["response"]["body"])
+    assert answer.usage.total_tokens > 0
+
+
+def test_a_batch_line_that_fails_has_an_error_in_place_of_a_response(unspool, serve):
+    line = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "no", "messages": []}}
+    server = serve(error(404, "No such model.", "model_not_found"))
+    done = unspool("run", _file(unspool, line), "--base-url", server.url)
+    (result,) = _results(done)
+    assert (result["response"], result["error"]["code"], result["outcome"]) == (None, "model_not_found", "bad_request")
+    assert done.returncode == 10
+
+
+def test_results_come_in_order_when_that_is_wanted(unspool, serve):
+    first_may_go = threading.Event()
+    others = []
+
+    def answer(connection):
+        if _asked(connection) == "p0":
+            first_may_go.wait(PATIENCE)
+        else:
+            others.append(1)
+            if len(others) == 4:
+                first_may_go.set()
+        _echo(connection)
+
+    done = unspool("run", _prompts(unspool, 5), "--ordered", "--base-url", serve(answer).url, "-m", "m")
+    assert [result["text"] for result in _results(done)] == ["p0", "p1", "p2", "p3", "p4"]
+
+
+def test_never_more_streams_than_wanted_are_under_way(unspool, serve):
+    lock, now, most = threading.Lock(), [0], [0]
+    two = threading.Barrier(2, timeout=PATIENCE)
+
+    def answer(connection):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        two.wait()
+        with lock:
+            now[0] -= 1
+        _echo(connection)
+
+    done = unspool("run", _prompts(unspool, 10), "--concurrency", "2", "--base-url", serve(answer).url, "-m", "m")
+    assert (done.returncode, most[0]) == (0, 2)
+
+
+def test_a_second_start_asks_for_nothing_that_was_whole(unspool, serve):
+    path = _prompts(unspool, 3)
+    server = serve(_echo, error(400, "No."), _echo, _echo)
+    first = unspool("run", path, "--concurrency", "1", "--base-url", server.url, "-m", "m")
+    assert (first.returncode, b"1 failed (1 bad_request)" in first.stderr) == (10, True)
+    second = unspool("run", path, "--base-url", server.url, "-m", "m")
+    assert (second.returncode, _texts(second)) == (0, ["p0", "p1", "p2"])
+    assert b"2 of them before" in second.stderr
+    assert [_asked(request) for request in server.requests] == ["p0", "p1", "p2", "p1"]
+
+
+def test_everything_is_asked_again_when_that_is_wanted(unspool, serve):
+    server = serve(_echo)
+    for _ in range(2):
+        unspool("run", _prompts(unspool, 2), "--anew", "--base-url", server.url, "-m", "m")
+    assert len(server.requests) == 4
+
+
+def test_another_model_is_another_question(unspool, serve):
+    server = serve(_echo)
+    for model in ("m", "m", "other"):
+        unspool("run", _prompts(unspool, 2), "--base-url", server.url, "-m", model)
+    assert len(server.requests) == 4
+
+
+def test_the_same_line_twice_is_asked_twice_and_kept_twice(unspool, serve):
+    server = serve(_echo)
+    path = _file(unspool, {"prompt": "Hi"}, {"prompt": "Hi"})
+    for _ in range(2):
+        done = unspool("run", path, "--base-url", server.url, "-m", "m")
+        assert len({result["id"] for result in _results(done)}) == 2
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_what_was_whole_when_it_was_ended_is_not_asked_again(unspool, serve, number):
+    path = _prompts(unspool, 6)
+    held, resumed = threading.Semaphore(0), threading.Event()
+
+    def answer(connection):
+        if _asked(connection) in ("p2", "p4") and not resumed.is_set():
+            connection.send(head() + start("chat") + piece("chat", "half"))
+            held.release()
+            connection.await_hang_up()
+        else:
+            _echo(connection)
+
+    server = serve(answer)
+    arguments = ("run", path, "--concurrency", "2", "--base-url", server.url, "-m", "m")
+    child = unspool.start(*arguments)
+    for _ in range(2):
+        assert held.acquire(timeout=PATIENCE)
+    # Both places are taken by answers that do not end, so the others that were begun have ended, and been printed.
+    child.send_signal(number)
+    printed, told = child.communicate(timeout=PATIENCE)
+    assert child.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    assert sorted(json.loads(line)["text"] for line in printed.splitlines()) == ["p0", "p1", "p3"]
+    if number != signal.SIGKILL:
+        assert b"stopped: 3 of 6 answered" in told
+    before = len(server.requests)
+    resumed.set()
+    done = unspool(*arguments)
+    assert _texts(done) == [f"p{number}" for number in range(6)]
+    assert sorted(_asked(request) for request in server.requests[before:]) == ["p2", "p4", "p5"]
+
+
+def test_a_rate_limit_slows_all_streams_and_costs_no_answer(unspool, serve):
+    path = _prompts(unspool, 12)
+    refused = []
+
+    def answer(connection):
+        if len(refused) < 5:
+            refused.append(_asked(connection))
+            connection.send(error(429, "Slow down.", "rate_limit_exceeded", retry_after="0.2"))
+        else:
+            _echo(connection)
+
+    server = serve(answer)
+    done = unspool("run", path, "--base-url", server.url, "-m", "m")
+    assert (done.returncode, _texts(done)) == (0, sorted(f"p{number}" for number in range(12)))
+    assert len(server.requests) == 12 + 5
+    assert len(unspool.journals()) == 12
+
+
+def test_a_quota_that_is_used_up_is_not_waited_for(unspool, serve):
+    server = serve(error(429, "Pay.", "insufficient_quota"))
+    done = unspool("run", _prompts(unspool, 1), "--base-url", server.url, "-m", "m")
+    assert (done.returncode, len(server.requests)) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "not a JSON object"),
+        ('"Hi"', "not a JSON object"),
+        ('{"promt": "Hi"}', "no field 'promt'"),
+        ('{"prompt": 1}', "neither a prompt"),
+        ('{"messages": "Hi"}', "neither a prompt"),
+        ('{"messages": [1]}', "form of Chat Completions"),
+        ('{"url": "/v1/embeddings", "body": {}}', "it must end in /chat/completions"),
+        ('{"url": "/v1/completions", "body": []}', "body is not a JSON object"),
+        ('{"method": "GET", "url": "/v1/completions", "body": {}}', "only POST"),
+        ('{"custom_id": 1, "prompt": "Hi"}', "custom_id is not a string"),
+    ],
+)
+def test_a_mistake_in_the_last_line_is_told_before_anything_is_asked(unspool, serve, line, words):
+    server = serve(_echo)
+    done = unspool(
+        "run", _file(unspool, {"prompt": "Hi"}, "", line), "--base-url", server.url, "-m", "m", "--api", "responses"
+    )
+    assert (done.returncode, done.stdout, server.requests) == (2, b"", [])
+    assert b"line 3: " in done.stderr
+    assert words.encode() in done.stderr
+
+
+def test_one_name_for_two_lines_is_a_mistake(unspool):
+    done = unspool("run", _file(unspool, *[{"prompt": "Hi", "custom_id": "a"}] * 2), "--sim")
+    assert (done.returncode, b"custom_id 'a' is that of line 1 too" in done.stderr) == (2, True)
+
+
+def test_prompts_can_be_piped_in(unspool):
+    done = unspool("run", "-", "--sim", input=b'{"prompt": "Hi"}\n{"prompt": "Ho"}')
+    assert (done.returncode, len(_results(done))) == (0, 2)
+
+
+def test_a_run_that_is_under_way_is_not_begun_again(unspool, serve):
+    path = _prompts(unspool, 1)
+    server = serve(lambda connection: connection.await_hang_up())
+    child = unspool.start("run", path, "--base-url", server.url, "-m", "m")
+    assert server.arrived.wait(PATIENCE)
+    done = unspool("run", path, "--base-url", server.url, "-m", "m")
+    assert (done.returncode, b"is being run by another process" in done.stderr) == (1, True)
+    child.kill()
+
+
+def test_a_result_that_could_not_be_kept_is_printed_all_the_same(unspool, serve):
+    unspool.streams.parent.mkdir(parents=True)
+    unspool.streams.write_text("in the way")
+    done = unspool("run", _prompts(unspool, 2), "--base-url", serve(_echo).url, "-m", "m")
+    assert (done.returncode, _texts(done)) == (0, ["p0", "p1"])
+    assert b"a second run would ask for it again" in done.stderr
+
+
+def test_progress_is_shown_to_a_person_and_taken_back(unspool):
+    screen = unspool.on_terminal("run", _prompts(unspool, 3), "--sim", "--quiet")
+    assert screen.code == 0
+    screen = unspool.on_terminal("run", _prompts(unspool, 3), "--sim")
+    assert screen.lines[[bool(line) for line in screen.lines].index(False) - 1].startswith("unspool: 3 of 3 answered")
+
+
+def test_no_key_is_in_the_ledger_and_it_is_private(unspool, serve):
+    unspool("run", _prompts(unspool, 1), "--base-url", serve(_echo).url, "-m", "m", "--key", "sk-secret")
+    (ledger,) = (unspool.home / "state" / "runs").iterdir()
+    assert b"sk-secret" not in ledger.read_bytes()
+    assert os.stat(ledger).st_mode & 0o777 == 0o600
