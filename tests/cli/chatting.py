@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -46,6 +47,7 @@ class Person:
     ) -> None:
         self._ours, self._theirs = pty.openpty()
         termios.tcsetwinsize(self._theirs, (ROWS, COLUMNS))
+        os.set_blocking(self._ours, False)
         self.before = termios.tcgetattr(self._theirs)
         unspool.env["TERM"] = term
         self.said = b""
@@ -67,8 +69,10 @@ class Person:
         data = text.encode()
         while data:
             select.select([], [self._ours], [], PATIENCE)
+            # Both sides may be full at once: who only writes would wait for ever.
             self._read(0)
-            data = data[os.write(self._ours, data[:512]) :]
+            with contextlib.suppress(BlockingIOError):
+                data = data[os.write(self._ours, data[:512]) :]
 
     def paste(self, text: str) -> None:
         """Paste, as a terminal does that was asked to bracket it."""
@@ -89,6 +93,7 @@ class Person:
         deadline = time.monotonic() + PATIENCE
         while not any(text in line for line in self.lines):
             assert time.monotonic() < deadline, f"{text!r} is not shown: {self.lines}"
+            assert self.child.poll() is None or self._read(0.05), f"{text!r} is not shown: {self.lines}"
             self._read(0.05)
 
     def asks(self) -> None:
@@ -96,6 +101,7 @@ class Person:
         deadline = time.monotonic() + PATIENCE
         while self.lines[self._screen.cursor.y] != ">" or not self._is_idle():
             assert time.monotonic() < deadline, f"it does not ask: {self.lines}"
+            assert self.child.poll() is None, f"it has ended: {self.said[-3000:]!r}"
             self._read(0.05)
 
     def answers(self, keys: str, *texts: str) -> None:
