@@ -30,6 +30,7 @@ from unspool.api import NAMES
 from unspool.api.failure import scrub
 from unspool.cli.chat import commands, entry, external
 from unspool.cli.chat.history import PromptHistory
+from unspool.terminal import abilities
 from unspool.terminal.safety import Sanitizer, one_line
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ class Editor:
         self._session = session
         self._wants_to_leave = False
         self._input = create_input(sys.stdin)
-        colourless = session.arguments["color"] == "never"
+        coloured = abilities.wants_colour(session.arguments["color"], os.environ, is_tty=True) is True
         self._prompt: PromptSession[str] = PromptSession(
             message=[("class:prompt", "> ")],
             prompt_continuation="  ",
@@ -68,7 +69,7 @@ class Editor:
             key_bindings=self._bindings(),
             input=self._input,
             output=_output(screen),
-            color_depth=ColorDepth.DEPTH_1_BIT if colourless else None,
+            color_depth=None if coloured else ColorDepth.DEPTH_1_BIT,
         )
         self._prompt.default_buffer.on_text_changed += self._stay
 
