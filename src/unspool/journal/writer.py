@@ -16,6 +16,7 @@ import os
 import time
 from _thread import allocate_lock
 
+from unspool import Error
 from unspool.journal import record, ulid
 
 try:
@@ -35,7 +36,7 @@ SYNC_INTERVAL = 0.2
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class Busy(Exception):
+class Busy(Error):
     """Another process writes this journal."""
 
 
@@ -67,6 +68,19 @@ class Writer:
             except OSError as error:
                 self._give_up(error, folder)
         self._write(record.HEADER)
+
+    @classmethod
+    def create(cls, path: str, *, sync: str = "interval") -> Writer:
+        """Begin a journal in a file of this name, which must not exist. Raises OSError."""
+        writer = cls(None, sync=sync)
+        fd = os.open(path, _FLAGS, 0o600)
+        writer.id = os.path.basename(path).rpartition(".")[0]
+        writer.path = path
+        writer._fd, writer._memory = fd, None
+        writer._folder_dirty = True
+        writer._hold_lock()
+        writer._write(record.HEADER)
+        return writer
 
     @classmethod
     def reopen(cls, path: str, *, sync: str = "interval") -> Writer:
@@ -166,6 +180,9 @@ class Writer:
                 self.id = ulid.new()
         self.path = path
         self._folder_dirty = True
+        self._hold_lock()
+
+    def _hold_lock(self) -> None:
         if fcntl is not None:
             # Held until the descriptor is closed, by whatever end of the process: a journal without an end whose lock is
             # free was interrupted.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +21,8 @@ from unspool.server.faults.dialects import BY_NAME
 from unspool.server.faults.gate import Choice, Gate
 from unspool.server.lifecycle import Lifecycle
 from unspool.server.streaming import EventStream, Pace, WholeAnswer, paced
+from unspool.server.tapes.deck import STRICT, Deck
+from unspool.server.tapes.player import Player
 from unspool.value import Value
 
 #: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
@@ -49,6 +53,9 @@ class Settings(Value):
     ``faults`` are what every request meets with, as `unspool.server.faults.table` writes them; ``script`` is what the first requests meet with
     instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
     takes after, a name of `unspool.server.faults.dialects`.
+
+    ``tapes`` are journals, and folders of them, that answer the requests they match in so far as ``tape_match`` says, ``tape_speed`` times as
+    fast as they were recorded. A request that none of them matches is answered as ever, or with ``tapes_only`` refused with 404.
     """
 
     __slots__ = (
@@ -65,6 +72,10 @@ class Settings(Value):
         "faults",
         "script",
         "dialect",
+        "tapes",
+        "tape_match",
+        "tape_speed",
+        "tapes_only",
     )
 
     def __init__(
@@ -83,6 +94,10 @@ class Settings(Value):
         faults: Sequence[str] = (),
         script: Sequence[str] = (),
         dialect: str = "openai",
+        tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        tape_match: str = STRICT,
+        tape_speed: float = math.inf,
+        tapes_only: bool = False,
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
@@ -101,6 +116,10 @@ class Settings(Value):
         if dialect not in BY_NAME:
             raise ValueError(f"there is no dialect {dialect!r}, only {', '.join(BY_NAME)}")
         self.dialect = dialect
+        self.tapes = (tapes,) if isinstance(tapes, str | os.PathLike) else tuple(tapes)
+        self.tape_match = tape_match
+        self.tape_speed = tape_speed
+        self.tapes_only = tapes_only
 
 
 def choice(settings: Settings) -> Choice:
@@ -109,9 +128,20 @@ def choice(settings: Settings) -> Choice:
     return Choice([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
 
 
-def app(settings: Settings | None = None, faults: Choice | None = None) -> Gate:
-    """Make the application, to be run by any ASGI server. ``faults`` are the settings' own if none are given."""
+def app(
+    settings: Settings | None = None,
+    faults: Choice | None = None,
+    tapes: Deck | None = None,
+    *,
+    on_miss: Callable[[str], object] = lambda text: None,
+) -> Gate:
+    """Make the application, to be run by any ASGI server. ``faults`` and ``tapes`` are the settings' own if none are given.
+
+    ``on_miss`` is told why no tape answers a request, where there are tapes.
+    """
     settings = settings or Settings()
+    if tapes is None:
+        tapes = Deck(settings.tapes, match=settings.tape_match)
     desk = _Desk(settings)
     lifecycle = Lifecycle(
         pace=desk.pace, event_ids=settings.event_ids, clock=settings.clock, resumable_for=settings.resumable_for
@@ -130,7 +160,8 @@ def app(settings: Settings | None = None, faults: Choice | None = None) -> Gate:
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
-    return Gate(app, faults or choice(settings))
+    player = Player(app, tapes, speed=settings.tape_speed, only=settings.tapes_only, on_miss=on_miss)
+    return Gate(player, faults or choice(settings))
 
 
 _Handler = Callable[[Request, Stamp], Awaitable[Response]]

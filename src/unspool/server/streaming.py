@@ -20,6 +20,8 @@ from unspool.value import Value
 # request's scope.
 HANG_UP = "unspool.hang_up"
 RESET = "unspool.reset"
+#: And one that writes bytes to it as they are, head and framing included.
+WRITE = "unspool.write"
 #: Where the `Plan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
 

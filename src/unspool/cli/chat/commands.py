@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 from unspool import api
 from unspool.cli import formats
@@ -161,7 +160,7 @@ def _profile(session: Session, rest: str) -> None:
         session.arguments["sim"] = False
         # The other server does not know what this one keeps.
         if session.history is not None:
-            session.history = session.history.replace(response_id=None)
+            session.history.response_id = None
         for warning in endpoint.warnings:
             session.notes.line(warning)
     session.notes.line(f"{session.endpoint.model} at {session.endpoint.name} ({session.endpoint.api})")
@@ -265,10 +264,8 @@ def _path(text: str) -> str:
 
 def _copy(session: Session, rest: str) -> None:
     text = _last_text(session)
-    try:
-        clipboard = import_module("unspool.terminal.clipboard")
-    except ImportError:
-        raise Refused("this unspool cannot copy") from None
+    from unspool.terminal import clipboard
+
     stdout = Output(1)
     try:
         how = clipboard.copy(text, stdout if stdout.is_tty else None)

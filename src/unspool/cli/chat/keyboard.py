@@ -51,7 +51,7 @@ class Keyboard:
 
     def __enter__(self) -> Keyboard:
         if self._before is not None:
-            self._handle(signal.SIGTSTP, self._stop)
+            self._handle(signal.SIGTSTP, self.stop)
             for number in (signal.SIGTERM, signal.SIGHUP):
                 self._handle(number, self._leave)
             self.quieten()
@@ -134,14 +134,14 @@ class Keyboard:
         if signal.getsignal(number) != signal.SIG_IGN:
             self._handlers[number] = signal.signal(number, handler)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def stop(self, number: int, frame: FrameType | None) -> None:
         """Stop, as Ctrl-Z wants, and leave the shell a terminal that echoes."""
         if not self._is_resting:
             self.restore()
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
+        handler = signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
         # Here it goes on, after fg.
-        signal.signal(signal.SIGTSTP, self._stop)
+        signal.signal(number, handler)
         if not self._is_resting:
             self.quieten()
 
@@ -165,6 +165,12 @@ class Interrupts(Signals):
         super().__init__(*outputs)
         self._keyboard = keyboard
 
+    def __enter__(self) -> Interrupts:
+        super().__enter__()
+        if self._keyboard.descriptors:
+            self._before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._stop)
+        return self
+
     def watched(self) -> tuple[int, ...]:
         """The descriptors that wake the loop; what was typed is taken in first."""
         self._keyboard.take()
@@ -177,6 +183,12 @@ class Interrupts(Signals):
             # A shell may have changed the mode of the terminal in between.
             self._keyboard.quieten()
         return resumed
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        for output in self._outputs:
+            output.leave()
+        self._keyboard.stop(number, frame)
+        self._has_resumed = True
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number and number == signal.SIGINT:

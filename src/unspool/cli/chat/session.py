@@ -141,7 +141,7 @@ class Session:
 
     def _go_on_with(self, history: History) -> None:
         self.arguments["system"] = self.arguments["system"] or history.system
-        self.history = history.replace(system=None)
+        self.history = History(history.messages, None, history.parent, None, history.response_id, history.tools)
         messages = list(history.messages)
         while messages and messages[-1].get("role") == "assistant":
             self.text = story.plain(messages.pop().get("content"))
@@ -174,7 +174,7 @@ class Session:
             try:
                 with Answer(exchange, limits, reactor=Reactor()) as answer:
                     format = self.view(stdout)
-                    ending = stream(answer, format, notes, signals)
+                    ending = stream(answer, format, notes, signals, stdout, arguments)
                     self._take(turn, answer, ending)
                     tell(answer, ending, format, notes, arguments["verbose"], self._sentence(answer, ending))
             finally:
@@ -214,6 +214,7 @@ class Session:
             kept_id(answer) or (before.parent if before is not None else ""),
             None,
             answer.exchange.decoder.response_id if is_stored else None,
+            before.tools if before is not None else None,
         )
 
     def _sentence(self, answer: Answer, ending: Ending) -> str:

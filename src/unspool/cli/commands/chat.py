@@ -109,6 +109,8 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.config.settings import load
 
     settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
     endpoint, history = ask.whom(arguments, settings)
     ask.check_model(endpoint)
     if lacks_key(endpoint):

@@ -97,7 +97,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        body = await _body(receive)
+        body = await body_of(receive)
         if body is None:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -105,7 +105,7 @@ class Gate:
             plan = self._choice.choose(scope["method"], scope["path"], headers, body)
         except ValueError as error:
             wrong = RequestError(f"{HEADER}: {error}.", param=HEADER)
-            return await _send_refusal(send, refusal_of(wrong))
+            return await send_refusal(send, refusal_of(wrong))
         scope[PLAN] = plan
         body = edited(body, plan)
         unread = [body]
@@ -122,7 +122,7 @@ class Gate:
             if plan.hang_up:
                 await cut(scope)
             elif plan.refusal is not None:
-                await _send_refusal(send, plan.refusal)
+                await send_refusal(send, plan.refusal)
 
         if plan.wait or plan.hang_up or plan.refusal:
             await while_connected(receive, before())
@@ -154,14 +154,15 @@ def refusal_of(error: RequestError) -> Refusal:
     return Refusal(error.status, {"content-type": "application/json"}, json.dumps(error.body()).encode())
 
 
-async def _send_refusal(send: Send, refusal: Refusal) -> None:
+async def send_refusal(send: Send, refusal: Refusal) -> None:
+    """Send a response in place of an answer."""
     headers = {"content-length": str(len(refusal.body)), **refusal.headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": refusal.body, "more_body": False})
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def body_of(receive: Receive) -> bytes | None:
     """The body of a request; None when the client hung up before its end."""
     pieces = []
     while True:
