@@ -166,7 +166,27 @@ class _Trouble:
         self._notes = notes
         self._told: str | None = None
 
-    def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool, sentence: str | None = None) -> None:
+    def tell(self) -> None:
+        """Say what is new."""
+        if self._journal is not None and self._journal.trouble != self._told:
+            self._told = self._journal.trouble
+            self._notes.line(self._told or "")
+
+    def tell_last(self) -> None:
+        """Wait for the disk for the last time, and say how that went."""
+        if self._journal is not None:
+            self._journal.sync()
+            self.tell()
+
+
+def _sooner(seconds: float | None, due: Callable[[], float | None] | None) -> float | None:
+    other = None if due is None else due()
+    if seconds is None or other is None:
+        return other if seconds is None else seconds
+    return min(seconds, other)
+
+
+def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool, sentence: str | None = None) -> None:
     """Say how an answer ended, in the words of ``sentence`` if there is one."""
     if sentence is None:
         sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
