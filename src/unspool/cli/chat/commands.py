@@ -293,10 +293,9 @@ def _usage(session: Session, rest: str) -> None:
         raise Refused("nothing has been asked yet")
     usage = session.usage
     last = f"last answer: {usage.input_tokens} tokens in, {usage.output_tokens} out; " if usage is not None else ""
-    untold = f", and {session.unknown} answers of which the server did not say" if session.unknown else ""
-    session.notes.line(
-        f"{last}since the chat began: {session.spent[0]} in, {session.spent[1]} out, {session.answers} answers{untold}"
-    )
+    untold = f", {session.unknown} of which the server did not count" if session.unknown else ""
+    answers = f"{session.answers} answer{'s' if session.answers > 1 else ''}"
+    session.notes.line(f"{last}since the chat began: {session.spent[0]} in, {session.spent[1]} out, {answers}{untold}")
 
 
 def _history(session: Session, rest: str) -> None:

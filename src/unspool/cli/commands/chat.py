@@ -127,6 +127,7 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
 
     keyboard = Keyboard(None if is_dumb else screen, leave)
     session = Session(arguments, settings, endpoint, history, notes, keyboard, is_watched=is_watched)
+    tidy_up_first()
     if not is_watched or is_dumb:
         reader: Reader = Lines(screen, keyboard)
         with keyboard:
@@ -160,7 +161,6 @@ def _say_how_to_go_on(session: Session) -> None:
 
 def _converse(session: Session, reader: Reader) -> int:
     """Ask until there is nothing more to ask. Returns the exit code."""
-    tidy_up_first()
     code = 0
     text: str | None = (
         " ".join(session.arguments["prompt"]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
