@@ -30,6 +30,8 @@ def _be_a_shell() -> None:
         os.tcsetpgrp(0, os.getpid())
         signal.signal(signal.SIGTTOU, signal.SIG_DFL)
         return
+    # Whoever started the command waits until nobody holds the pipe that would tell of a failure.
+    os.closerange(3, 1024)
     _, status = os.waitpid(job, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
