@@ -28,6 +28,7 @@ COMMANDS = {
     "keys": ("keys", "store, list and remove API keys"),
     "doctor": ("doctor", "try every step from the configuration to the first token"),
     "sim": ("sim", "run the simulator, a server to try things with"),
+    "bench": ("bench", "put a load on a server and measure its streams"),
     "faults": ("faults", "list what the simulator can do wrong"),
 }
 

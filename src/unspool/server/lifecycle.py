@@ -24,8 +24,9 @@ from unspool.server.endpoints.responses import Reply
 from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.frames import Frame
+from unspool.server.pace import Pace, Timing
 from unspool.server.store import Store, Stored
-from unspool.server.streaming import EventStream, JSONAnswer, Pace, WholeAnswer, paced
+from unspool.server.streaming import EventStream, JSONAnswer, WholeAnswer, paced
 
 # The states in which a response cannot be cancelled any more. A cancelled one can, to no effect.
 _CANNOT_CANCEL = {
@@ -47,14 +48,15 @@ class Lifecycle:
     async def create(self, request: Request, stamp: Stamp) -> Response:
         asked = fields.parse(await request.body())
         reply = Reply(asked, self._store.unused(stamp), self._store.previous)
+        timing = self._pace.of(stamp.id("pace_"))
         if reply.store:
             stored = Stored(reply, self._clock())
             self._store.keep(stored)
             if reply.background:
-                return self._begin(stored)
+                return self._begin(stored, timing)
         if reply.stream:
-            return EventStream(paced(reply.frames(), self._pace), event_ids=self._event_ids, on_end=reply.cancel)
-        return WholeAnswer(reply.whole, self._pace, reply.tokens, on_end=reply.cancel)
+            return EventStream(paced(reply.frames(), timing), event_ids=self._event_ids, on_end=reply.cancel)
+        return WholeAnswer(reply.whole, timing, reply.tokens, on_end=reply.cancel)
 
     async def retrieve(self, request: Request, stamp: Stamp) -> Response:
         stored = self._store.get(request.path_params["id"])
@@ -105,9 +107,9 @@ class Lifecycle:
             }
         )
 
-    def _begin(self, stored: Stored) -> Response:
+    def _begin(self, stored: Stored, timing: Timing) -> Response:
         reply = stored.reply
-        stored.make(paced(reply.frames(), self._pace))
+        stored.make(paced(reply.frames(), timing))
         if stored.log is not None:
             return EventStream(stored.log.read(), event_ids=self._event_ids)
         return JSONAnswer(reply.snapshot())

@@ -19,8 +19,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from unspool.server.connection import listen, reset
 from unspool.server.faults.gate import Received
 from unspool.server.simulator import Settings, app, choice
-from unspool.server.streaming import HANG_UP, RESET, WRITE
+from unspool.server.streaming import HANG_UP, RESET, WIRE
 from unspool.server.tapes.deck import Deck
+from unspool.server.wire import Wire
 
 
 def serve(
@@ -119,7 +120,7 @@ class Simulator:
 
 
 class _Protocol(H11Protocol):
-    """A connection that the application can close, for streams that are to be cut."""
+    """A connection that the application can close, for streams that are to be cut, and write events to."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -127,11 +128,8 @@ class _Protocol(H11Protocol):
         async def hang_up() -> None:
             transport.close()
 
-        async def write(data: bytes) -> None:
-            await self.flow.drain()
-            transport.write(data)
-
-        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WRITE: write}
+        wire = Wire(transport, self.flow)
+        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WIRE: wire}
 
 
 class _Server(uvicorn.Server):

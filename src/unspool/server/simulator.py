@@ -14,13 +14,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from unspool.server.clock import Clock
 from unspool.server.endpoints import chat, completions, fields, models, responses
 from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.faults.dialects import BY_NAME
 from unspool.server.faults.gate import Choice, Gate
 from unspool.server.lifecycle import Lifecycle
-from unspool.server.streaming import EventStream, Pace, WholeAnswer, paced
+from unspool.server.limits import Exceeded, Limits
+from unspool.server.pace import Delay, Pace, delay
+from unspool.server.streaming import EventStream, WholeAnswer, paced
 from unspool.server.tapes.deck import STRICT, Deck
 from unspool.server.tapes.player import Player
 from unspool.value import Value
@@ -32,17 +35,16 @@ REALISTIC_ITL = 0.02
 # For five minutes OpenAI streams a response again ("…because it is more than 5 minutes old").
 _RESUMABLE_FOR = 300.0
 
-# What an account on a low paid tier is granted; the simulator never takes anything off it.
-_REQUESTS_PER_MINUTE = "10000"
-_TOKENS_PER_MINUTE = "2000000"
-
 
 class Settings(Value):
     """How a simulator behaves.
 
-    ``ttft`` and ``itl`` are its pace: seconds to the first token and between tokens, each longer or shorter by up to its jitter.
-    ``seed`` changes the ids it gives, and what the jitter makes of each time.
-    ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds.
+    ``ttft`` and ``itl`` are its pace: the times to the first token and between tokens, in seconds, or as `unspool.server.pace.Delay`
+    reads them, such as ``"20ms±5"``. ``burst`` tokens come at a time, and all streams together get ``total_tps`` in a second.
+    ``rpm`` and ``tpm`` are the requests and tokens a minute that all clients together may use before they are refused with 429.
+    ``seed`` changes the ids it gives, and what is drawn for each time.
+    ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds; an
+    `unspool.server.clock.VirtualClock` moves all of the above by hand.
 
     ``resumable_for`` is the age in seconds, by that clock, up to which a background response is streamed again; 0 is never.
     ``event_ids`` adds an ``id`` line, equal to the sequence number, to the events of responses, and lets ``Last-Event-ID`` stand
@@ -61,8 +63,10 @@ class Settings(Value):
     __slots__ = (
         "ttft",
         "itl",
-        "ttft_jitter",
-        "itl_jitter",
+        "burst",
+        "total_tps",
+        "rpm",
+        "tpm",
         "seed",
         "require_key",
         "clock",
@@ -81,10 +85,12 @@ class Settings(Value):
     def __init__(
         self,
         *,
-        ttft: float = 0.0,
-        itl: float = 0.0,
-        ttft_jitter: float = 0.0,
-        itl_jitter: float = 0.0,
+        ttft: Delay | str | float = 0.0,
+        itl: Delay | str | float = 0.0,
+        burst: int = 1,
+        total_tps: float | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
         seed: int = 0,
         require_key: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -101,13 +107,19 @@ class Settings(Value):
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
-        self.ttft = ttft
-        self.itl = itl
-        self.ttft_jitter = ttft_jitter
-        self.itl_jitter = itl_jitter
+        if burst < 1:
+            raise ValueError(f"burst is a number of tokens, at least 1, but it is {burst}")
+        if total_tps is not None and total_tps <= 0:
+            raise ValueError(f"total_tps is above 0, but it is {total_tps}")
+        self.ttft = delay(ttft)
+        self.itl = delay(itl)
+        self.burst = burst
+        self.total_tps = total_tps
+        self.rpm = rpm
+        self.tpm = tpm
         self.seed = seed
         self.require_key = require_key
-        self.clock = clock
+        self.clock = clock if isinstance(clock, Clock) else Clock(clock)
         self.resumable_for = resumable_for
         self.event_ids = event_ids
         self.drop_after = drop_after
@@ -160,9 +172,14 @@ def app(
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
-    player = Player(app, tapes, speed=settings.tape_speed, only=settings.tapes_only, on_miss=on_miss)
-    return Gate(player, faults or choice(settings))
+    player = Player(
+        app, tapes, speed=settings.tape_speed, only=settings.tapes_only, clock=settings.clock, on_miss=on_miss
+    )
+    return Gate(player, faults or choice(settings), settings.clock)
 
+
+# The requests that the rate limits count: those that have something computed.
+_LIMITED = (responses.PATH, chat.PATH, completions.PATH)
 
 _Handler = Callable[[Request, Stamp], Awaitable[Response]]
 
@@ -175,10 +192,12 @@ class _Desk:
         self.pace = Pace(
             settings.ttft,
             settings.itl,
-            ttft_jitter=settings.ttft_jitter,
-            itl_jitter=settings.itl_jitter,
+            burst=settings.burst,
+            total_tps=settings.total_tps,
             seed=settings.seed,
+            clock=settings.clock,
         )
+        self._limits = Limits(settings.clock, rpm=settings.rpm, tpm=settings.tpm)
 
     def route(self, method: str, path: str, handler: _Handler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -190,9 +209,14 @@ class _Desk:
             stamp = self._stamp(request, body)
             try:
                 self._check_key(request)
+                if method == "POST" and path in _LIMITED:
+                    self._limits.take(body)
                 response = await handler(request, stamp)
             except RequestError as error:
                 response = self._refused(error)
+            except Exceeded as error:
+                told = RequestError(str(error), status=429, type=error.kind, code="rate_limit_exceeded")
+                response = self._refused(told, error.headers())
             return self._signed(response, stamp)
 
         return Route("/v1" + path, endpoint, methods=[method])
@@ -202,9 +226,10 @@ class _Desk:
 
         async def handler(request: Request, stamp: Stamp) -> Response:
             answer = reply(fields.parse(await request.body()), stamp)
+            timing = self.pace.of(stamp.id("pace_"))
             if answer.stream:
-                return EventStream(paced(answer.frames(), self.pace))
-            return WholeAnswer(answer.whole, self.pace, answer.tokens)
+                return EventStream(paced(answer.frames(), timing))
+            return WholeAnswer(answer.whole, timing, answer.tokens)
 
         return handler
 
@@ -255,13 +280,8 @@ class _Desk:
                 "x-request-id": stamp.id("req_"),
                 "openai-version": "2020-10-01",
                 "openai-organization": "unspool-simulator",
-                "openai-processing-ms": str(round(self._settings.ttft * 1000)),
-                "x-ratelimit-limit-requests": _REQUESTS_PER_MINUTE,
-                "x-ratelimit-limit-tokens": _TOKENS_PER_MINUTE,
-                "x-ratelimit-remaining-requests": _REQUESTS_PER_MINUTE,
-                "x-ratelimit-remaining-tokens": _TOKENS_PER_MINUTE,
-                "x-ratelimit-reset-requests": "0s",
-                "x-ratelimit-reset-tokens": "0s",
+                "openai-processing-ms": str(round(self._settings.ttft.mean * 1000)),
+                **self._limits.headers(),
             }
         )
         return response

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from unspool.server.pace import Delay
+
 
 def _delay(text: str) -> float:
     return 0.0 if text in ("0", "0s", "0ms") else seconds(text)
@@ -26,13 +28,10 @@ def _port(text: str) -> int:
     return port
 
 
-def _varying(text: str) -> tuple[float, float]:
-    """A time, and how much it varies: 20ms, 20ms±5, 20ms+-5ms."""
-    mean, sign, jitter = text.replace("+-", "±").partition("±")
-    if not sign:
-        return _delay(mean), 0.0
-    unit = mean.lstrip("0123456789.")
-    return _delay(mean), _delay(jitter if jitter[-1:].isalpha() else jitter + unit)
+def _varying(text: str) -> Delay:
+    from unspool.server.pace import Delay
+
+    return Delay.read(text)
 
 
 def _rate(text: str) -> float:
@@ -109,17 +108,18 @@ OPTIONS = (
     Option(
         ("--ttft",),
         "value",
-        "the time to the first token (default: 300ms), and by how much it varies: 300ms±100",
+        "the time to the first token (default: 300ms); it may vary: 300ms±100, 0.2..1s, normal(300ms, 50ms),"
+        " lognormal(300ms, 0.5), exponential(300ms)",
         group=_MODEL,
-        metavar="TIME[±TIME]",
+        metavar="TIME",
         type=_varying,
     ),
     Option(
         ("--itl",),
         "value",
-        "the time between two tokens (default: 20ms), and by how much it varies: 20ms±5",
+        "the time between two tokens (default: 20ms); it may vary in the same ways",
         group=_MODEL,
-        metavar="TIME[±TIME]",
+        metavar="TIME",
         type=_varying,
     ),
     Option(
@@ -130,7 +130,39 @@ OPTIONS = (
         metavar="N",
         type=_rate,
     ),
+    Option(
+        ("--burst",),
+        "value",
+        "the tokens that come at a time, as often as the pace allows (default: 1)",
+        group=_MODEL,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--total-tps",),
+        "value",
+        "the tokens in a second that all streams get together",
+        group=_MODEL,
+        metavar="N",
+        type=_rate,
+    ),
     Option(("--seed",), "value", "another seed gives other ids and other times", group=_MODEL, metavar="N", type=count),
+    Option(
+        ("--rpm",),
+        "value",
+        "the requests a minute that all clients together may make; more are refused with 429",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--tpm",),
+        "value",
+        "the tokens a minute, of prompts and answers, that they may ask for",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
     Option(
         ("--fault",),
         "append",
@@ -206,7 +238,20 @@ OPTIONS = (
 )
 
 # What has no meaning before another server, which has a pace, keys and responses of its own.
-_OF_THE_SIMULATOR = ("require_key", "resumable_for", "event_ids", "dialect", "ttft", "itl", "tps", "seed")
+_OF_THE_SIMULATOR = (
+    "require_key",
+    "resumable_for",
+    "event_ids",
+    "dialect",
+    "ttft",
+    "itl",
+    "tps",
+    "burst",
+    "total_tps",
+    "seed",
+    "rpm",
+    "tpm",
+)
 _INTO = "tapes"
 _OF_TAPES = ("tapes", "tape_match", "speed", "tapes_only")
 _OF_FAULTS = ("fault", "script", "drop_after", "upstream")
@@ -215,6 +260,7 @@ EXAMPLES = """\
   unspool sim --port 8080
   OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"
   unspool sim --itl 20ms±15 --fault cut=40,reset
+  unspool sim --ttft 'lognormal(300ms, 0.6)' --itl 15..40ms --rpm 60
   unspool sim --script status=429,retry-after:1 --script cut=7 --script ''
   unspool sim --upstream http://127.0.0.1:11434/v1 --fault stall=10,5s
   unspool sim --record https://api.openai.com/v1 --into tapes
@@ -326,14 +372,16 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
     from unspool.server.running import serve
     from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
-    ttft, ttft_jitter = arguments["ttft"] or (REALISTIC_TTFT, 0.0)
-    itl, itl_jitter = arguments["itl"] or (REALISTIC_ITL, 0.0)
+    ttft = REALISTIC_TTFT if arguments["ttft"] is None else arguments["ttft"]
+    itl = REALISTIC_ITL if arguments["itl"] is None else arguments["itl"]
     more = {} if arguments["resumable_for"] is None else {"resumable_for": arguments["resumable_for"]}
     settings = Settings(
         ttft=ttft,
         itl=1 / arguments["tps"] if arguments["tps"] else itl,
-        ttft_jitter=ttft_jitter,
-        itl_jitter=itl_jitter,
+        burst=arguments["burst"] or 1,
+        total_tps=arguments["total_tps"],
+        rpm=arguments["rpm"],
+        tpm=arguments["tpm"],
         seed=arguments["seed"] or 0,
         require_key=arguments["require_key"],
         event_ids=arguments["event_ids"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections import deque
@@ -11,11 +10,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unspool.server.clock import Clock
 from unspool.server.errors import RequestError
 from unspool.server.faults.course import Plan, Refusal
 from unspool.server.faults.dialects import BY_NAME, Dialect, endpoint
 from unspool.server.faults.table import HEADER, read
-from unspool.server.streaming import PLAN, cut, while_connected
+from unspool.server.streaming import CLOCK, PLAN, cut, while_connected
 from unspool.value import Value
 
 # A simulator may run for days; what its tests look back on is the last few.
@@ -90,13 +90,15 @@ class Choice:
 class Gate:
     """The ASGI application around the simulator's own: it carries out what a plan says before there is an answer."""
 
-    def __init__(self, app: ASGIApp, choice: Choice) -> None:
+    def __init__(self, app: ASGIApp, choice: Choice, clock: Clock | None = None) -> None:
         self._app = app
         self._choice = choice
+        self._clock = clock or Clock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        self._clock.attend()
         body = await body_of(receive)
         if body is None:
             return
@@ -107,6 +109,7 @@ class Gate:
             wrong = RequestError(f"{HEADER}: {error}.", param=HEADER)
             return await send_refusal(send, refusal_of(wrong))
         scope[PLAN] = plan
+        scope[CLOCK] = self._clock
         body = edited(body, plan)
         unread = [body]
 
@@ -117,7 +120,7 @@ class Gate:
 
         async def before() -> None:
             nonlocal waited
-            await asyncio.sleep(plan.wait)
+            await self._clock.sleep(plan.wait)
             waited = True
             if plan.hang_up:
                 await cut(scope)

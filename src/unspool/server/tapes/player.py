@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unspool.client.sniff import is_event_stream
+from unspool.server.clock import Clock
 from unspool.server.errors import RequestError
 from unspool.server.faults.course import Plan
 from unspool.server.faults.gate import body_of, refusal_of, send_refusal
 from unspool.server.frames import Frame
 from unspool.server.proxy import Blocks
-from unspool.server.streaming import PLAN, WRITE, EventStream, cut, while_connected
+from unspool.server.streaming import PLAN, WIRE, EventStream, cut, while_connected
 from unspool.server.tapes.deck import Deck
 from unspool.server.tapes.tape import CLEAN, RESET, Answer, NoTape, Piece
+from unspool.server.wire import Wire
 
 # Where the simulator's API begins, as every tape's does at the base URL that it was recorded from.
 _BASE = "/v1"
@@ -24,7 +25,7 @@ _BASE = "/v1"
 class Player:
     """Answers the requests that a tape matches, and passes the others on, or refuses them with 404.
 
-    ``speed`` is how many times as fast as it came an answer is sent; infinity is without waiting. ``on_miss`` is told why no tape answers.
+    ``speed`` is how many times as fast as it came an answer is sent, by ``clock``; infinity is without waiting. ``on_miss`` is told why no tape answers.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Player:
         *,
         speed: float,
         only: bool,
+        clock: Clock,
         on_miss: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._app = app
         self._deck = deck
         self._speed = speed
         self._only = only
+        self._clock = clock
         self._on_miss = on_miss
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,14 +89,14 @@ class Player:
         await while_connected(receive, self._send(answer, scope, send))
 
     async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
-        write = scope.get("state", {}).get(WRITE)
-        if write is None or scope.get("method") == "HEAD":
+        wire: Wire | None = scope.get("state", {}).get(WIRE)
+        if wire is None or scope.get("method") == "HEAD":
             return await self._send_framed(answer, scope, send)
         wait = self._waiting()
         await wait(answer.answered_at)
         chunked = bool(answer.header("transfer-encoding"))
         if answer.status:
-            await write(_head(answer))
+            await wire.write(_head(answer))
             begins = True
             for number, piece in enumerate(answer.pieces):
                 await wait(piece.at)
@@ -101,10 +104,10 @@ class Player:
                 begins = not piece.more
                 start = b"%x\r\n" % size if size else b""
                 end = b"\r\n" if chunked and begins else b""
-                await write(start + piece.data + end)
+                await wire.write(start + piece.data + end)
         await wait(answer.ended_at)
         if answer.status and answer.end == CLEAN and chunked:
-            await write(b"0\r\n\r\n")
+            await wire.write(b"0\r\n\r\n")
         await cut(scope, reset=answer.end == RESET)
 
     async def _send_framed(self, answer: Answer, scope: Scope, send: Send) -> None:
@@ -137,12 +140,12 @@ class Player:
 
     def _waiting(self) -> Callable[[float], Awaitable[None]]:
         """What waits until a time on the tape has come."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        clock = self._clock
+        begun = clock.now()
 
         async def wait(at: float) -> None:
             # Sleeps even when nothing is left to wait for: other clients, and the news that this one hung up, get their turn.
-            await asyncio.sleep(max(0.0, begun + at / self._speed - loop.time()))
+            await clock.sleep(max(0.0, begun + at / self._speed - clock.now()))
 
         return wait
 
