@@ -116,6 +116,11 @@ class Person:
             self.sees(text, at)
         self.asks()
 
+    def settles(self) -> None:
+        """Wait until nothing more is written: what runs in the background has come to its end."""
+        while self._read(0.5):
+            pass
+
     def stops(self) -> None:
         """Wait until the command has been stopped."""
         self._await_state("T")
@@ -195,7 +200,7 @@ class Person:
         os.close(self._ours)
 
     def _group(self) -> int:
-        return os.tcgetpgrp(self._theirs)
+        return os.tcgetpgrp(self._ours)
 
     def _is_idle(self) -> bool:
         """Whether everything has been read that the command has written, and it waits for keys in a mode of its own."""

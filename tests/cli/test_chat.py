@@ -204,7 +204,8 @@ def test_what_is_typed_while_an_answer_streams_waits_for_the_next_prompt(convers
     person.shows("> and what is Ru")
     at = person.lines.index("Python is a language.")
     assert [line for line in person.lines[at + 1 :] if line] == ["> and what is Ru"]
-    person.answers("by?\r", "Hello.")
+    person.type("by?\r")
+    person.shows("Hello.")
     assert server.requests[1].json["messages"][-1]["content"] == "and what is Ruby?"
 
 
@@ -449,9 +450,13 @@ def test_nothing_foreign_reaches_the_terminal_unmade_safe(unspool, converse, ser
     person.shows("> pasted")
     person.type("\x03/model ev")
     person.shows("evil")
+    person.settles()
     person.type("\t")
     person.shows("/model evil")
-    person.type("\x03/file ev\t")
+    person.type("\x03/file ev")
+    person.shows("> /file ev")
+    person.settles()
+    person.type("\t")
     person.shows("/file evil")
     person.type("\x03")
     person.answers("Hi\r", "over")
