@@ -124,6 +124,8 @@ class Person:
     def stops(self) -> None:
         """Wait until the command has been stopped."""
         self._await_state("T")
+        while self._read(0.02):
+            pass
 
     def goes_on(self) -> None:
         """Continue it, as fg does."""
