@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from unspool.server.clock import Clock
 from unspool.server.endpoints import chat, completions, fields, models, responses
+from unspool.server.endpoints.models import Rules
 from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.faults.dialects import BY_NAME
@@ -34,6 +35,15 @@ REALISTIC_ITL = 0.02
 
 # For five minutes OpenAI streams a response again ("…because it is more than 5 minutes old").
 _RESUMABLE_FOR = 300.0
+
+# "About every 30 s", users report.
+_KEEPALIVE = 30.0
+
+# More than any model reads; what is sent over it was sent by mistake.
+_LONGEST_BODY = 64 * 1024 * 1024
+
+# "X-Client-Request-Id" in the API reference: ASCII, at most so long.
+_LONGEST_REQUEST_ID = 512
 
 
 class Settings(Value):
@@ -58,6 +68,10 @@ class Settings(Value):
 
     ``tapes`` are journals, and folders of them, that answer the requests they match in so far as ``tape_match`` says, ``tape_speed`` times as
     fast as they were recorded. A request that none of them matches is answered as ever, or with ``tapes_only`` refused with 404.
+    ``models`` are the only names answered to, None is any; ``context_window`` is how many tokens each of them takes, None as many as
+    the model of that name at OpenAI. ``strict`` has OpenAI's models insist on their endpoints and their parameters' names; ``lenient``
+    lets fields pass that OpenAI does not know, as other servers do. ``keepalive`` is the silence in seconds, of a response that is
+    streamed, after which a ``keepalive`` event is sent; 0 is never.
     """
 
     __slots__ = (
@@ -80,6 +94,11 @@ class Settings(Value):
         "tape_match",
         "tape_speed",
         "tapes_only",
+        "models",
+        "context_window",
+        "strict",
+        "lenient",
+        "keepalive",
     )
 
     def __init__(
@@ -104,6 +123,11 @@ class Settings(Value):
         tape_match: str = STRICT,
         tape_speed: float = math.inf,
         tapes_only: bool = False,
+        models: Sequence[str] | None = None,
+        context_window: int | None = None,
+        strict: bool = False,
+        lenient: bool = False,
+        keepalive: float = _KEEPALIVE,
     ) -> None:
         if drop_after is not None and drop_after < 1:
             raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
@@ -132,6 +156,22 @@ class Settings(Value):
         self.tape_match = tape_match
         self.tape_speed = tape_speed
         self.tapes_only = tapes_only
+        self.models = None if models is None else tuple(models)
+        self.context_window = context_window
+        self.strict = strict
+        self.lenient = lenient
+        self.keepalive = keepalive
+
+    @property
+    def rules(self) -> Rules:
+        """What its endpoints refuse. Other servers than OpenAI let unknown fields pass, and refuse to answer in plain text."""
+        return Rules(
+            self.models,
+            context_window=self.context_window,
+            strict=self.strict,
+            lenient=self.lenient or self.dialect != "openai",
+            refusals=self.dialect in ("openai", "azure"),
+        )
 
 
 def choice(settings: Settings) -> Choice:
@@ -156,12 +196,17 @@ def app(
         tapes = Deck(settings.tapes, match=settings.tape_match)
     desk = _Desk(settings)
     lifecycle = Lifecycle(
-        pace=desk.pace, event_ids=settings.event_ids, clock=settings.clock, resumable_for=settings.resumable_for
+        pace=desk.pace,
+        event_ids=settings.event_ids,
+        clock=settings.clock,
+        resumable_for=settings.resumable_for,
+        rules=desk.rules,
+        keepalive=settings.keepalive,
     )
     one_response = responses.PATH + "/{id}"
     routes = [
-        desk.route("GET", models.PATH, _list_models),
-        desk.route("GET", models.PATH + "/{model:path}", _one_model),
+        desk.route("GET", models.PATH, desk.list_models),
+        desk.route("GET", models.PATH + "/{model:path}", desk.one_model),
         *(desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply)) for endpoint in (completions, chat)),
         desk.route("POST", responses.PATH, lifecycle.create),
         desk.route("GET", one_response, lifecycle.retrieve),
@@ -189,6 +234,7 @@ class _Desk:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.rules = settings.rules
         self.pace = Pace(
             settings.ttft,
             settings.itl,
@@ -209,6 +255,7 @@ class _Desk:
             stamp = self._stamp(request, body)
             try:
                 self._check_key(request)
+                _check_request(request, body)
                 if method == "POST" and path in _LIMITED:
                     self._limits.take(body)
                 response = await handler(request, stamp)
@@ -225,13 +272,19 @@ class _Desk:
         """The handler of an endpoint that answers prompts and keeps nothing."""
 
         async def handler(request: Request, stamp: Stamp) -> Response:
-            answer = reply(fields.parse(await request.body()), stamp)
+            answer = reply(fields.parse(await request.body()), stamp, self.rules)
             timing = self.pace.of(stamp.id("pace_"))
             if answer.stream:
                 return EventStream(paced(answer.frames(), timing))
             return WholeAnswer(answer.whole, timing, answer.tokens)
 
         return handler
+
+    async def list_models(self, request: Request, stamp: Stamp) -> Response:
+        return JSONResponse(models.listing(self.rules))
+
+    async def one_model(self, request: Request, stamp: Stamp) -> Response:
+        return JSONResponse(models.one(request.path_params["model"], self.rules))
 
     async def unmatched(self, request: Request, error: Exception) -> Response:
         """Answer a request that no route takes."""
@@ -287,12 +340,25 @@ class _Desk:
         return response
 
 
-async def _list_models(request: Request, stamp: Stamp) -> Response:
-    return JSONResponse(models.listing())
-
-
-async def _one_model(request: Request, stamp: Stamp) -> Response:
-    return JSONResponse(models.one(request.path_params["model"]))
+def _check_request(request: Request, body: bytes) -> None:
+    """Refuse what is wrong with a request before its fields are read."""
+    if len(body) > _LONGEST_BODY:
+        raise RequestError(
+            f"Maximum content size limit ({_LONGEST_BODY}) exceeded ({len(body)} bytes read)", status=413
+        )
+    type = request.headers.get("content-type")
+    # Without a type it is taken for JSON.
+    if body and type is not None and type.partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(
+            f"Unsupported content type: '{type}'. This API method only accepts 'application/json' requests.",
+            code="unsupported_content_type",
+        )
+    id = request.headers.get("x-client-request-id", "")
+    if not id.isascii() or len(id) > _LONGEST_REQUEST_ID:
+        raise RequestError(
+            f"X-Client-Request-Id must be ASCII of at most {_LONGEST_REQUEST_ID} characters.",
+            param="X-Client-Request-Id",
+        )
 
 
 def _masked(key: str) -> str:

@@ -49,6 +49,13 @@ def _dialect(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("it names no model")
+    return names
+
+
 def _faults(text: str) -> str:
     from unspool.server.faults.table import read
 
@@ -104,6 +111,32 @@ OPTIONS = (
         group=_SERVER,
         metavar="NAME",
         type=_dialect,
+    ),
+    Option(
+        ("--models",),
+        "value",
+        "the only models there are, by name, with commas between them (default: any)",
+        group=_SERVER,
+        metavar="A,B",
+        type=_names,
+    ),
+    Option(
+        ("--context-window",),
+        "value",
+        "the tokens that a model takes (default: as many as OpenAI's of that name)",
+        group=_SERVER,
+        metavar="N",
+        type=positive,
+    ),
+    Option(("--strict",), "flag", "hold OpenAI's models to their endpoints and parameters", group=_SERVER),
+    Option(("--lenient",), "flag", "let fields pass that OpenAI does not know", group=_SERVER),
+    Option(
+        ("--keepalive",),
+        "value",
+        "the silence after which a response's stream says that it lives (default: 30s); 0 for never",
+        group=_SERVER,
+        metavar="TIME",
+        type=_delay,
     ),
     Option(
         ("--ttft",),
@@ -243,6 +276,11 @@ _OF_THE_SIMULATOR = (
     "resumable_for",
     "event_ids",
     "dialect",
+    "models",
+    "context_window",
+    "strict",
+    "lenient",
+    "keepalive",
     "ttft",
     "itl",
     "tps",
@@ -374,7 +412,7 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
 
     ttft = REALISTIC_TTFT if arguments["ttft"] is None else arguments["ttft"]
     itl = REALISTIC_ITL if arguments["itl"] is None else arguments["itl"]
-    more = {} if arguments["resumable_for"] is None else {"resumable_for": arguments["resumable_for"]}
+    more = {name: arguments[name] for name in ("resumable_for", "keepalive") if arguments[name] is not None}
     settings = Settings(
         ttft=ttft,
         itl=1 / arguments["tps"] if arguments["tps"] else itl,
@@ -393,6 +431,10 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
         tape_match=arguments["tape_match"] or "strict",
         tape_speed=arguments["speed"] or 1.0,
         tapes_only=arguments["tapes_only"],
+        models=arguments["models"],
+        context_window=arguments["context_window"],
+        strict=arguments["strict"],
+        lenient=arguments["lenient"],
         **more,
     )
     host, port = arguments["host"], arguments["port"]
