@@ -9,6 +9,7 @@ import sys
 #: The commands, with the module that holds each and the line that help shows.
 COMMANDS = {
     "ask": ("ask", "stream an answer; the default"),
+    "chat": ("chat", "converse, prompt by prompt"),
     "last": ("show", "print the last answer again"),
     "show": ("show", "print any answer again, by a piece of its id"),
     "replay": ("replay", "play an answer again, as it came in time"),
