@@ -1,7 +1,7 @@
 """What other clients make of each fault of the simulator: ``python -m bench.faults`` measures, and writes ``bench/faults.json``.
 
 Every fault of the table in ``tests/cli/test_faults_outcomes.py`` meets the openai SDK's plain loops, the ``llm`` command and curl, asked for
-the same short answer as unspool. Then ``python tests/cli/test_faults_outcomes.py`` writes docs/faults.md anew.
+the same short answer as unspool. Then ``python tests/cli/test_faults_outcomes.py`` writes docs/reference/faults.md anew.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every fault against every endpoint, through the command: the outcome, the exit code, and what is printed of the answer.
 
-The same table stands in docs/faults.md, with what other clients do beside it, which ``python -m bench.faults`` measures.
-``python tests/cli/test_faults_outcomes.py`` writes it there, and those of docs/simulator.md.
+The same table stands in docs/reference/faults.md, with what other clients do beside it, which ``python -m bench.faults`` measures.
+``python tests/cli/test_faults_outcomes.py`` writes it there, and those of docs/how-to/simulator.md.
 """
 
 from __future__ import annotations
@@ -264,8 +264,8 @@ def summary():
 
 
 TABLES = {
-    "simulator.md": {"faults": faults_table, "dialects": dialects_table},
-    "faults.md": {"summary": summary, "outcomes": outcomes_table},
+    "how-to/simulator.md": {"faults": faults_table, "dialects": dialects_table},
+    "reference/faults.md": {"summary": summary, "outcomes": outcomes_table},
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).parents[2] / "docs" / "simulator.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "simulator.md"
 
 # A tree that is on the path but not installed has no entry points.
 INSTALLED = any(

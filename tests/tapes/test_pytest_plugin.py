@@ -13,7 +13,7 @@ import pytest
 
 from unspool.server.running import Simulator
 
-GUIDE = Path(__file__).parents[2] / "docs" / "tapes.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "tapes.md"
 # A tree that is on the path but not installed has no entry points.
 INSTALLED = any(
     entry.value == "unspool.server.pytest_plugin" for entry in metadata.entry_points(group="pytest11", name="unspool")

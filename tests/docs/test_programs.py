@@ -1,0 +1,76 @@
+"""The Python that the documentation shows runs as it stands, against the simulator, with every warning an error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from unspool.server.running import Simulator
+
+from .pages import DOCS, PAGES, Block, blocks, is_one_session
+
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not beside the tests")
+
+# `await` at the top is what a reader puts into a function of their own.
+_RUNNER = """
+import ast, asyncio, inspect, sys
+code = compile(sys.stdin.read(), "page", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+result = eval(code, {"__name__": "__main__"})
+if inspect.iscoroutine(result):
+    asyncio.run(result)
+"""
+
+
+def programs() -> list[Block]:
+    found = [block for path in PAGES if not is_one_session(path) for block in blocks(path, "python")]
+    # Those of pytest have their tests beside the fixtures: tests/server and tests/tapes.
+    return [block for block in found if "def test_" not in block.text and "not run" not in block.marks]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with Simulator() as simulator:
+        yield simulator.url
+
+
+def run(program: str, url: str, home: Path) -> str:
+    environ = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV", "PYTHONPATH") if name in os.environ}
+    environ |= {
+        "HOME": str(home),
+        "OPENAI_BASE_URL": url,
+        "OPENAI_API_KEY": "sk-0123456789",
+        "UNSPOOL_MODEL": "sim-1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", _RUNNER],
+        env=environ,
+        cwd=home,
+        input=program,
+        capture_output=True,
+        text=True,
+    )
+    # Development mode also says when the machine was too busy for a task: that is nobody's fault.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, said) == (0, [])
+    return done.stdout
+
+
+@pytest.mark.parametrize("program", [pytest.param(one, id=one.name) for one in programs()])
+def test_a_program_of_the_documentation_runs(program: Block, url: str, tmp_path: Path) -> None:
+    for package in ("fastapi", "django"):
+        if f"from {package}" in program.text:
+            pytest.importorskip(package)
+    assert run(program.text, url, tmp_path) or "print(" not in program.text
+
+
+def test_the_readme_s_program_prints_the_answer_and_how_it_ended(url: str, tmp_path: Path) -> None:
+    first = next(block for block in programs() if block.page == "README.md")
+    printed = run(first.text, url, tmp_path)
+    assert "Guido van Rossum" in printed
+    assert "\ncomplete Usage(input_tokens=" in printed
+    assert len(list(tmp_path.glob(".local/state/unspool/streams/*.sse"))) == 1
