@@ -1,0 +1,204 @@
+"""Write the reference of the commands and of the library, which say what the program itself says: ``python tools/reference.py``."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import unspool
+from unspool import sse
+from unspool.cli import COMMANDS, main
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+_MADE = "<!-- Made by tools/reference.py: do not edit. -->"
+
+
+class _Found(Exception):
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of a command, which each command makes when it is asked for help."""
+
+    def found(self: argparse.ArgumentParser, *_: Any) -> None:
+        raise _Found(self)
+
+    print_help = argparse.ArgumentParser.print_help
+    argparse.ArgumentParser.print_help = found  # type: ignore[method-assign]
+    try:
+        main([name, "--help"])
+    except _Found as it:
+        return it.parser
+    finally:
+        argparse.ArgumentParser.print_help = print_help  # type: ignore[method-assign]
+    raise AssertionError(f"{name} has no help")
+
+
+def commands() -> str:
+    """The page of the commands."""
+    lines = [
+        "# Commands",
+        "",
+        _MADE,
+        "",
+        "`unspool COMMAND --help` says the same. `unspool \"prompt\"` is `unspool ask \"prompt\"`. How a command ends, its",
+        "[exit code](../../README.md#how-it-ended) says.",
+        "",
+        "| command | |",
+        "|---|---|",
+        *(f"| [`{name}`](#unspool-{name}) | {words} |" for name, (_, words) in COMMANDS.items()),
+    ]
+    for name in COMMANDS:
+        lines += ["", f"## unspool {name}", "", *_command(parser_of(name), "###")]
+    return "\n".join(lines) + "\n"
+
+
+def _command(parser: argparse.ArgumentParser, level: str) -> list[str]:
+    lines: list[str] = []
+    examples: list[str] = []
+    # Examples are indented under their heading, wherever a command puts it.
+    for line in (parser.description or "").splitlines():
+        if line.startswith("  "):
+            examples.append(line[2:])
+        elif line != "examples:":
+            lines.append(_plain(line))
+    lines = ["\n".join(lines).strip()]
+    if examples:
+        lines += ["", "```sh", *examples, "```"]
+    for group in parser._action_groups:
+        rows = []
+        for action in group._group_actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for one in action._choices_actions:
+                    names = [f"{parser.prog.split()[-1]} {one.dest}"]
+                    positional = [f"{p.metavar}" for p in action.choices[one.dest]._actions if not p.option_strings]
+                    rows.append((f"`{' '.join(names + positional)}`", one.help or ""))
+            elif action.option_strings and "--help" not in action.option_strings:
+                metavar = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+                value = "" if action.nargs == 0 else " " + (" ".join(metavar) if isinstance(metavar, tuple) else metavar)
+                rows.append((", ".join(f"`{one}{value}`" for one in action.option_strings), action.help or ""))
+            elif not action.option_strings and action.metavar:
+                rows.append((f"`{action.metavar}`", action.help or ""))
+        if rows:
+            title = group.title if group.title not in (None, "options", "positional arguments") else ""
+            lines += ["", f"**{title[0].upper()}{title[1:]}**" if title else "", "", "| | |", "|---|---|"]
+            lines += [f"| {left.replace('|', chr(92) + '|')} | {_plain(right.replace('%%', '%'))} |" for left, right in rows]
+    if parser.epilog and "commands:\n" not in parser.epilog:
+        lines += ["", _plain(parser.epilog)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip().splitlines()
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def library() -> str:
+    """The page of the library."""
+    objects = {name: getattr(unspool, name) for name in unspool.__all__ if name not in ("__version__", "sse")}
+    functions = {name: one for name, one in objects.items() if inspect.isfunction(one)}
+    errors = {name: one for name, one in objects.items() if isinstance(one, type) and issubclass(one, Exception)}
+    deltas = {name: one for name, one in objects.items() if isinstance(one, type) and issubclass(one, unspool.Delta)}
+    classes = {name: one for name, one in objects.items() if isinstance(one, type) and name not in errors and name not in deltas}
+    others = {name: one for name, one in objects.items() if not isinstance(one, type) and name not in functions}
+    lines = ["# The library's names", "", _MADE, "", "What they are for, with examples: [the library](../how-to/library.md)."]
+    for title, group in (
+        ("Functions", functions),
+        ("Classes", classes),
+        ("Deltas", deltas),
+        ("Errors", errors),
+        ("Server-Sent Events", {f"sse.{name}": getattr(sse, name) for name in ("Decoder", "Event", "encode")}),
+    ):
+        lines += ["", f"## {title}"]
+        for name, one in group.items():
+            lines += ["", *_entry(f"unspool.{name}", one)]
+    if others:
+        lines += ["", "## Types", "", *(f"- `unspool.{name}`: `{one}`" for name, one in others.items())]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def _entry(name: str, one: Any) -> list[str]:
+    bases = ""
+    if isinstance(one, type):
+        known = [base.__name__ for base in one.__bases__ if base not in (object, Exception) and not base.__name__.startswith("_")]
+        bases = f" is a {' and a '.join(f'`{base}`' for base in known)}." if known and issubclass(one, Exception) else ""
+    lines = [f"### {name}", ""]
+    signature = _signature(one)
+    if signature is not None and not (isinstance(one, type) and issubclass(one, Exception)):
+        lines += ["```text", f"{name}{signature}", "```", ""]
+    lines += [f"`{one.__name__}`{bases}" if bases else "", "", *_prose(one)]
+    if isinstance(one, type):
+        for member, value in _members(one):
+            lines += ["", f"#### `{member}{_signature(value) or ''}`", "", *_prose(value)]
+    return lines
+
+
+def _members(one: type) -> list[tuple[str, Any]]:
+    found: dict[str, Any] = {}
+    for base in reversed(one.__mro__):
+        if not base.__module__.startswith("unspool"):
+            continue
+        for name, value in vars(base).items():
+            value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+            if not name.startswith("_") and isinstance(value, types.FunctionType | property) and inspect.getdoc(value):
+                found[name] = value
+    return list(found.items())
+
+
+def _signature(one: Any) -> str | None:
+    if isinstance(one, property):
+        got = one.fget.__annotations__.get("return", "") if one.fget else ""
+        return f": {got}" if got else ""
+    function = one.__init__ if isinstance(one, type) else one
+    if not isinstance(function, types.FunctionType):
+        return None
+    parts: list[str] = []
+    starred = False
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in ("self", "cls") or name.startswith("_"):
+            continue
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            parts.append("*")
+        starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        typed = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
+        value = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}" if typed else f"={parameter.default!r}"
+        parts.append(f"{stars}{name}{typed}{value}")
+    returned = function.__annotations__.get("return") if not isinstance(one, type) else None
+    arrow = f" -> {returned}" if returned else ""
+    line = f"({', '.join(parts)}){arrow}"
+    return line if len(line) < 90 or not isinstance(one, type) and "." not in one.__qualname__ and len(line) < 90 else _broken(parts, arrow)
+
+
+def _broken(parts: list[str], arrow: str) -> str:
+    return "(\n" + "".join(f"    {part},\n" for part in parts) + f"){arrow}"
+
+
+def _default(value: Any) -> str:
+    text = repr(value)
+    return "…" if " at 0x" in text or text.startswith("<") else text
+
+
+def _prose(one: Any) -> list[str]:
+    lines: list[str] = []
+    within = False
+    for line in (inspect.getdoc(one) or "").splitlines():
+        example = line.startswith(">>>") or (within and bool(line.strip()))
+        if example != within:
+            lines.append("```pycon" if example else "```")
+            within = example
+        lines.append(line)
+    return [*lines, *(["```"] if within else [])]
+
+
+PAGES = {"commands.md": commands, "api.md": library}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), "utf-8")
+        sys.stdout.write(f"docs/reference/{name}\n")
