@@ -61,7 +61,7 @@ class Decoder(ChunkDecoder):
         # servers repeat) is decoded here; every other one goes to _take, which also understands this one.
         for event in () if self.done else events:
             try:
-                chunk = from_json(event.data.encode())
+                chunk = from_json(event.utf8)
             except ValueError:
                 self._take_unparsed(event, out)
                 if self.done:

@@ -174,7 +174,7 @@ class Decoder(decoder.Decoder):
         # _take, which also understands this.
         for event in () if self.done else events:
             try:
-                chunk = from_json(event.data.encode())
+                chunk = from_json(event.utf8)
             except ValueError:
                 self._take_unparsed(event, out)
                 if self.done:

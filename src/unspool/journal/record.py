@@ -88,23 +88,23 @@ def encode_events(first_id: int, at: float, events: Sequence[Event], last_upstre
 
     ``last_upstream_id`` is the server's id in force before them: an id is written where it changes.
     """
-    # Hot: once for each token. The common event, a message with data of one line and no id, takes the first branch.
+    # Hot: once for each token. The common event, a message with data of one line and no new id, takes the first branch.
     blocks = []
     id = first_id
-    stamp = f"at: {at:.3f}\n"
+    stamp = b"\nat: %.3f\n" % at
     for event in events:
-        data = event.data
-        if event.type == "message" and event.id == last_upstream_id and "\n" not in data:
-            block = f"id: {id}\n{stamp}data: {data}\n".encode()
+        data = event.utf8
+        if event.type == "message" and event.id == last_upstream_id and 0x0A not in data:
+            block = b"id: %d%bdata: %b\n" % (id, stamp, data)
         else:
-            fields = [f"id: {id}\n{stamp}"]
+            fields = [b"id: %d%b" % (id, stamp)]
             if event.id != last_upstream_id:
-                fields.append(f"upstream-id: {event.id}\n")
+                fields.append(f"upstream-id: {event.id}\n".encode())
                 last_upstream_id = event.id
             if event.type != "message":
-                fields.append(f"event: {event.type}\n")
-            fields.append(f"data: {_lines(data)}\n")
-            block = "".join(fields).encode()
+                fields.append(f"event: {event.type}\n".encode())
+            fields.append(b"data: %b\n" % data.replace(b"\n", b"\ndata: "))
+            block = b"".join(fields)
         blocks.append(b"%bcrc: %08x\n\n" % (block, crc32(block)))
         id += 1
     return b"".join(blocks)
