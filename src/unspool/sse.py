@@ -32,14 +32,14 @@ class Event(Value):
 
     def __init__(self, type: str, data: str, id: str = "", retry: int | None = None) -> None:
         self.type = type
-        self.utf8 = data.encode("utf-8", "surrogatepass")
+        self.utf8 = data.encode("utf-8", "replace")
         self.id = id
         self.retry = retry
 
     @property
     def data(self) -> str:
         """The data lines joined by ``\\n``."""
-        return self.utf8.decode("utf-8", "surrogatepass")
+        return self.utf8.decode()
 
 
 class EventTooLarge(ValueError):
