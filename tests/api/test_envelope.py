@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unspool.api import chat, completions, envelope
-from unspool.api.chunks import ChunkDecoder
+from unspool.api import chat, completions, envelope, responses
+from unspool.api.decoder import Decoder
 from unspool.api.deltas import Text
 from unspool.sse import Event
 
-MODULES: dict[str, Any] = {"chat": chat, "completions": completions}
+MODULES: dict[str, Any] = {"chat": chat, "completions": completions, "responses": responses}
+
+NUMBERS = itertools.count(4)
 
 # Texts that look like what stands around them, and those that cannot be taken as they are.
 TEXTS = st.one_of(
@@ -44,6 +47,15 @@ PADDINGS = st.sampled_from([None, "a", "Zq3", "other", "content", "a b", 'a"', "
 
 
 def chunk(api: str, text: str, padding: str | None, **more: Any) -> dict[str, Any]:
+    if api == "responses":
+        made = {
+            "type": "response.output_text.delta",
+            "sequence_number": next(NUMBERS),
+            "item_id": "msg_1",
+            "output_index": 0,
+        }
+        made |= {"content_index": 0, "delta": text, "logprobs": [], **more}
+        return made if padding is None else made | {"obfuscation": padding}
     choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": None}
     choice |= {"delta": {"content": text}} if api == "chat" else {"text": text}
     made = {"id": "c-1", "model": "m", "choices": [choice], **more}
@@ -54,13 +66,15 @@ def event(value: Any, *, ascii: bool = False, dense: bool = True) -> Event:
     return Event("message", json.dumps(value, ensure_ascii=ascii, separators=(",", ":") if dense else None))
 
 
-def decoded(decoder: ChunkDecoder, events: list[Event], together: bool) -> tuple[list[Any], Any, Any]:
+def decoded(decoder: Decoder, events: list[Event], together: bool) -> tuple[list[Any], dict[Any, Any], dict[str, Any]]:
     deltas = decoder.decode(events) if together else [one for each in events for one in decoder.decode([each])]
-    return deltas + decoder.close(), decoder.failure, decoder.finish_reasons
+    facts = {name: value for name, value in vars(decoder).items() if name not in ("_envelope", "_misfits")}
+    parts = facts.pop("_parts", {})
+    return deltas + decoder.close(), {key: (part.length, part.checksum) for key, part in parts.items()}, facts
 
 
-def plodding(api: str) -> ChunkDecoder:
-    decoder: ChunkDecoder = MODULES[api].Decoder()
+def plodding(api: str) -> Decoder:
+    decoder: Decoder = MODULES[api].Decoder()
     decoder._misfits = 1 << 30  # which learns no envelope
     return decoder
 
@@ -90,7 +104,10 @@ def test_a_stream_says_the_same_with_and_without_envelopes(
     at=st.integers(0, 200),
     removed=st.integers(0, 30),
     put=st.one_of(
-        st.text(max_size=4), st.sampled_from(['"', '\\"', '","content":"', '","text":"', '"}],"error":"', "\\", "\x01"])
+        st.text(max_size=4),
+        st.sampled_from(
+            ['"', '\\"', '","content":"', '","text":"', '"}],"error":"', "\\", "\x01", "0", "00", "-", ","]
+        ),
     ),
 )
 def test_a_chunk_changed_anywhere_says_the_same_with_and_without_an_envelope(
@@ -114,6 +131,7 @@ def test_chunks_that_differ_in_text_and_padding_are_parsed_no_more(
     decoder = MODULES[api].Decoder()
     decoder.decode([event(chunk(api, "a", padding)), event(chunk(api, "b", padding))])
     monkeypatch.setattr("unspool.api.chunks.from_json", None)
+    monkeypatch.setattr("unspool.api.responses.from_json", None)
     more = [event(chunk(api, text, padding and f"{padding}{number}")) for number, text in enumerate(["Py", "é", "😀 "])]
     assert decoder.decode(more) == [Text("Py"), Text("é"), Text("😀 ")]
 

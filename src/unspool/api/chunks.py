@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.sse import Event
 
-# Envelopes in a row that fitted no other chunk, after which the server is taken for one whose chunks have nothing in common.
-_PATIENCE = 8
-
 
 class ChunkDecoder(Decoder):
     """Decodes any chunk of any dialect, and the chunk that is nearly every one the short way: a piece of text and nothing else."""
@@ -74,7 +71,7 @@ class ChunkDecoder(Decoder):
                 continue
             if plain[0]:
                 out.append(Text(*plain))
-                if fitted or self._misfits < _PATIENCE:
+                if fitted or self._misfits < envelope.PATIENCE:
                     self._misfits = 0 if fitted else self._misfits + 1
                     learned = envelope.learn(data, chunk, plain, self._plain)
                     if learned is not None:

@@ -17,26 +17,33 @@ from unspool.jsontext import from_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
-    # The bytes before the text and their number; those after it and their number, negative, as a slice wants it; the padding's
-    # neighbours likewise, where there is a padding; the choice.
-    Envelope = tuple[bytes, int, bytes, int, tuple[bytes, int, bytes, int] | None, int]
+    Place = TypeVar("Place")
+    # The bytes from the text's closing quote, without it, to the padding and how many they are; those after the padding
+    # likewise, as the negative number that a slice wants.
+    Padding = tuple[bytes, int, bytes, int]
+    # The bytes before the text and how many they are; those after it likewise, as a negative number; the padding; where the
+    # text belongs.
+    Envelope = tuple[bytes, int, bytes, int, Padding | None, Place]
+
+#: Envelopes in a row that fitted nothing, after which the server is taken for one whose chunks have nothing in common.
+PATIENCE = 8
 
 _PADDING = "obfuscation"
 
 #: Fits nothing: no JSON text begins with U+0000.
-NONE: Envelope = (b"\0", 1, b"\0", -1, None, 0)
+NONE: Envelope[int] = (b"\0", 1, b"\0", -1, None, 0)
 
 
 def learn(
-    data: bytes, chunk: dict[str, Any], plain: tuple[str, int], read: Callable[[Any], tuple[str, int] | None]
-) -> Envelope | None:
+    data: bytes, chunk: dict[str, Any], plain: tuple[str, Place], read: Callable[[Any], tuple[str, Place] | None]
+) -> Envelope[Place] | None:
     """Return the envelope of a chunk, None where its text does not stand in it once and as it is.
 
-    ``read`` returns a chunk's text and choice, ``plain`` is what it returned for this one.
+    ``read`` returns a chunk's text and where that belongs (its choice, its part); ``plain`` is what it returned for this one.
     """
-    text, choice = plain
+    text, place = plain
     quoted = f'"{text}"'.encode()
     before, _, after = data.partition(quoted)
     if not after or quoted in after:
@@ -50,15 +57,15 @@ def learn(
         tried = from_json(before + other.encode() + trial)
     except ValueError:
         return None
-    if read(tried) != (other, choice):
+    if read(tried) != (other, place):
         return None
     if padding is not None and tried.get(_PADDING) != "other":
         padding = None
-    return before, len(before), after, -len(after), padding, choice
+    return before, len(before), after, -len(after), padding, place
 
 
-def _padding(after: bytes, value: Any) -> tuple[bytes, int, bytes, int] | None:
-    """Return the bytes from the text's end to the padding and those after it, each with its number; None without a padding."""
+def _padding(after: bytes, value: Any) -> Padding | None:
+    """Return where a chunk's padding stands after its text; None where there is none."""
     if type(value) is not str or not value.isascii() or not value.isalnum():
         return None
     quoted = f'"{value}"'.encode()
