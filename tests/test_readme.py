@@ -33,7 +33,9 @@ def run(program: str, url: str, home: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", program], env=environ, capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # Development mode also says when the machine was too busy for a task: that is nobody's fault.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, said) == (0, [])
     return done.stdout
 
 

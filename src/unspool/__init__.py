@@ -27,31 +27,104 @@ if TYPE_CHECKING:
     from unspool.api.deltas import ToolCallDelta as ToolCallDelta
     from unspool.api.deltas import Usage as Usage
     from unspool.client.aio import AsyncAnswer as AsyncAnswer
+    from unspool.client.aio import AsyncReading as AsyncReading
     from unspool.client.answer import Answer as Answer
+    from unspool.client.answer import Reading as Reading
     from unspool.client.errors import BadRequest as BadRequest
     from unspool.client.errors import Cancelled as Cancelled
+    from unspool.client.errors import InvalidOutput as InvalidOutput
     from unspool.client.errors import RateLimited as RateLimited
     from unspool.client.errors import ServerError as ServerError
     from unspool.client.errors import StreamCut as StreamCut
     from unspool.client.errors import StreamError as StreamError
     from unspool.client.errors import Unauthorized as Unauthorized
     from unspool.client.errors import Unreachable as Unreachable
+    from unspool.client.facts import Messages as Messages
+    from unspool.client.following import AsyncFollowing as AsyncFollowing
+    from unspool.client.following import Following as Following
+    from unspool.client.library import AsyncClient as AsyncClient
+    from unspool.client.library import Client as Client
+    from unspool.client.library import afollow as afollow
+    from unspool.client.library import aresume as aresume
     from unspool.client.library import astream as astream
+    from unspool.client.library import follow as follow
+    from unspool.client.library import resume as resume
     from unspool.client.library import stream as stream
+    from unspool.client.tools import tool as tool
+    from unspool.config import ConfigError as ConfigError
+    from unspool.journal.folder import NotFound as NotFound
+    from unspool.journal.writer import Busy as Busy
+    from unspool.outcome import Ending as Ending
+    from unspool.server.relay import Relay as Relay
 
-_DELTAS = "Delta Failure Finish Reasoning Refusal Started Text ToolCall ToolCallDelta Usage"
-_ERRORS = "BadRequest Cancelled RateLimited ServerError StreamCut StreamError Unauthorized Unreachable"
-
-_ROOMS = {
-    **dict.fromkeys(_DELTAS.split(), "unspool.api.deltas"),
-    **dict.fromkeys(_ERRORS.split(), "unspool.client.errors"),
-    "Answer": "unspool.client.answer",
-    "AsyncAnswer": "unspool.client.aio",
-    "stream": "unspool.client.library",
-    "astream": "unspool.client.library",
+# The names of each room. Written out once more above, where type checkers look, and below, in __all__, where they do too;
+# tests/test_exports.py compares the three.
+_NAMES = {
+    "unspool.api.deltas": "Delta Failure Finish Reasoning Refusal Started Text ToolCall ToolCallDelta Usage",
+    "unspool.client.aio": "AsyncAnswer AsyncReading",
+    "unspool.client.answer": "Answer Reading",
+    "unspool.client.errors": "BadRequest Cancelled InvalidOutput RateLimited ServerError StreamCut StreamError Unauthorized Unreachable",
+    "unspool.client.facts": "Messages",
+    "unspool.client.following": "AsyncFollowing Following",
+    "unspool.client.library": "AsyncClient Client afollow aresume astream follow resume stream",
+    "unspool.client.tools": "tool",
+    "unspool.config": "ConfigError",
+    "unspool.journal.folder": "NotFound",
+    "unspool.journal.writer": "Busy",
+    "unspool.outcome": "Ending",
+    "unspool.server.relay": "Relay",
 }
+_ROOMS = {name: room for room, names in _NAMES.items() for name in names.split()}
 
-__all__ = ["__version__", "sse", *_ROOMS]
+__all__ = [
+    "Answer",
+    "AsyncAnswer",
+    "AsyncClient",
+    "AsyncFollowing",
+    "AsyncReading",
+    "BadRequest",
+    "Busy",
+    "Cancelled",
+    "Client",
+    "ConfigError",
+    "Delta",
+    "Ending",
+    "Error",
+    "Failure",
+    "Finish",
+    "Following",
+    "InvalidOutput",
+    "Messages",
+    "NotFound",
+    "RateLimited",
+    "Reading",
+    "Reasoning",
+    "Refusal",
+    "Relay",
+    "ServerError",
+    "Started",
+    "StreamCut",
+    "StreamError",
+    "Text",
+    "ToolCall",
+    "ToolCallDelta",
+    "Unauthorized",
+    "Unreachable",
+    "Usage",
+    "__version__",
+    "afollow",
+    "aresume",
+    "astream",
+    "follow",
+    "resume",
+    "sse",
+    "stream",
+    "tool",
+]
+
+
+class Error(Exception):
+    """Base of what is raised for what happened, and not for how a function was called: `StreamError`, `ConfigError` and the others."""
 
 
 def __getattr__(name: str) -> object:

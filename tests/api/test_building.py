@@ -151,3 +151,15 @@ def test_several_messages_become_one_legacy_prompt_with_blank_lines_between():
 def test_an_image_is_refused_by_the_legacy_endpoint():
     with pytest.raises(ValueError, match="takes text only"):
         completions.build(Prompt([{"role": "user", "content": [IMAGE]}], "m"))
+
+
+# Defaults
+
+
+def test_defaults_give_way_to_whatever_the_prompt_says():
+    defaults = {"temperature": 0.5, "max_tokens": 9, "top_k": 1, "user": "u"}
+    prompt = asked(temperature=0.0, options={"user": None}).with_defaults(defaults)
+    body = chat.build(prompt)
+    assert (body["temperature"], body["max_tokens"], body["top_k"]) == (0.0, 9, 1)
+    assert "user" not in body
+    assert responses.build(prompt)["max_output_tokens"] == 9

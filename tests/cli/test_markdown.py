@@ -46,7 +46,7 @@ def test_a_kept_answer_looks_the_same_again(unspool, serve, command):
 
 @pytest.mark.parametrize("arguments", [["--raw"], ["-r"]])
 def test_raw_is_the_text_as_it_is(unspool, serve, arguments):
-    terminal = unspool.on_terminal(*_asked(serve(stream("chat", *_PIECES)), *arguments))
+    terminal = unspool.on_terminal(*_asked(serve(stream("chat", *_PIECES)), *arguments, "-q"))
     assert terminal.output == _TEXT.replace("\n", "\r\n").encode()
 
 

@@ -109,14 +109,6 @@ def test_ctrl_c_at_a_terminal_ends_the_line_and_says_so(unspool, serve):
     assert "unspool" not in terminal.lines[0]
 
 
-def test_a_retry_counts_down_and_leaves_nothing_behind(unspool, serve):
-    server = serve(error(429, "Slow down.", retry_after="2"), stream("chat", "ok"))
-    terminal = unspool.on_terminal("--base-url", server.url, "-m", "m", "hi")
-    assert b"trying again in 2 s: Slow down." in terminal.output
-    assert b"trying again in 1 s" in terminal.output
-    assert [line for line in terminal.lines if line] == ["ok"]
-
-
 def test_alone_at_a_terminal_it_asks_for_the_prompt(unspool, serve):
     server = serve(stream("completions", "ok"))
     unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k", UNSPOOL_API="completions")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from unspool.api.deltas import Failure
 from unspool.client.throttle import Throttle, duration
 from unspool.outcome import UNREACHABLE, Fault

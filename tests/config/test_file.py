@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unspool.config import ConfigError, file
-from unspool.config.settings import Settings, load
+from unspool.config.settings import Settings, load, resolve
 
 
 def parse(text: str) -> Settings:
@@ -117,3 +117,27 @@ def test_a_profiles_secrets_are_in_no_repr() -> None:
         """
     )
     assert "hunter2" not in repr(settings)
+
+
+# Options of every request
+
+
+def test_the_options_of_a_profile_go_where_its_requests_go_and_nowhere_else() -> None:
+    settings = parse('[profiles.groq]\noptions = { temperature = 0, service_tier = "flex" }')
+    home = resolve(profile="groq", key="k", settings=settings, environ={})
+    assert home.options == {"temperature": 0, "service_tier": "flex"}
+    elsewhere = resolve(profile="groq", base_url="http://127.0.0.1:1/v1", key="k", settings=settings, environ={})
+    assert elsewhere.options == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("{ n = 2 }", "options.n: cannot be set for all"),
+        ("{ a = 2026-01-01 }", "options.a: has no form"),
+        ("1", "a table"),
+    ],
+)
+def test_options_that_no_profile_can_have_are_refused(options: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse(f"[profiles.groq]\noptions = {options}")

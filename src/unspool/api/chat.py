@@ -22,27 +22,49 @@ def build(prompt: Prompt, *, modern: bool = False) -> dict[str, Any]:
     """Return the request body that asks this prompt.
 
     ``modern`` names the token limit ``max_completion_tokens``, which OpenAI's reasoning models insist on; the default is the
-    older ``max_tokens``, which every compatible server knows.
+    older ``max_tokens``, which every compatible server knows. Raises ValueError for what this endpoint cannot take.
     """
     messages = list(prompt.messages)
+    for message in messages:
+        if type(message.get("content")) is list:
+            _check(message["content"], modern)
     if prompt.system is not None:
         messages.insert(0, {"role": "system", "content": prompt.system})
-    return finished(
-        prompt,
-        {
-            "model": prompt.model,
-            "messages": messages,
-            "max_completion_tokens" if modern else "max_tokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-            "top_p": prompt.top_p,
-            "stop": prompt.stop,
-            "seed": prompt.seed,
-            "n": prompt.n,
-            "store": prompt.store or None,
-            # Without it OpenAI streams no usage at all.
-            "stream_options": {"include_usage": True},
-        },
-    )
+    body = {
+        "model": prompt.model,
+        "messages": messages,
+        "max_completion_tokens" if modern else "max_tokens": prompt.max_tokens,
+        "temperature": prompt.temperature,
+        "top_p": prompt.top_p,
+        "stop": prompt.stop,
+        "seed": prompt.seed,
+        "n": prompt.n,
+        "store": prompt.store or None,
+        # Without it OpenAI streams no usage at all.
+        "stream_options": {"include_usage": True},
+    }
+    # Imported only where they are used: most prompts are words.
+    if prompt.tools or prompt.tool_choice is not None:
+        from unspool.api import tools
+
+        body.update(tools.for_chat(prompt))
+    if prompt.schema is not None:
+        from unspool.api import schema
+
+        body.update(schema.for_chat(prompt))
+    return finished(prompt, body)
+
+
+def _check(parts: list[dict[str, Any]], modern: bool) -> None:
+    """Raise ValueError for a part of a message that is known not to be taken."""
+    for part in parts:
+        type = part.get("type")
+        if type == "file" and "file_url" in part["file"]:
+            raise ValueError("the chat API takes no file by its URL: download it first, or use --api responses")
+        if type == "input_audio" and modern and part["input_audio"].get("format") not in ("wav", "mp3"):
+            raise ValueError(
+                f"OpenAI takes audio as WAV or MP3, not as {part['input_audio'].get('format')}: convert it first"
+            )
 
 
 class Decoder(ChunkDecoder):

@@ -23,8 +23,16 @@ PATH = "/completions"
 def build(prompt: Prompt) -> dict[str, Any]:
     """Return the request body that asks this prompt: one user message exactly as typed, several joined by blank lines.
 
-    Raises ValueError for content that is not text.
+    Raises ValueError for content that is not text, and for tools and schemas, unless ``options`` has a field of that name.
     """
+    asked = {"tools": prompt.tools, "tool_choice": prompt.tool_choice, "schema": prompt.schema}
+    for name, value in asked.items():
+        if value is not None and name not in prompt.options:
+            raise ValueError(f"the completions API knows no {name}; use --api chat or --api responses")
+    if any(message.get("role") == "tool" or message.get("tool_calls") for message in prompt.messages):
+        raise ValueError(
+            "the completions API knows no tool calls, nor their results; use --api chat or --api responses"
+        )
     texts = [plain_text(message.get("content")) for message in prompt.messages]
     if prompt.system is not None:
         texts.insert(0, prompt.system)

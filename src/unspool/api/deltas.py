@@ -91,6 +91,36 @@ class ToolCall(Delta):
         self.arguments = arguments
         self.choice = choice
 
+    def parsed(self) -> dict[str, Any]:
+        """Return the arguments as the dict that they are to be. Raises ValueError when they are none.
+
+        >>> ToolCall(0, "call_1", "weather", '{"city": "Oslo"}').parsed()
+        {'city': 'Oslo'}
+        """
+        from unspool.jsontext import clean, loads
+
+        try:
+            value = clean(loads(self.arguments or "{}"))
+        except ValueError as error:
+            raise ValueError(f"the model calls {self.name} with what is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"the model calls {self.name} with what is not a JSON object: {self.arguments[:80]}")
+        return value
+
+    def result(self, value: Any) -> dict[str, Any]:
+        """Return the message that answers this call, for `reply`: a str as it is, anything else as JSON.
+
+        >>> ToolCall(0, "call_1", "weather", "{}").result({"sky": "blue"})
+        {'role': 'tool', 'tool_call_id': 'call_1', 'content': '{"sky":"blue"}'}
+        """
+        from unspool.jsontext import dumps
+
+        return {
+            "role": "tool",
+            "tool_call_id": self.id,
+            "content": value if isinstance(value, str) else dumps(value),
+        }
+
 
 class Usage(Delta):
     """Tokens counted by the server. None where it did not say. ``raw`` is its own object."""

@@ -8,6 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# What the parts of a message are to a person.
+_KINDS = {"image_url": "image", "input_audio": "audio"}
+# Fields of a prompt that each endpoint gives its own name.
+_SETTINGS = ("temperature", "top_p", "max_tokens", "stop", "seed")
+
 
 class Prompt(Value):
     """One question to a model, independent of the endpoint that carries it.
@@ -16,6 +21,10 @@ class Prompt(Value):
     ``system`` is the instruction that precedes them. ``max_tokens`` bounds the output whatever the endpoint calls that.
     ``store`` asks the server to keep the answer, where it can. ``options`` are sent as they are, and win over all else:
     a value of None removes the field.
+
+    ``tools`` are what the model may call, each in the form of either endpoint; ``tool_choice`` is ``"auto"``, ``"none"``,
+    ``"required"``, a tool's name, or the field as an endpoint has it. ``schema`` is the JSON Schema that the answer has to
+    follow, under the name ``schema_name``; ``schema_strict`` asks the server to guarantee that, None for where it can.
     """
 
     __slots__ = (
@@ -31,6 +40,11 @@ class Prompt(Value):
         "stream",
         "store",
         "options",
+        "tools",
+        "tool_choice",
+        "schema",
+        "schema_name",
+        "schema_strict",
     )
 
     def __init__(
@@ -48,6 +62,11 @@ class Prompt(Value):
         stream: bool = True,
         store: bool = False,
         options: dict[str, Any] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        schema: dict[str, Any] | None = None,
+        schema_name: str | None = None,
+        schema_strict: bool | None = None,
     ) -> None:
         self.messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         self.model = model
@@ -61,6 +80,17 @@ class Prompt(Value):
         self.stream = stream
         self.store = store
         self.options = options or {}
+        self.tools = tools
+        self.tool_choice = tool_choice
+        self.schema = schema
+        self.schema_name = schema_name
+        self.schema_strict = schema_strict
+
+    def with_defaults(self, options: dict[str, Any]) -> Prompt:
+        """Return the prompt with these options wherever it says nothing itself."""
+        fields = {name: options[name] for name in _SETTINGS if name in options and getattr(self, name) is None}
+        others = {name: value for name, value in options.items() if name not in _SETTINGS}
+        return self.replace(**fields, options={**others, **self.options})  # type: ignore[no-any-return]
 
 
 def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:
@@ -81,5 +111,6 @@ def plain_text(content: Any) -> str:
         return content
     for part in content:
         if part.get("type") != "text":
-            raise ValueError(f"the completions API takes text only, not {part.get('type')}; use --api chat")
+            kind = _KINDS.get(part.get("type"), part.get("type"))
+            raise ValueError(f"the completions API takes text only, and no {kind}; use --api chat or --api responses")
     return "".join(part["text"] for part in content)

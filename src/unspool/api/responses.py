@@ -75,26 +75,37 @@ _TERMINAL = {
 def build(prompt: Prompt) -> dict[str, Any]:
     """Return the request body that asks this prompt.
 
-    Raises ValueError for ``stop``, ``seed`` and ``n``, which this endpoint lacks, unless ``options`` has a field of that name.
+    Raises ValueError for ``stop``, ``seed`` and ``n``, which this endpoint lacks, unless ``options`` has a field of that name,
+    and for what is no tool or schema.
     """
     # One answer is what it gives anyway.
     asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}
     for name, value in asked.items():
         if value is not None and name not in prompt.options:
             raise ValueError(f"the Responses API knows no {name}; use --api chat")
-    return finished(
-        prompt,
-        {
-            "model": prompt.model,
-            "input": _input(prompt.messages),
-            "instructions": prompt.system,
-            "max_output_tokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-            "top_p": prompt.top_p,
-            # Always said, for the server's own default is to keep every answer for 30 days.
-            "store": prompt.store,
-        },
-    )
+    body = {
+        "model": prompt.model,
+        "input": _input(prompt.messages),
+        "instructions": prompt.system,
+        "max_output_tokens": prompt.max_tokens,
+        "temperature": prompt.temperature,
+        "top_p": prompt.top_p,
+        # Always said, for the server's own default is to keep every answer for 30 days.
+        "store": prompt.store,
+    }
+    # Imported only where they are used: most prompts are words.
+    if prompt.tools or prompt.tool_choice is not None:
+        from unspool.api import tools
+
+        body.update(tools.for_responses(prompt))
+    if prompt.schema is not None:
+        from unspool.api import schema
+
+        text = schema.for_responses(prompt)
+        body.update(text)
+        if "text" in prompt.options:
+            prompt = prompt.replace(options={**prompt.options, **text})
+    return finished(prompt, body)
 
 
 def _input(messages: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -104,32 +115,49 @@ def _input(messages: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the input items that a message of Chat Completions becomes: a message, tool calls, a tool's output."""
+    """Return the input items that a message of Chat Completions becomes: a message, tool calls, a tool's output.
+
+    What has no role is an item of this endpoint already.
+    """
+    if "role" not in message and "type" in message:
+        return [message]
     role, content = message.get("role", "user"), message.get("content")
+    if isinstance(content, list):
+        content = [_part(part, role) for part in content]
     if role == "tool":
-        return [{"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": content}]
+        return [{"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": content or ""}]
+    calls = message.get("tool_calls") or ()
     items = []
-    if content is not None:
-        if isinstance(content, list):
-            content = [_part(part, role) for part in content]
+    # A message that only called tools may have "" for its text, which here would be a message of its own.
+    if content or (content is not None and not calls):
         items.append({"role": role, "content": content})
-    for call in message.get("tool_calls") or ():
-        items.append({"type": "function_call", "call_id": call["id"], **call["function"]})
+    for call in calls:
+        if "custom" in call:
+            items.append({"type": "custom_tool_call", "call_id": call["id"], **call["custom"]})
+        else:
+            function = {name: call["function"].get(name) or "" for name in ("name", "arguments")}
+            items.append({"type": "function_call", "call_id": call["id"], **function})
     return items
 
 
 def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
-    """Return a part of a message's content as this endpoint names it; what it is already, or is not known, stays as it is."""
+    """Return a part of a message's content as this endpoint names it; what it is already, or is not known, stays as it is.
+
+    Raises ValueError for sound, which this endpoint takes in no form.
+    """
     type = part.get("type")
     if type == "text":
         return {"type": "output_text" if role == "assistant" else "input_text", "text": part["text"]}
     if type == "image_url":
         image = part["image_url"]
         if isinstance(image, str):
-            return {"type": "input_image", "image_url": image}
+            image = {"url": image}
         return {"type": "input_image", "image_url": image["url"], "detail": image.get("detail", "auto")}
     if type == "file":
         return {"type": "input_file", **part["file"]}
+    if type == "input_audio":
+        # OpenAI's document (2.3.0) describes such a part, but no message that could hold it.
+        raise ValueError("the Responses API takes no audio; use --api chat, with a model that listens")
     return part
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "cancel": ("living", "stop one of them"),
     "run": ("run", "stream the answers to a file of prompts"),
     "models": ("models", "list the models of a server"),
+    "templates": ("templates", "list, show, edit and remove templates"),
     "keys": ("keys", "store, list and remove API keys"),
     "doctor": ("doctor", "try every step from the configuration to the first token"),
     "sim": ("sim", "run the simulator, a server to try things with"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unspool.cli.commands.resume import endpoint_of
 from unspool.client import continuation
+from unspool.client.resuming import endpoint_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story
 from unspool.outcome import COMPLETE
@@ -22,10 +22,11 @@ class History(Value):
     """What was said so far: ``messages`` with the last answer among them, and the ``system`` instruction.
 
     ``parent`` is the id of the stream that said it last. ``endpoint`` is where, None when another is to be asked.
-    ``response_id`` is the server's id for what it said, where it keeps that and need not be told it again.
+    ``response_id`` is the server's id for what it said, where it keeps that and need not be told it again. ``tools`` are those that
+    the model could call, and ``pending`` the calls that wait for their results: their ids with the names of the tools.
     """
 
-    __slots__ = ("endpoint", "messages", "parent", "response_id", "system")
+    __slots__ = ("endpoint", "messages", "parent", "response_id", "system", "tools", "pending")
 
     def __init__(
         self,
@@ -34,12 +35,15 @@ class History(Value):
         parent: str,
         endpoint: Endpoint | None,
         response_id: str | None,
+        tools: list[dict[str, Any]] | None = None,
     ) -> None:
         self.messages = messages
         self.system = system
         self.parent = parent
         self.endpoint = endpoint
         self.response_id = response_id
+        self.tools = tools or []
+        self.pending = continuation.pending_calls(messages)
 
 
 def find(piece: str | None, key: str | None, settings: Settings, *, same_server: bool) -> History:
@@ -58,6 +62,7 @@ def find(piece: str | None, key: str | None, settings: Settings, *, same_server:
         last.id,
         endpoint_of(last, key, settings) if same_server else None,
         last.response_id if is_stored and same_server else None,
+        tools if type(tools := last.body.get("tools")) is list else None,
     )
 
 
@@ -68,6 +73,6 @@ def _last_answered(kept: str) -> str:
             one: Story = story.read(folder.path_of(kept, id))
         except (OSError, story.NoJournal):
             continue
-        if one.text:
+        if one.text or one.tool_calls:
             return id
     raise folder.NotFound("there is no conversation yet to go on with")

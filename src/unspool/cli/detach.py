@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 
+from unspool import outcome
 from unspool.cli.signals import ignore_hang_up
+from unspool.journal.ulid import short
+from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from unspool.terminal.output import Notes
 
 
 def in_background(work: Callable[[Callable[[str], None]], int]) -> tuple[str | None, int]:
@@ -43,3 +49,23 @@ def _leave(id: str, write_fd: int) -> None:
     os.close(nothing)
     os.write(write_fd, id.encode("ascii"))
     os.close(write_fd)
+
+
+def begin(ask: Callable[[Callable[[str], None]], int], arguments: dict[str, Any], notes: Notes) -> int:
+    """Ask in a process of its own, and return the exit code when it has begun to, or has failed to."""
+    if not hasattr(os, "fork"):
+        notes.line("--detach is not possible on this system, which has no fork", always=True)
+        return outcome.USAGE_EXIT_CODE
+    for name in ("dry_run", "no_log"):
+        if arguments[name]:
+            notes.line(
+                f"--detach does not go with --{name.replace('_', '-')}: what runs elsewhere is read from its journal",
+                always=True,
+            )
+            return outcome.USAGE_EXIT_CODE
+    id, code = in_background(ask)
+    if id is None:
+        return code
+    Output(1).write(id + "\n")
+    notes.line(f"streams in the background; unspool attach {short(id)} follows it, unspool cancel {short(id)} stops it")
+    return 0

@@ -88,6 +88,85 @@ SERVER_OPTIONS = (
     Option(("--sim",), "flag", "ask the built-in simulator: no key, no network", group=_SERVER),
 )
 
+_MATERIAL = "what goes with the prompt"
+
+#: Options of every command that asks something, for what a prompt is made of besides words.
+MATERIAL_OPTIONS = (
+    Option(
+        ("-a", "--attachment"),
+        "append",
+        "attach an image, a PDF, a sound or a text: a path, a URL or - for standard input",
+        group=_MATERIAL,
+        metavar="FILE",
+        dest="attachments",
+    ),
+    Option(
+        ("--at", "--attachment-type"),
+        "pair",
+        "attach a file and say what it is, such as --at scan application/pdf",
+        group=_MATERIAL,
+        metavar=("FILE", "MIME"),
+        dest="attachment_types",
+    ),
+    Option(
+        ("-f", "--file"),
+        "append",
+        "put a text file before the prompt, or - for standard input",
+        group=_MATERIAL,
+        metavar="FILE",
+        dest="files",
+    ),
+    Option(
+        ("--schema",),
+        "value",
+        'the JSON the answer has to be: a JSON Schema (file or text), or fields such as "name, age int"',
+        group=_MATERIAL,
+        metavar="SCHEMA",
+    ),
+    Option(("--schema-multi",), "value", "the same for a list of such objects", group=_MATERIAL, metavar="SCHEMA"),
+    Option(
+        ("--tool",),
+        "append",
+        "a tool the model may call: a file with its JSON definition, or several",
+        group=_MATERIAL,
+        metavar="FILE",
+        dest="tools",
+    ),
+    Option(
+        ("--tool-choice",),
+        "value",
+        "auto, none, required, or the name of the tool to call",
+        group=_MATERIAL,
+        metavar="CHOICE",
+    ),
+    Option(
+        ("--tool-result",),
+        "pair",
+        "with -c: what the tool of this call brought, or - for standard input; ID is the call's, or the tool's name",
+        group=_MATERIAL,
+        metavar=("ID", "RESULT"),
+        dest="tool_results",
+    ),
+    Option(
+        ("-t", "--template"), "value", "a prompt kept with --save, or in a TOML file", group=_MATERIAL, metavar="NAME"
+    ),
+    Option(
+        ("-p", "--param"),
+        "pair",
+        "the value of a template's parameter",
+        group=_MATERIAL,
+        metavar=("NAME", "VALUE"),
+        dest="params",
+    ),
+    Option(
+        ("--save",),
+        "value",
+        "keep this command line as a template instead of asking; $input stands for the prompt to come, $name for a parameter",
+        group=_MATERIAL,
+        metavar="NAME",
+    ),
+)
+
 _OUTPUT = "what comes out"
 _LIMITS = "limits"
 
@@ -111,6 +190,15 @@ OUTPUT_OPTIONS = (
         default="text",
     ),
     *formats.RENDERING_OPTIONS,
+    Option(
+        ("-R", "--hide-reasoning"),
+        "flag",
+        "do not show the model's reasoning; it is kept all the same",
+        group=_OUTPUT,
+        dest="reasoning",
+        const="hide",
+        default="auto",
+    ),
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_OUTPUT),
     Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
 )

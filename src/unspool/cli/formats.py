@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.deltas import Reasoning, Refusal, Started, Text, ToolCall, Usage
 from unspool.cli.options import Option
 from unspool.jsontext import dumps
+from unspool.shape import VERSION as VERSION
+from unspool.shape import describe as describe
+from unspool.shape import describe_ending as describe_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +30,7 @@ _FORCING = ("FORCE_COLOR", "CLICOLOR_FORCE")
 # Seconds in which a connection is mostly made and the request sent. Only then is there time for imports.
 _CONNECTED = 0.1
 
-#: The version of the shape of ``stream-json`` and ``json``; it changes when a field's meaning does.
-VERSION = 1
-
+_GROUP = "what comes out"
 
 #: Options of every command that shows text.
 RENDERING_OPTIONS = (
@@ -37,17 +38,50 @@ RENDERING_OPTIONS = (
         ("-r", "--raw"),
         "flag",
         "show the text as it is, without rendering; a terminal still gets no control characters",
-        group="what comes out",
+        group=_GROUP,
     ),
-    Option(("--markdown",), "flag", "render Markdown even into a pipe or file", group="what comes out"),
+    Option(("--markdown",), "flag", "render Markdown even into a pipe or file", group=_GROUP),
     Option(
         ("--color",),
         "value",
         "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a"
         " light background",
-        group="what comes out",
+        group=_GROUP,
         choices=("auto", "always", "never"),
         default="auto",
+    ),
+    Option(
+        ("-x", "--extract"),
+        "flag",
+        "print the first fenced code block alone, as it arrives; exit code 1 if there is none",
+        group=_GROUP,
+        const="first",
+    ),
+    Option(
+        ("--xl",),
+        "flag",
+        "print the last fenced code block alone",
+        group=_GROUP,
+        dest="extract",
+        const="last",
+    ),
+    Option(
+        ("--show-reasoning",),
+        "flag",
+        "show the model's reasoning on stderr also where that is no terminal",
+        group=_GROUP,
+        dest="reasoning",
+        const="show",
+        default="auto",
+    ),
+    Option(("--copy",), "flag", "put the answer on the clipboard when it is whole", group=_GROUP),
+    Option(("-u", "--usage"), "flag", "say on stderr what it took: tokens, seconds", group=_GROUP),
+    Option(
+        ("--stats",),
+        "value",
+        "say on stderr all that was measured, as a line or as JSON; with --json it is a line of the output",
+        group=_GROUP,
+        choices=("line", "json"),
     ),
 )
 
@@ -55,12 +89,14 @@ RENDERING_OPTIONS = (
 class TextFormat:
     """The answer's text as it arrives: to the letter into a pipe or file, made safe for a terminal.
 
-    Of several choices the first streams and the others follow it.
+    Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
+    them, each on a line as `describe` says; a person is told of them beside the answer.
     """
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._others: dict[int, list[str]] = {}
+        self._has_text = False
         self.tool_calls: list[ToolCall] = []
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
@@ -75,12 +111,15 @@ class TextFormat:
             elif type(delta) is ToolCall:
                 self.tool_calls.append(delta)
         if texts:
+            self._has_text = True
             self._put("".join(texts))
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write what was kept back, and on a terminal the line end that the answer lacks."""
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
+        if self.tool_calls and not self._has_text and not self._others and not self._output.is_tty:
+            self._put("".join(dumps(describe(call)) + "\n" for call in self.tool_calls))
         if self._output.is_tty and not self._output.at_line_start:
             self._output.write("\n")
 
@@ -114,6 +153,15 @@ class MarkdownFormat(TextFormat):
         if self._page is not None:
             self._page.step_aside()
 
+    def get_ready(self) -> None:
+        """Import the renderer now."""
+        self._ready()
+
+    def status(self, line: str | None) -> None:
+        """Show a line below what has come, until the next one; None takes it away."""
+        if self._page is not None:
+            self._page.status(line)
+
     def start_anew(self) -> None:
         """Leave what is on the screen as it is, since others may have written below it, and go on under that."""
         if self._page is not None:
@@ -146,6 +194,8 @@ class StreamJsonFormat:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        #: What `unspool.cli.tally` has counted, if that is to be told.
+        self.stats: dict[str, Any] | None = None
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Write the deltas of one turn."""
@@ -160,21 +210,26 @@ class StreamJsonFormat:
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write how it ended."""
-        line = dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)})
-        self._output.write(self._output.safe(line + "\n"))
+        lines = [] if self.stats is None else [dumps(self.stats)]
+        lines.append(dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}))
+        self._output.write(self._output.safe("\n".join(lines) + "\n"))
 
 
 class JsonFormat:
-    """One JSON object when all has arrived."""
+    """One JSON object when all has arrived. ``object`` is the value of the text, where it has to follow a schema."""
+
+    awaits = "waiting for the whole answer"
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self.stats: dict[str, Any] | None = None
         self._texts: dict[int, list[str]] = {}
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._calls: list[dict[str, Any]] = []
         self._usage: dict[str, Any] | None = None
         self._started = Started(None, None)
+        self.object: Any = None
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Keep what arrived."""
@@ -204,6 +259,7 @@ class JsonFormat:
             "response_id": self._started.id,
             "model": self._started.model,
             "text": texts.get(0, ""),
+            "object": self.object,
             "choices": list(texts.values()),
             "reasoning": "".join(self._reasoning),
             "refusal": "".join(self._refusal),
@@ -211,6 +267,8 @@ class JsonFormat:
             "usage": self._usage,
             **describe_ending(ending),
         }
+        if self.stats is not None:
+            value["stats"] = {name: fact for name, fact in self.stats.items() if name not in ("type", "version")}
         self._output.write(self._output.safe(dumps(value) + "\n"))
 
 
@@ -243,6 +301,8 @@ FORMATS = {"text": TextFormat, "stream-json": StreamJsonFormat, "json": JsonForm
 def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     """Return what makes the format that the arguments ask for: text is rendered where a person reads it, and exact elsewhere."""
     name = arguments["format"]
+    if arguments["extract"]:
+        return _extracting(arguments["extract"] == "last")
     if name != "text" or arguments["raw"]:
         return FORMATS[name]
     color = arguments["color"]
@@ -255,6 +315,12 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     return text
 
 
+def _extracting(last: bool) -> Callable[[Output], Any]:
+    from unspool.cli.extract import ExtractFormat
+
+    return lambda output: ExtractFormat(output, last=last)
+
+
 def _is_rendered(output: Output, color: str) -> bool:
     if not output.is_tty and color == "auto" and not any(map(os.environ.get, _FORCING)):
         return False
@@ -263,60 +329,3 @@ def _is_rendered(output: Output, color: str) -> bool:
     if output.is_tty:
         return not abilities.is_dumb(os.environ)
     return abilities.wants_colour(color, os.environ, is_tty=False) is True
-
-
-def describe(delta: Delta) -> dict[str, Any]:
-    """A delta as a JSON object."""
-    match delta:
-        case Text(text, choice):
-            return {"type": "text", "text": text, "choice": choice}
-        case Started(id, model):
-            return {"type": "start", "version": VERSION, "response_id": id, "model": model}
-        case Reasoning(text, choice, kind):
-            return {"type": "reasoning", "text": text, "kind": kind, "choice": choice}
-        case Refusal(text, choice):
-            return {"type": "refusal", "text": text, "choice": choice}
-        case ToolCallDelta(index, id, name, arguments, choice):
-            return {
-                "type": "tool_call_delta",
-                "index": index,
-                "id": id,
-                "name": name,
-                "arguments": arguments,
-                "choice": choice,
-            }
-        case ToolCall(index, id, name, arguments, choice):
-            return {
-                "type": "tool_call",
-                "index": index,
-                "id": id,
-                "name": name,
-                "arguments": arguments,
-                "choice": choice,
-            }
-        case Usage(input, output, total, cached, reasoning, _):
-            return {
-                "type": "usage",
-                "input_tokens": input,
-                "output_tokens": output,
-                "total_tokens": total,
-                "cached_tokens": cached,
-                "reasoning_tokens": reasoning,
-            }
-        case Finish(reason, choice):
-            return {"type": "finish", "reason": reason, "choice": choice}
-    return {"type": "failure", "message": getattr(delta, "message", "")}
-
-
-def describe_ending(ending: Ending) -> dict[str, Any]:
-    """An ending as the fields of a JSON object."""
-    failure = ending.failure
-    return {
-        "outcome": ending.outcome,
-        "exit_code": ending.exit_code,
-        "finish_reason": ending.finish_reason,
-        "message": ending.message or None,
-        "status": failure.status if failure else None,
-        "code": failure.code if failure else None,
-        "request_id": failure.request_id if failure else None,
-    }

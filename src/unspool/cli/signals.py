@@ -47,7 +47,8 @@ class Signals:
     ``fd`` can be read from the moment a signal arrives, which wakes a loop that waits. A second signal ends the process at
     once. Signals that the parent has told us to ignore (nohup, background jobs of a shell) stay ignored.
 
-    From the first on, nothing waits any more for the readers of ``outputs``. A process that was stopped (Ctrl-Z) and goes on is
+    From the first on, nothing waits any more for the readers of ``outputs``. Before the process is stopped or ended at once they
+    write their parting word. A process that was stopped (Ctrl-Z) and goes on is
     woken too, and `has_resumed` says so once: the terminal is then not what it was.
     """
 
@@ -68,6 +69,8 @@ class Signals:
                 self._before[number] = _signal.signal(number, self._note)
         if hasattr(_signal, "SIGCONT"):
             self._before[_signal.SIGCONT] = _signal.signal(_signal.SIGCONT, self._resume)
+        if hasattr(_signal, "SIGTSTP") and _signal.getsignal(_signal.SIGTSTP) == _signal.SIG_DFL:
+            self._before[_signal.SIGTSTP] = _signal.signal(_signal.SIGTSTP, self._stop)
         return self
 
     def has_resumed(self) -> bool:
@@ -90,6 +93,8 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:
+            for output in self._outputs:
+                output.leave()
             self._restore()
             os._exit(128 + number)
         self.number = number
@@ -97,6 +102,15 @@ class Signals:
             output.hurry()
 
     def _resume(self, number: int, frame: FrameType | None) -> None:
+        self._has_resumed = True
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        for output in self._outputs:
+            output.leave()
+        _signal.signal(number, _signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        # Here again, some time later; or at once, where no shell waits for stopped processes.
+        _signal.signal(number, self._stop)
         self._has_resumed = True
 
     def _restore(self) -> None:

@@ -36,6 +36,15 @@ def read(notes: Notes, *, wanted: bool) -> str:
         raise
 
 
+def read_bytes(notes: Notes) -> bytes:
+    """Return what standard input holds, to the byte, where it is named as a file. Raises OSError where it cannot be read."""
+    if os.isatty(0):
+        notes.line("reading standard input: type it, then Ctrl-D")
+    elif not _is_ready(_PATIENCE):
+        notes.line("reading standard input: Ctrl-D ends it")
+    return _read_all()
+
+
 def _read_all() -> bytes:
     chunks: list[bytes] = []
     while True:

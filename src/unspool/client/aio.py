@@ -1,21 +1,23 @@
 """A streamed answer for asyncio: the same stream, awaited.
 
-Works on asyncio's selector event loops, the default everywhere but on Windows. Trio is not supported: libcurl's sockets are
-driven by pycurl's own asyncio integration.
+Works on asyncio's selector event loops, the default everywhere but on Windows, and on uvloop. Trio is not supported: libcurl's sockets
+are driven by pycurl's own asyncio integration.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 import weakref
+from functools import partial
 
 import pycurl
 
 from unspool.api.deltas import Refusal, Text
-from unspool.client.answer import CANCEL_PATIENCE, Facts, Lapse, Limits
-from unspool.client.errors import error_of
+from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
+from unspool.client.facts import Asked, Facts, T
 from unspool.client.transport import Transfer
 from unspool.journal.writer import SYNC_INTERVAL
 from unspool.outcome import CANCELLED
@@ -24,12 +26,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
-    from typing import Any
+    from typing import Any, Self
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
     from unspool.client.transport import Request
     from unspool.journal.writer import Writer
+    from unspool.sse import Event
+
+
+# Seconds in which an HTTP answer ends after its stream has: one packet later, as a rule.
+_LINGER = 1.0
+
+
+def _nobody() -> None:
+    """Wake nobody."""
 
 
 class _Transfer(Transfer):
@@ -77,6 +88,18 @@ class Reactor:
                 self._multi.remove_handle(transfer.curl)
             transfer.finish(0, "")
 
+    def leave(self, transfer: _Transfer) -> None:
+        """Let a transfer end by itself of which nothing more is wanted, so that its connection can be used again."""
+        transfer.leave()
+        transfer.wake = _nobody
+        asyncio.get_running_loop().call_later(_LINGER, self._end, transfer)
+
+    def _end(self, transfer: _Transfer) -> None:
+        if not self._multi.closed:
+            with contextlib.suppress(RuntimeError):
+                self._multi.remove_handle(transfer.curl)
+        transfer.finish(0, "")
+
     def keep(self, journal: Writer) -> None:
         """Sync a journal from time to time, in another thread: a disk must not stop the event loop."""
         self._journals.add(journal)
@@ -85,17 +108,23 @@ class Reactor:
 
     async def release(self, journal: Writer) -> None:
         """Close a journal, which waits for the disk."""
-        self._journals.discard(journal)
-        syncing = self._syncing
-        if not self._journals and syncing is not None:
-            self._syncing = None
-            syncing.cancel()
+        self.drop(journal)
         # Shielded: whoever cancels the waiting does not keep the journal from being closed.
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, journal.close))
 
-    async def close(self) -> None:
+    def drop(self, journal: Writer | None) -> None:
+        """Sync a journal no more."""
+        if journal is not None:
+            self._journals.discard(journal)
+        if not self._journals and self._syncing is not None:
+            self._syncing.cancel()
+            self._syncing = None
+
+    def close(self) -> None:
         """End all transfers and close all connections."""
-        await self._multi.aclose()
+        # A coroutine that waits for nothing: one step is all of it, also where nobody can await.
+        with contextlib.suppress(StopIteration):
+            self._multi.aclose().send(None)
 
     async def _sync(self) -> None:
         # One job at a time for all journals, however many: a thousand streams must not queue a thousand syncs.
@@ -114,7 +143,87 @@ def _sync_each(journals: list[Writer]) -> None:
 _reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, int]] = weakref.WeakKeyDictionary()
 
 
-class AsyncAnswer(Facts):
+class AsyncReading(Facts[T]):
+    """The ways of reading an answer in asyncio. Each goes on where the others have stopped."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for _ in self._runs():
+            for delta in self._batch:
+                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
+                    yield delta.text
+        self._raise()
+
+    async def deltas(self) -> AsyncIterator[Delta]:
+        """Yield everything that arrives, as the values of `unspool.api.deltas`."""
+        async for _ in self._runs():
+            for delta in self._batch:
+                yield delta
+        self._raise()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the server's own events as they arrive, to the letter."""
+        async for _ in self._turns():
+            for event in self._events():
+                yield event
+        self._raise()
+
+    async def partials(self) -> AsyncIterator[Any]:
+        """Yield the JSON object so far, each time that it has grown: dicts and lists, unvalidated, a new one each time.
+
+        The last one is the whole object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
+        whole text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
+        """
+        from unspool.client.objects import NOTHING, Growing
+
+        growing = Growing([] if self._texts is None else self._texts)
+        async for _ in self._turns(growing.due):
+            if (value := growing.look()) is not NOTHING:
+                yield value
+        if (value := growing.look(last=True)) is not NOTHING:
+            yield value
+        self._raise()
+
+    async def read(self) -> str:
+        """Read the answer to its end and return its text, of the first choice, with what had been read before."""
+        async for _ in self._turns():
+            pass
+        self._raise()
+        return self.text
+
+    async def parse(self) -> T:
+        """Read the answer to its end and return the object that ``schema`` describes: see ``parsed``."""
+        await self.read()
+        return self.parsed
+
+    async def aclose(self) -> None:
+        """Stop reading, and give back what that took."""
+        raise NotImplementedError
+
+    async def _runs(self) -> AsyncIterator[None]:
+        """Yield whenever ``_batch`` has deltas that nobody has had, those included that whoever read before has left in it."""
+        yield
+        async for batch in self._turns():
+            self._batch = iter(batch)
+            yield
+
+    def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
+        """Yield what arrives, turn by turn, until the end; nothing, too, when ``due`` is, which says in how many seconds."""
+        raise NotImplementedError
+
+    def _events(self) -> list[Event]:
+        """The server's events of the present turn."""
+        raise NotImplementedError
+
+
+class AsyncAnswer(Asked[T], AsyncReading[T]):
     """A streamed answer. Iterating it yields its text as it arrives; `deltas` yields all that arrives.
 
         async with unspool.astream("What is Python?") as answer:
@@ -123,15 +232,27 @@ class AsyncAnswer(Facts):
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
     piece, unless ``check`` is False. The connection and the journal are closed after the last piece, by cancelling the task,
-    or by leaving the block early.
+    by leaving the block early, or with the last reference to the answer.
     """
 
-    def __init__(self, exchange: Exchange, limits: Limits | None = None, *, check: bool = True) -> None:
+    #: Called once with the answer when it is over.
+    on_close: Callable[[AsyncAnswer[Any]], None] | None = None
+    _closed = True
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        limits: Limits | None = None,
+        *,
+        check: bool = True,
+        keep_text: bool = True,
+        schema: Any = None,
+    ) -> None:
+        super().__init__(schema=schema, check=check, keep_text=keep_text)
         self.exchange = exchange
         self._limits = limits or Limits()
-        self._check = check
-        self._texts = []
         self._reactor: Reactor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._transfer: _Transfer | None = None
         self._retry_at: float | None = None
         self._lapse = Lapse(self._limits)
@@ -142,26 +263,29 @@ class AsyncAnswer(Facts):
         self._rest: list[Delta] = []
         self._closed = False
 
-    async def __aenter__(self) -> AsyncAnswer:
+    def __del__(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        # Nobody can wait for anything here, so a background response goes on at its server.
+        if self.exchange.ending is None:
+            self.exchange.stop(CANCELLED, "given up by its reader")
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        loop, reactor = self._loop, self._reactor
+        if reactor is not None and loop is not None and not loop.is_closed():
+            leave = partial(_leave, loop, reactor, self._transfer, self.exchange.journal)
+            # The last reference may have been another thread's.
+            if loop.is_running() and asyncio._get_running_loop() is not loop:
+                loop.call_soon_threadsafe(leave)
+            else:
+                leave()
+        if self.exchange.journal is not None:
+            self.exchange.journal.close()
+
+    async def __aenter__(self) -> Self:
         self._open()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        async for batch in self._batches():
-            for delta in batch:
-                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
-                    yield delta.text
-
-    async def deltas(self) -> AsyncIterator[Delta]:
-        """Yield everything that arrives, as the values of `unspool.api.deltas`."""
-        async for batch in self._batches():
-            for delta in batch:
-                yield delta
 
     def cancel(self, message: str = "") -> None:
         """Stop the stream now and close its connection. A background response is stopped at the server by `aclose`."""
@@ -179,6 +303,8 @@ class AsyncAnswer(Facts):
         self._closed = True
         if self.exchange.ending is None:
             self.cancel()
+        if self.on_close is not None:
+            self.on_close(self)
         if self._watchdog is not None:
             self._watchdog.cancel()
         reactor = self._reactor
@@ -191,7 +317,7 @@ class AsyncAnswer(Facts):
             if self.exchange.journal is not None:
                 await reactor.release(self.exchange.journal)
         finally:
-            await _give_back(asyncio.get_running_loop())
+            give_back(asyncio.get_running_loop())
 
     async def _cancel_upstream(self, reactor: Reactor) -> None:
         if self._cancel_request is None:
@@ -206,8 +332,8 @@ class AsyncAnswer(Facts):
         finally:
             reactor.cancel(transfer)
 
-    async def step(self) -> list[Delta]:
-        """Wait for news and return what arrived, which may be nothing. It is in the journal already."""
+    async def step(self, seconds: float | None = None) -> list[Delta]:
+        """Wait for news, at most this long, and return what arrived, which may be nothing. It is in the journal already."""
         self._open()
         exchange = self.exchange
         if exchange.ending is not None:
@@ -227,13 +353,16 @@ class AsyncAnswer(Facts):
         deltas = exchange.receive(transfer)
         # Taking what was held lets a paused transfer go on, which may bring more before there is anybody to wake.
         if not (deltas or transfer.held or transfer.over or exchange.done):
-            await self._wait(None)
+            await self._wait(seconds)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
             deltas = exchange.receive(transfer)
         self._lapse.observe(transfer)
         if exchange.done and not transfer.over:
-            reactor.cancel(transfer)
+            if exchange.decoder.done:
+                reactor.leave(transfer)
+            else:
+                reactor.cancel(transfer)
         if transfer.over:
             more, retry_in = exchange.finish(transfer)
             deltas += more
@@ -269,8 +398,8 @@ class AsyncAnswer(Facts):
     def _open(self) -> None:
         if self._reactor is not None or self._closed:
             return
-        loop = asyncio.get_running_loop()
-        self._reactor = _borrow(loop)
+        self._loop = loop = running_loop()
+        self._reactor = borrow(loop)
         if self.exchange.journal is not None:
             self._reactor.keep(self.exchange.journal)
         self._transfer = self._send()
@@ -279,7 +408,7 @@ class AsyncAnswer(Facts):
 
     def _send(self) -> _Transfer:
         assert self._reactor is not None
-        transfer = _Transfer(self.exchange.request(), self._limits.connect, self._wake)
+        transfer = _Transfer(self.exchange.request(), self._limits.connect, _weakly(self._wake))
         self._reactor.start(transfer)
         return transfer
 
@@ -296,7 +425,7 @@ class AsyncAnswer(Facts):
             self._lapse.restart()  # nobody is asked anything now, so nobody is silent
         fault = self._lapse.fault()
         if fault is None:
-            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
+            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, _weakly(self._watch))
             return
         if self._retry_at is not None or self._lapse.is_over():
             self._reactor.cancel(transfer)
@@ -305,45 +434,96 @@ class AsyncAnswer(Facts):
             self._reactor.cancel(transfer)
             transfer.fault = fault
             self._lapse.restart()
-            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, self._watch)
+            self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, _weakly(self._watch))
         self._wake()
 
-    async def _batches(self) -> AsyncIterator[list[Delta]]:
+    async def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
         while self.exchange.ending is None:
-            batch = await self.step()
-            if batch:
+            batch = await self.step(None if due is None else due())
+            if batch or due is not None or self.exchange.events:
                 yield batch
         if self._rest:
             yield self._left_over()
         await self.aclose()  # at its end; who stops before it, or never iterates, needs the with block
-        if self._check:
-            error = error_of(self.exchange.ending, self.id)
-            if error is not None:
-                raise error
+
+    def _events(self) -> list[Event]:
+        return self.exchange.events
 
 
 @contextlib.asynccontextmanager
 async def kept_connections() -> AsyncIterator[None]:
     """Keep the connections of this event loop open between one stream and the next."""
-    loop = asyncio.get_running_loop()
-    _borrow(loop)
+    loop = running_loop()
+    borrow(loop)
     try:
         yield
     finally:
-        await _give_back(loop)
+        give_back(loop)
 
 
-def _borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """The same method, for those who call it as long as there is somebody to call: the loop must not keep an answer alive."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        bound = reference()
+        if bound is not None:
+            bound()
+
+    return call
+
+
+def _leave(
+    loop: asyncio.AbstractEventLoop, reactor: Reactor, transfer: _Transfer | None, journal: Writer | None
+) -> None:
+    """Give back what an answer has taken that is no more."""
+    if transfer is not None:
+        reactor.cancel(transfer)
+    reactor.drop(journal)
+    give_back(loop)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop. RuntimeError says what to do where there is none that sockets can be watched in."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        if "trio" in sys.modules and _in_trio():
+            raise RuntimeError(
+                "this runs under trio, and unspool's async half needs asyncio: read unspool.stream in trio.to_thread.run_sync"
+            ) from None
+        raise RuntimeError(
+            "no asyncio event loop is running here: call this from a coroutine under asyncio.run, or use unspool.stream"
+        ) from None
+    proactor = getattr(asyncio, "ProactorEventLoop", None)
+    if proactor is not None and isinstance(loop, proactor):
+        raise RuntimeError(
+            "Windows' ProactorEventLoop cannot watch sockets: asyncio.run(…, loop_factory=asyncio.SelectorEventLoop), or use unspool.stream"
+        )
+    return loop
+
+
+def _in_trio() -> bool:
+    try:
+        sys.modules["trio"].lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
+    """The reactor of a loop, to be given back. Its connections live until the last who borrowed it has done that."""
     reactor, users = _reactors.get(loop) or (Reactor(), 0)
     _reactors[loop] = (reactor, users + 1)
     return reactor
 
 
-async def _give_back(loop: asyncio.AbstractEventLoop) -> None:
+def give_back(loop: asyncio.AbstractEventLoop) -> None:
+    """Give back the reactor of a loop."""
     # The last stream closes the connections: nothing is left behind for the loop's end to warn about.
     reactor, users = _reactors[loop]
     if users > 1:
         _reactors[loop] = (reactor, users - 1)
         return
     del _reactors[loop]
-    await reactor.close()
+    reactor.close()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 
 from unspool.api.deltas import Refusal, Text
+from unspool.client.facts import Asked, Facts, T
 from unspool.client.transport import CONNECT_TIMEOUT, Reactor, Transfer
-from unspool.outcome import CANCELLED, CUT, Ending, Fault
+from unspool.outcome import CANCELLED, CUT, Fault
 from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
+    from typing import Any, Self
 
-    from unspool.api.deltas import Delta, Usage
+    from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
+    from unspool.sse import Event
 
 # Between two bytes, comments included. Reasoning models are silent for minutes where the server sends no keep-alives; the
 # openai SDK waits 600 s, proxies on the way often cut at 60.
@@ -85,52 +88,85 @@ class Lapse:
         return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (--idle-timeout)")
 
 
-class Facts:
-    """What is known of an answer, at any moment: the same for one thread and for asyncio."""
+class Reading(Facts[T]):
+    """The ways of reading an answer in one thread. Each goes on where the others have stopped."""
 
-    exchange: Exchange
-    _texts: list[str] | None
+    def __enter__(self) -> Self:
+        return self
 
-    @property
-    def id(self) -> str | None:
-        """The stream's id, under which its journal is kept; None without a journal."""
-        return self.exchange.journal.id if self.exchange.journal is not None else None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    @property
-    def ending(self) -> Ending | None:
-        """How the stream ended, None while it has not."""
-        return self.exchange.ending
+    def __iter__(self) -> Iterator[str]:
+        for _ in self._runs():
+            for delta in self._batch:
+                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
+                    yield delta.text
+        self._raise()
 
-    @property
-    def outcome(self) -> str | None:
-        """How the stream ended in one word of `unspool.outcome`, None while it has not."""
-        return self.exchange.ending.outcome if self.exchange.ending else None
+    def deltas(self) -> Iterator[Delta]:
+        """Yield everything that arrives, as the values of `unspool.api.deltas`."""
+        for _ in self._runs():
+            yield from self._batch
+        self._raise()
 
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens that the server counted, None while or if it has not said."""
-        return self.exchange.decoder.usage
+    def events(self) -> Iterator[Event]:
+        """Yield the server's own events as they arrive, to the letter."""
+        for _ in self._turns():
+            yield from self._events()
+        self._raise()
 
-    @property
-    def model(self) -> str | None:
-        """The model that answers, in the server's words; None until it says."""
-        return self.exchange.decoder.model
+    def partials(self) -> Iterator[Any]:
+        """Yield the JSON object so far, each time that it has grown: dicts and lists, unvalidated, a new one each time.
 
-    @property
-    def text(self) -> str:
-        """The text so far, of the first choice."""
-        return "".join(self._texts or ())
+        The last one is the whole object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
+        whole text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
+        """
+        from unspool.client.objects import NOTHING, Growing
 
-    def _kept(self, deltas: list[Delta]) -> list[Delta]:
-        """Return the deltas, after keeping what they add to `text`."""
-        if self._texts is not None:
-            self._texts.extend(
-                [one.text for one in deltas if (type(one) is Text or type(one) is Refusal) and one.choice == 0]
-            )
-        return deltas
+        growing = Growing([] if self._texts is None else self._texts)
+        for _ in self._turns(growing.due):
+            if (value := growing.look()) is not NOTHING:
+                yield value
+        if (value := growing.look(last=True)) is not NOTHING:
+            yield value
+        self._raise()
+
+    def read(self) -> str:
+        """Read the answer to its end and return its text, of the first choice, with what had been read before."""
+        for _ in self._turns():
+            pass
+        self._raise()
+        return self.text
+
+    def parse(self) -> T:
+        """Read the answer to its end and return the object that ``schema`` describes: see ``parsed``."""
+        self.read()
+        return self.parsed
+
+    def close(self) -> None:
+        """Stop reading, and give back what that took."""
+        raise NotImplementedError
+
+    def _runs(self) -> Iterator[None]:
+        """Yield whenever ``_batch`` has deltas that nobody has had, those included that whoever read before has left in it."""
+        yield
+        for batch in self._turns():
+            self._batch = iter(batch)
+            yield
+
+    def _turns(self, due: Callable[[], float | None] | None = None) -> Iterator[list[Delta]]:
+        """Yield what arrives, turn by turn, until the end; nothing, too, when ``due`` is, which says in how many seconds."""
+        raise NotImplementedError
+
+    def _events(self) -> list[Event]:
+        """The server's events of the present turn."""
+        raise NotImplementedError
 
 
-class Answer(Facts):
+class Answer(Asked[T], Reading[T]):
     """A streamed answer. Iterating it yields its text as it arrives; `deltas` yields all that arrives.
 
         with unspool.stream("What is Python?") as answer:
@@ -138,9 +174,13 @@ class Answer(Facts):
                 print(piece, end="", flush=True)
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
-    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, or by leaving the
-    ``with`` block early. Not to be shared by threads.
+    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, by leaving the
+    ``with`` block early, or with the last reference to the answer. Not to be shared by threads.
     """
+
+    #: Called once with the answer and its reactor when it is over and not its own.
+    on_close: Callable[[Answer[Any], Reactor], None] | None = None
+    _closed = True
 
     def __init__(
         self,
@@ -150,7 +190,9 @@ class Answer(Facts):
         reactor: Reactor | None = None,
         check: bool = True,
         keep_text: bool = True,
+        schema: Any = None,
     ) -> None:
+        super().__init__(schema=schema, check=check, keep_text=keep_text)
         self.exchange = exchange
         self.retry_at: float | None = None
         self.woken: set[int] = set()
@@ -158,29 +200,13 @@ class Answer(Facts):
         self._lapse = Lapse(self._limits)
         self._owns_reactor = reactor is None
         self._reactor = reactor or Reactor()
-        self._check = check
-        self._texts: list[str] | None = [] if keep_text else None
         # None until the first turn: the connection runs in `step` only, so the clocks start there too.
         self._transfer: Transfer | None = None
+        self._closed = False
 
-    def __enter__(self) -> Answer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[str]:
-        for batch in self._batches():
-            for delta in batch:
-                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
-                    yield delta.text
-
-    def deltas(self) -> Iterator[Delta]:
-        """Yield everything that arrives, as the values of `unspool.api.deltas`."""
-        for batch in self._batches():
-            yield from batch
+    def __del__(self) -> None:
+        if not self._closed:
+            self.close()
 
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
         """Stop the stream now and close its connection; a background response is stopped at the server too.
@@ -195,10 +221,15 @@ class Answer(Facts):
 
     def close(self) -> None:
         """Cancel the stream if it has not ended, and give back its connection and its journal."""
+        if self._closed:
+            return
+        self._closed = True
         if self.exchange.ending is None:
             self.cancel()
         if self._owns_reactor:
             self._reactor.close()
+        elif self.on_close is not None:
+            self.on_close(self, self._reactor)
         if self.exchange.journal is not None:
             self.exchange.journal.close()
 
@@ -238,7 +269,9 @@ class Answer(Facts):
         if exchange.done and not transfer.over:
             # The end mark came; what may follow is the end of the HTTP answer, after which the connection can be used again.
             self._reactor.wait(0)
-            if not transfer.over:
+            if not transfer.over and exchange.decoder.done and self.on_close is not None:
+                transfer.leave()  # its end is waited for when the connection is wanted again
+            elif not transfer.over:
                 self._reactor.cancel(transfer)
         if not transfer.over:
             self._lapse.observe(transfer)
@@ -254,6 +287,11 @@ class Answer(Facts):
                 self.retry_at = time.monotonic() + retry_in
         return self._kept(deltas)
 
+    @property
+    def connecting(self) -> bool:
+        """Whether a request is to be sent whose connection does not stand yet."""
+        return self._transfer is None or not self._transfer.connected
+
     def _cancel_upstream(self) -> None:
         request = self.exchange.cancel_request()
         if request is None:
@@ -265,18 +303,15 @@ class Answer(Facts):
             self._reactor.wait(left)
         self._reactor.cancel(transfer)
 
-    def _batches(self) -> Iterator[list[Delta]]:
+    def _turns(self, due: Callable[[], float | None] | None = None) -> Iterator[list[Delta]]:
         while self.exchange.ending is None:
-            batch = self.step()
-            if batch:
+            batch = self.step(None if due is None else due())
+            if batch or due is not None or self.exchange.events:
                 yield batch
         self.close()  # at its end; who stops before it, or never iterates, needs the with block
-        if self._check:
-            from unspool.client.errors import error_of
 
-            error = error_of(self.exchange.ending, self.id)
-            if error is not None:
-                raise error
+    def _events(self) -> list[Event]:
+        return self.exchange.events
 
     def _send(self) -> Transfer:
         transfer = Transfer(self.exchange.request(), self._limits.connect)

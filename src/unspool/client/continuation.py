@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.api.deltas import ToolCall
     from unspool.journal.story import Story
 
 _GO_ON = (
@@ -28,9 +29,31 @@ def messages(stories: list[Story]) -> list[dict[str, Any]]:
     for story in stories:
         # A request carries the whole history, unless it left that to the server.
         found = [*(found if story.body.get("previous_response_id") else ()), *story.messages]
-        if story.text:
+        # Of several choices the first is what was answered.
+        calls = [call for call in story.tool_calls if call.choice == 0]
+        if calls:
+            found.append(
+                {"role": "assistant", "content": story.text or None, "tool_calls": list(map(_described, calls))}
+            )
+        elif story.text:
             found.append({"role": "assistant", "content": story.text})
     return found
+
+
+def pending_calls(messages: list[dict[str, Any]]) -> dict[str, str]:
+    """The calls of a conversation that have no result yet: their ids with the names of their tools."""
+    pending: dict[str, str] = {}
+    for message in messages:
+        if message.get("role") == "tool":
+            pending.pop(str(message.get("tool_call_id")), None)
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or call.get("custom") or {}
+            pending[str(call.get("id"))] = str(function.get("name"))
+    return pending
+
+
+def _described(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def rest_of(story: Story) -> dict[str, Any]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from unspool import outcome
+from unspool import Error, outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool.outcome import Ending
 
 
-class StreamError(Exception):
+class StreamError(Error):
     """A stream failed. All that arrived before was delivered, and is in its journal under ``id``.
 
     ``status`` is the HTTP status, ``code`` the server's error code, ``request_id`` its id for the request and ``retry_after``
     the wait it asks for in seconds; None where the server did not say.
     """
 
-    def __init__(self, ending: Ending, id: str | None = None) -> None:
+    def __init__(self, ending: Ending, id: str | None = None, request_id: str | None = None) -> None:
         super().__init__(ending.message or ending.outcome)
         self.ending = ending
         self.outcome = ending.outcome
@@ -24,8 +24,12 @@ class StreamError(Exception):
         failure = ending.failure
         self.status = failure.status if failure else None
         self.code = failure.code if failure else None
-        self.request_id = failure.request_id if failure else None
+        self.request_id = (failure.request_id if failure else None) or request_id
         self.retry_after = failure.retry_after if failure else None
+
+    def __reduce__(self) -> tuple[type[StreamError], tuple[Ending, str | None, str | None]]:
+        # An exception is pickled by its args, which are the message alone.
+        return type(self), (self.ending, self.id, self.request_id)
 
 
 class StreamCut(StreamError):
@@ -56,6 +60,18 @@ class Cancelled(StreamError):
     """The stream was cancelled from this side."""
 
 
+class InvalidOutput(Error, ValueError):
+    """An answer is not the JSON that was asked for. ``text`` is what it is, ``id`` its stream."""
+
+    def __init__(self, message: str, text: str, id: str | None = None) -> None:
+        super().__init__(message)
+        self.text = text
+        self.id = id
+
+    def __reduce__(self) -> tuple[type[InvalidOutput], tuple[str, str, str | None]]:
+        return type(self), (str(self), self.text, self.id)
+
+
 _CLASSES: dict[str, type[StreamError]] = {
     outcome.CUT: StreamCut,
     outcome.INTERRUPTED: StreamCut,
@@ -71,8 +87,8 @@ _CLASSES: dict[str, type[StreamError]] = {
 _ANSWERS = frozenset({outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED, outcome.CLOSED})
 
 
-def error_of(ending: Ending, id: str | None) -> StreamError | None:
+def error_of(ending: Ending, id: str | None, request_id: str | None = None) -> StreamError | None:
     """The error that an ending is raised as, None for one that is an answer."""
     if ending.outcome in _ANSWERS:
         return None
-    return _CLASSES.get(ending.outcome, StreamError)(ending, id)
+    return _CLASSES.get(ending.outcome, StreamError)(ending, id, request_id)

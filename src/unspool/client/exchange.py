@@ -59,7 +59,8 @@ class Exchange:
 
     ``ending`` is None until the stream has ended. ``started`` says that the server's first event has come, after which
     nothing is sent again. ``retry_reason`` says why the next attempt is made, for a person. ``sent_at`` is when the last
-    request was sent, by `time.monotonic`; ``at`` the seconds from then to the newest event, ``first_event_at`` to the first.
+    request was sent, by `time.monotonic`; ``at`` the seconds from then to the newest event, ``first_event_at`` to the first,
+    ``ended_at`` to the end.
     ``events`` are the server's events of the present turn; the driver empties it.
     """
 
@@ -92,6 +93,7 @@ class Exchange:
         self.sent_at = time.monotonic()
         self.first_event_at: float | None = None
         self.at = 0.0
+        self.ended_at = 0.0
         self.events: list[sse.Event] = []
         self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
         self._pid = pid
@@ -481,13 +483,15 @@ class Exchange:
             }
         if self.decoder.usage is not None:
             described["usage"] = self.decoder.usage.raw
-        described["at"] = round(time.monotonic() - self.sent_at, 3)
+        described["at"] = self.ended_at = round(time.monotonic() - self.sent_at, 3)
         return described
 
 
 def build_body(endpoint: Endpoint, prompt: Prompt, api_name: str) -> dict[str, Any]:
     """The request body for a prompt at an endpoint."""
     module = api.endpoint(api_name)
+    if endpoint.options:
+        prompt = prompt.with_defaults(endpoint.options)
     if api_name == "chat":
         return module.build(prompt, modern=is_openai(endpoint.base_url))  # type: ignore[no-any-return]
     return module.build(prompt)  # type: ignore[no-any-return]

@@ -1,103 +1,334 @@
-"""The public functions: a prompt in, a streamed answer out."""
+"""The public functions and clients: a prompt in, a streamed answer out."""
 
 from __future__ import annotations
 
-from unspool.api.prompt import Prompt
-from unspool.client.answer import IDLE_TIMEOUT, Answer, Limits
-from unspool.client.exchange import Exchange
-from unspool.client.retry import DEFAULT_RETRIES
+import os
+from _thread import RLock
+from typing import overload
+
+from unspool.client import asking
+from unspool.client.answer import Answer
+from unspool.client.transport import Reactor
+from unspool.outcome import UNAUTHORIZED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    import asyncio
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Any, TypeVar, Unpack
 
     from unspool.client.aio import AsyncAnswer
+    from unspool.client.asking import Asking, Options, Reading
+    from unspool.client.exchange import Exchange
+    from unspool.client.following import AsyncFollowing, Following
+    from unspool.config import Settings
+    from unspool.config.endpoint import Endpoint
+
+    T = TypeVar("T")
+# Connections that nobody uses are kept for at most this many streams at once, as many as a browser keeps for one host and more.
+_MOST_IDLE = 16
 
 
-def stream(
-    prompt: str | list[dict[str, Any]],
-    *,
-    model: str | None = None,
-    system: str | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    max_tokens: int | None = None,
-    stop: str | list[str] | None = None,
-    seed: int | None = None,
-    n: int | None = None,
-    options: dict[str, Any] | None = None,
-    store: bool = False,
-    api: str | None = None,
-    profile: str | None = None,
-    base_url: str | None = None,
-    key: str | None = None,
-    journal: bool = True,
-    retries: int = DEFAULT_RETRIES,
-    timeout: float | None = None,
-    idle_timeout: float = IDLE_TIMEOUT,
-    check: bool = True,
-) -> Answer:
+@overload
+def stream(prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> Answer[T]: ...
+@overload
+def stream(prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]) -> Answer[Any]: ...
+def stream(prompt: Asking, **options: Any) -> Answer[Any]:
     """Ask a model and return its answer as it streams.
 
-    ``prompt`` is a text, or messages as in Chat Completions. ``model``, ``api`` ("responses", "chat" or "completions"),
-    ``profile``, ``base_url`` and ``key`` default to the configuration and the environment, as for the command. ``options``
-    are sent to the server as they are. The answer is kept in a journal unless ``journal`` is False. ``retries`` counts the
-    further attempts before the first event. ``timeout`` bounds the whole answer and ``idle_timeout`` the silence between
-    two bytes, in seconds. ``check=False`` leaves it to you to look at ``answer.outcome``.
+    >>> with unspool.stream("What is Python?") as answer:
+    ...     text = "".join(answer)
+    >>> answer.outcome
+    'complete'
 
-    Raises ValueError for arguments that do not go together, and `unspool.config.ConfigError` for a configuration
-    that cannot be used. The network's errors are raised while iterating: see `Answer`.
+    ``prompt`` is a text, or messages as in Chat Completions, such as ``answer.reply("And then?")`` gives.
+
+    What is asked: ``model``; ``system``, the instruction; ``attachments``, files to go with the prompt, each a path, a URL or bytes;
+    ``temperature``, ``top_p``, ``max_tokens``, ``stop``, ``seed``, ``n``; ``store`` asks the server to keep the answer; ``options``
+    are sent as they are, and win over all else. ``tools`` are Python functions, or dicts that describe them, and ``tool_choice``
+    is ``"auto"``, ``"none"``, ``"required"`` or a tool's name. ``schema`` is what the answer has to be: a dict that is a JSON Schema,
+    or a pydantic model, msgspec struct, dataclass or TypedDict; then `Answer.parse` returns it, and `Answer.partials` yields it while
+    it grows.
+
+    Whom: ``api`` ("responses", "chat" or "completions"), ``profile``, ``base_url`` and ``key`` default to the configuration and the
+    environment, as for the command.
+
+    How: the answer is kept in a journal unless ``journal`` is False. ``retries`` counts the further attempts before the first event.
+    ``timeout`` bounds the whole answer, ``idle_timeout`` the silence between two bytes and ``connect_timeout`` the connecting, in
+    seconds. ``check=False`` leaves it to you to look at ``answer.outcome``.
+
+    Raises ValueError and TypeError for arguments that do not go together, and `ConfigError` for a configuration that cannot be
+    used, a missing key among it. The network's errors are raised while iterating: see `Answer`.
     """
-    exchange = _exchange(locals())
-    return Answer(exchange, Limits(idle=idle_timeout, total=timeout), check=check)
+    return _answer("stream", prompt, options)
 
 
+@overload
+def astream(prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> AsyncAnswer[T]: ...
+@overload
 def astream(
-    prompt: str | list[dict[str, Any]],
-    *,
-    model: str | None = None,
-    system: str | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    max_tokens: int | None = None,
-    stop: str | list[str] | None = None,
-    seed: int | None = None,
-    n: int | None = None,
-    options: dict[str, Any] | None = None,
-    store: bool = False,
-    api: str | None = None,
-    profile: str | None = None,
-    base_url: str | None = None,
-    key: str | None = None,
-    journal: bool = True,
-    retries: int = DEFAULT_RETRIES,
-    timeout: float | None = None,
-    idle_timeout: float = IDLE_TIMEOUT,
-    check: bool = True,
-) -> AsyncAnswer:
-    """Ask a model and return its answer as it streams, for asyncio. The arguments are those of `stream`."""
+    prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
+) -> AsyncAnswer[Any]: ...
+def astream(prompt: Asking, **options: Any) -> AsyncAnswer[Any]:
+    """Ask a model and return its answer as it streams, for asyncio. The arguments are those of `stream`.
+
+    >>> async def main():
+    ...     async with unspool.astream("What is Python?") as answer:
+    ...         return [piece async for piece in answer]
+    >>> len(asyncio.run(main())) > 1
+    True
+    """
     from unspool.client.aio import AsyncAnswer
 
-    exchange = _exchange(locals())
-    return AsyncAnswer(exchange, Limits(idle=idle_timeout, total=timeout), check=check)
+    exchange, arguments = _exchange("astream", prompt, options)
+    return AsyncAnswer(exchange, asking.limits_of(arguments), check=arguments["check"], schema=arguments["schema"])
 
 
-def _exchange(arguments: dict[str, Any]) -> Exchange:
-    from unspool.config import paths
-    from unspool.config.settings import load, resolve
-    from unspool.journal.writer import Writer
+def resume(id: str, **options: Unpack[Reading]) -> Answer[Any]:
+    """Go on with an answer that was cut, and return it from its beginning, as it streams.
 
+    >>> with unspool.stream("What is Python?") as answer:
+    ...     first = next(iter(answer))  # and then it is left, which cuts it
+    >>> unspool.resume(answer.id).read().startswith(first)
+    True
+
+    ``id`` is any piece of an id that only one stream has. A background response is taken up where it broke, in its own journal, and is
+    the same answer. Everything else is asked for anew, in a new stream with an id of its own; its first piece is what is kept of
+    the old one. An answer that is whole already is returned as it is. ``options`` are those of `stream` that say how to read.
+
+    Raises NotFound, Busy while another process still writes it, ConfigError, and ValueError for what cannot be gone on with.
+    """
+    from unspool.client import resuming
+
+    arguments = {**asking.READING, **asking.checked("resume", options, asking.READING)}
+    return resuming.resumed(resuming.revived(id, arguments), arguments)
+
+
+def aresume(id: str, **options: Unpack[Reading]) -> AsyncAnswer[Any]:
+    """Go on with an answer that was cut, for asyncio: see `resume`."""
+    from unspool.client import resuming
+
+    arguments = {**asking.READING, **asking.checked("aresume", options, asking.READING)}
+    return resuming.aresumed(resuming.revived(id, arguments), arguments)
+
+
+def follow(id: str, *, after: int | None = None, check: bool = True) -> Following:
+    """Read an answer from its journal, also while another process writes it, from its beginning to its end.
+
+    >>> answer = unspool.stream("What is Python?")
+    >>> answer.read() == unspool.follow(answer.id).read()
+    True
+
+    ``id`` is any piece of an id that only one stream has. ``after`` leaves out what comes up to that block of the journal: give
+    it the ``last_id`` of what you had. Raises NotFound; while iterating, StreamCut when the process that wrote it is gone before the end.
+    """
+    from unspool.client.following import Following, path_of
+
+    return Following(path_of(id), after, check=check)
+
+
+def afollow(id: str, *, after: int | None = None, check: bool = True) -> AsyncFollowing:
+    """Read an answer from its journal, for asyncio: see `follow`."""
+    from unspool.client.following import AsyncFollowing, path_of
+
+    return AsyncFollowing(path_of(id), after, check=check)
+
+
+class _Defaults:
+    """What a client knows: the arguments that it gives every stream, and where they lead."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        from unspool.config.settings import load
+
+        self._settings: Settings = load()
+        self._defaults = {**asking.DEFAULTS, **asking.checked(type(self).__name__, options)}
+        self._endpoints: dict[tuple[Any, ...], Endpoint] = {}
+        self._endpoint(self._defaults)
+
+    def _arguments(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = {**self._defaults, **asking.checked(name, options)}
+        if self._defaults["options"] and options.get("options"):
+            arguments["options"] = {**self._defaults["options"], **options["options"]}
+        return arguments
+
+    def _exchange(self, prompt: Asking, arguments: Mapping[str, Any]) -> Exchange:
+        return asking.exchange(prompt, arguments, self._endpoint(arguments), self._settings)
+
+    def _endpoint(self, arguments: Mapping[str, Any]) -> Endpoint:
+        place = tuple(arguments[name] for name in asking.PLACES)
+        if place not in self._endpoints:
+            self._endpoints[place] = _resolve(arguments, self._settings)
+        return self._endpoints[place]
+
+    def _learn(self, outcome: str | None) -> None:
+        """Take what an answer's end says: a key that was refused may have run out, and is asked for again."""
+        if outcome == UNAUTHORIZED:
+            self._endpoints.clear()
+
+
+class Client(_Defaults):
+    """Asks many things with the same defaults over the same connections. Its arguments are those of `stream`, as defaults for it.
+
+    >>> with unspool.Client(system="Be brief.", max_tokens=100) as client:
+    ...     first = client.stream("What is Python?").read()
+    ...     second = client.stream("And what is Rust?").read()
+
+    Threads may share it, each with answers of its own. ``options`` given to it and to a stream are joined. Connections are kept until
+    `close`, or as long as the client; they need not be closed one by one.
+    """
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        super().__init__(options)
+        # One that its holder may take again: an answer that nobody holds any more is closed wherever the collector finds it.
+        self._lock = RLock()
+        # Each in use by one stream at a time, for libcurl's transfers may not be driven from two threads; the last used first, whose
+        # connections are the most likely to live.
+        self._idle: list[Reactor] = []
+        self._inherited: list[Reactor] = []
+        self._closed = False
+        self._pid = os.getpid()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @overload
+    def stream(self, prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> Answer[T]: ...
+    @overload
+    def stream(
+        self, prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
+    ) -> Answer[Any]: ...
+    def stream(self, prompt: Asking, **options: Any) -> Answer[Any]:
+        """Ask a model and return its answer as it streams: see `unspool.stream`. Raises RuntimeError when the client is closed."""
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        arguments = self._arguments("stream", options)
+        answer: Answer[Any] = Answer(
+            self._exchange(prompt, arguments),
+            asking.limits_of(arguments),
+            reactor=self._borrow(),
+            check=arguments["check"],
+            schema=arguments["schema"],
+        )
+        answer.on_close = self._take_back
+        return answer
+
+    def close(self) -> None:
+        """Close the connections. Streams that still run keep theirs to their end."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for reactor in idle:
+            reactor.close()
+
+    def _borrow(self) -> Reactor:
+        with self._lock:
+            if self._pid != os.getpid():
+                # After a fork the connections are the parent's. Kept, for to close them would end them there too.
+                self._pid, self._inherited, self._idle = os.getpid(), self._idle, []
+            reactor = self._idle.pop() if self._idle else None
+        if reactor is None:
+            return Reactor()
+        reactor.settle()
+        return reactor
+
+    def _take_back(self, answer: Answer[Any], reactor: Reactor) -> None:
+        self._learn(answer.outcome)
+        with self._lock:
+            if not self._closed and self._pid == os.getpid() and len(self._idle) < _MOST_IDLE:
+                self._idle.append(reactor)
+                return
+        reactor.close()
+
+
+class AsyncClient(_Defaults):
+    """Asks many things with the same defaults over the same connections, for asyncio. Its arguments are those of `stream`.
+
+    >>> async def main():
+    ...     async with unspool.AsyncClient(system="Be brief.") as client:
+    ...         answers = [client.stream(word) for word in ("Python", "Rust")]
+    ...         return await asyncio.gather(*(answer.read() for answer in answers))
+    >>> len(asyncio.run(main()))
+    2
+
+    Connections are kept until `aclose`. It may be used in several event loops, one after the other or in threads of their own, and is to
+    be closed in each.
+    """
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        super().__init__(options)
+        self._loops: set[asyncio.AbstractEventLoop] = set()
+
+    async def __aenter__(self) -> AsyncClient:
+        self._keep_connections()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @overload
+    def stream(self, prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> AsyncAnswer[T]: ...
+    @overload
+    def stream(
+        self, prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
+    ) -> AsyncAnswer[Any]: ...
+    def stream(self, prompt: Asking, **options: Any) -> AsyncAnswer[Any]:
+        """Ask a model and return its answer as it streams: see `unspool.astream`. To be called in a running event loop."""
+        from unspool.client.aio import AsyncAnswer
+
+        self._keep_connections()
+        arguments = self._arguments("stream", options)
+        answer: AsyncAnswer[Any] = AsyncAnswer(
+            self._exchange(prompt, arguments),
+            asking.limits_of(arguments),
+            check=arguments["check"],
+            schema=arguments["schema"],
+        )
+        answer.on_close = self._note
+        return answer
+
+    async def aclose(self) -> None:
+        """Close the connections in this event loop. Streams that still run keep theirs to their end."""
+        from unspool.client.aio import give_back, running_loop
+
+        loop = running_loop()
+        if loop in self._loops:
+            self._loops.discard(loop)
+            give_back(loop)
+
+    def _keep_connections(self) -> None:
+        from unspool.client.aio import borrow, running_loop
+
+        loop = running_loop()
+        if loop not in self._loops:
+            self._loops = {loop, *(one for one in self._loops if not one.is_closed())}
+            borrow(loop)
+
+    def _note(self, answer: AsyncAnswer[Any]) -> None:
+        self._learn(answer.outcome)
+
+
+def _answer(name: str, prompt: Asking, options: Mapping[str, Any]) -> Answer[Any]:
+    exchange, arguments = _exchange(name, prompt, options)
+    return Answer(exchange, asking.limits_of(arguments), check=arguments["check"], schema=arguments["schema"])
+
+
+def _exchange(name: str, prompt: Asking, options: Mapping[str, Any]) -> tuple[Exchange, dict[str, Any]]:
+    from unspool.config.settings import load
+
+    arguments = {**asking.DEFAULTS, **asking.checked(name, options)}
     settings = load()
-    places = {name: arguments[name] for name in ("profile", "base_url", "key", "model", "api")}
-    endpoint = resolve(**places, settings=settings)
-    model = arguments["model"] or endpoint.model
-    if not model:
-        raise ValueError(f"name a model: the profile {endpoint.name!r} has no default one")
-    names = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n", "store", "options")
-    prompt = Prompt(arguments["prompt"], model, **{name: arguments[name] for name in names})
-    return Exchange(
-        endpoint,
-        prompt,
-        journal=Writer(paths.streams_dir(), sync=settings.sync) if arguments["journal"] else None,
-        retries=arguments["retries"],
-    )
+    return asking.exchange(prompt, arguments, _resolve(arguments, settings), settings), arguments
+
+
+def _resolve(arguments: Mapping[str, Any], settings: Settings) -> Endpoint:
+    from unspool.config.settings import resolve
+
+    return resolve(**{name: arguments[name] for name in asking.PLACES}, settings=settings)

@@ -25,7 +25,8 @@ class Replay:
 
     `turns` yields what is there by now and can be called again for what follows; `close` gives what was held back.
     ``request`` is what was asked, as the journal's first block has it; ``decoder`` knows what the answer said of itself. ``at`` is
-    the seconds from the request to the newest turn. What precedes the block ``first_id`` is read and not given out.
+    the seconds from the request to the newest turn, ``attempts`` the number of requests it took. What precedes the block ``first_id``
+    is read and not given out.
     """
 
     def __init__(self, journal: Reader, first_id: int = 0) -> None:
@@ -36,6 +37,12 @@ class Replay:
         self._first_id = first_id
         self._upstream_id = ""
         self.at = 0.0
+        self.attempts = 1
+
+    @property
+    def ended_at(self) -> float | None:
+        """The seconds from the request to the end that the journal has, None without one."""
+        return self._ended.get("at") if self._ended is not None else None
 
     def turns(self) -> Iterator[tuple[list[Delta], list[Event], float]]:
         """Yield what arrived together: the deltas, the server's events they came in, and the seconds since the request."""
@@ -54,6 +61,27 @@ class Replay:
                     yield from self._own(one, loads(one.data))
             yield from self._decoded(events, self._journal.next_id - 1)
 
+    def blocks(self) -> Iterator[tuple[int, list[Delta], list[Event]]]:
+        """Like `turns`, but block by block: its id, its deltas, and the server's events, one or none.
+
+        The block that ends the stream brings what was held back.
+        """
+        for records in self._journal.batches():
+            for one in records:
+                if one.at is not None:
+                    self.at = one.at
+                    if one.upstream_id is not None:
+                        self._upstream_id = one.upstream_id
+                    turns = self._decoded([Event(one.type, one.data, self._upstream_id)], one.id)
+                else:
+                    turns = self._own(one, loads(one.data))
+                found = False
+                for deltas, events, _ in turns:
+                    found = True
+                    yield one.id, deltas, events
+                if not found and one.id >= self._first_id:
+                    yield one.id, self.close() if one.type == record.END and one.at is None else [], []
+
     def close(self) -> list[Delta]:
         """Say that nothing more is read; return what was held back."""
         return self.decoder.close() if self.decoder is not None else []
@@ -71,6 +99,8 @@ class Replay:
         if one.type == record.REQUEST:
             self.request = value
             self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
+        elif one.type == record.ATTEMPT:
+            self.attempts = value.get("attempt", self.attempts)
         elif one.type == record.BODY and self.decoder is not None:
             body = parse(value["text"])
             if isinstance(body, dict | list):

@@ -138,6 +138,11 @@ class Transfer:
             self._status = int(self.curl.getinfo(pycurl.RESPONSE_CODE))
         return self._status
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, TLS included, so that the request is on its way."""
+        return self.over or bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME))
+
     def take(self) -> bytes:
         """Return the body bytes that have arrived since the last call."""
         chunks = self._chunks
@@ -155,12 +160,18 @@ class Transfer:
     def finish(self, code: int, message: str) -> None:
         """Record that libcurl is done with the transfer: 0, or its error code and words."""
         if self.over:
+            self.curl.close()
             return
         status = self.status
         self.over = True
         if code:
             self.fault = self._fault(code, message, status)
         self.curl.close()
+
+    def leave(self) -> None:
+        """Say that nothing more is wanted, though it goes on: once the HTTP answer has ended, its connection can be used again."""
+        self._status = self.status
+        self.over = True
 
     def _on_body(self, chunk: bytes) -> int | None:
         # Hot: once for each HTTP chunk, which is to say for each token.
@@ -257,6 +268,13 @@ class Reactor:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
         return news
+
+    def settle(self) -> None:
+        """Let those transfers come to their end that were left, and end those that cannot by now."""
+        if self._transfers:
+            self.wait(0)
+        for transfer in list(self._transfers.values()):
+            self.cancel(transfer)
 
     def close(self) -> None:
         """End all transfers and close all connections."""

@@ -6,6 +6,7 @@ an `endpoint.Endpoint`.
 
 from __future__ import annotations
 
+from unspool import Error
 from unspool.value import Value
 
 TYPE_CHECKING = False
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 #: When a journal is forced to the disk; the second is the default.
 SYNC = ("always", "interval", "never")
+#: What is done with a model's reasoning: shown where a person reads, or everywhere, or hidden. The first is the default.
+REASONING = ("auto", "show", "hide")
 
 
-class ConfigError(Exception):
+class ConfigError(Error):
     """The configuration cannot be used; the message is one line for a person and never holds a secret."""
 
 
@@ -32,11 +35,12 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 class Settings(Value):
-    """What the configuration file says: the default profile's name, the profiles it has or changes, and ``sync``."""
+    """What the configuration file says: the default profile's name, the profiles it has or changes, ``sync`` and ``reasoning``."""
 
-    __slots__ = ("profile", "profiles", "sync")
+    __slots__ = ("profile", "profiles", "sync", "reasoning")
 
-    def __init__(self, profile: str, profiles: dict[str, Profile], sync: str) -> None:
+    def __init__(self, profile: str, profiles: dict[str, Profile], sync: str, reasoning: str = REASONING[0]) -> None:
         self.profile = profile
         self.profiles = profiles
         self.sync = sync
+        self.reasoning = reasoning

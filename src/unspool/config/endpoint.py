@@ -6,6 +6,10 @@ from unspool.config import ConfigError
 from unspool.config.url import is_loopback, parse_base_url, percent_encode
 from unspool.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Endpoint(Value):
     """A server that speaks the API, with the key for it.
@@ -16,7 +20,7 @@ class Endpoint(Value):
     ones, sent only to that origin too, since people put secrets there. ``query`` is added to each URL. ``model`` is the default,
     None where the caller has to name one. ``needs_key`` is False for servers that may do without; ``key_hint`` says what to do
     for a key, to follow "no key for openai: ". ``paths`` overrides an endpoint's path, where ``{model}`` stands for the
-    model (Azure's deployments). ``warnings`` are sentences that the person should see before the request is sent.
+    model (Azure's deployments). ``options`` are fields of each request that says nothing else about them. ``warnings`` are sentences that the person should see before the request is sent.
     """
 
     __slots__ = (
@@ -31,6 +35,7 @@ class Endpoint(Value):
         "needs_key",
         "key_hint",
         "paths",
+        "options",
         "warnings",
     )
 
@@ -48,6 +53,7 @@ class Endpoint(Value):
         needs_key: bool = True,
         key_hint: str = "set OPENAI_API_KEY",
         paths: dict[str, str] | None = None,
+        options: dict[str, Any] | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.name = name
@@ -61,6 +67,7 @@ class Endpoint(Value):
         self.needs_key = needs_key
         self.key_hint = key_hint
         self.paths = paths or {}
+        self.options = options or {}
         self.warnings = warnings
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@
     model = "gpt-5.4"           # for that profile
     api = "responses"           # for that profile: responses, chat or completions
     sync = "interval"           # when journals are forced to the disk: always, interval or never
+    reasoning = "hide"          # what is done with a model's reasoning: auto, show or hide
 
     [profiles.work]
     extends = "openai"          # start from a built-in profile
@@ -18,6 +19,7 @@
     headers = { X-Team = "search", X-Token = "${GATEWAY_TOKEN}" }
     query = { version = "2" }
     paths = { "/chat/completions" = "/{model}/chat" }
+    options = { temperature = 0 }  # fields of each request that says nothing else about them
     needs_key = true            # if not said: whether key_env or key_cmd is
 
 ``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
@@ -28,7 +30,7 @@ takes its key from unless ``key_env`` names others, but their keys still go to t
 from __future__ import annotations
 
 from unspool.api import NAMES
-from unspool.config import SYNC, ConfigError, Settings, nearest, plain
+from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest, plain
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.url import parse_base_url
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "profiles")
+_TOP = ("profile", "model", "api", "sync", "reasoning", "profiles")
 _PROFILE = (
     "base_url",
     "api",
@@ -48,6 +50,7 @@ _PROFILE = (
     "headers",
     "query",
     "paths",
+    "options",
     "needs_key",
     "extends",
 )
@@ -77,7 +80,8 @@ def parse(content: bytes, path: str) -> Settings:
         chosen = chosen.replace(api=api)
     if chosen is not BUILT_IN.get(default):
         profiles[default] = chosen
-    return Settings(default, profiles, top.choice("sync", SYNC) or SYNC[1])
+    sync, reasoning = top.choice("sync", SYNC), top.choice("reasoning", REASONING)
+    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0])
 
 
 def _toml(content: bytes, path: str) -> dict[str, Any]:
@@ -118,6 +122,7 @@ def _profile(name: str, table: _Table) -> Profile:
         ("headers", _headers(table)),
         ("query", table.texts("query")),
         ("paths", _paths(table)),
+        ("options", _options(table)),
         ("needs_key", table.boolean("needs_key")),
     ):
         if value is not None:
@@ -127,7 +132,7 @@ def _profile(name: str, table: _Table) -> Profile:
     elif "key_env" in changes or ("key_cmd" in changes and name != parent.name):
         # The key is another account's than the one that these variables speak of.
         changes["header_env"] = {}
-    for key in ("headers", "query", "paths"):
+    for key in ("headers", "query", "paths", "options"):
         if key in changes:
             changes[key] = {**getattr(profile, key), **changes[key]}
     return profile.replace(**changes)  # type: ignore[no-any-return]
@@ -182,6 +187,21 @@ def _paths(table: _Table) -> dict[str, str] | None:
         if not path.startswith("/"):
             raise table.error(f'paths."{endpoint}"', "must begin with /")
     return paths
+
+
+def _options(table: _Table) -> dict[str, Any] | None:
+    from unspool.jsontext import dumps
+
+    options = table.table("options")
+    for name, value in options.items():
+        # What decides how an answer is read has to be asked for where it is read.
+        if name in ("n", "stream", "stream_options", "background", "model"):
+            raise table.error(f"options.{name}", "cannot be set for all requests")
+        try:
+            dumps(value)
+        except (TypeError, ValueError) as error:
+            raise table.error(f"options.{name}", "has no form in JSON") from error
+    return options or None
 
 
 class _Table:

@@ -6,6 +6,7 @@ what                    on Linux and other Unix             said otherwise by
 journals                ``~/.local/state/unspool``          ``UNSPOOL_HOME``, ``XDG_STATE_HOME``
 the configuration file  ``~/.config/unspool/config.toml``   ``UNSPOOL_CONFIG``, ``XDG_CONFIG_HOME``
 the key file            ``~/.config/unspool/keys``          ``XDG_CONFIG_HOME``
+templates               ``~/.config/unspool/templates``     ``XDG_CONFIG_HOME``
 ======================  ==================================  ====================================
 
 macOS and Windows have their own folders. The key file does not follow ``UNSPOOL_CONFIG``: that may point into a project that
@@ -45,6 +46,11 @@ def config_file(environ: Mapping[str, str] = os.environ) -> str:
 def keys_file(environ: Mapping[str, str] = os.environ) -> str:
     """The key file, whether or not it exists."""
     return os.path.join(config_dir(environ), "keys")
+
+
+def templates_dir(environ: Mapping[str, str] = os.environ) -> str:
+    """The folder that holds a file for each template."""
+    return os.path.join(config_dir(environ), "templates")
 
 
 def _folder(environ: Mapping[str, str], variable: str, default: str) -> str:

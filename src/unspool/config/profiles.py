@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from unspool.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DEFAULT_PROFILE = "openai"
 DEFAULT_MODEL = "gpt-5.4-mini"
 
@@ -31,7 +35,8 @@ class Profile(Value):
     ``token_env`` one whose value is sent as a bearer token whatever ``auth`` says. ``key_cmd`` is a command that prints the key.
     ``base_url_env`` names a variable that overrides the URL and ``header_env`` the variables of further headers, by header.
     ``hosts`` are further hosts at which the same keys are good. ``parent`` is the built-in profile that one in the
-    configuration file started from; such a profile has ``key_env`` only if the file says so.
+    configuration file started from; such a profile has ``key_env`` only if the file says so. ``options`` are fields of each request
+    that says nothing else about them.
     """
 
     __slots__ = (
@@ -46,6 +51,7 @@ class Profile(Value):
         "headers",
         "query",
         "paths",
+        "options",
         "needs_key",
         "base_url_env",
         "header_env",
@@ -67,6 +73,7 @@ class Profile(Value):
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
         paths: dict[str, str] | None = None,
+        options: dict[str, Any] | None = None,
         needs_key: bool = True,
         base_url_env: str | None = None,
         header_env: dict[str, str] | None = None,
@@ -84,6 +91,7 @@ class Profile(Value):
         self.headers = headers or {}
         self.query = query or {}
         self.paths = paths or {}
+        self.options = options or {}
         self.needs_key = needs_key
         self.base_url_env = base_url_env
         self.header_env = header_env or {}

@@ -102,6 +102,7 @@ def resolve(
         needs_key=chosen.needs_key and at_home,  # another server may well do without
         key_hint=_key_hint(chosen, address, environ),
         paths=chosen.paths,
+        options=chosen.options if at_home else {},  # another server may not know them
     )
     endpoint.warnings = tuple(sentence for sentence in (warning, plain_http_warning(endpoint)) if sentence)
     return endpoint

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+from unspool import Error
 from unspool.journal import ulid
 
 _SUFFIX = ".sse"
 
 
-class NotFound(LookupError):
+class NotFound(Error, LookupError):
     """No journal, or more than one, answers to the given piece of an id. The message says which and what to do."""
 
 

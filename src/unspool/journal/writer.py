@@ -16,6 +16,7 @@ import os
 import time
 from _thread import allocate_lock
 
+from unspool import Error
 from unspool.journal import record, ulid
 
 try:
@@ -35,7 +36,7 @@ SYNC_INTERVAL = 0.2
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class Busy(Exception):
+class Busy(Error):
     """Another process writes this journal."""
 
 

@@ -10,5 +10,7 @@ or in the background, and gives it out again.
 ``proxy`` does to the answers of any other server, byte by byte, what the faults do to its own. ``connection`` has what servers do with
 sockets. ``pytest_plugin`` lends the simulator to other people's tests.
 
+``relay`` is no part of it: it serves answers that were streamed from elsewhere on to browsers, for any ASGI application.
+
 Nothing outside this room imports it at top level: starlette and uvicorn cost more than a whole answer does.
 """

@@ -5,6 +5,8 @@ Nothing is asked of the terminal itself: an answer that comes late would land in
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,8 @@ _LINKING = (
     "ALACRITTY_WINDOW_ID",
 )
 _LINKING_PROGRAMS = frozenset(("iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "rio", "zed", "Tabby"))
+# What Python itself puts into LC_CTYPE where the locale is C (PEP 538), which says nothing of the terminal.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 # The first VTE whose handling of OSC 8 does not crash.
 _VTE = 5000
 
@@ -28,6 +32,17 @@ _VTE = 5000
 def is_dumb(environment: Mapping[str, str]) -> bool:
     """Whether the terminal knows no sequences at all."""
     return environment.get("TERM", "") in ("", "dumb")
+
+
+def shows_utf8(environment: Mapping[str, str]) -> bool:
+    """Whether the locale, in the order of POSIX, is one of UTF-8."""
+    names = [environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    if sys.platform != "darwin" and names[1] in _COERCED and names[0] == "" and names[2] in ("", "C", "POSIX"):
+        return False
+    name = next(filter(None, names), "")
+    if name == "UTF-8":  # a locale of macOS
+        return True
+    return name.lower().replace("-", "").partition(".")[2].startswith("utf8")
 
 
 def wants_colour(choice: str, environment: Mapping[str, str], *, is_tty: bool) -> bool | None:

@@ -24,6 +24,12 @@ class Output:
         except OSError:  # the descriptor is closed
             self.is_tty = self.has_reader = False
         self.at_line_start = True
+        #: Whether anything was written.
+        self.is_used = False
+        #: Called once, before the next thing is written: what stands in its place gives way.
+        self.before: Callable[[], None] | None = None
+        #: Written before the process is stopped, or ended by a second signal, so that nothing passing stays on the screen.
+        self.parting = b""
         self._hurried = False
         self._restore = False
         self._sanitizer = None
@@ -40,6 +46,10 @@ class Output:
         """Write a text. Once hurried, raises BlockingIOError instead of waiting for a reader."""
         if not text:
             return
+        self.is_used = True
+        if self.before is not None:
+            before, self.before = self.before, None
+            before()
         data = text.encode("utf-8", "replace")
         while data:
             try:
@@ -82,6 +92,14 @@ class Output:
             self._restore = False
             os.set_blocking(self.fd, True)
 
+    def leave(self) -> None:
+        """Write the parting word, if there is one, as far as that is possible without waiting. Made for signal handlers."""
+        try:
+            if self.parting:
+                os.write(self.fd, self.parting)
+        except OSError:
+            pass
+
     def _wait(self) -> None:
         import select
 
@@ -98,6 +116,7 @@ class Notes:
         self.output = output
         self._quiet = quiet
         self._passing = False
+        self._passing_columns = 0
         #: Called before anything is said in the midst of an answer, so that what is drawn there makes room.
         self.before: Callable[[], None] | None = None
 
@@ -115,27 +134,47 @@ class Notes:
         self.clear()
         if self.before is not None and self.output.is_tty:
             self.before()
-        self._write(f"unspool: {one_line(text)}\n")
+        self.write(f"unspool: {one_line(text)}\n")
 
     def passing(self, text: str) -> None:
-        """Show a line that the next one, or the answer, replaces. Only to a person."""
-        if not self.is_tty:
-            return
-        from unspool.terminal.safety import one_line
+        """Show a line that the next one replaces, until `clear`. Only to a person, on an empty row."""
+        if self.is_tty:
+            from unspool.terminal.safety import one_line
+            from unspool.terminal.waiting import fitted
 
-        if self.before is not None and not self._passing:
-            self.before()
-        # A line that wraps could not be taken back.
-        self._write(f"\r\x1b[K{one_line(text)[: _columns(self.output.fd) - 1]}")
-        self._passing = True
+            self.draw(fitted(one_line(text), self.columns - 1, "..."))
+
+    def draw(self, line: str) -> None:
+        """Show a passing line that is safe and short enough already.
+
+        The cursor rests at its beginning, which is where a terminal that has become narrower leaves it: from there all of a line
+        that was wrapped can be erased, and nothing above it.
+        """
+        if self.is_tty:
+            self.write(f"{self._erasure()}{line}\r")
+            self._passing_columns = self.columns
+            self._passing = True
 
     def clear(self) -> None:
         """Take the passing line back."""
         if self._passing:
             self._passing = False
-            self._write("\r\x1b[K")
+            self.write(self._erasure())
 
-    def _write(self, text: str) -> None:
+    def forget(self) -> None:
+        """Leave the passing line where it is, for the cursor may be anywhere by now."""
+        self._passing = False
+
+    @property
+    def columns(self) -> int:
+        """The width of the terminal."""
+        return _columns(self.output.fd)
+
+    def _erasure(self) -> str:
+        return "\r\x1b[J" if self._passing and self.columns < self._passing_columns else "\r\x1b[K"
+
+    def write(self, text: str) -> None:
+        """Write a text as it is, made safe by the caller."""
         try:
             self.output.write(text)
         except OSError:

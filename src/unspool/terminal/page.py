@@ -49,6 +49,7 @@ class Page:
         self._lines: list[str] = []
         self._is_dirty = False
         self._next = 0.0
+        self._status: str | None = None
 
     def write(self, text: str) -> None:
         """Take a piece of the answer, and show it now or with the next frame."""
@@ -63,6 +64,12 @@ class Page:
     def tick(self) -> None:
         """Show what has changed, if it is time to."""
         if self._is_dirty and self._clock() >= self._next:
+            self._show()
+
+    def status(self, line: str | None) -> None:
+        """Show a line, made safe and short enough, below what has come, until the next one; None takes it away."""
+        if self._screen is not None and line != self._status:
+            self._status = line
             self._show()
 
     def step_aside(self) -> None:
@@ -87,7 +94,8 @@ class Page:
     def _show(self) -> None:
         if self._screen is not None:
             self._measure(self._screen)
-            self._write(self._markdown.preview())
+            live = self._markdown.preview()
+            self._write(live if self._status is None else [*live, self._status])
         else:
             self._write([])
         self._is_dirty = False

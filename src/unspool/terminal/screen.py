@@ -106,6 +106,7 @@ class Screen:
         up = f"\x1b[{height - 1}A" if height > 1 else ""
         self._live = []
         self._output.write(f"{up}\r\x1b[J")
+        self._output.at_line_start = True
 
     def _leave(self) -> None:
         self._live = []

@@ -8,7 +8,7 @@ from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats, stdin
 from unspool.cli.access import lacks_key, missing_key
-from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
+from unspool.cli.flags import LIMIT_OPTIONS, MATERIAL_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.cli.conversation import History
+    from unspool.cli.material import Material
     from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
 
@@ -31,6 +32,9 @@ EXAMPLES = """\
   unspool "What is Python?"
   unspool -m gpt-5.4-mini -s "Answer in one sentence" "Why is the sky blue?"
   git diff | unspool "Write a commit message for this"
+  unspool -a photo.jpg "What is this?"          images, PDF, sound; -f for text
+  unspool --schema "name, age int" "Invent a person"
+  unspool -x "A shell script that prints the largest files here" > largest.sh
   unspool -P ollama -m llama3.2 "Hello"
   unspool --sim "Hello"                         no key, no network
   unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"\
@@ -90,6 +94,7 @@ OPTIONS = (
     ),
     Option(("--store",), "flag", "let the server keep the answer", group=_MODEL),
     Option(("--no-stream",), "flag", "ask for the answer in one piece", group=_MODEL),
+    *MATERIAL_OPTIONS,
     *SERVER_OPTIONS,
     *OUTPUT_OPTIONS,
     Option(("-n", "--no-log"), "flag", "keep the journal in memory only, gone when the command ends", group=_OUTPUT),
@@ -106,6 +111,17 @@ OPTIONS = (
 
 # Fields of the request that -o sets through the prompt, so that each endpoint gives them its own name and checks them.
 _PROMPT_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
+# What makes a prompt more than words.
+_MATERIAL = (
+    "attachments",
+    "attachment_types",
+    "files",
+    "schema",
+    "schema_multi",
+    "tools",
+    "tool_choice",
+    "tool_results",
+)
 
 
 class UsageError(Exception):
@@ -121,31 +137,10 @@ def run(name: str, argv: list[str]) -> int:
         arguments = read(parser(), argv)
     notes = Notes(Output(2), quiet=arguments["quiet"])
     if arguments["detach"]:
-        return _detached(arguments, notes)
+        from unspool.cli import detach
+
+        return detach.begin(lambda started: _guarded(arguments, notes, started), arguments, notes)
     return _guarded(arguments, notes)
-
-
-def _detached(arguments: dict[str, Any], notes: Notes) -> int:
-    """Ask in a process of its own, and return when it has begun to."""
-    from unspool.cli.detach import in_background
-    from unspool.journal.ulid import short
-
-    if not hasattr(os, "fork"):
-        notes.line("--detach is not possible on this system, which has no fork", always=True)
-        return outcome.USAGE_EXIT_CODE
-    for name in ("dry_run", "no_log"):
-        if arguments[name]:
-            notes.line(
-                f"--detach does not go with --{name.replace('_', '-')}: what runs elsewhere is read from its journal",
-                always=True,
-            )
-            return outcome.USAGE_EXIT_CODE
-    id, code = in_background(lambda started: _guarded(arguments, notes, started))
-    if id is None:
-        return code
-    Output(1).write(id + "\n")
-    notes.line(f"streams in the background; unspool attach {short(id)} follows it, unspool cancel {short(id)} stops it")
-    return 0
 
 
 def parser() -> Any:
@@ -173,6 +168,15 @@ def parser() -> Any:
 
 def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
     try:
+        if arguments["save"] is not None or arguments["template"] or arguments["params"]:
+            from unspool.cli import templating
+
+            try:
+                if arguments["save"] is not None:
+                    return templating.save(arguments, notes, _value)
+                templating.apply(arguments)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
         if not arguments["sim"]:
             return _ask(arguments, notes, started)
         from unspool.server.running import Simulator
@@ -194,6 +198,8 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     from unspool.config.settings import load, resolve
 
     settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
     history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
     endpoint = resolve(
         profile=arguments["profile"],
@@ -205,7 +211,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     )
     if history is not None and history.endpoint is not None:
         endpoint = history.endpoint
-    view = formats.choose(arguments)
+    view = _view(arguments)
     keyless = lacks_key(endpoint) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):
@@ -216,7 +222,9 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     except ValueError as error:
         raise UsageError(str(error)) from error
     if arguments["dry_run"]:
-        return _dry_run(endpoint, prompt)
+        from unspool.cli import dry_run
+
+        return dry_run.show(Exchange(endpoint, prompt, journal=None))
     if keyless:
         return _no_key(endpoint, view, notes)
     for warning in endpoint.warnings:
@@ -247,9 +255,23 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
             format = view(stdout)
-            ending = stream(answer, format, notes, signals)
+            ending = stream(answer, format, notes, signals, stdout, arguments)
+            # The answer may be whole, and not what was asked for.
+            ending = getattr(format, "verdict", None) or ending
             tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
+
+
+def _view(arguments: dict[str, Any]) -> Any:
+    """What makes the format that the arguments ask for, and looks after the schema where there is one."""
+    if not arguments["schema"] and not arguments["schema_multi"]:
+        return formats.choose(arguments)
+    from unspool.cli import structured
+
+    try:
+        return structured.choose(arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _history(arguments: dict[str, Any], settings: Settings) -> History:
@@ -269,8 +291,16 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
         raise UsageError(
             f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
         )
-    text = _text(arguments, notes)
-    if not text.strip():
+    material = _material(arguments, notes, history)
+    filling = arguments["template"]
+    # Nobody is asked to type what nothing waits for.
+    suffices = (material is not None and material.stands_alone) or (filling is not None and not filling.asks)
+    text = _text(arguments, notes, suffices=suffices)
+    system = arguments["system"]
+    if filling is not None:
+        text, instruction = filling.fill(text)
+        system = system or instruction
+    if not text.strip() and not suffices:
         raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
     options = {key: _value(value) for key, value in arguments["options"] or ()}
     fields = {name: arguments.get(name) for name in _PROMPT_FIELDS}
@@ -279,14 +309,17 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
     if n is not None and (type(n) is not int or n < 1):
         raise UsageError(f"-o n takes a whole number above zero, not {n!r}")
     messages: str | list[dict[str, Any]] = text
-    system = arguments["system"]
+    if material is not None:
+        fields.update(material.fields)
+        messages = material.messages(text)
     if history is not None:
-        messages = [*history.messages, {"role": "user", "content": text}]
         system = system or history.system
         if history.response_id is not None and arguments["store"] and "previous_response_id" not in options:
             # The server has the conversation; only what is new need be sent.
-            messages = text
             options["previous_response_id"] = history.response_id
+        else:
+            said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+            messages = [*history.messages, *said]
     if arguments["background"]:
         if endpoint.api != "responses":
             raise UsageError("--background is only known to the Responses API; use --api responses")
@@ -302,13 +335,28 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
     )
 
 
-def _text(arguments: dict[str, Any], notes: Notes) -> str:
-    """What is piped in, and after it what is said on the command line."""
-    words = " ".join(arguments["prompt"])
+def _material(arguments: dict[str, Any], notes: Notes, history: History | None) -> Material | None:
+    """What goes with the words, None where there is nothing but words. Raises UsageError."""
+    tools = history is not None and (history.tools or history.pending)
+    if not tools and not any(arguments[name] for name in _MATERIAL):
+        return None
+    from unspool.cli import material
+
+    try:
+        return material.gather(arguments, notes, history)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _text(arguments: dict[str, Any], notes: Notes, *, suffices: bool) -> str:
+    """What is piped in, and after it what is said on the command line, which may be nothing if the rest ``suffices``."""
+    given = arguments["prompt"]
+    # "-" is standard input by custom; that is read anyway, but at a terminal only where it is all there is.
+    words = " ".join(word for word in given if word != "-")
     piped = ""
     if not arguments["no_stdin"]:
         try:
-            piped = stdin.read(notes, wanted=not words)
+            piped = stdin.read(notes, wanted=(not words and not suffices) or "-" in given)
         except OSError as error:
             raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
     text = f"{piped}\n\n{words}" if piped and words else piped or words
@@ -324,20 +372,6 @@ def _value(text: str) -> Any:
         return jiter.from_json(text.encode(), allow_inf_nan=False)
     except ValueError:
         return text
-
-
-def _dry_run(endpoint: Endpoint, prompt: Prompt) -> int:
-    import json
-
-    exchange = Exchange(endpoint, prompt, journal=None)
-    request = exchange.request()
-    hidden = set(endpoint.auth_headers()) | set(endpoint.headers)
-    lines = [f"{request.method} {request.url}"]
-    lines += [f"{name}: {'***' if name in hidden else value}" for name, value in request.headers.items()]
-    lines += ["", json.dumps(exchange.body, indent=2, ensure_ascii=False)]
-    stdout = Output(1)
-    stdout.write(stdout.safe("\n".join(lines) + "\n"))
-    return 0
 
 
 def _no_key(endpoint: Endpoint, view: Any, notes: Notes) -> int:

@@ -11,10 +11,11 @@ import select
 from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.commands.show import OPTIONS as SHOW_OPTIONS
-from unspool.cli.commands.show import say_ending
+from unspool.cli.commands.show import finish, margin
 from unspool.cli.flags import count
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
+from unspool.cli.streaming import tallied
 from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
@@ -24,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.cli.tally import Tally
     from unspool.journal.reader import Reader
     from unspool.outcome import Ending
 
@@ -72,24 +74,41 @@ def run(name: str, argv: list[str]) -> int:
     stdout = Output(1)
     with reader.Reader(folder.path_of(kept, id)) as journal, Signals(stdout, notes.output) as signals:
         format = formats.choose(arguments)(stdout)
-        ending = follow(journal, id, Replay(journal, arguments["first"]), format, stdout, signals)
+        replay = Replay(journal, arguments["first"])
+        tally = tallied(arguments, format)
+        shown = format if arguments["reasoning"] != "show" else margin(notes, stdout, format)
+        ending = follow(journal, id, replay, shown, tally, format, notes, stdout, signals)
         if ending is None:
             notes.line(f"detached; the stream goes on, and unspool attach {id[-6:]} follows it again")
             return 128 + signals.number
-    say_ending(journal, ending, notes)
     return ending.exit_code
 
 
-def follow(journal: Reader, id: str, replay: Replay, format: Any, stdout: Output, signals: Signals) -> Ending | None:
-    """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following."""
+def follow(
+    journal: Reader,
+    id: str,
+    replay: Replay,
+    shown: Any,
+    tally: Tally | None,
+    format: Any,
+    notes: Notes,
+    stdout: Output,
+    signals: Signals,
+) -> Ending | None:
+    """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following.
+
+    ``shown`` is what is shown the answer: the format, or a margin around it.
+    """
     tick = getattr(format, "tick", None)
     try:
         while True:
             # Asked before the file is read: who is dead now has written all it ever will.
             alive = reader.is_alive(journal.path)
             for deltas, events, at in replay.turns():
-                format.show(deltas, events, at)
-            if tick is not None and format.due() is not None:
+                if tally is not None:
+                    tally.feed(deltas, at)
+                shown.show(deltas, events, at)
+            if tick is not None and not getattr(shown, "is_thinking", False) and format.due() is not None:
                 tick()
             if journal.damage is not None or not alive:
                 break
@@ -101,13 +120,16 @@ def follow(journal: Reader, id: str, replay: Replay, format: Any, stdout: Output
                     if start_anew is not None:
                         start_anew()
                     continue
+                if shown is not format:
+                    shown.close()
                 leave = getattr(format, "leave", None)
                 if leave is not None:
                     leave()
                 return None
-        format.show(replay.close(), [], replay.at)
-        format.close(replay.ending, id)
-        return replay.ending
+        shown.show(replay.close(), [], replay.at)
+        if shown is not format:
+            shown.close()
+        return finish(format, replay, tally, journal, id, notes, stdout)
     except BlockingIOError:
         return None
     except BrokenPipeError:

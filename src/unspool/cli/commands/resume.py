@@ -19,13 +19,13 @@ from unspool.client import continuation, resume
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
 from unspool.client.replay import Replay
+from unspool.client.resuming import end, endpoint_of
 from unspool.client.transport import Reactor
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, record, story, ulid
+from unspool.journal import folder, story, ulid
 from unspool.journal.reader import Damage, Reader
 from unspool.journal.writer import Busy, Writer
-from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -75,21 +75,6 @@ def run(name: str, argv: list[str]) -> int:
         return 1
 
 
-def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
-    """Where a kept stream was asked, with the key that belongs there."""
-    from unspool import api
-    from unspool.config.settings import resolve
-
-    path = api.endpoint(one.api).PATH
-    try:
-        found = resolve(profile=one.profile, key=key, model=one.model, api=one.api, settings=settings)
-        if found.url(path, one.model).partition("?")[0] == one.url:
-            return found
-    except ConfigError:
-        pass  # the profile was nameless, or is gone
-    return resolve(base_url=one.url.removesuffix(path), key=key, model=one.model, api=one.api, settings=settings)
-
-
 def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.config.settings import load
 
@@ -98,12 +83,14 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
         return 1
     settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
     if one.outcome == outcome.INTERRUPTED and one.is_final:
-        one = _end(one, settings)
+        one = end(one, settings)
     if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
         notes.line(f"{short} is whole already ({one.outcome})")
         with Reader(one.path) as journal:
-            return show(journal, one.id, formats.choose(arguments), notes).exit_code
+            return show(journal, one.id, arguments, notes).exit_code
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
@@ -116,26 +103,10 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         format = formats.choose(arguments)(stdout)
         notes.before = getattr(format, "step_aside", None)
         if one.api == "responses" and one.response_id and resume.is_background(one.body) and not one.is_final:
-            ending = _take_up(one, endpoint, settings, arguments, format, notes, signals)
+            ending = _take_up(one, endpoint, settings, arguments, format, notes, signals, stdout)
         else:
-            ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals)
+            ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals, stdout)
     return ending.exit_code
-
-
-def _end(one: Story, settings: Settings) -> Story:
-    """Write the end that a killed process had no time for, where the server's own had come. Returns the story with it."""
-    journal = Writer.reopen(one.path, sync=settings.sync)
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
-        for _ in replay.turns():
-            pass
-        decoder = replay.decoder
-        if not reader.ended and decoder is not None and decoder.failure is None:
-            ending = outcome.judge(decoder, None)
-            described = {"outcome": ending.outcome, "message": ending.message, "finish_reason": ending.finish_reason}
-            journal.own(record.END, dumps(described))
-    journal.close()
-    return story.read(one.path)
 
 
 def _take_up(
@@ -146,6 +117,7 @@ def _take_up(
     format: Any,
     notes: Notes,
     signals: Signals,
+    stdout: Output,
 ) -> Ending:
     """Go on with a background response, in its own journal."""
     journal = Writer.reopen(one.path, sync=settings.sync)
@@ -162,7 +134,7 @@ def _take_up(
         return replay.ending
     exchange = _exchange(one, endpoint, arguments, one.body)
     exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
-    return _stream(exchange, arguments, format, notes, signals)
+    return _stream(exchange, arguments, format, notes, signals, stdout)
 
 
 def _ask_again(
@@ -173,6 +145,7 @@ def _ask_again(
     format: Any,
     notes: Notes,
     signals: Signals,
+    stdout: Output,
 ) -> Ending:
     """Ask for the rest in a new stream, whose parent is the cut one."""
     choices = max(one.body.get("n") or 1, len(one.texts))
@@ -192,7 +165,7 @@ def _ask_again(
             else "was asked for anew, and is another answer"
         )
         notes.line(f"cut here; what follows {words} ({ulid.short(exchange.journal.id)})" if exchange.journal else words)
-    return _stream(exchange, arguments, format if exact else _Joined(format, text), notes, signals)
+    return _stream(exchange, arguments, format if exact else _Joined(format, text), notes, signals, stdout)
 
 
 def _exchange(one: Story, endpoint: Endpoint, arguments: dict[str, Any], body: dict[str, Any]) -> Exchange:
@@ -208,10 +181,12 @@ def _exchange(one: Story, endpoint: Endpoint, arguments: dict[str, Any], body: d
     )
 
 
-def _stream(exchange: Exchange, arguments: dict[str, Any], format: Any, notes: Notes, signals: Signals) -> Ending:
+def _stream(
+    exchange: Exchange, arguments: dict[str, Any], format: Any, notes: Notes, signals: Signals, stdout: Output
+) -> Ending:
     limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
     with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
-        ending = stream(answer, format, notes, signals)
+        ending = stream(answer, format, notes, signals, stdout, arguments)
         tell(answer, ending, format, notes, arguments["verbose"])
     return ending
 
@@ -222,7 +197,7 @@ class _Joined:
     def __init__(self, format: Any, before: str) -> None:
         self._format = format
         self._seam = continuation.Seam(before)
-        for name in ("due", "tick", "step_aside"):
+        for name in ("due", "tick", "step_aside", "start_anew", "status", "get_ready", "lacks", "block"):
             if hasattr(format, name):
                 setattr(self, name, getattr(format, name))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.options import Option, scan
+from unspool.cli.streaming import judged, tallied
 from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
@@ -14,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.cli.margin import Margin
+    from unspool.cli.tally import Tally
     from unspool.journal.reader import Reader
     from unspool.outcome import Ending
 
@@ -64,20 +67,47 @@ def run(name: str, argv: list[str]) -> int:
         notes.line(str(error), always=True)
         return 1
     with reader.Reader(folder.path_of(kept, id)) as journal:
-        ending = show(journal, id, formats.choose(arguments), notes)
+        ending = show(journal, id, arguments, notes)
     return ending.exit_code
 
 
-def show(journal: Reader, id: str, view: Any, notes: Notes) -> Ending:
-    """Print what a journal holds, in a format, and say how it ended. Returns how."""
-    format = view(Output(1))
+def show(journal: Reader, id: str, arguments: dict[str, Any], notes: Notes) -> Ending:
+    """Print what a journal holds, as the arguments say, and say how it ended. Returns how the showing did."""
+    stdout = Output(1)
+    format = formats.choose(arguments)(stdout)
     replay = Replay(journal)
+    tally = tallied(arguments, format)
+    shown = format if arguments["reasoning"] != "show" else margin(notes, stdout, format)
     for deltas, events, at in replay.turns():
-        format.show(deltas, events, at)
-    format.show(replay.close(), [], replay.at)
-    format.close(replay.ending, id)
-    say_ending(journal, replay.ending, notes)
-    return replay.ending
+        if tally is not None:
+            tally.feed(deltas, at)
+        shown.show(deltas, events, at)
+    shown.show(replay.close(), [], replay.at)
+    if shown is not format:
+        shown.close()
+    return finish(format, replay, tally, journal, id, notes, stdout)
+
+
+def finish(
+    format: Any, replay: Replay, tally: Tally | None, journal: Reader, id: str, notes: Notes, stdout: Output
+) -> Ending:
+    """Close the format, and say what there is to say. Returns how the showing ended."""
+    ending = replay.ending
+    if tally is not None:
+        tally.end(replay.decoder, ending, total=replay.ended_at, attempts=replay.attempts, id=id)
+    format.close(ending, id)
+    say_ending(journal, ending, notes)
+    verdict = judged(format, ending, tally.tell(ending, notes, stdout) if tally is not None else "")
+    if verdict is not ending:
+        notes.line(verdict.message, always=True)
+    return verdict
+
+
+def margin(notes: Notes, stdout: Output, format: Any) -> Margin:
+    """What shows the reasoning of a kept answer around it."""
+    from unspool.cli.margin import Margin
+
+    return Margin(notes, stdout, format, since=0.0, shows_reasoning=True)
 
 
 def say_ending(journal: Reader, ending: Ending, notes: Notes) -> None:

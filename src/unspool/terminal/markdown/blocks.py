@@ -89,11 +89,12 @@ class _Container:
 class Blocks:
     """Takes lines, gives rows of at most ``width`` cells, save for code, whose lines are left whole."""
 
-    def __init__(self, width: int, *, show_urls: bool = True) -> None:
+    def __init__(self, width: int, *, show_urls: bool = True, formulas: bool = True) -> None:
         self.width = width
         self.references = References()
         self.leaf: Leaf | None = None
         self._show_urls = show_urls
+        self._formulas = _FORMULAS if formulas else {}
         self._containers: list[_Container] = []
         # Lists that a next item would go on with: by depth, their kind and the next number.
         self._lists: dict[int, tuple[str, int]] = {}
@@ -398,9 +399,9 @@ class Blocks:
             code = self._begin(Code(self._room, words[0] if words else "", fence, indent))
             self._write(code.begin())
             return True
-        if text.rstrip(" ") in _FORMULAS:
+        if text.rstrip(" ") in self._formulas:
             self._make_leaf_room(matched, opened)
-            formula = self._begin(Verbatim("formula", _FORMULAS[text.rstrip(" ")], self._room))
+            formula = self._begin(Verbatim("formula", self._formulas[text.rstrip(" ")], self._room))
             self._write(formula.take(text))
             return True
         if text[0] == "<":

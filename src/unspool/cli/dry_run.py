@@ -1,0 +1,39 @@
+"""``--dry-run``: the request as it would be sent, without what is secret."""
+
+from __future__ import annotations
+
+import json
+
+from unspool.terminal.output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.client.exchange import Exchange
+
+# Longer words are files: a person wants to see that they are there, and a program all of them.
+_LONGEST_WORD = 200
+
+
+def show(exchange: Exchange) -> int:
+    """Print the request; on a terminal with the files in it cut short."""
+    request = exchange.request()
+    hidden = set(exchange.endpoint.auth_headers()) | set(exchange.endpoint.headers)
+    stdout = Output(1)
+    body = _shortened(exchange.body) if stdout.is_tty else exchange.body
+    lines = [f"{request.method} {request.url}"]
+    lines += [f"{name}: {'***' if name in hidden else value}" for name, value in request.headers.items()]
+    lines += ["", json.dumps(body, indent=2, ensure_ascii=False)]
+    stdout.write(stdout.safe("\n".join(lines) + "\n"))
+    return 0
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _shortened(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    if isinstance(value, str) and len(value) > _LONGEST_WORD and " " not in value:
+        return f"{value[:60]}… ({len(value):,} characters)"
+    return value

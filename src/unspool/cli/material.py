@@ -1,0 +1,263 @@
+"""What goes with the words of a prompt: files, attachments, a schema, tools and what they brought.
+
+Imported only where the command line has some of it, for most prompts are words.
+"""
+
+from __future__ import annotations
+
+import os
+
+from unspool.cli import stdin
+from unspool.client import attachment
+from unspool.client.attachment import Unattachable
+from unspool.jsontext import loads
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from unspool.cli.conversation import History
+    from unspool.terminal.output import Notes
+
+# What the types of llm's short form of a schema are to JSON Schema, and the names that other people type.
+_TYPES = {
+    **dict.fromkeys(("str", "string", "text"), "string"),
+    **dict.fromkeys(("int", "integer"), "integer"),
+    **dict.fromkeys(("float", "number"), "number"),
+    **dict.fromkeys(("bool", "boolean"), "boolean"),
+}
+
+
+class Material(Value):
+    """``documents`` are texts that precede the prompt, ``parts`` what follows it within its message.
+
+    ``results`` are messages with what tools brought. ``fields`` are those of the `Prompt` that have a name of their own.
+    """
+
+    __slots__ = ("documents", "parts", "results", "fields")
+
+    def __init__(
+        self,
+        documents: list[str],
+        parts: list[dict[str, Any]],
+        results: list[dict[str, Any]],
+        fields: dict[str, Any],
+    ) -> None:
+        self.documents = documents
+        self.parts = parts
+        self.results = results
+        self.fields = fields
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it is something to ask, also without a word."""
+        return bool(self.documents or self.parts or self.results)
+
+    def messages(self, text: str) -> list[dict[str, Any]]:
+        """What is said in this turn, with the text of the prompt."""
+        words = "\n".join([*self.documents, text] if text else self.documents)
+        content: str | list[dict[str, Any]] = words
+        if self.parts:
+            content = [*([{"type": "text", "text": words}] if words else ()), *self.parts]
+        return [*self.results, *([{"role": "user", "content": content}] if content else ())]
+
+
+def gather(arguments: dict[str, Any], notes: Notes, history: History | None) -> Material:
+    """Read what the arguments name. Raises ValueError for what cannot be had or does not go together, before anything is asked.
+
+    Takes standard input if it is named, and sets ``no_stdin`` then, for it can be read but once.
+    """
+    attached = [(source, None, "-a") for source in arguments["attachments"] or ()]
+    attached += [(source, type, "--at") for source, type in arguments["attachment_types"] or ()]
+    results = arguments["tool_results"] or ()
+    sources = [*(arguments["files"] or ()), *(source for source, _, _ in attached), *(one for _, one in results)]
+    if sources.count("-") > 1:
+        raise ValueError("standard input can be read only once: give one - in all to -f, -a, --at and --tool-result")
+    documents = [_document(source, notes) for source in arguments["files"] or ()]
+    parts = []
+    for source, type, flag in attached:
+        part = _part(source, type, flag, notes)
+        # Words go with the words, where every endpoint takes them.
+        if part["type"] == "text":
+            documents.append(part["text"])
+        else:
+            parts.append(part)
+    if "-" in sources:
+        arguments["no_stdin"] = True
+    return Material(documents, parts, _results(results, history, notes), _fields(arguments, history))
+
+
+def read_schema(given: str | dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of ``--schema``: a file's name, JSON, or the short form. Raises ValueError."""
+    if isinstance(given, dict):
+        return given
+    if given.lstrip().startswith("{"):
+        return _object(given, "--schema")
+    path = os.path.expanduser(given)
+    if "\n" not in given and (
+        os.path.isfile(path) or os.path.splitext(path)[1] == ".json" or "/" in path.split(":")[0]
+    ):
+        return _object(_read(path, "--schema"), f"--schema: {path}")
+    return short_schema(given)
+
+
+def short_schema(given: str) -> dict[str, Any]:
+    """Return the schema that ``name, age int, bio: one sentence`` stands for. Raises ValueError for what stands for none.
+
+    A field is a name, perhaps a type (``str`` if not said; ``int``, ``float``, ``bool``, and ``[]`` after any of them for a list)
+    and perhaps a colon and what the field is for. Fields have commas between them, or stand on lines of their own, where what they
+    are for may have commas.
+    """
+    fields = given.splitlines() if "\n" in given.strip() else given.split(",")
+    properties: dict[str, Any] = {}
+    for field in filter(None, (one.strip() for one in fields)):
+        head, _, purpose = field.partition(":")
+        name, *types = head.split() or [""]
+        if not types and name.endswith("[]"):
+            name, types = name[:-2], ["str[]"]
+        kind = types[0] if types else "str"
+        listed = kind.endswith("[]")
+        type = _TYPES.get(kind.removesuffix("[]") or "str")
+        if len(types) > 1 or type is None or not name.replace("_", "").replace("-", "").isalnum():
+            raise ValueError(
+                f"--schema: {field!r} is no field: a field is a name, perhaps a type ({', '.join(('str', 'int', 'float', 'bool'))},"
+                " or str[] for a list) and perhaps a colon and what it is for; a purpose with commas wants a line of its own"
+            )
+        described: dict[str, Any] = {"type": "array", "items": {"type": type}} if listed else {"type": type}
+        if purpose.strip():
+            described["description"] = purpose.strip()
+        if name in properties:
+            raise ValueError(f"--schema: there are two fields called {name}")
+        properties[name] = described
+    if not properties:
+        raise ValueError('--schema takes a file, JSON, or fields such as "name, age int, bio: one sentence"')
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def several(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object whose ``items`` each follow this one, for the outermost value has to be an object at OpenAI."""
+    definitions: dict[str, Any] = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    inner = {name: value for name, value in schema.items() if name not in definitions}
+    outer: dict[str, Any] = {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": inner}},
+        "required": ["items"],
+    }
+    return {**outer, "additionalProperties": False, **definitions}
+
+
+def read_tools(given: str | dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tools of ``--tool``: a file of one definition or a list of them, or JSON itself. Raises ValueError."""
+    if isinstance(given, dict):
+        return [given]
+    is_json = given.lstrip()[:1] in ("{", "[")
+    place = "--tool" if is_json else f"--tool: {given}"
+    value = _json(given if is_json else _read(os.path.expanduser(given), "--tool"), place)
+    if isinstance(value, dict) and isinstance(value.get("tools"), list):
+        value = value["tools"]
+    found = value if isinstance(value, list) else [value]
+    if not found or not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"{place}: a tool is a JSON object with a name and parameters, or a list of such objects")
+    return found
+
+
+def _fields(arguments: dict[str, Any], history: History | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    tools = [tool for given in arguments["tools"] or () for tool in read_tools(given)]
+    if not tools and history is not None:
+        tools = history.tools
+    if tools:
+        fields["tools"] = tools
+    choice = arguments["tool_choice"]
+    if choice is not None:
+        if not tools:
+            raise ValueError("--tool-choice needs tools to choose from: give them with --tool FILE")
+        fields["tool_choice"] = choice
+    if arguments["schema"] and arguments["schema_multi"]:
+        raise ValueError("give --schema for one object or --schema-multi for a list of them, not both")
+    if arguments["schema"]:
+        fields["schema"] = read_schema(arguments["schema"])
+    elif arguments["schema_multi"]:
+        fields["schema"] = several(read_schema(arguments["schema_multi"]))
+    return fields
+
+
+def _results(given: Sequence[tuple[str, str]], history: History | None, notes: Notes) -> list[dict[str, Any]]:
+    """The messages with what tools brought: one for each call that the last answer has made."""
+    pending = history.pending if history is not None else {}
+    waiting = ", ".join(f"{id} ({name})" for id, name in pending.items())
+    if given and not pending:
+        where = (
+            "the last answer calls no tool"
+            if history is not None
+            else "go on with the conversation that asks for it: -c"
+        )
+        raise ValueError(f"--tool-result has nothing to answer: {where}")
+    contents: dict[str, str] = {}
+    for key, content in given:
+        named = [id for id, name in pending.items() if name == key]
+        id = key if key in pending else named[0] if len(named) == 1 else None
+        if id is None:
+            raise ValueError(f"--tool-result: no call of the last answer is {key!r}; there are {waiting}")
+        if id in contents:
+            raise ValueError(f"--tool-result: there are two results for {key}")
+        contents[id] = content if content != "-" else attachment.text_of(_bytes("-", notes), "standard input")
+    missing = [f"{id} ({name})" for id, name in pending.items() if id not in contents]
+    if missing:
+        raise ValueError(
+            f"the last answer waits for what its tools bring: --tool-result ID RESULT for {', '.join(missing)}"
+        )
+    return [{"role": "tool", "tool_call_id": id, "content": contents[id]} for id in pending]
+
+
+def _document(source: str, notes: Notes) -> str:
+    if attachment.is_url(source):
+        raise ValueError(f"-f takes files: curl -s {source[:200]} | unspool -f - … sends what is at a URL")
+    name = "standard input" if source == "-" else os.path.basename(source)
+    data = _bytes(source, notes)
+    if not data:
+        raise ValueError(f"-f: {source} is empty")
+    kind = attachment.sniff(data)
+    if kind not in ("", attachment.TEXT):
+        raise ValueError(f"-f: {source} is {kind}, and -f takes text: attach it with -a {source}")
+    return attachment.document(name, attachment.text_of(data, source))
+
+
+def _part(source: str, type: str | None, flag: str, notes: Notes) -> dict[str, Any]:
+    try:
+        if source != "-":
+            return attachment.part(os.path.expanduser(source), type=type)
+        return attachment.part(_bytes(source, notes), type=type, name="standard input")
+    except Unattachable as error:
+        raise ValueError(f"{flag}: {error}") from error
+
+
+def _bytes(source: str, notes: Notes) -> bytes:
+    if source != "-":
+        return attachment.read(os.path.expanduser(source))
+    data = stdin.read_bytes(notes)
+    attachment.check_size(len(data), "standard input")
+    return data
+
+
+def _read(path: str, flag: str) -> str:
+    try:
+        return attachment.text_of(attachment.read(path), path)
+    except Unattachable as error:
+        raise ValueError(f"{flag}: {error}") from error
+
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    value = _json(text, place)
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: a schema is a JSON object")
+    return value
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return loads(text)
+    except ValueError as error:
+        raise ValueError(f"{place} is not JSON: {error}") from error

@@ -1,0 +1,225 @@
+"""What is known of an answer at any moment, and what is made of it: the same however it is read."""
+
+from __future__ import annotations
+
+from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Generic
+
+    from typing_extensions import TypeVar
+
+    from unspool.api.decoder import Decoder
+    from unspool.api.deltas import Delta, Usage
+    from unspool.client.exchange import Exchange
+    from unspool.outcome import Ending
+
+    T = TypeVar("T", default=Any)
+
+    class Typed(Generic[T]):
+        """Something whose type says what `parse` returns."""
+
+else:
+    T = None
+
+    class Typed:
+        """Something whose type says what `parse` returns. Only type checkers see which: ``typing`` costs more than a short answer."""
+
+        def __class_getitem__(cls, item):
+            return cls
+
+
+class Messages(list["dict[str, Any]"]):
+    """A conversation to go on with, as messages of Chat Completions.
+
+    ``system`` is its instruction, and ``parent`` the id of the stream that it goes on from, which the next one's journal names.
+    """
+
+    system: str | None = None
+    parent: str | None = None
+
+
+class Facts(Typed[T]):
+    """What is known of an answer, at any moment.
+
+    ``text`` is the text so far, of the first choice, and never waits; ``read`` waits for all of it. ``tool_calls`` are those that are
+    whole by now.
+    """
+
+    def __init__(self, *, schema: Any = None, check: bool = True, keep_text: bool = True) -> None:
+        self.tool_calls: list[ToolCall] = []
+        self._schema = schema
+        self._check = check
+        self._texts: list[str] | None = [] if keep_text else None
+        self._reasonings: list[str] = []
+        self._refusals: list[str] = []
+        # What arrived last, for whoever reads next: they may change in the middle of it.
+        self._batch: Iterator[Delta] = iter(())
+
+    @property
+    def id(self) -> str | None:
+        """The stream's id, under which its journal is kept; None without a journal."""
+        raise NotImplementedError
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the stream ended, None while it has not."""
+        raise NotImplementedError
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id for the request, which its support asks for; None where it gave none."""
+        raise NotImplementedError
+
+    @property
+    def _decoder(self) -> Decoder | None:
+        raise NotImplementedError
+
+    def _asked(self) -> Messages:
+        """What was asked."""
+        raise NotImplementedError
+
+    @property
+    def outcome(self) -> str | None:
+        """How the stream ended in one word of `unspool.outcome`, None while it has not."""
+        ending = self.ending
+        return ending.outcome if ending is not None else None
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended, in the server's word; None until it says."""
+        return self._decoder.finish_reasons.get(0) if self._decoder is not None else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens that the server counted, None while or if it has not said."""
+        return self._decoder.usage if self._decoder is not None else None
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, in the server's words; None until it says."""
+        return self._decoder.model if self._decoder is not None else None
+
+    @property
+    def response_id(self) -> str | None:
+        """The server's own id for the answer; None until it says."""
+        return self._decoder.response_id if self._decoder is not None else None
+
+    @property
+    def text(self) -> str:
+        """The text so far, of the first choice, a refusal included."""
+        return "".join(self._texts or ())
+
+    @property
+    def reasoning(self) -> str:
+        """The model's reasoning so far, as far as the server shows it."""
+        return "".join(self._reasonings)
+
+    @property
+    def refusal(self) -> str | None:
+        """What the model said to refuse, so far; None while it does not."""
+        return "".join(self._refusals) or None
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in self.tool_calls
+            ]
+        return message
+
+    def reply(self, *more: str | dict[str, Any]) -> Messages:
+        """Return the next turn's messages: what was asked, this answer, and what you say to it.
+
+        A str is what the user says; a dict any message, such as the `result` of a `ToolCall`.
+
+            answer = unspool.stream(answer.reply("And in one sentence?"))
+        """
+        asked = self._asked()
+        messages = Messages([*asked, self.message])
+        messages.system, messages.parent = asked.system, self.id
+        messages += [{"role": "user", "content": one} if isinstance(one, str) else one for one in more]
+        return messages
+
+    @property
+    def parsed(self) -> T:
+        """The answer as the object that ``schema`` describes, validated: an instance where that is a class.
+
+        Raises InvalidOutput when the text is no such object, and RuntimeError while the answer has not ended: `parse` waits for that.
+        """
+        if self.ending is None:
+            raise RuntimeError("the answer has not ended yet: parse() reads it to its end")
+        from unspool.client.objects import validated
+
+        value: T = validated(self._schema, self.text, self.refusal, self.outcome, self.id)
+        return value
+
+    def _kept(self, deltas: list[Delta]) -> list[Delta]:
+        """Return the deltas, after keeping what they add to the facts."""
+        texts = self._texts
+        if texts is not None:
+            for one in deltas:
+                if type(one) is Text:
+                    if one.choice == 0:
+                        texts.append(one.text)
+                elif type(one) is Refusal:
+                    if one.choice == 0:
+                        texts.append(one.text)
+                        self._refusals.append(one.text)
+                elif type(one) is Reasoning:
+                    if one.choice == 0:
+                        self._reasonings.append(one.text)
+                elif type(one) is ToolCall and one.choice == 0:
+                    self.tool_calls.append(one)
+        return deltas
+
+    def _raise(self) -> None:
+        """Raise what the ending stands for, where that is to be raised."""
+        if self._check and self.ending is not None:
+            from unspool.client.errors import error_of
+
+            error = error_of(self.ending, self.id, self.request_id)
+            if error is not None:
+                raise error
+
+
+class Asked(Facts[T]):
+    """The facts of an answer that this process has asked for."""
+
+    exchange: Exchange
+
+    @property
+    def id(self) -> str | None:
+        """The stream's id, under which its journal is kept; None without a journal."""
+        return self.exchange.journal.id if self.exchange.journal is not None else None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the stream ended, None while it has not."""
+        return self.exchange.ending
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id for the request, which its support asks for; None where it gave none."""
+        return self.exchange.request_id
+
+    @property
+    def _decoder(self) -> Decoder:
+        return self.exchange.decoder
+
+    def _asked(self) -> Messages:
+        # From the request itself, so that answers that were resumed have theirs too.
+        from unspool.journal.story import messages_of
+
+        prompt = self.exchange.prompt
+        system, messages = prompt.system, prompt.messages
+        if not messages:
+            system, messages = messages_of(self.exchange.api_name, self.exchange.body)
+        asked = Messages(messages)
+        asked.system = system
+        return asked

@@ -1,0 +1,167 @@
+"""Answers read from their journals, whichever process writes them. A follower can go away and come back; nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from unspool.client.aio import AsyncReading, running_loop
+from unspool.client.answer import Reading
+from unspool.client.facts import Facts, Messages
+from unspool.client.replay import Replay
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, reader
+from unspool.outcome import DAMAGED, Ending
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from unspool.api.decoder import Decoder
+    from unspool.api.deltas import Delta
+    from unspool.sse import Event
+
+# Seconds between two looks at the file, some 10 microseconds of work each: as often as tokens come while they come, and less and less
+# often while nothing does, up to what a person still takes for at once.
+_SHORTEST_NAP = 0.005
+_LONGEST_NAP = 0.1
+
+
+def path_of(piece: str) -> str:
+    """The journal of the stream that a piece of an id names. Raises NotFound."""
+    kept = streams_dir()
+    return folder.path_of(kept, folder.find(kept, piece))
+
+
+class Naps:
+    """How long to wait before the next look, given how long nothing was there."""
+
+    def __init__(self) -> None:
+        self._next = _SHORTEST_NAP
+
+    def moved(self) -> None:
+        """Say that something was there."""
+        self._next = _SHORTEST_NAP
+
+    def next(self) -> float:
+        """Return the seconds to wait."""
+        nap = self._next
+        self._next = min(nap * 1.25, _LONGEST_NAP)
+        return nap
+
+
+class Followed(Facts):
+    """The facts of an answer that is read from its journal.
+
+    ``last_id`` is the id of the last block of the journal that was read: ``follow(id, after=last_id)`` goes on there.
+    """
+
+    def __init__(self, path: str, after: int | None = None, *, check: bool = True) -> None:
+        super().__init__(check=check)
+        self._journal = reader.Reader(path)
+        self._replay = Replay(self._journal, 0 if after is None else after + 1)
+        self._after = -1 if after is None else after
+        self._ending: Ending | None = None
+        self._arrived: list[Event] = []
+
+    @property
+    def id(self) -> str:
+        """The stream's id."""
+        return folder.id_of(self._journal.path)
+
+    @property
+    def last_id(self) -> int:
+        """The id of the last block read; where none was, the one to begin after."""
+        return max(self._after, self._journal.next_id - 1)
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the stream ended, None while its end has not been read."""
+        return self._ending
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id for the request; None where it gave none."""
+        failure = self._ending.failure if self._ending is not None else None
+        return failure.request_id if failure is not None else None
+
+    @property
+    def _decoder(self) -> Decoder | None:
+        return self._replay.decoder
+
+    def _asked(self) -> Messages:
+        from unspool.journal.story import messages_of
+
+        asked = Messages()
+        if self._replay.request is not None:
+            asked.system, messages = messages_of(self._replay.request["api"], self._replay.request["body"])
+            asked += messages
+        return asked
+
+    def _events(self) -> list[Event]:
+        return self._arrived
+
+    def _news(self) -> Iterator[list[Delta]]:
+        """Yield what is there by now; sets the ending when there is nothing more."""
+        # Asked before the file is read: who is dead now has written all that it ever will.
+        alive = reader.is_alive(self._journal.path)
+        for deltas, events, _ in self._replay.turns():
+            self._arrived = events
+            yield self._kept(deltas)
+        self._arrived = []
+        damage = self._journal.damage
+        if damage is not None or self._journal.ended or not alive:
+            rest = self._kept(self._replay.close())
+            self._ending = Ending(DAMAGED, str(damage)) if damage is not None else self._replay.ending
+            yield rest
+
+
+class Following(Followed, Reading):
+    """An answer read from its journal: `unspool.follow`. Iterating it yields its text, and waits for more while it is being written."""
+
+    def close(self) -> None:
+        """Close the journal. The stream goes on."""
+        self._journal.close()
+
+    def _turns(self, due: Callable[[], float | None] | None = None) -> Iterator[list[Delta]]:
+        naps = Naps()
+        while self._ending is None:
+            for deltas in self._news():
+                naps.moved()
+                yield deltas
+            if self._ending is None:
+                time.sleep(naps.next())
+                if due is not None:
+                    yield []
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_journal"):
+            self._journal.close()
+
+
+class AsyncFollowing(Followed, AsyncReading):
+    """An answer read from its journal, for asyncio: `unspool.afollow`."""
+
+    async def aclose(self) -> None:
+        """Close the journal. The stream goes on."""
+        self._journal.close()
+
+    async def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
+        running_loop()
+        naps = Naps()
+        while self._ending is None:
+            for deltas in self._news():
+                naps.moved()
+                yield deltas
+                # A long journal is read in one go: others get their turn between its pieces.
+                await asyncio.sleep(0)
+            if self._ending is None:
+                await asyncio.sleep(naps.next())
+                if due is not None:
+                    yield []
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_journal"):
+            self._journal.close()

@@ -1,0 +1,72 @@
+"""Deltas and endings as JSON objects, the same for all endpoints: what programs read, of a command or of a server."""
+
+from __future__ import annotations
+
+from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.api.deltas import Delta
+    from unspool.outcome import Ending
+
+#: The version of the shape; it changes when a field's meaning does.
+VERSION = 1
+
+
+def describe(delta: Delta) -> dict[str, Any]:
+    """A delta as a JSON object."""
+    match delta:
+        case Text(text, choice):
+            return {"type": "text", "text": text, "choice": choice}
+        case Started(id, model):
+            return {"type": "start", "version": VERSION, "response_id": id, "model": model}
+        case Reasoning(text, choice, kind):
+            return {"type": "reasoning", "text": text, "kind": kind, "choice": choice}
+        case Refusal(text, choice):
+            return {"type": "refusal", "text": text, "choice": choice}
+        case ToolCallDelta(index, id, name, arguments, choice):
+            return {
+                "type": "tool_call_delta",
+                "index": index,
+                "id": id,
+                "name": name,
+                "arguments": arguments,
+                "choice": choice,
+            }
+        case ToolCall(index, id, name, arguments, choice):
+            return {
+                "type": "tool_call",
+                "index": index,
+                "id": id,
+                "name": name,
+                "arguments": arguments,
+                "choice": choice,
+            }
+        case Usage(input, output, total, cached, reasoning, _):
+            return {
+                "type": "usage",
+                "input_tokens": input,
+                "output_tokens": output,
+                "total_tokens": total,
+                "cached_tokens": cached,
+                "reasoning_tokens": reasoning,
+            }
+        case Finish(reason, choice):
+            return {"type": "finish", "reason": reason, "choice": choice}
+    return {"type": "failure", "message": getattr(delta, "message", "")}
+
+
+def describe_ending(ending: Ending) -> dict[str, Any]:
+    """An ending as the fields of a JSON object."""
+    failure = ending.failure
+    return {
+        "outcome": ending.outcome,
+        "exit_code": ending.exit_code,
+        "finish_reason": ending.finish_reason,
+        "message": ending.message or None,
+        "status": failure.status if failure else None,
+        "code": failure.code if failure else None,
+        "request_id": failure.request_id if failure else None,
+    }
