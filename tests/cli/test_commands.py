@@ -123,6 +123,22 @@ def test_the_simulator_can_want_a_key(unspool):
     child.terminate()
 
 
+def test_the_simulator_can_have_few_and_forgetful_models(unspool):
+    child, url = _start_sim(unspool, "--models", "one, two", "--context-window", "30", "--strict")
+    assert unspool("--base-url", url, "-m", "two", "hi").returncode == 0
+    for arguments in (("-m", "three", "hi"), ("-m", "one", "word " * 40)):
+        assert unspool("--base-url", url, *arguments).returncode == 10
+    child.terminate()
+
+
+def test_the_simulator_can_be_lenient_and_sends_signs_of_life(unspool):
+    child, url = _start_sim(unspool, "--lenient", "--ttft", "200ms", "--keepalive", "20ms")
+    done = unspool("--base-url", url, "--api", "responses", "-m", "m", "--format", "sse", "-o", "top_k", "3", "hi")
+    assert done.returncode == 0
+    assert b"keepalive" in done.stdout
+    child.terminate()
+
+
 def test_a_port_in_use_is_told(unspool):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -69,6 +69,16 @@ def test_the_pace_can_be_told_in_tokens_a_second_and_with_a_jitter(unspool, sim)
     assert ask(unspool, sim("--itl", "1ms+-1ms", "--drop-after", "4")).returncode == 7
 
 
+def test_times_may_be_distributions_and_come_in_bursts(unspool, sim):
+    url = sim("--ttft", "lognormal(1ms, 0.5)", "--itl", "0..1ms", "--burst", "4", "--total-tps", "100000")
+    assert ask(unspool, url).returncode == 0
+
+
+def test_who_asks_more_often_than_the_limit_is_refused(unspool, sim):
+    url = sim(*FAST, "--rpm", "2", "--tpm", "100000")
+    assert [ask(unspool, url).returncode for _ in range(3)] == [0, 0, 4]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -78,6 +88,12 @@ def test_the_pace_can_be_told_in_tokens_a_second_and_with_a_jitter(unspool, sim)
         ("--itl", "20ms±x"),
         ("--itl", "1ms", "--tps", "3"),
         ("--tps", "0"),
+        ("--itl", "normal(20ms)"),
+        ("--ttft", "40..20ms"),
+        ("--burst", "0"),
+        ("--rpm", "0"),
+        ("--total-tps", "0"),
+        ("--upstream", "http://127.0.0.1:9/v1", "--rpm", "3"),
         ("--upstream", "nowhere"),
         ("--upstream", "http://127.0.0.1:9/v1", "--itl", "3ms"),
     ],

@@ -1,6 +1,7 @@
 """Every fault against every endpoint, through the command: the outcome, the exit code, and what is printed of the answer.
 
-The same table stands in docs/simulator.md; ``python tests/cli/test_faults_outcomes.py`` writes it there.
+The same table stands in docs/faults.md, with what other clients do beside it, which ``python -m bench.faults`` measures.
+``python tests/cli/test_faults_outcomes.py`` writes it there, and those of docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from unspool.server.faults.table import BY_NAME, TABLE
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 
-GUIDE = Path(__file__).parents[2] / "docs" / "simulator.md"
+DOCS = Path(__file__).parents[2] / "docs"
+BESIDE = Path(__file__).parents[2] / "bench" / "faults.json"
+CLIENTS = ("openai", "llm", "curl")
 APIS = ("responses", "chat", "completions")
 PATHS = {"responses": "/responses", "chat": "/chat/completions", "completions": "/completions"}
 
@@ -208,35 +211,91 @@ def dialects_table():
 
 
 def outcomes_table():
+    beside = json.loads(BESIDE.read_text("utf-8"))["faults"]
+
     def cell(outcome):
         return "–" if outcome is None else f"{outcome}, {EXIT_CODES[outcome]}"
 
-    rows = [
-        f"| `{faults}` | {' | '.join(map(cell, each_api(outcome).values()))} | {printed} |"
-        for faults, outcome, printed in OUTCOMES
-    ]
-    head = "| faults | responses | chat | completions | printed of the answer |"
-    return [head, "|---|---|---|---|---|", *rows]
+    def row(faults, outcome, printed):
+        outcomes = each_api(outcome)
+        others = [beside_cell(beside[faults][client], outcomes) for client in CLIENTS]
+        return f"| `{faults}` | {' | '.join([*map(cell, outcomes.values()), printed, *others])} |"
+
+    head = "| faults | responses | chat | completions | printed of the answer | `openai` | `llm` | `curl` |"
+    return [head, "|---|---|---|---|---|---|---|---|", *(row(*each) for each in OUTCOMES)]
 
 
-TABLES = {"faults": faults_table, "dialects": dialects_table, "outcomes": outcomes_table}
+def beside_cell(found, outcomes):
+    """What another client did at each endpoint, said once where it is the same at all; bold where it is a success that is none."""
+    if not found:
+        return "–"
+    said = {api: f"**{one}**" if is_false(one, outcomes[api]) else one for api, one in found.items()}
+    ways = {}
+    for api, one in said.items():
+        ways.setdefault(one, []).append(api)
+    if len(ways) == 1:
+        return next(iter(ways))
+    return "; ".join(f"{one} ({', '.join(apis)})" for one, apis in ways.items())
 
 
-def with_tables(guide):
-    """The guide's text with each table between its marks written anew."""
-    for name, table in TABLES.items():
-        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+def is_false(found, outcome):
+    """Whether a client reported success (exit code 0) where the answer was not whole, or where it did not print it."""
+    code, _, printed = found.partition(", ")
+    return code == "0" and (outcome != "complete" or printed != "all")
+
+
+def summary():
+    """How often other clients report success for an answer that is not whole."""
+    beside = json.loads(BESIDE.read_text("utf-8"))
+    lines = []
+    for client in CLIENTS:
+        met = [(faults, each_api(outcome), beside["faults"][faults][client]) for faults, outcome, _ in OUTCOMES]
+        met = [(faults, outcomes, found) for faults, outcomes, found in met if found]
+        broken = [one for one in met if any(one[1][api] != "complete" for api in one[2])]
+        taken = [one for one in broken if any(is_false(one[2][api], one[1][api]) for api in one[2])]
+        lost = [one for one in met if one not in broken and any(is_false(one[2][api], "complete") for api in one[2])]
+        whole = [one for one in met if one not in broken]
+        refused = [one for one in whole if any(not one[2][api].startswith("0,") for api in one[2])]
+        lines.append(
+            f"- `{client}` {beside['versions'][client]} reports success in {len(taken)} of the {len(broken)} rows in which the answer is"
+            f" not whole. Of the {len(whole)} in which it is whole, it fails in {len(refused)}, and prints something else without a word in {len(lost)}."
+        )
+    return lines
+
+
+TABLES = {
+    "simulator.md": {"faults": faults_table, "dialects": dialects_table},
+    "faults.md": {"summary": summary, "outcomes": outcomes_table},
+}
+
+
+def with_tables(name):
+    """The text of a guide with each table between its marks written anew."""
+    guide = (DOCS / name).read_text("utf-8")
+    for mark, table in TABLES[name].items():
+        between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = "\n".join(table()) + "\n"
         guide, count = between.subn(lambda found, text=text: found[1] + text + found[2], guide)
-        assert count == 1, f"the guide has no place for the table of {name}"
+        assert count == 1, f"{name} has no place for the table of {mark}"
     return guide
 
 
-@pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not installed")
-def test_the_guide_has_the_tables_that_hold():
-    guide = GUIDE.read_text("utf-8")
-    assert guide == with_tables(guide), "run: python tests/cli/test_faults_outcomes.py"
+@pytest.mark.skipif(not DOCS.exists(), reason="the guides are not installed")
+@pytest.mark.parametrize("name", TABLES)
+def test_the_guide_has_the_tables_that_hold(name):
+    assert (DOCS / name).read_text("utf-8") == with_tables(name), "run: python tests/cli/test_faults_outcomes.py"
+
+
+@pytest.mark.skipif(not BESIDE.exists(), reason="the measurements are not installed")
+def test_every_row_was_met_by_the_other_clients_too():
+    beside = json.loads(BESIDE.read_text("utf-8"))
+    assert list(beside["faults"]) == [row[0] for row in OUTCOMES], "run: python -m bench.faults"
+    for faults, outcome, _ in OUTCOMES:
+        sensible = {api for api, one in each_api(outcome).items() if one is not None}
+        assert set(beside["faults"][faults]["openai"]) == set(beside["faults"][faults]["curl"]) == sensible
+        assert set(beside["faults"][faults]["llm"]) == sensible - {"responses"}
 
 
 if __name__ == "__main__":
-    GUIDE.write_text(with_tables(GUIDE.read_text("utf-8")), "utf-8")
+    for name in TABLES:
+        (DOCS / name).write_text(with_tables(name), "utf-8")

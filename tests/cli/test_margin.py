@@ -46,7 +46,9 @@ class Gate:
 
     def __call__(self, connection):
         for part in self._parts:
-            assert self._may.acquire(timeout=PATIENCE)
+            # Some tests end without it, and then nobody waits for the rest.
+            if not self._may.acquire(timeout=PATIENCE):
+                return
             connection.send(part)
 
     def go(self):
@@ -72,7 +74,7 @@ def _line(watched):
 def test_the_wait_is_told_and_gone_before_the_answer(watch, serve):
     gate = Gate(_answer("one\ntwo"))
     watched = watch(serve(gate), "--raw").until("waiting for the first token of m-0")
-    assert watched.screen[0].endswith("0 s  waiting for the first token of m-0")
+    assert watched.screen[0].endswith(" s  waiting for the first token of m-0")
     gate.go()
     assert watched.end() == 0
     assert watched.screen == ["one", "two"]
@@ -81,7 +83,7 @@ def test_the_wait_is_told_and_gone_before_the_answer(watch, serve):
 
 def test_the_seconds_go_on(watch, serve):
     gate = Gate(_answer("ok"))
-    watched = watch(serve(gate)).until("0 s  waiting").until("1 s  waiting")
+    watched = watch(serve(gate)).until("s  waiting").until("2 s  waiting")
     gate.go()
     watched.end()
     assert watched.screen == ["ok"]

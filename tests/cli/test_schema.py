@@ -195,6 +195,13 @@ def test_a_cut_answer_is_cut_and_not_blamed_on_the_schema(told):
     assert done.returncode == 8
 
 
+def test_statistics_are_told_beside_the_object(told):
+    kinds = [line["type"] for line in lines(told("--schema", SCHEMA, "--json", "--stats", "json")[0])]
+    assert kinds[-3:] == ["object", "stats", "end"]
+    (value,) = lines(told("--schema", SCHEMA, "--format", "json", "--stats", "json")[0])
+    assert value["stats"]["outcome"] == "complete"
+
+
 def test_the_one_object_of_format_json_has_the_value_too(told):
     (value,) = lines(told("--schema", SCHEMA, "--format", "json")[0])
     assert (value["object"], value["text"]) == ({"name": "Ada", "age": 36}, "".join(GOOD))

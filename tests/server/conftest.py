@@ -69,6 +69,16 @@ def client(simulator):
     return Client(simulator.url)
 
 
+@pytest.fixture
+def sdk(simulator):
+    """The openai package's client for the simulator."""
+    openai = pytest.importorskip("openai")
+    # Set here, so that no proxy or key of the environment takes part.
+    http_client = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=simulator.url, api_key="sk-test", max_retries=0, http_client=http_client) as sdk:
+        yield sdk
+
+
 @pytest.fixture(scope="session")
 def client_of():
     """Makes a client for a simulator that a test runs itself."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from . import asking
+
 NODE = Path(__file__).parent.parent / "node"
 
 SCRIPT = """\
@@ -81,4 +83,22 @@ def test_the_openai_package_for_node_streams_all_three_endpoints(simulator, clie
         "completions": client.post("/completions", model="m", prompt=question, max_tokens=400)["choices"][0]["text"],
         "chat": chat["choices"][0]["message"]["content"],
         "responses": client.post("/responses", model="m", input=question)["output"][0]["content"][0]["text"],
+    }
+
+
+def test_the_openai_package_for_node_adds_up_calls_and_json(simulator, client, tmp_path):
+    (tmp_path / "node_modules").symlink_to(node_modules(), target_is_directory=True)
+    script = shutil.copy(NODE / "tools.mjs", tmp_path)
+    functions = [tool for tool in asking.CHAT_TOOLS if tool["type"] == "function"]
+    asks = {
+        "calls": {"model": "m", "messages": asking.said("get weather and roll dice"), "tools": functions},
+        "schema": asking.of(asking.CHAT)["schema"],
+        "response": asking.of(asking.RESPONSES)["calls"],
+    }
+    calls = client.post(asking.CHAT, **asks["calls"])["choices"][0]["message"]["tool_calls"]
+    output = client.post(asking.RESPONSES, **asks["response"])["output"]
+    assert json.loads(run("node", "--preserve-symlinks", script, simulator.url, json.dumps(asks))) == {
+        "calls": [[call["function"]["name"], call["function"]["arguments"]] for call in calls],
+        "schema": client.post(asking.CHAT, **asks["schema"])["choices"][0]["message"]["content"],
+        "response": [[item["name"], item["arguments"]] for item in output],
     }

@@ -40,12 +40,6 @@ def sdk_of(simulator):
     return openai.OpenAI(base_url=simulator.url, api_key="sk-test", max_retries=0, http_client=http_client)
 
 
-@pytest.fixture
-def sdk(simulator):
-    with sdk_of(simulator) as sdk:
-        yield sdk
-
-
 def with_limit(variant, name):
     return {name if field == "limit" else field: value for field, value in variant.items()}
 

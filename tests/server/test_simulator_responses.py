@@ -69,7 +69,9 @@ def test_the_snapshot_gives_the_settings_back(client):
         "previous_response_id": client.post(PATH, **ASK)["id"],
         "store": False,
         "temperature": 0.5,
-        "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": True}],
+        "tools": [
+            {"type": "function", "name": "f", "description": None, "parameters": {"type": "object"}, "strict": False}
+        ],
         "user": "ada",
     }
     response = client.post(PATH, **ASK, **settings)
@@ -85,6 +87,7 @@ def test_the_last_user_message_of_a_list_is_answered(client):
     items = [
         {"role": "user", "content": "Hello"},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]},
+        {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "call_1", "output": "3"},
         {"role": "user", "content": [{"type": "input_text", "text": "What is Python?"}]},
     ]

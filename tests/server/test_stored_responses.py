@@ -13,10 +13,11 @@ from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.frames import Frame
 from unspool.server.log import Log
+from unspool.server.pace import Pace
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
 from unspool.server.store import Store, Stored
-from unspool.server.streaming import Pace, paced
+from unspool.server.streaming import paced
 
 PATH = "/responses"
 ASK = {"model": "sim-1", "input": "What is Python?"}
@@ -170,7 +171,7 @@ def test_one_that_is_pushed_out_while_it_is_made_is_stopped():
         store = Store(limit=1)
         first = stored("a", background=True, stream=True)
         store.keep(first)
-        first.make(paced(first.reply.frames(), Pace(ttft=3600)))
+        first.make(paced(first.reply.frames(), Pace(ttft=3600).of("")))
         events = first.log.read()
         assert (await anext(events)).type == "response.created"
         store.keep(stored("b"))

@@ -9,8 +9,10 @@ import sys
 #: The commands, with the module that holds each and the line that help shows.
 COMMANDS = {
     "ask": ("ask", "stream an answer; the default"),
+    "chat": ("chat", "converse, prompt by prompt"),
     "last": ("show", "print the last answer again"),
     "show": ("show", "print any answer again, by a piece of its id"),
+    "replay": ("replay", "play an answer again, as it came in time"),
     "log": ("log", "list the answers that are kept"),
     "search": ("log", "find kept answers by their words"),
     "export": ("export", "print a whole conversation as Markdown or JSON"),
@@ -26,6 +28,7 @@ COMMANDS = {
     "keys": ("keys", "store, list and remove API keys"),
     "doctor": ("doctor", "try every step from the configuration to the first token"),
     "sim": ("sim", "run the simulator, a server to try things with"),
+    "bench": ("bench", "put a load on a server and measure its streams"),
     "faults": ("faults", "list what the simulator can do wrong"),
 }
 

@@ -66,6 +66,18 @@ def find(piece: str | None, key: str | None, settings: Settings, *, same_server:
     )
 
 
+def before(history: History, messages: list[dict[str, Any]]) -> History | None:
+    """What was said before the last turn of a conversation: these messages. None where that was the first."""
+    if not messages:
+        return None
+    kept = streams_dir()
+    try:
+        parent = story.read(folder.path_of(kept, history.parent)).parent or ""
+    except (OSError, story.NoJournal):
+        parent = ""
+    return History(messages, None, parent, None, None)
+
+
 def _last_answered(kept: str) -> str:
     """The newest stream with an answer: one that failed before it said anything is nothing to go on with."""
     for id in reversed(folder.ids(kept)):

@@ -52,6 +52,19 @@ def seconds(text: str) -> float:
     return seconds
 
 
+def speed(text: str) -> float:
+    """How many times as fast: a number above zero, or ``max``, which is infinity."""
+    if text == "max":
+        return float("inf")
+    try:
+        given = number(text.removesuffix("x"))
+    except ValueError:
+        given = 0.0
+    if given <= 0:
+        raise ValueError(f"{text!r} is no speed such as 0.5, 1, 10 or max")
+    return given
+
+
 def _whole(text: str) -> int:
     try:
         return int(text)

@@ -73,6 +73,10 @@ class Signals:
             self._before[_signal.SIGTSTP] = _signal.signal(_signal.SIGTSTP, self._stop)
         return self
 
+    def watched(self) -> tuple[int, ...]:
+        """The descriptors that wake a loop which waits."""
+        return (self.fd,)
+
     def has_resumed(self) -> bool:
         """Whether the process was stopped and has gone on since this was last asked."""
         if not self._has_resumed:

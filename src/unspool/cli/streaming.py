@@ -106,7 +106,7 @@ def _show(
             else:
                 wait = max(0.0, speaks_at - time.monotonic())
             is_drawn = margin is None or not margin.is_thinking
-            deltas = answer.step(_sooner(wait, due if is_drawn else None), (signals.fd,), readers)
+            deltas = answer.step(_sooner(wait, due if is_drawn else None), signals.watched(), readers)
             if signals.number:
                 deltas += answer.cancel(signal=signals.number)
             elif 1 in answer.woken:
@@ -186,8 +186,10 @@ def _sooner(seconds: float | None, due: Callable[[], float | None] | None) -> fl
     return min(seconds, other)
 
 
-def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool) -> None:
-    sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
+def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool, sentence: str | None = None) -> None:
+    """Say how an answer ended, in the words of ``sentence`` if there is one."""
+    if sentence is None:
+        sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
     if sentence:
         notes.line(sentence, always=True)
     for call in getattr(format, "tool_calls", ()):

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from unspool.journal.reader import Reader
     from unspool.journal.record import Record
 
+#: Seconds that are left of the time in which a stream was being taken up again, which may have been a night.
+RECONNECTING = 1.0
+
 
 class Replay:
     """Reads the answer that a journal holds, also one that is still being written.
 
     `turns` yields what is there by now and can be called again for what follows; `close` gives what was held back.
     ``request`` is what was asked, as the journal's first block has it; ``decoder`` knows what the answer said of itself. ``at`` is
-    the seconds from the request to the newest turn, ``attempts`` the number of requests it took. What precedes the block ``first_id``
-    is read and not given out.
+    the seconds from the request to the newest turn, and ``ended_at`` those to the end, None while there is none. ``attempts`` counts the
+    requests that were sent by the newest turn. What precedes the block ``first_id`` is read and not given out.
     """
 
     def __init__(self, journal: Reader, first_id: int = 0) -> None:
@@ -38,11 +41,6 @@ class Replay:
         self._upstream_id = ""
         self.at = 0.0
         self.attempts = 1
-
-    @property
-    def ended_at(self) -> float | None:
-        """The seconds from the request to the end that the journal has, None without one."""
-        return self._ended.get("at") if self._ended is not None else None
 
     def turns(self) -> Iterator[tuple[list[Delta], list[Event], float]]:
         """Yield what arrived together: the deltas, the server's events they came in, and the seconds since the request."""
@@ -98,7 +96,9 @@ class Replay:
         self._ended = value if one.type == record.END else None
         if one.type == record.REQUEST:
             self.request = value
-            self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
+            # A tape may be of a request that asks for no answer, such as the list of models.
+            if value["api"] in api.NAMES:
+                self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
         elif one.type == record.ATTEMPT:
             self.attempts = value.get("attempt", self.attempts)
         elif one.type == record.BODY and self.decoder is not None:
@@ -108,6 +108,12 @@ class Replay:
                 deltas = self.decoder.decode_body(body)
                 if one.id >= self._first_id:
                     yield deltas, [Event("message", value["text"])], self.at
+
+    @property
+    def ended_at(self) -> float | None:
+        """The seconds from the request to the stream's end, None where the journal has none."""
+        at = self._ended.get("at") if self._ended is not None else None
+        return at if isinstance(at, int | float) else None
 
     @property
     def ending(self) -> Ending:

@@ -11,6 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from typing import Any
 
 # Where systems keep their bundle: as in Go's crypto/x509/root_linux.go and root_bsd.go.
@@ -48,6 +49,18 @@ def trust(curl: Any, pycurl: Any) -> None:
     if bundle:
         curl.setopt(pycurl.CAINFO, bundle)
         curl.setopt(pycurl.PROXY_CAINFO, bundle)
+
+
+def context() -> ssl.SSLContext:
+    """A context of Python's own TLS, for clients, that trusts the same roots."""
+    import ssl
+
+    environ = os.environ
+    file = environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
+    folder = environ.get("SSL_CERT_DIR")
+    if not file and not folder and sys.platform != "win32":
+        file = next((path for path in _BUNDLES if os.path.exists(path)), None) or _certifi()
+    return ssl.create_default_context(cafile=file or None, capath=folder or None)
 
 
 def _certifi() -> str | None:

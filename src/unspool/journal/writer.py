@@ -70,6 +70,19 @@ class Writer:
         self._write(record.HEADER)
 
     @classmethod
+    def create(cls, path: str, *, sync: str = "interval") -> Writer:
+        """Begin a journal in a file of this name, which must not exist. Raises OSError."""
+        writer = cls(None, sync=sync)
+        fd = os.open(path, _FLAGS, 0o600)
+        writer.id = os.path.basename(path).rpartition(".")[0]
+        writer.path = path
+        writer._fd, writer._memory = fd, None
+        writer._folder_dirty = True
+        writer._hold_lock()
+        writer._write(record.HEADER)
+        return writer
+
+    @classmethod
     def reopen(cls, path: str, *, sync: str = "interval") -> Writer:
         """Go on with a journal whose writer is gone, after cutting off the torn block that it may end with.
 
@@ -167,6 +180,9 @@ class Writer:
                 self.id = ulid.new()
         self.path = path
         self._folder_dirty = True
+        self._hold_lock()
+
+    def _hold_lock(self) -> None:
         if fcntl is not None:
             # Held until the descriptor is closed, by whatever end of the process: a journal without an end whose lock is
             # free was interrupted.

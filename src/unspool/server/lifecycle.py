@@ -10,6 +10,7 @@ What OpenAI's guide "Background mode" and the API reference leave open is answer
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -18,14 +19,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from unspool.server.clock import Clock
 from unspool.server.endpoints import fields
 from unspool.server.endpoints.fields import Fields
+from unspool.server.endpoints.models import Rules
 from unspool.server.endpoints.responses import Reply
 from unspool.server.endpoints.stamp import Stamp
 from unspool.server.errors import RequestError
 from unspool.server.frames import Frame
+from unspool.server.pace import Pace, Timing
 from unspool.server.store import Store, Stored
-from unspool.server.streaming import EventStream, JSONAnswer, Pace, WholeAnswer, paced
+from unspool.server.streaming import EventStream, JSONAnswer, WholeAnswer, paced
 
 # The states in which a response cannot be cancelled any more. A cancelled one can, to no effect.
 _CANNOT_CANCEL = {
@@ -34,11 +38,26 @@ _CANNOT_CANCEL = {
 }
 
 
+# The share of waits that a longest one is longer than: those that are longer still are too rare to listen for.
+_RARE = 0.999
+
+
 class Lifecycle:
     """The handlers of ``/v1/responses`` and the paths below it. ``resumable_for`` is in seconds of the ``clock``."""
 
-    def __init__(self, *, pace: Pace, event_ids: bool, clock: Callable[[], float], resumable_for: float) -> None:
+    def __init__(
+        self,
+        *,
+        pace: Pace,
+        event_ids: bool,
+        clock: Callable[[], float],
+        resumable_for: float,
+        rules: Rules,
+        keepalive: float,
+    ) -> None:
         self._pace = pace
+        self._rules = rules
+        self._keepalive = keepalive
         self._event_ids = event_ids
         self._clock = clock
         self._resumable_for = resumable_for
@@ -46,15 +65,16 @@ class Lifecycle:
 
     async def create(self, request: Request, stamp: Stamp) -> Response:
         asked = fields.parse(await request.body())
-        reply = Reply(asked, self._store.unused(stamp), self._store.previous)
+        reply = Reply(asked, self._store.unused(stamp), self._store.previous, self._rules)
+        timing = self._pace.of(stamp.id("pace_"))
         if reply.store:
             stored = Stored(reply, self._clock())
             self._store.keep(stored)
             if reply.background:
-                return self._begin(stored)
+                return self._begin(stored, timing)
         if reply.stream:
-            return EventStream(paced(reply.frames(), self._pace), event_ids=self._event_ids, on_end=reply.cancel)
-        return WholeAnswer(reply.whole, self._pace, reply.tokens, on_end=reply.cancel)
+            return EventStream(self._frames(reply, timing), event_ids=self._event_ids, on_end=reply.cancel)
+        return WholeAnswer(reply.whole, timing, reply.tokens, on_end=reply.cancel)
 
     async def retrieve(self, request: Request, stamp: Stamp) -> Response:
         stored = self._store.get(request.path_params["id"])
@@ -105,9 +125,15 @@ class Lifecycle:
             }
         )
 
-    def _begin(self, stored: Stored) -> Response:
+    def _frames(self, reply: Reply, timing: Timing) -> AsyncGenerator[Frame]:
+        frames = paced(reply.frames(), timing)
+        # Only where a silence can be so long: it takes a task for each event to hear it.
+        longest = max(self._pace.ttft.at(_RARE), self._pace.itl.at(_RARE) * max(reply.choice.thought, self._pace.burst))
+        return kept_alive(frames, self._keepalive, timing.clock) if 0 < self._keepalive < longest else frames
+
+    def _begin(self, stored: Stored, timing: Timing) -> Response:
         reply = stored.reply
-        stored.make(paced(reply.frames(), self._pace))
+        stored.make(self._frames(reply, timing))
         if stored.log is not None:
             return EventStream(stored.log.read(), event_ids=self._event_ids)
         return JSONAnswer(reply.snapshot())
@@ -131,6 +157,37 @@ class Lifecycle:
 
 def _not_streamable(why: str) -> RequestError:
     return RequestError(f"This response cannot be streamed because {why}.", param="stream")
+
+
+async def kept_alive(frames: AsyncGenerator[Frame], silence: float, clock: Clock) -> AsyncGenerator[Frame]:
+    """The events of a response, and a ``keepalive`` for each so many seconds without one. It takes a number like the others."""
+    added = 0
+    number = 0
+    async with aclosing(frames):
+        coming = asyncio.ensure_future(anext(frames, None))
+        try:
+            while True:
+                silent = asyncio.ensure_future(clock.sleep(silence))
+                await asyncio.wait({coming, silent}, return_when=asyncio.FIRST_COMPLETED)
+                silent.cancel()
+                if not coming.done():
+                    alive = {"type": "keepalive", "sequence_number": number}
+                    yield Frame.of(alive, type="keepalive", id=str(number))
+                    added += 1
+                else:
+                    frame = coming.result()
+                    if frame is None:
+                        return
+                    if added:
+                        body: dict[str, Any] = json.loads(frame.data)
+                        body["sequence_number"] = number
+                        frame = Frame.of(body, type=frame.type, id=str(number))
+                    yield frame
+                    coming = asyncio.ensure_future(anext(frames, None))
+                number += 1
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})
 
 
 async def _without_obfuscation(frames: AsyncGenerator[Frame]) -> AsyncGenerator[Frame]:

@@ -3,6 +3,8 @@
     with Proxy("https://api.example.com/v1", script=["cut=7,reset"]) as proxy:
         client = OpenAI(base_url=proxy.url)
 
+With ``record`` it makes a tape of each answer (`unspool.server.tapes`) and breaks none.
+
 It takes one request a connection (``Connection: close``). An answer that no fault alters is passed on as it came, byte for byte; of one
 that is altered the HTTP framing is the proxy's own, and so are the line ends of the events that it had to read.
 """
@@ -11,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
-import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from http import HTTPStatus
@@ -21,6 +23,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from unspool import sse
+from unspool.client import roots
 from unspool.client.sniff import is_event_stream
 from unspool.server.connection import listen, reset, stopped_by_signal
 from unspool.server.errors import RequestError
@@ -28,10 +31,15 @@ from unspool.server.faults.course import CLEAN, RESET, Course, Pause, Plan, Refu
 from unspool.server.faults.gate import Choice, Received, edited, refusal_of
 from unspool.server.faults.table import HEADER
 from unspool.server.frames import Frame
+from unspool.server.tapes.recording import Recorder, Recording
+from unspool.server.tapes.tape import CUT, LEFT
+from unspool.server.tapes.tape import RESET as WAS_RESET
 
 # An event may be an image of megabytes; a head is not.
 _LONGEST_HEAD = 1 << 20
 _PIECE = 1 << 16
+# Seconds in which the rest of an answer still belongs on its tape when its client is gone: many leave at [DONE], before the last chunk.
+_GRACE = 0.5
 # What belongs to one connection and not to the message (RFC 9110, 7.6.1).
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
@@ -43,11 +51,19 @@ _BLOCK_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 class Proxy:
     """A proxy in a background thread, on a free port of 127.0.0.1, before the server with the base URL ``upstream``.
 
-    ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `Settings`.
+    ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `Settings`. ``record`` is the
+    folder that tapes go to, or a `Recorder`; an answer that is recorded meets with no fault of the proxy's.
     """
 
-    def __init__(self, upstream: str, *, faults: Iterable[str] = (), script: Iterable[str] = ()) -> None:
-        self._handler = _Handler(upstream, Choice(faults, script))
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        faults: Iterable[str] = (),
+        script: Iterable[str] = (),
+        record: str | os.PathLike[str] | Recorder | None = None,
+    ) -> None:
+        self._handler = _Handler(upstream, Choice(faults, script), record)
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] = lambda: None
         self.url = ""
@@ -106,10 +122,11 @@ def serve_proxy(
     *,
     faults: Iterable[str] = (),
     script: Iterable[str] = (),
+    record: str | os.PathLike[str] | Recorder | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> int:
     """Run a proxy until SIGINT or SIGTERM, and return which of them it was, as `running.serve` does for a simulator."""
-    handler = _Handler(upstream, Choice(faults, script))
+    handler = _Handler(upstream, Choice(faults, script), record)
 
     async def serve() -> int:
         with listen(host, port) as listener:
@@ -122,7 +139,7 @@ def serve_proxy(
 class _Handler:
     """Takes connections, and carries each request to the upstream server and its answer back."""
 
-    def __init__(self, upstream: str, faults: Choice) -> None:
+    def __init__(self, upstream: str, faults: Choice, record: str | os.PathLike[str] | Recorder | None = None) -> None:
         parts = urlsplit(upstream)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{upstream!r} is not a URL such as http://127.0.0.1:11434/v1")
@@ -132,8 +149,12 @@ class _Handler:
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._authority = parts.netloc.rpartition("@")[2]
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = roots.context() if parts.scheme == "https" else None
         self._path = parts.path.rstrip("/")
+        self._origin = f"{parts.scheme}://{self._authority}"
+        self._recorder = record if record is None or isinstance(record, Recorder) else Recorder(record)
+        if self._recorder is not None:
+            self._recorder.prepare()
         self._open: set[asyncio.Task[None]] = set()
 
     def url(self, address: tuple[str, int]) -> str:
@@ -175,8 +196,10 @@ class _Handler:
         if headers.get("expect", "").lower() == "100-continue":
             await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = b"".join([piece async for piece in _body(client.reader, headers, until_end=False)])
+        # What is to be recorded is for the server itself to break.
+        met = headers if self._recorder is None else {name: headers[name] for name in headers if name != HEADER}
         try:
-            plan = self.faults.choose(method, path, headers, body)
+            plan = self.faults.choose(method, path, met, body)
         except ValueError as error:
             return await client.refuse(refusal_of(RequestError(f"{HEADER}: {error}.", param=HEADER)))
         if plan.wait:
@@ -186,12 +209,22 @@ class _Handler:
         if plan.refusal is not None:
             return await client.refuse(plan.refusal)
         try:
-            upstream, sender = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LONGEST_HEAD)
+            upstream, sender = await self._connect()
         except OSError as error:
             words = f"The proxy cannot reach {self._host} port {self._port}: {error}."
             return await client.refuse(refusal_of(RequestError(words, status=502, type="server_error")))
         try:
+            recording = None
+            if self._recorder is not None:
+                target = path.removeprefix(self._path)
+                try:
+                    recording = self._recorder.begin(method, target, self._origin + path, headers, body)
+                except OSError as error:
+                    words = f"The answer cannot be recorded in {self._recorder.into}: {error.strerror}."
+                    return await client.refuse(refusal_of(RequestError(words, status=500, type="server_error")))
             sender.write(self._request(first, headers, edited(body, plan)))
+            if recording is not None:
+                return await _pass_recorded(upstream, client, recording)
             await sender.drain()
             if plan.alters_stream:
                 await _pass_altered(upstream, client, plan)
@@ -200,10 +233,18 @@ class _Handler:
         finally:
             sender.transport.abort()
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._recorder is None:
+            return await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LONGEST_HEAD)
+        loop = asyncio.get_running_loop()
+        reader = _Arrivals(limit=_LONGEST_HEAD, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, self._host, self._port, ssl=self._tls)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
     def _request(self, first: str, headers: dict[str, str], body: bytes) -> bytes:
-        kept = {
-            name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name not in (HEADER, "expect")
-        }
+        dropped = ("expect",) if self._recorder is not None else ("expect", HEADER)
+        kept = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name not in dropped}
         kept.update({"host": self._authority, "connection": "close", "accept-encoding": "identity"})
         if body or "content-length" in kept:
             kept["content-length"] = str(len(body))
@@ -254,6 +295,51 @@ class _Client:
             if step.how == CLEAN and self.chunked:
                 await self.send(b"0\r\n\r\n")
             self.finished = True
+
+
+class _Arrivals(asyncio.StreamReader):
+    """A stream reader that gives out what came before a reset, which asyncio's own throws away."""
+
+    is_reset = False
+
+    def set_exception(self, exc: Exception) -> None:
+        self.is_reset = isinstance(exc, ConnectionResetError)
+        self.feed_eof()
+
+
+async def _pass_recorded(upstream: asyncio.StreamReader, client: _Client, recording: Recording) -> None:
+    """Pass an answer on as it comes, and keep each piece before the client gets it."""
+    how = LEFT
+    # The client has nothing more to say: what comes is that it hung up.
+    leaving = asyncio.ensure_future(client.reader.read(1))
+    arriving = asyncio.ensure_future(upstream.read(_PIECE))
+    try:
+        while True:
+            patience = _GRACE if leaving.done() else None
+            waiting = {arriving} if leaving.done() else {arriving, leaving}
+            done, _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            if not arriving.done():
+                continue
+            if not (piece := arriving.result()):
+                how = WAS_RESET if isinstance(upstream, _Arrivals) and upstream.is_reset else CUT
+                break
+            recording.feed(piece)
+            if recording.is_whole and leaving.done():
+                break
+            if not leaving.done():
+                await client.send(piece)
+            arriving = asyncio.ensure_future(upstream.read(_PIECE))
+    finally:
+        leaving.cancel()
+        arriving.cancel()
+        recording.close(how)
+    if leaving.done() and not leaving.cancelled():
+        raise _HungUp
+    if how == WAS_RESET:
+        await reset(client.writer.transport)
+    client.finished = True
 
 
 async def _pass_raw(upstream: asyncio.StreamReader, client: _Client) -> None:

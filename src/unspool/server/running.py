@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 
@@ -18,7 +19,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from unspool.server.connection import listen, reset
 from unspool.server.faults.gate import Received
 from unspool.server.simulator import Settings, app, choice
-from unspool.server.streaming import HANG_UP, RESET
+from unspool.server.streaming import HANG_UP, RESET, WIRE
+from unspool.server.tapes.deck import Deck
+from unspool.server.wire import Wire
 
 
 def serve(
@@ -27,14 +30,16 @@ def serve(
     *,
     settings: Settings | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_miss: Callable[[str], object] = lambda text: None,
 ) -> signal.Signals:
     """Run a simulator until SIGINT or SIGTERM, and return which of them it was. Streams still open are cut.
 
-    Port 0 is any free one. ``on_ready`` is told the base URL, ``/v1`` included, once requests are answered. To be called from
-    the main thread, where signals arrive. Raises OSError when the address cannot be used.
+    Port 0 is any free one. ``on_ready`` is told the base URL, ``/v1`` included, once requests are answered; ``on_miss`` why no tape
+    answers a request. To be called from the main thread, where signals arrive. Raises OSError when the address cannot be used.
     """
+    application = app(settings, on_miss=on_miss)
     with listen(host, port) as listener:
-        return asyncio.run(_serve_until_signal(listener, app(settings), on_ready))
+        return asyncio.run(_serve_until_signal(listener, application, on_ready))
 
 
 class Simulator:
@@ -44,12 +49,23 @@ class Simulator:
             requests.post(simulator.url + "/completions", ...)
 
     It answers without delay unless its ``settings`` say otherwise. When it stops, streams still open are cut.
+
+    ``tapes`` is a tape, a folder of them or several of either, besides those of the settings.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
         settings = settings or Settings()
         self._faults = choice(settings)
-        self._app = app(settings, self._faults)
+        self.tapes = Deck(settings.tapes, match=settings.tape_match)
+        """The tapes that are in: ``add`` puts in more, and ``played`` names those that have answered."""
+        for path in [tapes] if isinstance(tapes, str | os.PathLike) else tapes:
+            self.tapes.add(path)
+        self._app = app(settings, self._faults, self.tapes)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
@@ -104,7 +120,7 @@ class Simulator:
 
 
 class _Protocol(H11Protocol):
-    """A connection that the application can close, for streams that are to be cut."""
+    """A connection that the application can close, for streams that are to be cut, and write events to."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -112,7 +128,8 @@ class _Protocol(H11Protocol):
         async def hang_up() -> None:
             transport.close()
 
-        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport)}
+        wire = Wire(transport, self.flow)
+        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WIRE: wire}
 
 
 class _Server(uvicorn.Server):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any
@@ -12,64 +11,42 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from unspool.server.clock import Clock
 from unspool.server.faults.course import CLEAN, Close, Course, Pause, Plan, Step
 from unspool.server.frames import Frame
-from unspool.value import Value
+from unspool.server.pace import Timing
+from unspool.server.wire import Wire
 
 # Where the server that runs the application leaves functions that close the connection, and that reset it: in the ``state`` of the
 # request's scope.
 HANG_UP = "unspool.hang_up"
 RESET = "unspool.reset"
+# And a `Wire`, where the connection has one.
+WIRE = "unspool.wire"
 #: Where the `Plan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
+#: What the pauses of a plan run by, where it is not the machine's clock.
+CLOCK = "unspool.clock"
 
 
-class Pace(Value):
-    """How fast the model computes: ``ttft`` seconds until the first token, ``itl`` seconds between two.
-
-    Each of these times is longer or shorter by up to its jitter, drawn from ``seed``: the same for the same token of every answer.
-    """
-
-    __slots__ = ("ttft", "itl", "ttft_jitter", "itl_jitter", "seed")
-
-    def __init__(
-        self, ttft: float = 0.0, itl: float = 0.0, *, ttft_jitter: float = 0.0, itl_jitter: float = 0.0, seed: int = 0
-    ) -> None:
-        self.ttft = ttft
-        self.itl = itl
-        self.ttft_jitter = ttft_jitter
-        self.itl_jitter = itl_jitter
-        self.seed = seed
-
-    def due(self, tokens: int) -> float:
-        """Seconds after the request at which this many tokens have been computed."""
-        if tokens <= 0:
-            return 0.0
-        due = self.ttft + self.itl * (tokens - 1)
-        if self.ttft_jitter or self.itl_jitter:
-            due += 2 * self.ttft_jitter * self._noise(0)
-            # Half the jitter for each token's place, not for each step: so the whole keeps to the pace, and a step still
-            # varies by all of it.
-            due += self.itl_jitter * self._noise(tokens) if tokens > 1 else 0.0
-        return max(due, 0.0)
-
-    def _noise(self, token: int) -> float:
-        """A number between minus and plus a half."""
-        return zlib.crc32(b"%d %d" % (self.seed, token)) / 0xFFFFFFFF - 0.5
+# How many frames that are due already come in one go, before other clients, and the news that this one hung up, get their turn.
+_AT_ONCE = 16
 
 
-async def paced(frames: Iterable[Frame], pace: Pace) -> AsyncGenerator[Frame]:
-    """The frames, each when the pace says that it is due. The time runs from the first one asked for.
+async def paced(frames: Iterable[Frame], timing: Timing) -> AsyncGenerator[Frame]:
+    """The frames, each when it is due. The time runs from the first one asked for.
 
     Whoever takes them slowly does not slow the model: what was due meanwhile comes in one go.
     """
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    tokens = 0
+    now = timing.clock.now
+    begun = now()
+    tokens = overdue = 0
     for frame in frames:
         tokens += frame.tokens
-        # Sleeps even when nothing is left to wait for: other clients, and the news that this one hung up, get their turn.
-        await asyncio.sleep(max(begun + pace.due(tokens) - loop.time(), 0))
+        left = begun + timing.due(tokens) - now()
+        overdue = overdue + 1 if left <= 0 and not timing.is_shared else 0
+        if overdue % _AT_ONCE == 0:
+            await timing.wait(left, frame.tokens)
         yield frame
 
 
@@ -103,10 +80,18 @@ class EventStream(Response):
         if plan is not None and plan.alters_stream:
             return await self._write_faulty(scope, send, plan)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        wire: Wire | None = scope.get("state", {}).get(WIRE)
+        if scope["http_version"] != "1.1" or scope["method"] == "HEAD":
+            wire = None  # such an answer is not in chunks
         async with aclosing(self.frames) as frames:
             async for frame in frames:
                 body = frame.encode(with_id=self.event_ids)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+                if wire is None:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                elif wire.chunk(body):
+                    await wire.drained()
+        if wire is not None:
+            wire.flush()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write_faulty(self, scope: Scope, send: Send, plan: Plan) -> None:
@@ -130,7 +115,8 @@ async def _do(step: Step, scope: Scope, send: Send) -> None:
         # Each of many small pieces goes out by itself, and the news that the client hung up gets its turn.
         await asyncio.sleep(0)
     elif isinstance(step, Pause):
-        await (asyncio.get_running_loop().create_future() if step.seconds is None else asyncio.sleep(step.seconds))
+        clock: Clock = scope.get(CLOCK) or Clock()
+        await (asyncio.get_running_loop().create_future() if step.seconds is None else clock.sleep(step.seconds))
     elif isinstance(step, Close) and step.how == CLEAN:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     else:
@@ -154,14 +140,15 @@ class WholeAnswer(JSONAnswer):
     def __init__(
         self,
         answer: Callable[[], dict[str, Any]],
-        pace: Pace,
+        timing: Timing,
         tokens: int,
         *,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(None)
         self.answer = answer
-        self.delay = pace.due(max(tokens, 1))
+        self.timing = timing
+        self.tokens = max(tokens, 1)
         self.on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +159,7 @@ class WholeAnswer(JSONAnswer):
                 self.on_end()
 
     async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(self.delay)
+        await self.timing.wait(self.timing.due(self.tokens), self.tokens)
         self.body = self.render(self.answer())
         self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)

@@ -173,7 +173,7 @@ def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], N
 
             try:
                 if arguments["save"] is not None:
-                    return templating.save(arguments, notes, _value)
+                    return templating.save(arguments, notes, value_of)
                 templating.apply(arguments)
             except ValueError as error:
                 raise UsageError(str(error)) from error
@@ -195,28 +195,18 @@ def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], N
 
 
 def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None) -> int:
-    from unspool.config.settings import load, resolve
+    from unspool.config.settings import load
 
     settings = load()
     if arguments["reasoning"] == "auto":
         arguments["reasoning"] = settings.reasoning
-    history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
-    endpoint = resolve(
-        profile=arguments["profile"],
-        base_url=arguments["base_url"],
-        key=arguments["key"],
-        model=arguments["model"],
-        api=arguments["api"],
-        settings=settings,
-    )
-    if history is not None and history.endpoint is not None:
-        endpoint = history.endpoint
+    endpoint, history = whom(arguments, settings)
     view = _view(arguments)
     keyless = lacks_key(endpoint) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):
         return _no_key(endpoint, view, notes)
-    prompt = _prompt(arguments, endpoint, notes, history)
+    prompt = prompt_of(arguments, endpoint, notes, history)
     try:
         build_body(endpoint, prompt, endpoint.api)
     except ValueError as error:
@@ -262,6 +252,24 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     return ending.exit_code
 
 
+def whom(arguments: dict[str, Any], settings: Settings) -> tuple[Endpoint, History | None]:
+    """Where to ask, and the conversation to go on with. Raises UsageError, ConfigError."""
+    from unspool.config.settings import resolve
+
+    history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
+    endpoint = resolve(
+        profile=arguments["profile"],
+        base_url=arguments["base_url"],
+        key=arguments["key"],
+        model=arguments["model"],
+        api=arguments["api"],
+        settings=settings,
+    )
+    if history is not None and history.endpoint is not None:
+        endpoint = history.endpoint
+    return endpoint, history
+
+
 def _view(arguments: dict[str, Any]) -> Any:
     """What makes the format that the arguments ask for, and looks after the schema where there is one."""
     if not arguments["schema"] and not arguments["schema_multi"]:
@@ -286,11 +294,17 @@ def _history(arguments: dict[str, Any], settings: Settings) -> History:
         raise UsageError(str(error)) from error
 
 
-def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
+def check_model(endpoint: Endpoint) -> None:
+    """Raise UsageError where nobody has said which model to ask."""
     if not endpoint.model:
         raise UsageError(
             f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
         )
+
+
+def prompt_of(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
+    """What to ask, by the command line and standard input, after what the history says. Raises UsageError."""
+    check_model(endpoint)
     material = _material(arguments, notes, history)
     filling = arguments["template"]
     # Nobody is asked to type what nothing waits for.
@@ -302,7 +316,7 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
         system = system or instruction
     if not text.strip() and not suffices:
         raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
-    options = {key: _value(value) for key, value in arguments["options"] or ()}
+    options = {key: value_of(value) for key, value in arguments["options"] or ()}
     fields = {name: arguments.get(name) for name in _PROMPT_FIELDS}
     fields.update({name: options.pop(name) for name in _PROMPT_FIELDS if name in options})
     n = fields["n"]
@@ -326,7 +340,7 @@ def _prompt(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history
         options.setdefault("background", True)
     return Prompt(
         messages,
-        endpoint.model,
+        endpoint.model or "",
         system=system,
         stream=not arguments["no_stream"],
         store=arguments["store"] or arguments["background"],
@@ -364,7 +378,7 @@ def _text(arguments: dict[str, Any], notes: Notes, *, suffices: bool) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """The value of ``-o KEY VALUE``: JSON, or else the text itself."""
     import jiter
 

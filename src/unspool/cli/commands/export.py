@@ -64,7 +64,7 @@ def run(name: str, argv: list[str]) -> int:
         return 1
     stdout = Output(1)
     if arguments["format"] == "json":
-        text = _json(stories)
+        text = as_json(stories)
     else:
         text = markdown(stories)
         if stdout.is_tty:
@@ -87,12 +87,13 @@ def markdown(stories: list[Story]) -> str:
     for number, one in enumerate(stories):
         # The first stream's history has no stream of its own.
         for message in one.messages if number == 0 else one.asked:
-            blocks += _message(message)
+            blocks += message_blocks(message)
         blocks += _answer(one)
     return "\n\n".join(blocks) + "\n"
 
 
-def _message(message: dict[str, Any]) -> list[str]:
+def message_blocks(message: dict[str, Any]) -> list[str]:
+    """The Markdown blocks of a message: who says it, its text, and the tools it calls."""
     text = _closed(story.plain(message.get("content")))
     role = message.get("role")
     calls = message.get("tool_calls")
@@ -162,7 +163,8 @@ def _unstyled(text: str) -> str:
     return "".join("\\" + one if one in "\\`*_[]<>#" else one for one in one_line(text))
 
 
-def _json(stories: list[Story]) -> str:
+def as_json(stories: list[Story]) -> str:
+    """Return a conversation as one JSON object."""
     from unspool.cli import formats
     from unspool.cli.commands.log import describe
 

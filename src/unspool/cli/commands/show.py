@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.options import Option, scan
 from unspool.cli.streaming import judged, tallied
 from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, reader
+from unspool.journal import folder, reader, record
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -48,7 +50,7 @@ def run(name: str, argv: list[str]) -> int:
             OPTIONS,
             rest="id",
             metavar="ID",
-            rest_help="any piece of an id that only one stream has" if wanted else "(none)",
+            rest_help="any piece of an id that only one stream has, or a journal's file" if wanted else "(none)",
             examples="  unspool show 7F3K9Q\n  unspool show 7F3K9Q --json"
             if wanted
             else "  unspool last\n  unspool last --sse",
@@ -62,13 +64,25 @@ def run(name: str, argv: list[str]) -> int:
     notes = Notes(Output(2), quiet=arguments["quiet"])
     kept = streams_dir()
     try:
-        id = folder.find(kept, arguments["id"][0]) if wanted else folder.newest(kept)
+        path = locate(arguments["id"][0]) if wanted else folder.path_of(kept, folder.newest(kept))
     except folder.NotFound as error:
         notes.line(str(error), always=True)
         return 1
-    with reader.Reader(folder.path_of(kept, id)) as journal:
-        ending = show(journal, id, arguments, notes)
+    with reader.Reader(path) as journal:
+        ending = show(journal, folder.id_of(path), arguments, notes)
     return ending.exit_code
+
+
+def locate(wanted: str) -> str:
+    """The file of a journal: the one named, or the one that is kept under this piece of an id. Raises folder.NotFound."""
+    # No id has a dot or a slash in it, and every path to a journal has.
+    if "." in wanted or "/" in wanted or os.sep in wanted:
+        with open(wanted, "rb") as file:
+            if file.read(len(record.HEADER)) != record.HEADER:
+                raise folder.NotFound(f"{wanted} is not a journal, or not of a version this program reads")
+        return wanted
+    kept = streams_dir()
+    return folder.path_of(kept, folder.find(kept, wanted))
 
 
 def show(journal: Reader, id: str, arguments: dict[str, Any], notes: Notes) -> Ending:

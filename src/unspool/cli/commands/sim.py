@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.flags import count, number, positive, seconds
+from unspool.cli.flags import count, number, positive, seconds, speed
 from unspool.cli.options import Option, scan
 from unspool.outcome import USAGE_EXIT_CODE
 from unspool.terminal.output import Notes, Output
@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from unspool.server.pace import Delay
 
 
 def _delay(text: str) -> float:
@@ -26,13 +28,10 @@ def _port(text: str) -> int:
     return port
 
 
-def _varying(text: str) -> tuple[float, float]:
-    """A time, and how much it varies: 20ms, 20ms±5, 20ms+-5ms."""
-    mean, sign, jitter = text.replace("+-", "±").partition("±")
-    if not sign:
-        return _delay(mean), 0.0
-    unit = mean.lstrip("0123456789.")
-    return _delay(mean), _delay(jitter if jitter[-1:].isalpha() else jitter + unit)
+def _varying(text: str) -> Delay:
+    from unspool.server.pace import Delay
+
+    return Delay.read(text)
 
 
 def _rate(text: str) -> float:
@@ -50,6 +49,13 @@ def _dialect(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("it names no model")
+    return names
+
+
 def _faults(text: str) -> str:
     from unspool.server.faults.table import read
 
@@ -57,9 +63,18 @@ def _faults(text: str) -> str:
     return text
 
 
+def _match(text: str) -> str:
+    from unspool.server.tapes.deck import MATCHES
+
+    if text not in MATCHES:
+        raise ValueError(f"{text!r} is none of {', '.join(MATCHES)}")
+    return text
+
+
 _SERVER = "as a server"
 _MODEL = "as a model"
 _TROUBLE = "in trouble"
+_TAPES = "with tapes"
 
 OPTIONS = (
     Option(
@@ -98,19 +113,46 @@ OPTIONS = (
         type=_dialect,
     ),
     Option(
+        ("--models",),
+        "value",
+        "the only models there are, by name, with commas between them (default: any)",
+        group=_SERVER,
+        metavar="A,B",
+        type=_names,
+    ),
+    Option(
+        ("--context-window",),
+        "value",
+        "the tokens that a model takes (default: as many as OpenAI's of that name)",
+        group=_SERVER,
+        metavar="N",
+        type=positive,
+    ),
+    Option(("--strict",), "flag", "hold OpenAI's models to their endpoints and parameters", group=_SERVER),
+    Option(("--lenient",), "flag", "let fields pass that OpenAI does not know", group=_SERVER),
+    Option(
+        ("--keepalive",),
+        "value",
+        "the silence after which a response's stream says that it lives (default: 30s); 0 for never",
+        group=_SERVER,
+        metavar="TIME",
+        type=_delay,
+    ),
+    Option(
         ("--ttft",),
         "value",
-        "the time to the first token (default: 300ms), and by how much it varies: 300ms±100",
+        "the time to the first token (default: 300ms); it may vary: 300ms±100, 0.2..1s, normal(300ms, 50ms),"
+        " lognormal(300ms, 0.5), exponential(300ms)",
         group=_MODEL,
-        metavar="TIME[±TIME]",
+        metavar="TIME",
         type=_varying,
     ),
     Option(
         ("--itl",),
         "value",
-        "the time between two tokens (default: 20ms), and by how much it varies: 20ms±5",
+        "the time between two tokens (default: 20ms); it may vary in the same ways",
         group=_MODEL,
-        metavar="TIME[±TIME]",
+        metavar="TIME",
         type=_varying,
     ),
     Option(
@@ -121,7 +163,39 @@ OPTIONS = (
         metavar="N",
         type=_rate,
     ),
+    Option(
+        ("--burst",),
+        "value",
+        "the tokens that come at a time, as often as the pace allows (default: 1)",
+        group=_MODEL,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--total-tps",),
+        "value",
+        "the tokens in a second that all streams get together",
+        group=_MODEL,
+        metavar="N",
+        type=_rate,
+    ),
     Option(("--seed",), "value", "another seed gives other ids and other times", group=_MODEL, metavar="N", type=count),
+    Option(
+        ("--rpm",),
+        "value",
+        "the requests a minute that all clients together may make; more are refused with 429",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--tpm",),
+        "value",
+        "the tokens a minute, of prompts and answers, that they may ask for",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
     Option(
         ("--fault",),
         "append",
@@ -153,17 +227,82 @@ OPTIONS = (
         group=_TROUBLE,
         metavar="URL",
     ),
+    Option(
+        ("--tapes",),
+        "append",
+        "answer what is on this tape: a journal's file, a folder of them, or a piece of an id; repeatable",
+        group=_TAPES,
+        metavar="PATH",
+    ),
+    Option(
+        ("--tape-match",),
+        "value",
+        "what has to be as it is on the tape: strict, the whole request (the default); messages, the model and the messages;"
+        " last-message, the model and what the user said last",
+        group=_TAPES,
+        metavar="HOW",
+        type=_match,
+    ),
+    Option(
+        ("--speed",),
+        "value",
+        "play tapes so many times as fast as they were recorded, or max (default: 1)",
+        group=_TAPES,
+        metavar="N",
+        type=speed,
+    ),
+    Option(
+        ("--tapes-only",), "flag", "refuse what is on no tape with 404, and say what the nearest has else", group=_TAPES
+    ),
+    Option(
+        ("--record",),
+        "value",
+        "pass requests on to this server, a base URL, and make a tape of each answer, without keys",
+        group=_TAPES,
+        metavar="URL",
+    ),
+    Option(
+        ("--into",),
+        "value",
+        "the folder for what is recorded (default: tapes, in this one)",
+        group=_TAPES,
+        metavar="DIR",
+    ),
 )
 
 # What has no meaning before another server, which has a pace, keys and responses of its own.
-_OF_THE_SIMULATOR = ("require_key", "resumable_for", "event_ids", "dialect", "ttft", "itl", "tps", "seed")
+_OF_THE_SIMULATOR = (
+    "require_key",
+    "resumable_for",
+    "event_ids",
+    "dialect",
+    "models",
+    "context_window",
+    "strict",
+    "lenient",
+    "keepalive",
+    "ttft",
+    "itl",
+    "tps",
+    "burst",
+    "total_tps",
+    "seed",
+    "rpm",
+    "tpm",
+)
+_INTO = "tapes"
+_OF_TAPES = ("tapes", "tape_match", "speed", "tapes_only")
+_OF_FAULTS = ("fault", "script", "drop_after", "upstream")
 
 EXAMPLES = """\
   unspool sim --port 8080
   OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"
   unspool sim --itl 20ms±15 --fault cut=40,reset
+  unspool sim --ttft 'lognormal(300ms, 0.6)' --itl 15..40ms --rpm 60
   unspool sim --script status=429,retry-after:1 --script cut=7 --script ''
-  unspool sim --upstream http://127.0.0.1:11434/v1 --fault stall=10,5s\
+  unspool sim --upstream http://127.0.0.1:11434/v1 --fault stall=10,5s
+  unspool sim --record https://api.openai.com/v1 --into tapes
+  unspool sim --tapes tapes --tapes-only\
 """
 
 
@@ -186,25 +325,30 @@ def run(name: str, argv: list[str]) -> int:
         if arguments["words"]:
             parser.error("it takes options only")
     notes = Notes(Output(2))
-    if arguments["upstream"]:
-        given = [name for name in _OF_THE_SIMULATOR if arguments[name] not in (None, False)]
-        if given:
-            option = given[0].replace("_", "-")
-            notes.line(f"--{option} does not go with --upstream: that server answers as it does", always=True)
-            return USAGE_EXIT_CODE
-    elif arguments["itl"] is not None and arguments["tps"] is not None:
+    if wrong := _contradiction(arguments):
+        notes.line(wrong, always=True)
+        return USAGE_EXIT_CODE
+    if arguments["itl"] is not None and arguments["tps"] is not None:
         notes.line("--itl and --tps say the same: give one of them", always=True)
         return USAGE_EXIT_CODE
 
     def ready(url: str) -> None:
         Output(1).write(url + "\n")
         what = f"the proxy to {arguments['upstream']}" if arguments["upstream"] else "the simulator"
+        if arguments["record"]:
+            what = f"the recorder of {arguments['record']}, into {arguments['into'] or _INTO},"
         notes.line(f"{what} is running; Ctrl-C ends it")
 
     try:
-        signal = _serve(arguments, ready)
-    except ValueError as error:
+        arguments["tapes"] = [_located(path) for path in arguments["tapes"] or ()]
+        signal = _serve(arguments, ready, notes)
+    except (ValueError, LookupError) as error:
         notes.line(str(error), always=True)
+        return USAGE_EXIT_CODE
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+        if error.filename is None:
+            raise
+        notes.line(f"{error.filename}: {error.strerror}", always=True)
         return USAGE_EXIT_CODE
     except OSError as error:
         # The socket module's own words, where there is a number for it, repeat the address in brackets.
@@ -215,8 +359,42 @@ def run(name: str, argv: list[str]) -> int:
     return 0 if signal == 2 else 128 + signal
 
 
-def _serve(arguments: dict[str, Any], ready: Callable[[str], None]) -> int:
+def _contradiction(arguments: dict[str, Any]) -> str:
+    """What of the options does not go together, in a sentence; empty where all does."""
+
+    def given(names: tuple[str, ...]) -> list[str]:
+        return [f"--{name.replace('_', '-')}" for name in names if arguments[name] not in (None, False)]
+
+    for option in given(_OF_FAULTS) if arguments["record"] else ():
+        return f"{option} does not go with --record: a tape has what the server did"
+    other = "--record" if arguments["record"] else "--upstream" if arguments["upstream"] else ""
+    for option in given((*_OF_THE_SIMULATOR, *_OF_TAPES)) if other else ():
+        return f"{option} does not go with {other}: that server answers as it does"
+    if arguments["into"] and not arguments["record"]:
+        return "--into says where to record: --record URL is missing"
+    for option in given(("tape_match", "speed", "tapes_only")) if not arguments["tapes"] else ():
+        return f"{option} says how tapes are played: --tapes PATH is missing"
+    return ""
+
+
+def _located(path: str) -> str:
+    """A tape by its path, or by a piece of its id where it is kept with the journals. Raises a LookupError."""
+    if os.path.exists(path) or "." in path or "/" in path:
+        return path
+    from unspool.config.paths import streams_dir
+    from unspool.journal import folder
+
+    return folder.path_of(streams_dir(), folder.find(streams_dir(), path))
+
+
+def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes) -> int:
     faults, script = arguments["fault"] or (), arguments["script"] or ()
+    if arguments["record"]:
+        from unspool.server.proxy import serve_proxy
+        from unspool.server.tapes.recording import Recorder
+
+        recorder = Recorder(arguments["into"] or _INTO, tell=notes.line)
+        return serve_proxy(arguments["record"], arguments["host"], arguments["port"], record=recorder, on_ready=ready)
     if arguments["upstream"]:
         from unspool.server.proxy import serve_proxy
 
@@ -232,14 +410,16 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None]) -> int:
     from unspool.server.running import serve
     from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
-    ttft, ttft_jitter = arguments["ttft"] or (REALISTIC_TTFT, 0.0)
-    itl, itl_jitter = arguments["itl"] or (REALISTIC_ITL, 0.0)
-    more = {} if arguments["resumable_for"] is None else {"resumable_for": arguments["resumable_for"]}
+    ttft = REALISTIC_TTFT if arguments["ttft"] is None else arguments["ttft"]
+    itl = REALISTIC_ITL if arguments["itl"] is None else arguments["itl"]
+    more = {name: arguments[name] for name in ("resumable_for", "keepalive") if arguments[name] is not None}
     settings = Settings(
         ttft=ttft,
         itl=1 / arguments["tps"] if arguments["tps"] else itl,
-        ttft_jitter=ttft_jitter,
-        itl_jitter=itl_jitter,
+        burst=arguments["burst"] or 1,
+        total_tps=arguments["total_tps"],
+        rpm=arguments["rpm"],
+        tpm=arguments["tpm"],
         seed=arguments["seed"] or 0,
         require_key=arguments["require_key"],
         event_ids=arguments["event_ids"],
@@ -247,6 +427,15 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None]) -> int:
         faults=faults,
         script=script,
         dialect=arguments["dialect"] or "openai",
+        tapes=arguments["tapes"],
+        tape_match=arguments["tape_match"] or "strict",
+        tape_speed=arguments["speed"] or 1.0,
+        tapes_only=arguments["tapes_only"],
+        models=arguments["models"],
+        context_window=arguments["context_window"],
+        strict=arguments["strict"],
+        lenient=arguments["lenient"],
         **more,
     )
-    return serve(arguments["host"], arguments["port"], settings=settings, on_ready=ready)
+    host, port = arguments["host"], arguments["port"]
+    return serve(host, port, settings=settings, on_ready=ready, on_miss=notes.line)

@@ -6,9 +6,11 @@ Every answer says that no model wrote it. The same prompt always gets the same o
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import count, islice
 
 from unspool.server.endpoints import tokens
+from unspool.server.endpoints.messages import Conversation, Result, in_words
 
 _WHAT_IS_PYTHON = """\
 # What is Python?
@@ -75,9 +77,46 @@ _QUOTED_CHARACTERS = 240
 _LENGTH_ASKED = re.compile(r"\bin (\d{1,3},\d{3}|\d{1,6}) tokens?\b", re.IGNORECASE)
 
 
+#: What a prompt says to be refused, and to have the content filter end its answer half-way.
+REFUSE, FILTER = "[refuse]", "[filter]"
+
+
 def each(n: int) -> list[str]:
     """Labels that make each of ``n`` answers to one prompt a different text; none for a single answer."""
     return [""] if n == 1 else [f"Answer {number} of {n}" for number in range(1, n + 1)]
+
+
+def to(conversation: Conversation, label: str = "") -> str:
+    """Answer a conversation: the tools' results if there are any, or else the prompt and what came with it."""
+    prompt = conversation.prompt
+    if conversation.results:
+        return (f"**{label}**\n\n" if label else "") + _of_results(conversation.results)
+    if conversation.attachments:
+        heading = f"**{label}**\n\n" if label else ""
+        return f"{heading}With your message came {in_words(conversation.attachments)}.\n\n{markdown(prompt)}"
+    return markdown(prompt, label)
+
+
+def refusal() -> str:
+    """What is said to a prompt that asks to be refused."""
+    return f"I'm sorry, but I can't help with that. The unspool simulator refuses a prompt that has {REFUSE} in it."
+
+
+def thoughts(prompt: str, parts: int) -> list[str]:
+    """The summary of what went through the simulator's mind, in its parts."""
+    return [
+        f"**Reading the prompt**\n\nThe prompt has {len(prompt.split())} words. "
+        "The unspool simulator does not think; this stands where a summary of thoughts would.",
+        "**Choosing an answer**\n\nThe answer was written in advance, so there is nothing to choose.",
+    ][:parts]
+
+
+def _of_results(results: Sequence[Result]) -> str:
+    said = []
+    for result in results:
+        quote = "\n".join(f"> {line}".rstrip() for line in result.output.splitlines()) or "> (nothing)"
+        said.append(f"The tool `{result.name}` answered:\n\n{quote}\n")
+    return "\n".join(said) + "\nThis answer comes from the **unspool simulator**, not from a model.\n"
 
 
 def markdown(prompt: str, label: str = "") -> str:
@@ -90,8 +129,10 @@ def markdown(prompt: str, label: str = "") -> str:
     return heading + _about(prompt)
 
 
-def prose(prompt: str, label: str = "") -> str:
-    """Go on where a prompt stops, in plain text, as a legacy completion does."""
+def prose(prompt: str, label: str = "", suffix: str = "") -> str:
+    """Go on where a prompt stops, in plain text, as a legacy completion does, and lead to the ``suffix`` if there is one."""
+    if suffix.strip():
+        return f"{label} … these words were put in by the unspool simulator, between “{_ending(prompt)}” and “{beginning(suffix)}” …"
     heading = f"\n\n{label}:" if label else ""
     if asked := _LENGTH_ASKED.search(prompt):
         return _of_length(int(asked[1].replace(",", "")), heading)
@@ -99,7 +140,7 @@ def prose(prompt: str, label: str = "") -> str:
         return heading + _PYTHON_IS
     return (
         f"{heading}\n\nThis continuation comes from the unspool simulator, not from a model, so it cannot know what follows "
-        f"“{_beginning(prompt)}”. It goes on for a few sentences all the same, because a client that streams text needs some "
+        f"“{beginning(prompt)}”. It goes on for a few sentences all the same, because a client that streams text needs some "
         "text to stream. Each word here arrives in an event of its own. The last event says why the text ended."
     )
 
@@ -114,7 +155,7 @@ def _about(prompt: str) -> str:
             "This answer comes from the **unspool simulator**, not from a model.\n\n"
             "There was no text in your message, so there is nothing to quote here.\n"
         )
-    quote = "\n".join(f"> {line}".rstrip() for line in _beginning(prompt).splitlines())
+    quote = "\n".join(f"> {line}".rstrip() for line in beginning(prompt).splitlines())
     return f"""\
 This answer comes from the **unspool simulator**, not from a model. You asked:
 
@@ -138,9 +179,15 @@ It read your prompt and measured it, and that is all it understood:
 """
 
 
-def _beginning(prompt: str) -> str:
+def beginning(prompt: str) -> str:
+    """As much of a prompt as an answer quotes."""
     prompt = prompt.strip()
     return prompt if len(prompt) <= _QUOTED_CHARACTERS else prompt[:_QUOTED_CHARACTERS].rstrip() + "…"
+
+
+def _ending(prompt: str) -> str:
+    prompt = prompt.strip()
+    return prompt if len(prompt) <= _QUOTED_CHARACTERS else "…" + prompt[-_QUOTED_CHARACTERS:].lstrip()
 
 
 def _of_length(length: int, heading: str) -> str:

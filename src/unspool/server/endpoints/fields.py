@@ -1,15 +1,16 @@
 """A request's body or query, read field by field. What is missing or of the wrong type raises RequestError with OpenAI's code for it.
 
-A field that is null counts as absent, as it does at OpenAI. Fields nobody reads are let pass: the API grows new ones every
-month, and a simulator that refused them would fail clients that the API serves.
+A field that is null counts as absent, as it does at OpenAI. A field at the top of a body that OpenAI does not know is refused, as it
+is there, unless the simulator is told to be lenient; what it does not know further down is let pass.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from unspool.server.endpoints.models import Rules
 from unspool.server.errors import RequestError
 
 _NAMES = {
@@ -61,6 +62,74 @@ class Fields:
         """The field's value of any type, None when it is absent."""
         return self._body.get(name)
 
+    def where(self, name: str) -> str:
+        """The path of a field, as errors name it."""
+        return self._path + name
+
+    def refuse_unknown(self, names: Collection[str], rules: Rules, *, legacy: bool = False) -> None:
+        """Refuse fields that are none of these, in the words of the older endpoints or of the newer one."""
+        unknown = [name for name in self._body if name not in names]
+        if not unknown or rules.lenient:
+            return
+        if legacy:
+            several = "s" if len(unknown) > 1 else ""
+            raise RequestError(f"Unrecognized request argument{several} supplied: {', '.join(unknown)}")
+        raise RequestError(
+            f"Unknown parameter: '{unknown[0]}'.", param=self._path + unknown[0], code="unknown_parameter"
+        )
+
+    def sampling(self) -> None:
+        """Check what has no bearing on a written answer."""
+        self.number("temperature", minimum=0, maximum=2)
+        self.number("top_p", minimum=0, maximum=1)
+        self.number("presence_penalty", minimum=-2, maximum=2)
+        self.number("frequency_penalty", minimum=-2, maximum=2)
+        self.integer("seed", minimum=-(2**63), maximum=2**63 - 1)
+        bias = self.object("logit_bias")
+        for token in self.value("logit_bias") or {}:
+            bias.number(token, minimum=-100, maximum=100)
+        for name in ("user", "safety_identifier", "prompt_cache_key"):
+            self.text(name)
+        self.metadata()
+
+    def metadata(self) -> None:
+        """Check the ``metadata``: up to 16 texts."""
+        metadata = self.object("metadata")
+        given = self.value("metadata") or {}
+        for name in given:
+            metadata.text(name)
+        if len(given) > 16:
+            raise RequestError(
+                "Invalid 'metadata': too many properties. Expected an object with at most 16 properties, but got an object "
+                f"with {len(given)} properties instead.",
+                param=self._path + "metadata",
+                code="object_above_max_properties",
+            )
+
+    def tier(self) -> str | None:
+        """The ``service_tier``."""
+        tier = self.one_of("service_tier", ("auto", "default", "flex", "scale", "priority", "fast"))
+        # Fast mode is told as what it used to be called.
+        return "priority" if tier == "fast" else tier
+
+    def texts(self, name: str) -> list[str] | None:
+        """An array of strings."""
+        value = self.value(name)
+        if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            raise self.wrong_type(name, "an array of strings")
+        return value
+
+    def one_of(self, name: str, values: Sequence[str], *, required: bool = False) -> str | None:
+        """A text that is one of a few."""
+        value = self.required_text(name) if required else self.text(name)
+        if value is not None and value not in values:
+            where = self._path + name
+            known = ", ".join(f"'{each}'" for each in values[:-1]) + f" and '{values[-1]}'"
+            raise RequestError(
+                f"Invalid value: '{value}'. Supported values are: {known}.", param=where, code="invalid_value"
+            )
+        return value
+
     def required(self, name: str) -> Any:
         if name not in self:
             where = self._path + name
@@ -101,7 +170,8 @@ class Fields:
         value = self.value(name)
         if value is None:
             return None
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        # JSON has neither NaN nor Infinity, but Python's reader takes them.
+        if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
             raise self.wrong_type(name, "a number")
         self._check_range(name, value, minimum, maximum, "decimal")
         return value

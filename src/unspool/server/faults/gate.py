@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections import deque
@@ -11,11 +10,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unspool.server.clock import Clock
 from unspool.server.errors import RequestError
 from unspool.server.faults.course import Plan, Refusal
 from unspool.server.faults.dialects import BY_NAME, Dialect, endpoint
 from unspool.server.faults.table import HEADER, read
-from unspool.server.streaming import PLAN, cut, while_connected
+from unspool.server.streaming import CLOCK, PLAN, cut, while_connected
 from unspool.value import Value
 
 # A simulator may run for days; what its tests look back on is the last few.
@@ -90,14 +90,16 @@ class Choice:
 class Gate:
     """The ASGI application around the simulator's own: it carries out what a plan says before there is an answer."""
 
-    def __init__(self, app: ASGIApp, choice: Choice) -> None:
+    def __init__(self, app: ASGIApp, choice: Choice, clock: Clock | None = None) -> None:
         self._app = app
         self._choice = choice
+        self._clock = clock or Clock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        body = await _body(receive)
+        self._clock.attend()
+        body = await body_of(receive)
         if body is None:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -105,8 +107,9 @@ class Gate:
             plan = self._choice.choose(scope["method"], scope["path"], headers, body)
         except ValueError as error:
             wrong = RequestError(f"{HEADER}: {error}.", param=HEADER)
-            return await _send_refusal(send, refusal_of(wrong))
+            return await send_refusal(send, refusal_of(wrong))
         scope[PLAN] = plan
+        scope[CLOCK] = self._clock
         body = edited(body, plan)
         unread = [body]
 
@@ -117,12 +120,12 @@ class Gate:
 
         async def before() -> None:
             nonlocal waited
-            await asyncio.sleep(plan.wait)
+            await self._clock.sleep(plan.wait)
             waited = True
             if plan.hang_up:
                 await cut(scope)
             elif plan.refusal is not None:
-                await _send_refusal(send, plan.refusal)
+                await send_refusal(send, plan.refusal)
 
         if plan.wait or plan.hang_up or plan.refusal:
             await while_connected(receive, before())
@@ -154,14 +157,15 @@ def refusal_of(error: RequestError) -> Refusal:
     return Refusal(error.status, {"content-type": "application/json"}, json.dumps(error.body()).encode())
 
 
-async def _send_refusal(send: Send, refusal: Refusal) -> None:
+async def send_refusal(send: Send, refusal: Refusal) -> None:
+    """Send a response in place of an answer."""
     headers = {"content-length": str(len(refusal.body)), **refusal.headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": refusal.body, "more_body": False})
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def body_of(receive: Receive) -> bytes | None:
     """The body of a request; None when the client hung up before its end."""
     pieces = []
     while True:

@@ -1,0 +1,351 @@
+"""The commands of a chat: lines that begin with a slash."""
+
+from __future__ import annotations
+
+import os
+
+from unspool import api
+from unspool.cli import formats
+from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.chat import external
+from unspool.cli.columns import clip, columns, pad
+from unspool.cli.commands import ask, models
+from unspool.config import nearest
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, story, ulid
+from unspool.jsontext import dumps
+from unspool.terminal.output import Output
+from unspool.terminal.safety import one_line
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unspool.cli.chat.session import Session
+
+#: Seconds that a list of models may take: somebody waits with the hands on the keys.
+MODELS_TIMEOUT = 3.0
+# A file longer than this is more than most models read; sending it would be a mistake.
+_LONGEST_FILE = 1 << 20
+# What clears a value that otherwise is a text.
+_NOTHING = ('""', "''", "none", "-")
+
+
+class Refused(Exception):
+    """A command cannot do what is asked; the message says why, and what to do."""
+
+
+class Command(Value):
+    """One command. ``takes`` shows what follows the name; ``completes`` says what that is, for the completion menu.
+
+    ``run`` is given what follows the name, and returns whether the chat is over.
+    """
+
+    __slots__ = ("names", "takes", "help", "completes", "run")
+
+    def __init__(
+        self, names: str, takes: str, help: str, run: Callable[[Session, str], bool | None], completes: str = ""
+    ) -> None:
+        self.names = tuple(names.split())
+        self.takes = takes
+        self.help = help
+        self.completes = completes
+        self.run = run
+
+
+def run(session: Session, name: str, rest: str) -> bool:
+    """Do a command, and return whether the chat is over. Raises Refused, UsageError, ConfigError, OSError, NoEditor."""
+    command = BY_NAME.get(name.lower())
+    if command is None:
+        guess = nearest(name.lower(), BY_NAME)
+        guess = guess.replace("'", "/", 1).replace("'", "") if "did you mean" in guess else ""
+        raise Refused(
+            f"there is no command /{name}{guess or '; /help lists them'}, and //{name} sends it to the model as it is"
+        )
+    return bool(command.run(session, rest.strip()))
+
+
+def option_names() -> list[str]:
+    """The names that /set knows; others are sent to the server as they are."""
+    return list(_OPTIONS)
+
+
+def profile_names(session: Session) -> list[str]:
+    """The profiles that /profile can change to."""
+    from unspool.config.profiles import BUILT_IN
+
+    return sorted({*session.settings.profiles, *BUILT_IN})
+
+
+def model_names(session: Session) -> list[str]:
+    """The models of the server, sorted. Raises Refused where it does not say."""
+    ending, found = models.fetch(session.endpoint, MODELS_TIMEOUT, use_proxy=not session.arguments["sim"])
+    if ending is not None:
+        raise Refused(f"the server does not list its models: {ending.message}")
+    return sorted(models.names(found))
+
+
+def _model(session: Session, rest: str) -> None:
+    if rest:
+        session.endpoint = session.endpoint.replace(model=rest)
+        session.arguments["model"] = rest
+        session.notes.line(f"the next answer is by {rest}")
+        return
+    session.say(f"{session.endpoint.model}, of:\n" + "".join(f"  {one_line(one)}\n" for one in model_names(session)))
+
+
+def _system(session: Session, rest: str) -> None:
+    if rest:
+        session.arguments["system"] = None if rest in _NOTHING else rest
+    system = session.arguments["system"]
+    if system and not rest:
+        session.say(system)
+    else:
+        session.notes.line(
+            "the system instruction is set from the next prompt on" if system else "there is no system instruction"
+        )
+
+
+def _set(session: Session, rest: str) -> None:
+    name, _, value = rest.partition(" ")
+    name, value = name.strip("= ").replace("-", "_"), value.strip(" =")
+    if "=" in name:
+        name, _, value = rest.partition("=")
+        name, value = name.strip().replace("-", "_"), value.strip()
+    if not name:
+        _show_options(session)
+        return
+    if not value:
+        raise Refused(f"what shall {name} be? /set {name} VALUE; the value null leaves it to the server")
+    others = dict(session.arguments["options"] or ())
+    others.pop(name, None)
+    if name in _OPTIONS:
+        try:
+            session.arguments[name] = None if value in ("null", *_NOTHING) else _OPTIONS[name](value)
+        except ValueError as error:
+            raise Refused(f"{name}: {error}") from error
+    elif value != "null":
+        others[name] = value
+    session.arguments["options"] = list(others.items())
+    _show_options(session)
+
+
+def _show_options(session: Session) -> None:
+    values = {name: session.arguments[name] for name in _OPTIONS if session.arguments[name] is not None}
+    values.update((name, ask.value_of(text)) for name, text in session.arguments["options"] or ())
+    session.notes.line(", ".join(f"{name} {dumps(value)}" for name, value in values.items()) or "no option is set")
+
+
+def _api(session: Session, rest: str) -> None:
+    if rest and rest not in api.NAMES:
+        raise Refused(f"there is no API called {rest!r}{nearest(rest, api.NAMES)}")
+    if rest:
+        session.endpoint = session.endpoint.replace(api=rest)
+        session.arguments["api"] = rest
+    whole = "; it is sent the conversation as one text" if session.endpoint.api == "completions" else ""
+    session.notes.line(f"the API is {session.endpoint.api}{whole}")
+
+
+def _profile(session: Session, rest: str) -> None:
+    from unspool.config.settings import resolve
+
+    if rest:
+        endpoint = resolve(profile=rest, settings=session.settings)
+        if lacks_key(endpoint):
+            raise Refused(missing_key(endpoint))
+        if not endpoint.model:
+            endpoint = endpoint.replace(model=session.endpoint.model)
+        session.endpoint = endpoint
+        session.arguments["sim"] = False
+        # The other server does not know what this one keeps.
+        if session.history is not None:
+            session.history.response_id = None
+        for warning in endpoint.warnings:
+            session.notes.line(warning)
+    session.notes.line(f"{session.endpoint.model} at {session.endpoint.name} ({session.endpoint.api})")
+
+
+def _clear(session: Session, rest: str) -> None:
+    way_back = f"; /quit, then unspool chat --cid {ulid.short(session.id)} goes back" if session.id else ""
+    session.clear()
+    session.notes.line(f"a new conversation{way_back}")
+
+
+def _retry(session: Session, rest: str) -> None:
+    if session.turn is None:
+        raise Refused("nothing has been asked yet")
+    session.ask_again()
+
+
+def _edit(session: Session, rest: str) -> None:
+    before = session.turn.text if session.turn is not None else ""
+    with session.keyboard.resting():
+        text = external.compose(before)
+    if not text.strip():
+        session.notes.line("the prompt is empty, so nothing is asked")
+    elif session.turn is None:
+        session.ask(text)
+    elif text == before:
+        session.notes.line("the prompt is as it was, so it is not asked again; /retry does that")
+    else:
+        session.ask_again(text)
+
+
+def _multi(session: Session, rest: str) -> None:
+    session.is_multiline = not session.is_multiline
+    session.notes.line(
+        "Enter makes a new line, and Alt-Enter sends; /multi changes back, sent with Alt-Enter"
+        if session.is_multiline
+        else "Enter sends, and Alt-Enter makes a new line"
+    )
+
+
+def _file(session: Session, rest: str) -> None:
+    if not rest:
+        if not session.files:
+            raise Refused("which file? /file PATH puts its text before the next prompt")
+        session.notes.line(
+            f"before the next prompt: {', '.join(name for name, _ in session.files)}; /file - takes them away"
+        )
+        return
+    if rest == "-":
+        session.files.clear()
+        session.notes.line("no file goes before the next prompt")
+        return
+    path = _path(rest)
+    with open(path, "rb") as file:
+        data = file.read(_LONGEST_FILE + 1)
+    if len(data) > _LONGEST_FILE:
+        raise Refused(f"{rest} is longer than {_LONGEST_FILE >> 20} MiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise Refused(f"{rest} is no text in UTF-8")
+    session.files.append((os.path.basename(path), text))
+    session.notes.line(f"{rest} ({len(data):,} bytes) goes before the next prompt")
+
+
+def _save(session: Session, rest: str) -> None:
+    force, path = (True, rest[2:].strip()) if rest.startswith("-f ") else (False, rest)
+    if not path:
+        raise Refused("into which file? /save FILE writes the conversation as Markdown, /save FILE.json as JSON")
+    if session.history is None:
+        raise Refused("nothing has been said yet")
+    try:
+        with open(_path(path), "w" if force else "x", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(_written(session, is_json=path.endswith(".json")))
+    except FileExistsError:
+        raise Refused(f"{path} is there already; /save -f {path} replaces it") from None
+    session.notes.line(f"saved the conversation as {path}")
+
+
+def _written(session: Session, *, is_json: bool) -> str:
+    from unspool.cli.commands import export
+
+    if session.id is not None and not session.arguments["no_log"]:
+        stories = story.conversation(streams_dir(), folder.find(streams_dir(), session.id))
+        return export.as_json(stories) if is_json else export.markdown(stories)
+    assert session.history is not None
+    system = session.arguments["system"]
+    messages = [*([{"role": "system", "content": system}] if system else ()), *session.history.messages]
+    if is_json:
+        return dumps({"version": formats.VERSION, "messages": messages}) + "\n"
+    return "\n\n".join(block for message in messages for block in export.message_blocks(message)) + "\n"
+
+
+def _path(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    return os.path.expanduser(text)
+
+
+def _copy(session: Session, rest: str) -> None:
+    text = _last_text(session)
+    from unspool.terminal import clipboard
+
+    stdout = Output(1)
+    try:
+        how = clipboard.copy(text, stdout if stdout.is_tty else None)
+    except clipboard.NoClipboard as error:
+        raise Refused(str(error)) from error
+    session.notes.line(f"copied the last answer, by {how}")
+
+
+def _last(session: Session, rest: str) -> None:
+    session.show(_last_text(session), raw=rest == "raw")
+
+
+def _raw(session: Session, rest: str) -> None:
+    session.show(_last_text(session), raw=True)
+
+
+def _last_text(session: Session) -> str:
+    if not session.text:
+        raise Refused("there is no answer yet")
+    return session.text
+
+
+def _usage(session: Session, rest: str) -> None:
+    if not session.answers:
+        raise Refused("nothing has been asked yet")
+    usage = session.usage
+    last = f"last answer: {usage.input_tokens} tokens in, {usage.output_tokens} out; " if usage is not None else ""
+    untold = f", {session.unknown} of which the server did not count" if session.unknown else ""
+    answers = f"{session.answers} answer{'s' if session.answers > 1 else ''}"
+    session.notes.line(f"{last}since the chat began: {session.spent[0]} in, {session.spent[1]} out, {answers}{untold}")
+
+
+def _history(session: Session, rest: str) -> None:
+    said = session.exchanges()
+    if not said:
+        raise Refused("nothing has been said yet")
+    most = columns(session.notes.output) - 1
+    session.say("\n".join(clip(("> " if who == "user" else "  ") + one_line(text), most) for who, text in said))
+
+
+def _help(session: Session, rest: str) -> None:
+    heads = ["/" + " /".join(one.names) + (f" {one.takes}" if one.takes else "") for one in COMMANDS]
+    width = max(map(len, heads))
+    lines = [f"{pad(head, width)}  {one.help}" for head, one in zip(heads, COMMANDS, strict=True)]
+    session.say("\n".join([*lines, *_KEYS]))
+
+
+def _quit(session: Session, rest: str) -> bool:
+    return True
+
+
+_KEYS = (
+    'Enter sends. A new line: Alt-Enter, Ctrl-J, \\ at the end, or """ around the text.',
+    "Ctrl-X Ctrl-E opens the editor, Ctrl-R searches what was typed, Tab completes.",
+    "Ctrl-C stops the answer, or clears the line. Ctrl-D leaves. //x sends /x.",
+)
+
+_OPTIONS = {
+    one.dest: one.type for one in ask.OPTIONS if one.dest in ("temperature", "top_p", "max_tokens") and one.type
+}
+
+COMMANDS = (
+    Command("model", "[NAME]", "ask another model; alone: list them", _model, "model"),
+    Command("system", "[TEXT]", "set the instruction that precedes all; - removes it", _system),
+    Command("set", "[NAME VALUE]", "temperature, top_p, max_tokens or any other field; null unsets", _set, "option"),
+    Command("api", "[NAME]", "responses, chat or completions", _api, "api"),
+    Command("profile", "[NAME]", "ask another server", _profile, "profile"),
+    Command("clear new", "", "begin a new conversation", _clear),
+    Command("retry regenerate", "", "ask the last question again", _retry),
+    Command("edit", "", "change the last question in your editor, and ask that", _edit),
+    Command("file", "PATH", "put a file's text before the next prompt; - takes all away", _file, "file"),
+    Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
+    Command("copy", "", "put the last answer on the clipboard", _copy),
+    Command("last", "[raw]", "show the last answer again", _last),
+    Command("raw", "", "show it as it came, without rendering", _raw),
+    Command("history log", "", "what was said so far", _history),
+    Command("usage", "", "tokens of the last answer, and in all", _usage),
+    Command("multi", "", "let Enter make a new line and Alt-Enter send, or back", _multi),
+    Command("help ?", "", "this", _help),
+    Command("quit exit bye", "", "leave", _quit),
+)
+
+BY_NAME = {name: command for command in COMMANDS for name in command.names}

@@ -1,0 +1,51 @@
+"""Writing a prompt in one's own editor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+
+# Debian's choice of the system, then what is most often there.
+_EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
+
+
+class NoEditor(Exception):
+    """No editor can be run, or it says that it has failed; the message says what to do."""
+
+
+def compose(text: str) -> str:
+    """Return the text as it is when the editor is closed, without the line ends after it. Raises NoEditor.
+
+    The editor is what VISUAL or EDITOR names. The file is its owner's alone, and gone afterwards.
+    """
+    command = _command()
+    fd, path = tempfile.mkstemp(prefix="unspool-", suffix=".md")
+    try:
+        with open(fd, "w", encoding="utf-8", errors="replace", newline="") as file:
+            file.write(text + "\n" if text else "")
+        try:
+            code = subprocess.call([*command, path])
+        except OSError as error:
+            raise NoEditor(f"{command[0]} cannot be run: {error.strerror}; EDITOR names the editor") from error
+        if code:
+            raise NoEditor(f"{command[0]} ended with status {code}, so the text is as it was")
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            return file.read().rstrip("\r\n")
+    finally:
+        os.unlink(path)
+
+
+def _command() -> list[str]:
+    for variable in ("VISUAL", "EDITOR"):
+        try:
+            if words := shlex.split(os.environ.get(variable, "")):
+                return words
+        except ValueError as error:
+            raise NoEditor(f"{variable} cannot be understood: {error}") from error
+    found = next((name for name in _EDITORS if shutil.which(name)), None)
+    if found is None:
+        raise NoEditor("there is no editor; EDITOR names the one to use")
+    return [found]

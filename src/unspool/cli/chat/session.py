@@ -1,0 +1,243 @@
+"""A conversation in the making: what was said, whom it is said to, and asking the next question."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+
+from unspool import outcome
+from unspool.cli import conversation, formats
+from unspool.cli.access import key_advice
+from unspool.cli.chat.keyboard import Interrupts
+from unspool.cli.commands import ask
+from unspool.cli.conversation import History
+from unspool.cli.streaming import kept_id, stream, tell
+from unspool.client.answer import Answer, Limits
+from unspool.client.exchange import Exchange, build_body
+from unspool.client.transport import Reactor
+from unspool.config.paths import streams_dir
+from unspool.journal import story
+from unspool.journal.writer import Writer
+from unspool.outcome import Ending
+from unspool.terminal.output import Notes, Output
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.cli.chat.keyboard import Keyboard
+    from unspool.config import Settings
+    from unspool.config.endpoint import Endpoint
+
+# After these an answer with text belongs to the conversation: it is whole, or somebody has decided that it is long enough. All else has
+# failed, and asking it again must not tell the model of the failure.
+_KEEPING = (outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED, outcome.CANCELLED)
+
+
+class Turn(Value):
+    """One question: the ``text`` that was typed, the ``files`` (name and text) put before it, and what was said ``before``."""
+
+    __slots__ = ("text", "files", "before")
+
+    def __init__(self, text: str, files: tuple[tuple[str, str], ...], before: History | None) -> None:
+        self.text = text
+        self.files = files
+        self.before = before
+
+    @property
+    def question(self) -> str:
+        """All of it, as it is asked."""
+        return "\n\n".join([*(_fenced(name, text) for name, text in self.files), self.text])
+
+
+class Session:
+    """A conversation and everything that commands change of it.
+
+    ``arguments`` are those of the command line, ``endpoint`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
+    is the last question, answered or not; ``text`` its answer, as much as there is; ``ending`` how that ended. ``files`` go before the next
+    question. ``is_multiline`` says that Enter makes a line. ``spent`` are the tokens in and out of all answers, ``unknown`` the number of
+    answers whose tokens the server did not tell.
+    """
+
+    def __init__(
+        self,
+        arguments: dict[str, Any],
+        settings: Settings,
+        endpoint: Endpoint,
+        history: History | None,
+        notes: Notes,
+        keyboard: Keyboard,
+        *,
+        is_watched: bool,
+    ) -> None:
+        self.arguments = arguments
+        self.settings = settings
+        self.endpoint = endpoint
+        self.history = history
+        self.notes = notes
+        self.keyboard = keyboard
+        self.is_watched = is_watched
+        self.is_multiline = False
+        self.files: list[tuple[str, str]] = []
+        self.turn: Turn | None = None
+        self.text = ""
+        self.ending: Ending | None = None
+        self.usage: Any = None
+        self.spent = (0, 0)
+        self.answers = self.unknown = 0
+        self.view = formats.choose(arguments)
+        if history is not None:
+            self._go_on_with(history)
+
+    def ask(self, text: str) -> Ending:
+        """Ask the next question, with the files that were added for it."""
+        return self._ask(Turn(text, tuple(self.files), self.history))
+
+    def ask_again(self, text: str | None = None) -> Ending:
+        """Ask the last question again in place of it, or another one."""
+        assert self.turn is not None
+        return self._ask(self.turn if text is None else self.turn.replace(text=text))
+
+    def clear(self) -> None:
+        """Forget what was said. Whom to ask and how stays, and so does the system instruction."""
+        self.history = self.turn = None
+        self.text = ""
+        self.files.clear()
+
+    @property
+    def id(self) -> str | None:
+        """The id by which the conversation can be gone on with, None where nothing of it is kept."""
+        return self.history.parent or None if self.history is not None else None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last answer is not what was hoped for, so that what was typed meanwhile may not be meant any more."""
+        return self.ending is not None and self.ending.outcome not in (outcome.COMPLETE, outcome.LENGTH)
+
+    def exchanges(self) -> list[tuple[str, str]]:
+        """What was said so far: who (user, assistant, …) and the text."""
+        messages = self.history.messages if self.history is not None else []
+        return [(str(one.get("role")), story.plain(one.get("content"))) for one in messages]
+
+    def say(self, text: str) -> None:
+        """Say some lines to a person, made safe."""
+        self.notes.clear()
+        output = self.notes.output
+        try:
+            output.write(output.safe(text.rstrip("\n") + "\n"))
+        except OSError:
+            pass
+
+    def show(self, text: str, *, raw: bool = False) -> None:
+        """Show a text as an answer is shown."""
+        from unspool.api.deltas import Text
+
+        arguments = {**self.arguments, "format": "text", "raw": raw or self.arguments["raw"]}
+        format = formats.choose(arguments)(Output(1))
+        format.show([Text(text)], [], 0.0)
+        format.close(Ending(outcome.COMPLETE), None)
+
+    def _go_on_with(self, history: History) -> None:
+        self.arguments["system"] = self.arguments["system"] or history.system
+        self.history = History(history.messages, None, history.parent, None, history.response_id, history.tools)
+        messages = list(history.messages)
+        while messages and messages[-1].get("role") == "assistant":
+            self.text = story.plain(messages.pop().get("content"))
+        if messages and messages[-1].get("role") == "user":
+            before = conversation.before(history, messages[:-1])
+            self.turn = Turn(story.plain(messages[-1].get("content")), (), before)
+
+    def _ask(self, turn: Turn) -> Ending:
+        arguments, notes = self.arguments, self.notes
+        asked = {**arguments, "prompt": [turn.question], "no_stdin": True}
+        prompt = ask.prompt_of(asked, self.endpoint, notes, turn.before)
+        try:
+            build_body(self.endpoint, prompt, self.endpoint.api)
+        except ValueError as error:
+            raise ask.UsageError(str(error)) from error
+        stdout = Output(1)
+        with Interrupts(self.keyboard, stdout, notes.output) as signals:
+            self.keyboard.quieten()
+            journal = Writer(None if arguments["no_log"] else streams_dir(), sync=self.settings.sync)
+            exchange = Exchange(
+                self.endpoint,
+                prompt,
+                journal=journal,
+                retries=arguments["retries"],
+                parent=(turn.before.parent or None) if turn.before is not None else None,
+                pid=os.getpid(),
+                use_proxy=not arguments["sim"],
+            )
+            limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
+            try:
+                with Answer(exchange, limits, reactor=Reactor()) as answer:
+                    format = self.view(stdout)
+                    ending = stream(answer, format, notes, signals, stdout, arguments)
+                    self._take(turn, answer, ending)
+                    tell(answer, ending, format, notes, arguments["verbose"], self._sentence(answer, ending))
+            finally:
+                # What was drawn makes no room any more; and what one turn leaves behind is garbage in the next.
+                notes.before = None
+                gc.unfreeze()
+        if stdout.is_tty:
+            stdout.write("\n")  # the next prompt is not part of the answer
+        elif not stdout.at_line_start:
+            stdout.write("\n")
+        return ending
+
+    def _take(self, turn: Turn, answer: Answer, ending: Ending) -> None:
+        """Take an answer into the conversation, or leave that as it was before."""
+        self.turn, self.ending, self.usage = turn, ending, answer.usage
+        self.text = answer.text or self.text
+        self.answers += 1
+        if answer.usage is not None:
+            self.spent = (
+                self.spent[0] + (answer.usage.input_tokens or 0),
+                self.spent[1] + (answer.usage.output_tokens or 0),
+            )
+        else:
+            self.unknown += 1
+        if not _is_kept(answer, ending):
+            return
+        before = turn.before
+        self.files.clear()
+        is_stored = self.endpoint.api == "responses" and self.arguments["store"] and ending.outcome == outcome.COMPLETE
+        self.history = History(
+            [
+                *(before.messages if before is not None else ()),
+                {"role": "user", "content": turn.question},
+                {"role": "assistant", "content": answer.text},
+            ],
+            None,
+            kept_id(answer) or (before.parent if before is not None else ""),
+            None,
+            answer.exchange.decoder.response_id if is_stored else None,
+            before.tools if before is not None else None,
+        )
+
+    def _sentence(self, answer: Answer, ending: Ending) -> str:
+        """Say how an answer ended, and what that means for the conversation."""
+        if ending.outcome == outcome.CANCELLED and ending.signal == signal.SIGINT and self.is_watched:
+            if answer.text:
+                return "stopped; what arrived stays in the conversation, and the next prompt goes on from it"
+            return "stopped before anything arrived; the conversation is as it was"
+        if ending.outcome == outcome.LENGTH:
+            return f"stopped at the token limit ({ending.finish_reason}); /set max_tokens N allows more"
+        words = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
+        if _is_kept(answer, ending) or ending.outcome in (outcome.CANCELLED, outcome.CLOSED) or not self.is_watched:
+            return words
+        return f"{words or 'the answer is empty'}; the conversation is as it was, and /retry asks again"
+
+
+def _is_kept(answer: Answer, ending: Ending) -> bool:
+    return bool(answer.text) and ending.outcome in _KEEPING
+
+
+def _fenced(name: str, text: str) -> str:
+    """A file's text with its name, in a fence that nothing in it closes."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{name}:\n\n{fence}\n{text.rstrip(chr(10))}\n{fence}"

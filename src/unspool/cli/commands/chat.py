@@ -1,0 +1,223 @@
+"""``unspool chat``: a conversation, prompt by prompt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from unspool import outcome
+from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.chat import commands, entry
+from unspool.cli.chat.external import NoEditor
+from unspool.cli.chat.keyboard import Keyboard
+from unspool.cli.chat.lines import Lines
+from unspool.cli.chat.session import Session
+from unspool.cli.commands import ask
+from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
+from unspool.cli.options import defaults, scan
+from unspool.cli.signals import tidy_up_first
+from unspool.config import ConfigError
+from unspool.config.paths import state_dir
+from unspool.journal import ulid
+from unspool.terminal import abilities
+from unspool.terminal.output import Notes, Output
+from unspool.terminal.safety import one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from unspool.outcome import Ending
+
+    class Reader(Protocol):
+        """Where prompts come from."""
+
+        def read(self) -> str | None:
+            """Return the next prompt, None when there is none any more."""
+
+        def type_ahead(self, typed: bytes, *, held: bool) -> None:
+            """Take what was typed while nobody read."""
+
+
+EXAMPLES = """\
+  unspool chat
+  unspool chat -m gpt-5.4-mini -s "Answer briefly" "What is a monad?"
+  unspool chat -c                               goes on with the last conversation
+  unspool chat --cid 7F3K9Q                     goes on with any
+  unspool chat --sim                            no key, no network
+  printf 'Hi\\nAnd in French?\\n' | unspool chat  a prompt a line\
+"""
+
+# What a chat shares with a single question.
+_SHARED = (
+    *("model", "system", "temperature", "top_p", "max_tokens", "options", "goes_on", "cid", "background", "store"),
+    *("no_stream", "no_log"),
+)
+OPTIONS = (
+    *(option for option in ask.OPTIONS if option.dest in _SHARED),
+    *SERVER_OPTIONS,
+    *OUTPUT_OPTIONS,
+    *LIMIT_OPTIONS,
+)
+
+#: The file of the prompts that were typed, in the state folder.
+HISTORY = "chat_history"
+# How much of the last answer is shown where a conversation goes on: enough to remember by.
+_RECALLED_LINES = 8
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Converse, and return the exit code."""
+    arguments = scan(OPTIONS, argv, "prompt")
+    if arguments is None:
+        from unspool.cli.parser import build, read
+
+        arguments = read(
+            build(
+                "unspool chat",
+                OPTIONS,
+                rest="prompt",
+                metavar="PROMPT",
+                rest_help="what to ask first; joined by blanks",
+                examples=EXAMPLES,
+                description="Converse with a model. /help in the chat lists its commands. From a pipe it reads a prompt a line, and ends"
+                " with the exit code of the first answer that failed.",
+            ),
+            argv,
+        )
+    arguments = {**defaults(ask.OPTIONS), **arguments}
+    notes = Notes(Output(2), quiet=arguments["quiet"])
+    try:
+        if not arguments["sim"]:
+            return _chat(arguments, notes)
+        from unspool.server.running import Simulator
+        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+
+        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            return _chat(arguments, notes)
+    except ConfigError as error:
+        notes.line(str(error), always=True)
+        return outcome.EXIT_CODES[outcome.ERROR]
+    except ask.UsageError as error:
+        notes.line(str(error), always=True)
+        return outcome.USAGE_EXIT_CODE
+
+
+def _chat(arguments: dict[str, Any], notes: Notes) -> int:
+    from unspool.config.settings import load
+
+    settings = load()
+    if arguments["reasoning"] == "auto":
+        arguments["reasoning"] = settings.reasoning
+    endpoint, history = ask.whom(arguments, settings)
+    ask.check_model(endpoint)
+    if lacks_key(endpoint):
+        notes.line(missing_key(endpoint), always=True)
+        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
+    for warning in endpoint.warnings:
+        notes.line(warning)
+    is_watched = os.isatty(0) and (os.isatty(1) or os.isatty(2))
+    screen = Output(1 if os.isatty(1) else 2) if is_watched else None
+    is_dumb = abilities.is_dumb(os.environ)
+
+    def leave() -> None:
+        _say_how_to_go_on(session)
+
+    keyboard = Keyboard(None if is_dumb else screen, leave)
+    session = Session(arguments, settings, endpoint, history, notes, keyboard, is_watched=is_watched)
+    tidy_up_first()
+    if not is_watched or is_dumb:
+        reader: Reader = Lines(screen, keyboard)
+        with keyboard:
+            return _converse(session, reader)
+    # First of all, for what is typed while the line editor is imported is typed ahead.
+    with keyboard:
+        _greet(session)
+        from unspool.cli.chat.editor import Editor
+
+        path = None if arguments["no_log"] else os.path.join(state_dir(), HISTORY)
+        return _converse(session, Editor(session, path, sys.stdout if os.isatty(1) else sys.stderr))
+
+
+def _greet(session: Session) -> None:
+    endpoint = session.endpoint
+    where = "the built-in simulator" if session.arguments["sim"] else endpoint.name
+    session.notes.line(f"{endpoint.model} at {where}; /help lists the commands")
+    if session.turn is None or not session.text:
+        return
+    lines = session.text.strip("\n").split("\n")
+    shown = lines[-_RECALLED_LINES:]
+    if len(shown) < len(lines):
+        shown.insert(0, "…")
+    session.say(f"> {one_line(session.turn.text)}\n" + "\n".join(shown))
+
+
+def _say_how_to_go_on(session: Session) -> None:
+    if session.id is not None and session.is_watched and not session.arguments["no_log"]:
+        session.notes.line(f"unspool chat --cid {ulid.short(session.id)} goes on with this conversation")
+
+
+def _converse(session: Session, reader: Reader) -> int:
+    """Ask until there is nothing more to ask. Returns the exit code."""
+    code = 0
+    text: str | None = (
+        " ".join(session.arguments["prompt"]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )
+    while text is not None:
+        if text.strip():
+            before = session.ending
+            over, failed = _do(session, text)
+            ending = session.ending if session.ending is not before else None
+            if ending is not None and ending.outcome != outcome.COMPLETE:
+                code = ending.exit_code
+            if over or (ending is not None and _ends_chat(session, ending)):
+                break
+            if failed and not session.is_watched:
+                code = outcome.USAGE_EXIT_CODE
+                break
+        reader.type_ahead(session.keyboard.typed(), held=session.has_failed)
+        try:
+            text = reader.read()
+        except KeyboardInterrupt:
+            if not session.is_watched:
+                code = 128 + signal.SIGINT
+                break
+            if text == "":
+                break
+            session.notes.line("Ctrl-C again leaves, and so does Ctrl-D")
+            text = ""
+    _say_how_to_go_on(session)
+    return 0 if session.is_watched and code not in _ENDED else code
+
+
+# The exit codes of a chat that somebody else has ended.
+_ENDED = (128 + signal.SIGTERM, 128 + getattr(signal, "SIGHUP", 1), outcome.EXIT_CODES[outcome.CLOSED])
+
+
+def _do(session: Session, text: str) -> tuple[bool, bool]:
+    """Do a command or ask a prompt. Returns whether the chat is over, and whether it could not be done."""
+    command = entry.command(text)
+    try:
+        if command is not None:
+            return commands.run(session, *command), False
+        session.ask(entry.unquoted(text))
+    except (commands.Refused, ask.UsageError, ConfigError, NoEditor) as error:
+        session.notes.line(str(error), always=True)
+        return False, True
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        session.notes.line(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}", always=True)
+        return False, True
+    except KeyboardInterrupt:
+        session.notes.line("stopped")
+    return False, False
+
+
+def _ends_chat(session: Session, ending: Ending) -> bool:
+    """Whether nobody can go on after this: not the person, who has gone, nor a script, whose next line builds on this answer."""
+    if ending.outcome == outcome.CLOSED or (ending.outcome == outcome.CANCELLED and ending.signal != signal.SIGINT):
+        return True
+    return not session.is_watched and ending.outcome not in (outcome.COMPLETE, outcome.LENGTH)

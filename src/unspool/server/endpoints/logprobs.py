@@ -1,0 +1,105 @@
+"""How likely each token was, by nobody's model: the same numbers for the same token after the same one, and such as could be true.
+
+The token itself is the likeliest. Those that might have stood in its place share what is left, each with less than the one before.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+# What might have come instead of any token.
+_OTHERS = (
+    " the",
+    " a",
+    ",",
+    ".",
+    " and",
+    " of",
+    " to",
+    " in",
+    " is",
+    " it",
+    " that",
+    " for",
+    " with",
+    " as",
+    "\n",
+    " on",
+    " was",
+    " by",
+    " an",
+    " this",
+    " or",
+    " be",
+)
+
+
+class Likelihood:
+    """The natural logarithms of the probabilities of one token and of ``others``, likeliest first."""
+
+    __slots__ = ("token", "logprob", "others")
+
+    def __init__(self, token: str, before: str, alternatives: int) -> None:
+        drawn = zlib.crc32(f"{before}\n{token}".encode("utf-8", "replace"))
+        # Between a half and nearly one.
+        likely = 0.5 + 0.4999 * (drawn % 9_973) / 9_973
+        self.token = token
+        self.logprob = _rounded(likely)
+        begin = drawn % len(_OTHERS)
+        others = [each for each in (*_OTHERS[begin:], *_OTHERS[:begin]) if each != token][:alternatives]
+        self.others = [(each, _rounded((1 - likely) * 0.6**place / 2.6)) for place, each in enumerate(others, 1)]
+
+
+def _rounded(probability: float) -> float:
+    return round(math.log(probability), 6)
+
+
+def each(tokens: Sequence[str], top: int, *, before: str = "") -> Iterator[Likelihood]:
+    """The likelihood of each token. ``top`` is how many are listed for each place, the token itself among them."""
+    for token in tokens:
+        yield Likelihood(token, before, max(top - 1, 0))
+        before = token
+
+
+def modern(tokens: Sequence[str], top: int, *, before: str = "", with_bytes: bool = True) -> list[dict[str, Any]]:
+    """As chat and responses write them. A stream of responses leaves the ``bytes`` out."""
+
+    def entry(token: str, logprob: float) -> dict[str, Any]:
+        # A prompt's quote may have half a surrogate pair.
+        raw = {"bytes": list(token.encode("utf-8", "surrogatepass"))} if with_bytes else {}
+        return {"token": token, "logprob": logprob, **raw}
+
+    return [
+        {
+            **entry(one.token, one.logprob),
+            "top_logprobs": [entry(*pair) for pair in ((one.token, one.logprob), *one.others)] if top else [],
+        }
+        for one in each(tokens, top, before=before)
+    ]
+
+
+def legacy(
+    tokens: Sequence[str], top: int, *, offset: int, before: str = "", first_unknown: bool = False
+) -> dict[str, Any]:
+    """As completions write them. ``offset`` is where in prompt and answer the first token stands.
+
+    ``first_unknown``: nothing comes before the first token of an echoed prompt, so there is no saying how likely it was.
+    """
+    likelihoods = list(each(tokens, top, before=before))
+    offsets = []
+    for token in tokens:
+        offsets.append(offset)
+        offset += len(token)
+    logprobs: list[float | None] = [one.logprob for one in likelihoods]
+    tops: list[dict[str, float] | None] = [dict([(one.token, one.logprob), *one.others]) for one in likelihoods]
+    if first_unknown and tokens:
+        logprobs[0] = tops[0] = None
+    return {
+        "tokens": list(tokens),
+        "token_logprobs": logprobs,
+        "top_logprobs": tops if top else None,
+        "text_offset": offsets,
+    }

@@ -1,0 +1,207 @@
+"""One tape: what was asked, and what was answered, to the byte and the millisecond. No sockets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from unspool import sse
+from unspool.client.replay import RECONNECTING
+from unspool.journal import reader, record
+from unspool.journal.record import Record
+from unspool.jsontext import parse
+from unspool.outcome import COMPLETE, FILTERED, LENGTH, RATE_LIMITED, SERVER_ERROR
+from unspool.value import Value
+
+#: How an answer's connection ended: after all of it, before (with an end of file, or with a RST), or because its client hung up.
+CLEAN, CUT, RESET, LEFT = "clean", "cut", "reset", "left"
+
+_ENDPOINTS = (("/chat/completions", "chat"), ("/completions", "completions"), ("/responses", "responses"))
+# The outcomes of an answer that the server itself brought to its end.
+_ENDED = (COMPLETE, LENGTH, FILTERED, SERVER_ERROR, RATE_LIMITED)
+
+
+class NoTape(ValueError):
+    """A file that cannot be played. The message names it and says why."""
+
+
+class Piece(Value):
+    """Bytes of an answer's body, out of the HTTP framing, ``at`` seconds after the request. ``more``: its chunk goes on in the next."""
+
+    __slots__ = ("at", "data", "more")
+
+    def __init__(self, at: float, data: bytes, more: bool = False) -> None:
+        self.at = at
+        self.data = data
+        self.more = more
+
+
+class Answer(Value):
+    """What was answered. ``status`` is 0 where nothing was; ``head`` are the headers, in order and as they were spelled.
+
+    ``end`` is how the connection ended, ``ended_at`` seconds after the request.
+    """
+
+    __slots__ = ("http", "status", "reason", "head", "pieces", "end", "ended_at", "answered_at")
+
+    def __init__(self) -> None:
+        self.http = "1.1"
+        self.status = 0
+        self.reason = ""
+        self.head: list[tuple[str, str]] = []
+        self.pieces: list[Piece] = []
+        self.end = CUT
+        self.ended_at = 0.0
+        self.answered_at = 0.0
+
+    def header(self, name: str) -> str:
+        """The first header of this lower-case name, empty when there is none."""
+        return next((value for key, value in self.head if key.lower() == name), "")
+
+
+class Tape:
+    """A journal to be played. ``endpoint`` is the API's name, or for other requests their path and query; ``body`` what was asked.
+
+    Raises NoTape for a file that is no journal, is damaged, or is still being written; OSError for one that cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = os.path.basename(path)
+        with reader.Reader(path) as journal:
+            first = next(iter(next(iter(journal.batches()), [])), None)
+            for _ in journal.batches():
+                pass
+            if journal.damage is not None:
+                raise NoTape(str(journal.damage))
+        if first is None or not first.is_own(record.REQUEST):
+            raise NoTape(f"{path}: nothing was asked in this journal")
+        if not journal.ended and reader.is_alive(path):
+            raise NoTape(f"{path}: still being written; play it when it has ended")
+        asked = parse(first.data)
+        if not isinstance(asked, dict):
+            raise NoTape(f"{path}: what was asked cannot be read")
+        self.method: str = asked.get("method", "POST")
+        self.endpoint: str = asked.get("path") or asked.get("api") or urlsplit(asked.get("url", "")).path
+        if "path" in asked:
+            self.endpoint = endpoint_of(self.method, asked["path"])
+        self.body: Any = asked.get("text", asked.get("body"))
+
+    def answer(self) -> Answer:
+        """Read what was answered."""
+        with reader.Reader(self.path) as journal:
+            records = journal.read()
+            if journal.damage is not None:
+                raise NoTape(str(journal.damage))
+        if any(one.is_own(record.WIRE) for one in records):
+            return _recorded(records)
+        return _remade(records)
+
+
+def endpoint_of(method: str, target: str) -> str:
+    """The API that a request asks, or for another one its path and query."""
+    path = target.partition("?")[0]
+    if method == "POST":
+        for ending, api in _ENDPOINTS:
+            if path.endswith(ending):
+                return api
+    return target
+
+
+def wire(at: float, data: bytes, *, more: bool = False) -> dict[str, Any]:
+    """The block of a tape that holds these bytes: as text where they are one, which people can read and compare."""
+    value: dict[str, Any] = {"at": round(at, 3)}
+    try:
+        value["text"] = data.decode()
+    except UnicodeDecodeError:
+        value["base64"] = base64.b64encode(data).decode()
+    if more:
+        value["more"] = True
+    return value
+
+
+def _recorded(records: list[Record]) -> Answer:
+    answer = Answer()
+    for one in records:
+        value = json.loads(one.data) if one.at is None else {}
+        if one.is_own(record.RESPONSE):
+            answer.http, answer.status, answer.reason = value["http"], value["status"], value["reason"]
+            answer.head = [(name, text) for name, text in value["head"]]
+            answer.answered_at = answer.ended_at = value["at"]
+        elif one.is_own(record.WIRE):
+            answer.ended_at = value["at"]
+            if "end" in value:
+                answer.end = value["end"]
+            else:
+                data = value["text"].encode() if "text" in value else base64.b64decode(value["base64"])
+                answer.pieces.append(Piece(value["at"], data, value.get("more", False)))
+    return answer
+
+
+def _remade(records: list[Record]) -> Answer:
+    """The answer of a journal that has the events alone, in the framing that OpenAI uses: an event a chunk."""
+    answer = Answer()
+    headers: dict[str, str] = {}
+    reconnected = False
+    lost = 0.0
+    last = 0.0
+    ended: dict[str, Any] = {}
+    body: dict[str, Any] | None = None
+    for one in records:
+        if one.at is not None:
+            gap = one.at - last
+            if reconnected and gap > RECONNECTING:
+                lost += gap - RECONNECTING
+            reconnected, last = False, one.at
+            encoded = sse.encode(one.data, type=one.type, id=one.upstream_id)
+            answer.pieces.append(Piece(round(one.at - lost, 3), encoded))
+            continue
+        value = parse(one.data)
+        if not isinstance(value, dict):
+            continue
+        if one.type == record.RESPONSE and not answer.pieces:
+            headers = value.get("headers") or {}
+        elif one.type == record.ATTEMPT:
+            reconnected = bool(answer.pieces)
+        elif one.type == record.BODY:
+            body = value
+        elif one.type == record.END:
+            ended = value
+    failure = ended.get("failure") or {}
+    answer.ended_at = max(float(ended.get("at", last)) - lost, last - lost)
+    if answer.pieces:
+        answer.status = 200
+        answer.end = CLEAN if ended.get("outcome") in _ENDED else CUT
+        _set_head(answer, {"content-type": "text/event-stream", **headers, "transfer-encoding": "chunked"})
+    elif body is not None:
+        answer.status, answer.end = 200, CLEAN
+        _set_body(answer, {**headers, "content-type": body.get("content_type") or "application/json"}, body["text"])
+    elif failure.get("status"):
+        answer.status, answer.end = int(failure["status"]), CLEAN
+        error = {name: failure.get(name) for name in ("type", "param", "code")}
+        text = json.dumps({"error": {"message": ended.get("message", ""), **error}}, ensure_ascii=False)
+        headers = {"content-type": "application/json"}
+        if failure.get("request_id"):
+            headers["x-request-id"] = str(failure["request_id"])
+        if failure.get("retry_after") is not None:
+            headers["retry-after"] = f"{failure['retry_after']:g}"
+        _set_body(answer, headers, text)
+    return answer
+
+
+def _set_head(answer: Answer, headers: dict[str, str]) -> None:
+    answer.head = list(headers.items())
+    try:
+        answer.reason = HTTPStatus(answer.status).phrase
+    except ValueError:
+        answer.reason = "Unknown"
+
+
+def _set_body(answer: Answer, headers: dict[str, str], text: str) -> None:
+    data = text.encode("utf-8", "replace")
+    _set_head(answer, {**headers, "content-length": str(len(data))})
+    answer.pieces = [Piece(answer.ended_at, data)]

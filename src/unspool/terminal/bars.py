@@ -1,0 +1,39 @@
+"""Bars for a histogram, to an eighth of a cell, or in plain ASCII where the terminal has no others."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bars(rows: Sequence[tuple[str, int]], columns: int, *, ascii: bool = False) -> list[str]:
+    """Return a line for each label and count: the label, a bar, and the count, in at most so many columns.
+
+    What is not zero has a bar that can be seen.
+    """
+    label = max((len(label) for label, _ in rows), default=0)
+    most = max((count for _, count in rows), default=0)
+    digits = len(f"{most:,}")
+    room = max(columns - label - digits - 4, 8)
+    lines = []
+    for name, count in rows:
+        share = count / most if most else 0.0
+        bar = _bar(share, room, ascii) if count else ""
+        lines.append(f"{name:>{label}}  {bar:<{room}}  {count:>{digits},}".rstrip())
+    return lines
+
+
+def has_blocks(environment: Mapping[str, str]) -> bool:
+    """Whether the locale can write blocks: LC_ALL, LC_CTYPE and LANG in that order (locale(7)) name UTF-8."""
+    named = next((value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := environment.get(name))), "")
+    return "utf8" in named.lower().replace("-", "") and environment.get("TERM") not in ("dumb", "linux")
+
+
+def _bar(share: float, room: int, ascii: bool) -> str:
+    if ascii:
+        return "#" * max(round(share * room), 1)
+    full, eighths = divmod(max(round(share * room * 8), 1), 8)
+    return "█" * full + _EIGHTHS[eighths].strip()

@@ -1,0 +1,485 @@
+"""`unspool chat` on a terminal: conversations, commands, and everything that keys and signals do to it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+
+import pytest
+
+from unspool.server.running import Simulator
+from unspool.server.simulator import Settings
+
+from .chatting import Person
+from .playing import PATIENCE, end, error, head, piece, start, stream, then_reset, then_silence
+from .test_conversation import request
+from .test_terminal import HOSTILE
+
+PROMPT = "\x1b[0;1m>"
+# What makes a terminal do something that we never ask of it; our own sequences have other letters.
+_EVIL = (b"\x1b]52", b"\x1b]8;;http://x", b"\x1b[2J", b"\x9b2J", "\u202e".encode(), b"\x07")
+
+
+@pytest.fixture
+def converse(unspool):
+    """Begin a chat with a server at a terminal."""
+    people = []
+
+    def begin(server, *arguments, **options):
+        unspool.env.update(OPENAI_API_KEY="sk-0123456789", UNSPOOL_API="chat", UNSPOOL_MODEL="m")
+        if server is not None:
+            unspool.env["OPENAI_BASE_URL"] = server.url
+        people.append(Person(unspool, "chat", "--retries", "0", *arguments, **options))
+        return people[-1]
+
+    yield begin
+    for person in people:
+        person.close()
+
+
+def leave(person):
+    person.type("\x04")
+    assert person.leaves() == 0
+    assert person.is_restored
+    assert not person.brackets_pastes
+
+
+def test_the_prompts_of_a_chat_are_one_conversation(unspool, converse, serve):
+    server = serve(stream("chat", "Hello."), stream("chat", "Ada."))
+    person = converse(server, "-s", "Be brief")
+    person.answers("My name is Ada\r", "Hello.")
+    person.answers("Who am I?\r", "Ada.")
+    leave(person)
+    assert server.requests[1].json["messages"] == [
+        {"role": "system", "content": "Be brief"},
+        {"role": "user", "content": "My name is Ada"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "Who am I?"},
+    ]
+    first, second = unspool.journals()
+    assert request(unspool, 1)["parent"] == first.stem
+    assert f"unspool chat --cid {second.stem[-6:]} goes on" in person.text
+    exported = unspool("export").stdout.decode()
+    assert "My name is Ada" in exported
+    assert "Ada." in exported
+
+
+def test_it_begins_with_one_line(converse, serve):
+    person = converse(serve(b""))
+    person.asks()
+    assert person.lines[:2] == ["unspool: m at openai; /help lists the commands", ">"]
+
+
+def test_help_is_one_screen_of_eighty_columns(converse, serve):
+    person = converse(serve(b""))
+    person.resize(80, 24)
+    person.answers("/help\r", "/model", "//x sends /x.")
+    assert person.lines[0].startswith("/model")
+    assert len([line for line in person.lines if line]) <= 24
+
+
+def test_a_conversation_goes_on_by_its_id_and_shows_where_it_was(unspool, converse, serve):
+    server = serve(stream("chat", "Hello."), stream("chat", "Other."), stream("chat", "Ada."))
+    for prompt in ("My name is Ada", "Something else"):
+        unspool("--base-url", server.url, "--api", "chat", "-m", "m", "--key", "k", prompt)
+    person = converse(None, "--cid", unspool.journals()[0].stem[-6:], "--key", "k")
+    person.asks()
+    assert person.lines[1:3] == ["> My name is Ada", "Hello."]
+    person.answers("Who am I?\r", "Ada.")
+    leave(person)
+    assert [one["content"] for one in server.requests[2].json["messages"]] == ["My name is Ada", "Hello.", "Who am I?"]
+    assert request(unspool, 2)["parent"] == unspool.journals()[0].stem
+
+
+def test_a_prompt_on_the_command_line_is_asked_first(converse, serve):
+    server = serve(stream("chat", "Hello."))
+    person = converse(server, "Hi", "there")
+    person.shows("Hello.")
+    person.asks()
+    assert server.requests[0].json["messages"] == [{"role": "user", "content": "Hi there"}]
+
+
+# Lines
+
+
+@pytest.mark.parametrize("keys", ["one\x1b\rtwo\r", "one\ntwo\r", "one\\\rtwo\r", '"""one\rtwo"""\r'])
+def test_a_prompt_may_have_several_lines(converse, serve, keys):
+    server = serve(stream("chat", "Hello."))
+    converse(server).answers(keys, "Hello.")
+    assert server.requests[0].json["messages"][0]["content"] == "one\ntwo"
+
+
+def test_with_multi_enter_makes_a_line_and_alt_enter_sends(converse, serve):
+    server = serve(stream("chat", "Hello."))
+    person = converse(server)
+    person.answers("/multi\r", "Alt-Enter sends")
+    person.answers("one\rtwo\x1b\r", "Hello.")
+    assert server.requests[0].json["messages"][0]["content"] == "one\ntwo"
+
+
+def test_a_pasted_text_of_two_hundred_lines_is_one_prompt(converse, serve):
+    server = serve(stream("chat", "Hello."))
+    person = converse(server)
+    text = "\n".join(f"line {number} of what was pasted" for number in range(200))
+    person.asks()
+    person.paste(text)
+    person.shows("line 199 of")
+    assert not server.requests
+    person.type("\r")
+    person.shows("Hello.")
+    assert server.requests[0].json["messages"][0]["content"] == text
+
+
+def test_a_prompt_can_be_written_in_the_editor(unspool, converse, serve):
+    server = serve(stream("chat", "Hello."))
+    unspool.env["EDITOR"] = "sh -c 'echo from the editor >> \"$0\"'"
+    person = converse(server)
+    person.asks()
+    person.type("begun\x18\x05")
+    person.shows("from the editor")
+    person.answers("\r", "Hello.")
+    assert server.requests[0].json["messages"][0]["content"] == "begun\nfrom the editor"
+
+
+def test_the_editor_has_the_terminal_as_it_was(unspool, converse, serve):
+    unspool.env["EDITOR"] = "sh -c 'stty -a > mode; echo x > \"$0\"'"
+    person = converse(serve(b""), cwd=unspool.home)
+    person.asks()
+    person.type("\x18\x05")
+    person.shows("> x")
+    mode = (unspool.home / "mode").read_text().split()
+    assert {"echo", "icanon", "isig", "icrnl", "-noflsh"} <= set(" ".join(mode).replace(";", "").split())
+
+
+# The file of prompts
+
+
+def test_prompts_are_kept_for_the_next_chat_once_each_and_for_nobody_else(unspool, converse, serve):
+    server = serve(stream("chat", "Hello."))
+    person = converse(server)
+    for prompt in ("first one", "second", "first one"):
+        person.answers(f"{prompt}\r", "Hello.")
+    person.answers("the key is sk-0123456789\r", "Hello.")
+    leave(person)
+    kept = unspool.home / "state" / "chat_history"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert b"sk-0123456789" not in kept.read_bytes()
+    person = converse(server)
+    person.asks()
+    person.type("\x12econ")
+    person.shows("I-search backward: econ")
+    person.type("\x07\x1b[A\x1b[A\x1b[A")
+    person.shows("> second")
+    person.type("\x1b[A\x1b[A")
+    leave_line(person)
+
+
+def leave_line(person):
+    person.type("\x03")
+    leave(person)
+
+
+def test_nothing_is_kept_where_that_is_wanted(unspool, converse, serve):
+    person = converse(serve(stream("chat", "Hello.")), "-n")
+    person.answers("Hi\r", "Hello.")
+    person.answers("And?\r", "Hello.")
+    leave(person)
+    assert list((unspool.home / "state").rglob("*")) == [] if (unspool.home / "state").exists() else True
+    assert "goes on with this" not in person.text
+
+
+# While an answer streams
+
+
+def test_what_is_typed_while_an_answer_streams_waits_for_the_next_prompt(converse, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Python is")), stream("chat", "Hello."))
+    person = converse(server)
+    person.asks()
+    person.type("Tell me\r")
+    person.shows("Python is")
+    person.type("and what is Ru")
+    server.requests[0].send(piece("chat", " a language.\n") + end("chat"))
+    server.requests[0].socket.shutdown(1)
+    person.shows("> and what is Ru")
+    at = person.lines.index("Python is a language.")
+    assert [line for line in person.lines[at + 1 :] if line] == ["> and what is Ru"]
+    person.type("by?\r")
+    person.shows("Hello.")
+    assert server.requests[1].json["messages"][-1]["content"] == "and what is Ruby?"
+
+
+def test_a_line_that_was_typed_ahead_is_sent(converse, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Python is")), stream("chat", "Hello."))
+    person = converse(server)
+    person.asks()
+    person.type("Tell me\r")
+    person.shows("Python is")
+    person.type("Thanks\r")
+    server.requests[0].send(end("chat"))
+    server.requests[0].socket.shutdown(1)
+    person.shows("Hello.")
+    assert server.requests[1].json["messages"][-1]["content"] == "Thanks"
+
+
+def test_a_line_that_was_typed_ahead_of_a_failure_waits(converse, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Python is")))
+    person = converse(server)
+    person.asks()
+    person.type("Tell me\r")
+    person.shows("Python is")
+    person.type("Thanks\r")
+    server.requests[0].socket.shutdown(1)
+    person.shows("> Thanks")
+    person.type("!")
+    person.shows("  !")
+    assert len(server.requests) == 1
+
+
+def test_a_paste_while_an_answer_streams_is_one_prompt_and_whole(converse, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Python is")), stream("chat", "Hello."))
+    person = converse(server)
+    person.asks()
+    person.type("Tell me\r")
+    person.shows("Python is")
+    text = "\n".join(f"line {number} of what was pasted" for number in range(1000))
+    person.paste(text)
+    server.requests[0].send(end("chat"))
+    server.requests[0].socket.shutdown(1)
+    person.shows("line 999 of")
+    assert len(server.requests) == 1
+    person.answers("\r", "Hello.")
+    assert server.requests[1].json["messages"][-1]["content"] == text
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_what_came(unspool, converse, serve):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Python is")), stream("chat", "Hello."))
+    person = converse(server)
+    person.asks()
+    person.type("Tell me\r")
+    person.shows("Python is")
+    person.type("\x03\x03\x03")
+    person.shows("stopped; what arrived stays in the conversation")
+    person.asks()
+    assert server.requests[0].hung_up.wait(PATIENCE)
+    person.answers("Go on\r", "Hello.")
+    leave(person)
+    assert [one["content"] for one in server.requests[1].json["messages"]] == ["Tell me", "Python is", "Go on"]
+    assert '"outcome":"cancelled"' in unspool.journals()[0].read_text()
+    assert request(unspool, 1)["parent"] == unspool.journals()[0].stem
+
+
+def test_ctrl_c_before_anything_came_leaves_the_conversation_as_it_was(converse, serve):
+    server = serve(then_silence(head()), stream("chat", "Hello."))
+    person = converse(server)
+    person.asks()
+    person.type("Tell me\r")
+    assert server.arrived.wait(PATIENCE)
+    person.type("\x03")
+    person.shows("stopped before anything arrived")
+    person.answers("Hi\r", "Hello.")
+    assert [one["content"] for one in server.requests[1].json["messages"]] == ["Hi"]
+
+
+def test_resizing_while_an_answer_streams_loses_nothing(converse):
+    with Simulator(Settings(itl=0.002)) as simulator:
+        person = converse(simulator)
+        person.asks()
+        person.type("a story in 600 tokens\r")
+        person.sees("Paragraph 2")
+        # The emulator does not reflow: what is larger shows all that was there.
+        for columns, rows in ((110, 24), (130, 30), (150, 40)):
+            person.resize(columns, rows)
+            person.sees("Paragraph", len(person.said))
+        person.asks()
+        leave(person)
+    text = " ".join(" ".join(person.everything).split())
+    assert [f"Paragraph {number} has" in text for number in range(1, 8)] == [True] * 7
+
+
+def test_an_answer_of_five_thousand_lines_is_all_there(converse, serve):
+    text = "".join(f"- point {number}\n" for number in range(5000))
+    person = converse(serve(stream("chat", *(text[at : at + 4000] for at in range(0, len(text), 4000)))))
+    person.answers("Tell me\r", "point 4999")
+    leave(person)
+    points = [line.split()[-1] for line in person.everything if "point " in line]
+    assert points == [str(number) for number in range(5000)]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        (error(429, "Slow down."), "rate limited: Slow down"),
+        (error(400, "No such thing."), "bad request: No such thing"),
+        (then_reset(head() + start("chat") + piece("chat", "Pyth")), "cut: "),
+    ],
+    ids=["429", "400", "cut"],
+)
+def test_a_turn_that_fails_leaves_the_conversation_as_it_was(unspool, converse, serve, failing, words):
+    server = serve(stream("chat", "Hello."), failing, stream("chat", "Ada."))
+    person = converse(server)
+    person.answers("I am Ada\r", "Hello.")
+    person.answers("Who am I?\r", words, "/retry asks again")
+    person.answers("/retry\r", "Ada.")
+    leave(person)
+    assert [one["content"] for one in server.requests[2].json["messages"]] == ["I am Ada", "Hello.", "Who am I?"]
+    assert request(unspool, 2)["parent"] == unspool.journals()[0].stem
+
+
+def test_a_retry_that_fails_keeps_the_answer_there_was(converse, serve):
+    server = serve(stream("chat", "Hello."), error(429, "Slow down."), stream("chat", "Ada."))
+    person = converse(server)
+    person.answers("I am Ada\r", "Hello.")
+    person.answers("/retry\r", "Slow down")
+    person.answers("Who am I?\r", "Ada.")
+    assert [one["content"] for one in server.requests[2].json["messages"]] == ["I am Ada", "Hello.", "Who am I?"]
+
+
+def test_without_a_key_it_says_so_at_once(unspool):
+    terminal = unspool.on_terminal("chat")
+    assert (terminal.code, b"no API key for openai" in terminal.output) == (3, True)
+
+
+# Leaving
+
+
+def test_ctrl_c_clears_the_line_and_twice_on_an_empty_one_leaves(converse, serve):
+    server = serve(stream("chat", "Hello."))
+    person = converse(server)
+    person.asks()
+    person.type("nonsense\x03")
+    person.type("\x03")
+    person.shows("Ctrl-C again leaves")
+    person.answers("Hi\r", "Hello.")
+    assert server.requests[0].json["messages"][0]["content"] == "Hi"
+    person.type("\x03\x03")
+    assert person.leaves() == 0
+    assert person.is_restored
+
+
+@pytest.mark.parametrize("words", ["/quit", "/exit", "/bye", "exit", "quit"])
+def test_words_that_leave(converse, serve, words):
+    person = converse(serve(b""))
+    person.asks()
+    person.type(words + "\r")
+    assert person.leaves() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(converse, serve, number):
+    person = converse(serve(stream("chat", "Hello.")))
+    person.answers("Hi\r", "Hello.")
+    person.type("half a")
+    person.shows("> half a")
+    person.child.send_signal(number)
+    assert person.leaves() == 128 + number
+    assert person.is_restored
+    assert not person.brackets_pastes
+    assert "goes on with this conversation" in person.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_an_answer_streams_leaves_the_terminal_as_it_was(unspool, converse, serve, number):
+    person = converse(serve(then_silence(head() + start("chat") + piece("chat", "Python is"))))
+    person.asks()
+    person.type("Tell me\r")
+    person.shows("Python is")
+    person.child.send_signal(number)
+    assert person.leaves() == 128 + number
+    assert person.is_restored
+    assert not person.brackets_pastes
+    assert '"outcome":"cancelled"' in unspool.journal()
+
+
+def test_a_window_that_is_closed_ends_the_chat(converse, serve):
+    person = converse(serve(b""))
+    person.asks()
+    person.hang_up()
+    assert person.child.wait(PATIENCE) in (0, 129, -signal.SIGHUP)
+
+
+# Being stopped
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["at the prompt", "while an answer streams"])
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(converse, serve, streaming):
+    server = serve(then_silence(head() + start("chat") + piece("chat", "Python is")), stream("chat", "Hello."))
+    person = converse(server, stoppable=True)
+    person.asks()
+    if streaming:
+        person.type("Tell me\r")
+        person.shows("Python is")
+    person.type("\x1a")
+    person.stops()
+    assert person.is_restored
+    assert not person.brackets_pastes
+    person.goes_on()
+    if streaming:
+        person.awaits_quiet()
+        person.type("secret")
+        server.requests[0].send(piece("chat", " nice.\n") + end("chat"))
+        server.requests[0].socket.shutdown(1)
+        person.shows("> secret")
+        assert "secret" not in "".join(line for line in person.lines if "nice" in line)
+        leave_line(person)
+    else:
+        person.answers("Hi\r", "Python is")
+        person.type("\x03")
+        person.asks()
+        leave(person)
+
+
+# Hostile text
+
+
+def test_nothing_foreign_reaches_the_terminal_unmade_safe(unspool, converse, serve):
+    listed = head(type="application/json") + json.dumps({"data": [{"id": f"evil{HOSTILE}"}]}).encode()
+    (unspool.home / "evil\x1b]52;c;cm0=\x07\u202e").write_text("x")
+    history = unspool.home / "state" / "chat_history"
+    history.parent.mkdir()
+    history.write_text(json.dumps(f"remembered {HOSTILE}") + "\n")
+    person = converse(serve(listed, stream("chat", HOSTILE)), "-s", HOSTILE, cwd=unspool.home)
+    person.asks()
+    person.type("\x1b[A")
+    person.shows("> remembered")
+    person.type("\x03")
+    person.paste(f"pasted {HOSTILE}")
+    person.shows("> pasted")
+    person.type("\x03/model ev")
+    person.shows("evil")
+    person.settles()
+    person.type("\t")
+    person.shows("/model evil")
+    person.type("\x03/file ev")
+    person.shows("> /file ev")
+    person.settles()
+    person.type("\t")
+    person.shows("/file evil")
+    person.type("\x03")
+    person.answers("Hi\r", "over")
+    for command, cue in (("/history", "> Hi"), ("/system", "never ends"), ("/last", "over"), ("/raw", "over")):
+        person.answers(f"{command}\r", cue)
+    person.answers("/save evil\x16\x1b[2J\r", "saved")
+    leave(person)
+    assert [evil for evil in _EVIL if evil in person.said] == []
+
+
+def test_no_colour_and_a_dumb_terminal_still_chat(unspool, converse, serve):
+    unspool.env["NO_COLOR"] = "1"
+    person = converse(serve(stream("chat", "**Hello.**")))
+    person.answers("Hi\r", "Hello.")
+    leave(person)
+    assert b";3" not in person.said
+    person = converse(serve(stream("chat", "**Hello.**"), stream("chat", "Ada.")), term="dumb")
+    person.shows(">")
+    person.type("Hx\x7fi\n")
+    person.shows("Hello.")
+    person.type("Who?\n")
+    person.shows("Ada.")
+    assert b"\x1b" not in person.said
+    person.type("\x04")
+    assert person.leaves() == 0
+    assert person.is_restored

@@ -1,0 +1,77 @@
+"""A recorder before any server, and a simulator that has nothing but what it recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unspool.server.proxy import Proxy
+from unspool.server.running import Simulator
+from unspool.server.simulator import Settings
+
+NOON = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def plain_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith(("OPENAI_", "SSL_CERT_")) or name == "CURL_CA_BUNDLE":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("UNSPOOL_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    with Simulator(Settings(clock=lambda: NOON)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where tapes go."""
+    return tmp_path / "tapes"
+
+
+@pytest.fixture
+def record(folder: Path) -> Callable[[str], contextlib.AbstractContextManager[Proxy]]:
+    return lambda url: Proxy(url, record=folder)
+
+
+@pytest.fixture
+def play(folder: Path) -> Callable[..., Simulator]:
+    return lambda **settings: Simulator(Settings(tapes=folder, tapes_only=True, **settings))
+
+
+@pytest.fixture
+def ended(folder: Path) -> Callable[[int], list[Path]]:
+    """Waits until so many tapes have come to their end, which is a moment after their clients have theirs, and returns them."""
+
+    def wait(count: int) -> list[Path]:
+        deadline = time.monotonic() + 20
+        while True:
+            tapes = sorted(folder.glob("*.sse"))
+            if sum(b"\nevent: unspool.end\n" in tape.read_bytes() for tape in tapes) >= count:
+                return tapes
+            assert time.monotonic() < deadline, "the tapes never ended"
+
+    return wait
+
+
+@pytest.fixture
+def texts() -> Callable[[Path], list[dict[str, Any]]]:
+    """The journal's own blocks of a tape."""
+    import json
+
+    from unspool.journal.reader import Reader
+
+    def read(path: Path) -> list[dict[str, Any]]:
+        with Reader(str(path)) as journal:
+            return [{"block": one.type, **json.loads(one.data)} for one in journal.read() if one.at is None]
+
+    return read
