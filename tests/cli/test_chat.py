@@ -426,7 +426,9 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(converse, serve, s
         assert "secret" not in "".join(line for line in person.lines if "nice" in line)
         leave_line(person)
     else:
-        person.answers("Hi\r", "Python is")
+        person.asks()
+        person.type("Hi\r")
+        person.shows("Python is")
         person.type("\x03")
         person.asks()
         leave(person)
