@@ -91,6 +91,12 @@ def instructions(program: str, folder: Path) -> int:
     return int(summary.split()[1])
 
 
+def test_the_functions_for_one_thread_import_neither_typing_nor_asyncio() -> None:
+    program = "import sys, unspool; unspool.stream, unspool.Client; print(*{'typing', 'asyncio', 'inspect'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
 def test_importing_the_package_executes_few_instructions(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", "import unspool"], check=True)  # so that there is bytecode

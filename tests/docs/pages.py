@@ -4,6 +4,7 @@ A page says of a block what its reader need not see in an HTML comment right abo
 
 - ``<!-- not run: REASON -->``: it cannot be run here.
 - ``<!-- simulator: FAULTS -->``: the server that its first request meets does wrong in this way.
+- ``<!-- home: unconfigured -->``: there is no configuration file.
 - ``<!-- exit: 7 -->``: its last command ends so. All others end with 0.
 - ``<!-- file: NAME -->``: it is the content of this file, for the blocks that follow.
 

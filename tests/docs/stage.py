@@ -95,6 +95,10 @@ class Stage:
             "".join(f'[profiles.{name}]\nextends = "{name}"\nbase_url = "{simulator.url}"\nneeds_key = false\n' for name in _SERVERS)
         )
 
+    def forget_configuration(self) -> None:
+        """Let the home be one in which nothing has been configured."""
+        (self.folder.parent / ".config" / "unspool" / "config.toml").unlink()
+
     def run(self, lines: list[str]) -> list[Ran]:
         """Run the command lines in one shell, and return what each came to."""
         script = "\n".join(f"{self._here(line)}\nprintf '{_ENDED}%d\\n' $?" for line in lines)
@@ -164,11 +168,21 @@ class Stage:
         kept.rename(streams / f"{ID}.sse")
 
 
-# What differs from run to run: a time, a rate, an id, a port of the system's choice.
+# What differs from run to run: a time, a rate, a version, an id, a port of the system's choice; and how many blanks align them.
 _VARIES = re.compile(
-    r"(?P<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?P<short>\b(?=[A-Z]*\d)[0-9A-HJKMNP-TV-Z]{6}\b)|(?P<number>\b\d+\.\d+\b(?! ?%|\.))|(?P<any>…)"
+    r"(?P<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?P<short>\b(?=[A-Z]*\d)[0-9A-HJKMNP-TV-Z]{6}\b)|(?P<port>127\.0\.0\.1:(?!8080)\d+)"
+    r"|(?P<number>\b\d+(?:\.\d+)+\b)|(?P<any>…)|(?P<blanks>  +)|(?P<note>\n(?=unspool: ))"
 )
-_AS = {"id": r"[0-9A-Z]{26}", "short": r"[0-9A-Z]{6}", "number": r"\d+(\.\d+)?", "any": r".*?"}
+_AS = {
+    "id": r"[0-9A-Z]{26}",
+    "short": r"[0-9A-Z]{6}",
+    "port": r"127\.0\.0\.1:\d+",
+    "number": r"\d+(\.\d+)*[-\w]*",
+    "any": r".*?",
+    "blanks": " +",
+    # A terminal gets a line end after the answer, which a pipe does not.
+    "note": r"\n?",
+}
 
 
 def matches(shown: str, printed: str) -> bool:

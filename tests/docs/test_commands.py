@@ -48,6 +48,8 @@ def test_a_session_of_the_documentation_goes_as_it_is_shown(session: list[Block]
         if "not run" in block.marks:
             continue
         commands = block.commands
+        if "home" in block.marks:
+            stage.forget_configuration()
         if "simulator" in block.marks:
             stage.simulator.script(*block.marks["simulator"].split(" | "))
         for number, (command, ran) in enumerate(zip(commands, stage.run([one.line for one in commands]), strict=True)):

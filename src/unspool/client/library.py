@@ -1,10 +1,11 @@
 """The public functions and clients: a prompt in, a streamed answer out."""
 
+# ruff: noqa: F811
+
 from __future__ import annotations
 
 import os
 from _thread import RLock
-from typing import overload
 
 from unspool.client import asking
 from unspool.client.answer import Answer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Any, TypeVar, Unpack
+    from typing import Any, TypeVar, Unpack, overload
 
     from unspool.client.aio import AsyncAnswer
     from unspool.client.asking import Asking, Options, Reading
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from unspool.config.endpoint import Endpoint
 
     T = TypeVar("T")
+else:
+
+    def overload(function):
+        """Stand for typing's own, which only type checkers need: to import it costs nearly as much as a short answer."""
+        return function
+
+
 # Connections that nobody uses are kept for at most this many streams at once, as many as a browser keeps for one host and more.
 _MOST_IDLE = 16
 
