@@ -68,7 +68,7 @@ class Stage:
         self.folder = home / "here"
         self.folder.mkdir(parents=True)
         self.simulator = simulator
-        self.ports = {port: str(free_port()) for port in ("8080", "8001")}
+        self.ports = {port: str(free_port()) for port in ("8080", "8001", "8090")}
         programs = home / "bin"
         programs.mkdir()
         given = os.environ.get("UNSPOOL_COMMAND") or f"{shlex.quote(sys.executable)} -m unspool"
@@ -170,7 +170,7 @@ class Stage:
 
 # What differs from run to run: a time, a rate, a version, an id, a port of the system's choice; and how many blanks align them.
 _VARIES = re.compile(
-    r"(?P<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?P<short>\b(?=[A-Z]*\d)[0-9A-HJKMNP-TV-Z]{6}\b)|(?P<port>127\.0\.0\.1:(?!8080)\d+)"
+    r"(?P<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?P<short>\b(?=[A-Z]*\d)[0-9A-HJKMNP-TV-Z]{6}\b)|(?P<port>127\.0\.0\.1:(?!80[0-9]0|8001)\d+)"
     r"|(?P<number>\b\d+(?:\.\d+)+\b)|(?P<any>…)|(?P<blanks>  +)|(?P<note>\n(?=unspool: ))"
 )
 _AS = {

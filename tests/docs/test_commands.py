@@ -14,7 +14,7 @@ from unspool.cli.options import scan
 from unspool.server.running import Simulator
 
 from .pages import DOCS, PAGES, ROOT, Block, blocks, is_one_session, table_commands
-from .stage import Stage, matches
+from .stage import Ran, Stage, matches
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not beside the tests")
 
@@ -39,27 +39,36 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield Stage(tmp_path, simulator)
 
 
+def check(block: Block, ran: list[Ran]) -> None:
+    commands = block.commands
+    for number, (command, came) in enumerate(zip(commands, ran, strict=True)):
+        expected = int(block.marks.get("exit", 0)) if number == len(commands) - 1 else 0
+        assert came.code == expected, f"{block.name}: $ {command.line}\n{came.output}"
+        # A traceback is shown where it is what the page speaks of.
+        assert "Traceback" not in came.output, f"{block.name}: $ {command.line}\n{came.output}"
+        if command.shown is not None:
+            assert matches(command.shown, came.output), (
+                f"{block.name}: $ {command.line}\n--- shown\n{command.shown}\n--- printed\n{came.output}"
+            )
+
+
 @pytest.mark.parametrize("session", [pytest.param(one, id=one[0].name) for one in sessions()])
 def test_a_session_of_the_documentation_goes_as_it_is_shown(session: list[Block], stage: Stage) -> None:
+    lines: list[str] = []
+    shown: list[tuple[Block, int]] = []
     for block in session:
         if "file" in block.marks:
-            (stage.folder / block.marks["file"]).write_text(block.text, "utf-8")
-            continue
-        if "not run" in block.marks:
-            continue
-        commands = block.commands
-        if "home" in block.marks:
-            stage.forget_configuration()
-        if "simulator" in block.marks:
-            stage.simulator.script(*block.marks["simulator"].split(" | "))
-        for number, (command, ran) in enumerate(zip(commands, stage.run([one.line for one in commands]), strict=True)):
-            expected = int(block.marks.get("exit", 0)) if number == len(commands) - 1 else 0
-            assert ran.code == expected, f"{block.name}: $ {command.line}\n{ran.output}"
-            assert "Traceback" not in ran.output, f"{block.name}: $ {command.line}\n{ran.output}"
-            if command.shown is not None:
-                assert matches(command.shown, ran.output), (
-                    f"{block.name}: $ {command.line}\n--- shown\n{command.shown}\n--- printed\n{ran.output}"
-                )
+            lines.append(f"cat > {block.marks['file']} <<'END OF FILE'\n{block.text}END OF FILE")
+        elif "not run" not in block.marks:
+            if "home" in block.marks:
+                stage.forget_configuration()
+            if "simulator" in block.marks:
+                stage.simulator.script(*block.marks["simulator"].split(" | "))
+            shown.append((block, len(lines)))
+            lines += [command.line for command in block.commands]
+    ran = stage.run(lines)
+    for block, first in shown:
+        check(block, ran[first : first + len(block.commands)])
 
 
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
