@@ -2,6 +2,7 @@
 # make test    the tests
 # make check   the linter and the type checker
 # make bench   measurements beside other clients
+# make docs    the site of the documentation, in .site; and the pages that a program writes
 # A fresh machine needs Python 3.11 or later, pip and make; the rest goes into .venv.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PROMPT ?= What is Python?
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench docs clean
 
 run: $(VENV)/.installed
 ifdef OPENAI_API_KEY
@@ -37,8 +38,12 @@ format: $(VENV)/.tools
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
 
+docs: $(VENV)/.docs
+	$(BIN)/python tools/reference.py
+	$(VENV)/docs/bin/zensical build --strict
+
 clean:
-	rm -rf $(VENV) dist .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .bench .site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -49,4 +54,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.tools: $(VENV)/.installed .ci/requirements.txt
 	$(PIP) -r .ci/requirements.txt
+	@touch $@
+
+# The site has an environment of its own, for its tools are nobody else's.
+$(VENV)/.docs: $(VENV)/.installed .ci/docs.txt
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/pip --disable-pip-version-check install --quiet -r .ci/docs.txt
 	@touch $@

@@ -48,7 +48,7 @@ def commands() -> str:
         _MADE,
         "",
         "`unspool COMMAND --help` says the same. `unspool \"prompt\"` is `unspool ask \"prompt\"`. How a command ends, its",
-        "[exit code](../../README.md#how-it-ended) says.",
+        "[exit code](outcomes.md) says.",
         "",
         "| command | |",
         "|---|---|",

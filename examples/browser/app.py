@@ -3,7 +3,7 @@
     pip install unspool
     OPENAI_API_KEY=… uvicorn --app-dir examples/browser app:app
 
-A plain ASGI application, to show that nothing else is needed; docs/library.md has the same for starlette, FastAPI and Django.
+A plain ASGI application, to show that nothing else is needed; docs/how-to/library.md has the same for starlette, FastAPI and Django.
 """
 
 from __future__ import annotations

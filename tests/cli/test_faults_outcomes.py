@@ -268,6 +268,7 @@ def summary():
 
 TABLES = {
     "how-to/simulator.md": {"faults": faults_table, "dialects": dialects_table},
+    "explanation/comparison.md": {"summary": summary},
     "reference/faults.md": {"summary": summary, "outcomes": outcomes_table},
 }
 

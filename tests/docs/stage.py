@@ -145,6 +145,9 @@ class Stage:
             line = re.sub(rf"\b{port}\b", free, line)
         if re.search(r"\bunspool keys set\b", line) and "|" not in line:
             line = f"echo sk-0123456789 | {line}"
+        if line.endswith(" &") and (port := re.search(r"--port (\d+)", line)):
+            # A reader takes a moment to see that it runs.
+            line += f"\nuntil (: </dev/tcp/127.0.0.1/{port[1]}) 2>/dev/null && sleep 0.5; do sleep 0.1; done"
         return line
 
     def _as_shown(self, output: str) -> str:
@@ -171,12 +174,13 @@ class Stage:
 # What differs from run to run: a time, a rate, a version, an id, a port of the system's choice; and how many blanks align them.
 _VARIES = re.compile(
     r"(?P<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?P<short>\b(?=[A-Z]*\d)[0-9A-HJKMNP-TV-Z]{6}\b)|(?P<port>127\.0\.0\.1:(?!80[0-9]0|8001)\d+)"
-    r"|(?P<number>\b\d+(?:\.\d+)+\b)|(?P<any>…)|(?P<blanks>  +)|(?P<note>\n(?=unspool: ))"
+    r"|(?P<time>\b\d+\.\d+ m?s\b)|(?P<number>\b\d+(?:\.\d+)+\b)|(?P<any>…)|(?P<blanks>  +)|(?P<note>\n(?=unspool: ))"
 )
 _AS = {
     "id": r"[0-9A-Z]{26}",
     "short": r"[0-9A-Z]{6}",
     "port": r"127\.0\.0\.1:\d+",
+    "time": r"\d+(\.\d+)? m?s",
     "number": r"\d+(\.\d+)*[-\w]*",
     "any": r".*?",
     "blanks": " +",

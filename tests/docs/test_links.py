@@ -60,3 +60,10 @@ def test_every_page_can_be_reached_from_the_first() -> None:
         seen.add(path)
         waiting += [Path(os.path.normpath(path.parent / link.partition("#")[0])) for link in links(path) if "://" not in link]
     assert {path for path in PAGES if path.is_relative_to(DOCS)} <= seen
+
+
+@pytest.mark.parametrize("path", [pytest.param(one, id=one.name) for one in PAGES if one.is_relative_to(DOCS)])
+def test_a_page_of_the_site_links_to_nothing_outside_it(path: Path) -> None:
+    # The site has what is in docs, and nothing else.
+    inside = [link for link in links(path) if "://" not in link and link.partition("#")[0]]
+    assert not [link for link in inside if not Path(os.path.normpath(path.parent / link)).is_relative_to(DOCS)]
