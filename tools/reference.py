@@ -47,7 +47,7 @@ def commands() -> str:
         "",
         _MADE,
         "",
-        "`unspool COMMAND --help` says the same. `unspool \"prompt\"` is `unspool ask \"prompt\"`. How a command ends, its",
+        '`unspool COMMAND --help` says the same. `unspool "prompt"` is `unspool ask "prompt"`. How a command ends, its',
         "[exit code](outcomes.md) says.",
         "",
         "| command | |",
@@ -80,15 +80,21 @@ def _command(parser: argparse.ArgumentParser, level: str) -> list[str]:
                     positional = [f"{p.metavar}" for p in action.choices[one.dest]._actions if not p.option_strings]
                     rows.append((f"`{' '.join(names + positional)}`", one.help or ""))
             elif action.option_strings and "--help" not in action.option_strings:
-                metavar = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
-                value = "" if action.nargs == 0 else " " + (" ".join(metavar) if isinstance(metavar, tuple) else metavar)
+                metavar = action.metavar or (
+                    "|".join(map(str, action.choices)) if action.choices else action.dest.upper()
+                )
+                value = (
+                    "" if action.nargs == 0 else " " + (" ".join(metavar) if isinstance(metavar, tuple) else metavar)
+                )
                 rows.append((", ".join(f"`{one}{value}`" for one in action.option_strings), action.help or ""))
             elif not action.option_strings and action.metavar:
                 rows.append((f"`{action.metavar}`", action.help or ""))
         if rows:
             title = group.title if group.title not in (None, "options", "positional arguments") else ""
             lines += ["", f"**{title[0].upper()}{title[1:]}**" if title else "", "", "| | |", "|---|---|"]
-            lines += [f"| {left.replace('|', chr(92) + '|')} | {_plain(right.replace('%%', '%'))} |" for left, right in rows]
+            lines += [
+                f"| {left.replace('|', chr(92) + '|')} | {_plain(right.replace('%%', '%'))} |" for left, right in rows
+            ]
     if parser.epilog and "commands:\n" not in parser.epilog:
         lines += ["", _plain(parser.epilog)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip().splitlines()
@@ -104,9 +110,19 @@ def library() -> str:
     functions = {name: one for name, one in objects.items() if inspect.isfunction(one)}
     errors = {name: one for name, one in objects.items() if isinstance(one, type) and issubclass(one, Exception)}
     deltas = {name: one for name, one in objects.items() if isinstance(one, type) and issubclass(one, unspool.Delta)}
-    classes = {name: one for name, one in objects.items() if isinstance(one, type) and name not in errors and name not in deltas}
+    classes = {
+        name: one
+        for name, one in objects.items()
+        if isinstance(one, type) and name not in errors and name not in deltas
+    }
     others = {name: one for name, one in objects.items() if not isinstance(one, type) and name not in functions}
-    lines = ["# The library's names", "", _MADE, "", "What they are for, with examples: [the library](../how-to/library.md)."]
+    lines = [
+        "# The library's names",
+        "",
+        _MADE,
+        "",
+        "What they are for, with examples: [the library](../how-to/library.md).",
+    ]
     for title, group in (
         ("Functions", functions),
         ("Classes", classes),
@@ -125,8 +141,14 @@ def library() -> str:
 def _entry(name: str, one: Any) -> list[str]:
     bases = ""
     if isinstance(one, type):
-        known = [base.__name__ for base in one.__bases__ if base not in (object, Exception) and not base.__name__.startswith("_")]
-        bases = f" is a {' and a '.join(f'`{base}`' for base in known)}." if known and issubclass(one, Exception) else ""
+        known = [
+            base.__name__
+            for base in one.__bases__
+            if base not in (object, Exception) and not base.__name__.startswith("_")
+        ]
+        bases = (
+            f" is a {' and a '.join(f'`{base}`' for base in known)}." if known and issubclass(one, Exception) else ""
+        )
     lines = [f"### {name}", ""]
     signature = _signature(one)
     if signature is not None and not (isinstance(one, type) and issubclass(one, Exception)):
@@ -167,12 +189,22 @@ def _signature(one: Any) -> str | None:
             parts.append("*")
         starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
         typed = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
-        value = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}" if typed else f"={parameter.default!r}"
+        value = (
+            ""
+            if parameter.default is parameter.empty
+            else f" = {_default(parameter.default)}"
+            if typed
+            else f"={parameter.default!r}"
+        )
         parts.append(f"{stars}{name}{typed}{value}")
     returned = function.__annotations__.get("return") if not isinstance(one, type) else None
     arrow = f" -> {returned}" if returned else ""
     line = f"({', '.join(parts)}){arrow}"
-    return line if len(line) < 90 or not isinstance(one, type) and "." not in one.__qualname__ and len(line) < 90 else _broken(parts, arrow)
+    return (
+        line
+        if len(line) < 90 or not isinstance(one, type) and "." not in one.__qualname__ and len(line) < 90
+        else _broken(parts, arrow)
+    )
 
 
 def _broken(parts: list[str], arrow: str) -> str:

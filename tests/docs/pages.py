@@ -67,7 +67,11 @@ def blocks(path: Path, *languages: str) -> list[Block]:
     text = path.read_text("utf-8")
     return [
         Block(
-            str(path.relative_to(ROOT)), text.count("\n", 0, found.start(3)), found[2], found[3], dict(_MARK.findall(found[1]))
+            str(path.relative_to(ROOT)),
+            text.count("\n", 0, found.start(3)),
+            found[2],
+            found[3],
+            dict(_MARK.findall(found[1])),
         )
         for found in _BLOCK.finditer(text)
         if found[2] in languages
@@ -85,6 +89,8 @@ def table_commands(path: Path) -> list[str]:
     for row in re.findall(r"^\| `.*$", path.read_text("utf-8"), re.MULTILINE):
         cell = re.split(r"(?<!\\)\|", row)[2]
         found += [
-            code.replace("\\|", "|") for code in re.findall(r"`([^`]*)`", cell) if re.search(r"(^|\| )unspool [-\"'\w]", code)
+            code.replace("\\|", "|")
+            for code in re.findall(r"`([^`]*)`", cell)
+            if re.search(r"(^|\| )unspool [-\"'\w]", code)
         ]
     return list(dict.fromkeys(found))

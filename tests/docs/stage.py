@@ -92,7 +92,10 @@ class Stage:
         self._keep_answers(home)
         settings = home / ".config" / "unspool"
         (settings / "config.toml").write_text(
-            "".join(f'[profiles.{name}]\nextends = "{name}"\nbase_url = "{simulator.url}"\nneeds_key = false\n' for name in _SERVERS)
+            "".join(
+                f'[profiles.{name}]\nextends = "{name}"\nbase_url = "{simulator.url}"\nneeds_key = false\n'
+                for name in _SERVERS
+            )
         )
 
     def forget_configuration(self) -> None:

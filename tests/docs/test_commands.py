@@ -25,7 +25,11 @@ REPLACEMENTS = table_commands(COMING_FROM) if DOCS.exists() else []
 def sessions() -> list[list[Block]]:
     found: list[list[Block]] = []
     for path in PAGES:
-        shown = blocks(path, "console", "python", "toml", "json", "html") if is_one_session(path) else blocks(path, "console")
+        shown = (
+            blocks(path, "console", "python", "toml", "json", "html")
+            if is_one_session(path)
+            else blocks(path, "console")
+        )
         if is_one_session(path):
             found.append([block for block in shown if block.language == "console" or "file" in block.marks])
         else:

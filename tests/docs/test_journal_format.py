@@ -50,7 +50,14 @@ def journals(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     with pytest.MonkeyPatch.context() as environ, Simulator() as simulator:
         environ.setenv("UNSPOOL_HOME", str(home))
         environ.setenv("HOME", str(home))
-        asked = [("responses", ""), ("chat", ""), ("completions", ""), ("chat", "cut=7"), ("chat", "status=400"), ("chat", "unstreamed")]
+        asked = [
+            ("responses", ""),
+            ("chat", ""),
+            ("completions", ""),
+            ("chat", "cut=7"),
+            ("chat", "status=400"),
+            ("chat", "unstreamed"),
+        ]
         asked += [("chat", "split-emoji"), ("chat", "u2028"), ("responses", "pings"), ("chat", "rate-limit=10ms")]
         for api, fault in asked:
             simulator.script(fault)

@@ -37,7 +37,9 @@ def links(path: Path) -> list[str]:
     return [a or b for a, b in _LINK.findall(re.sub(r"`[^`\n]*`", "", text))]
 
 
-@pytest.mark.parametrize("path", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in [*PAGES, *OTHERS] if one.exists()])
+@pytest.mark.parametrize(
+    "path", [pytest.param(one, id=str(one.relative_to(ROOT))) for one in [*PAGES, *OTHERS] if one.exists()]
+)
 def test_each_link_of_a_page_leads_somewhere(path: Path) -> None:
     broken = []
     for link in links(path):
@@ -58,7 +60,9 @@ def test_every_page_can_be_reached_from_the_first() -> None:
         if path in seen or path.suffix != ".md" or not path.exists():
             continue
         seen.add(path)
-        waiting += [Path(os.path.normpath(path.parent / link.partition("#")[0])) for link in links(path) if "://" not in link]
+        waiting += [
+            Path(os.path.normpath(path.parent / link.partition("#")[0])) for link in links(path) if "://" not in link
+        ]
     assert {path for path in PAGES if path.is_relative_to(DOCS)} <= seen
 
 

@@ -18,6 +18,7 @@ from .pages import DOCS, PAGES, Block, blocks, is_one_session
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not beside the tests")
 
+
 def programs() -> list[Block]:
     found = [block for path in PAGES if not is_one_session(path) for block in blocks(path, "python")]
     # Those of pytest have their tests beside the fixtures: tests/server and tests/tapes.

@@ -38,7 +38,11 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def lines(
-    validator: Any, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    validator: Any,
+    simulator: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., list[dict[str, Any]]]:
     """Run the command with ``--json`` and return the lines, each of which the schema takes."""
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -46,7 +50,20 @@ def lines(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
     def run(*arguments: str, url: str = simulator.url) -> list[dict[str, Any]]:
-        given = ("ask", "-q", "--json", "--no-stdin", "--retries", "0", "--idle-timeout", "0.3", "-m", "m-1", "--base-url", url)
+        given = (
+            "ask",
+            "-q",
+            "--json",
+            "--no-stdin",
+            "--retries",
+            "0",
+            "--idle-timeout",
+            "0.3",
+            "-m",
+            "m-1",
+            "--base-url",
+            url,
+        )
         main([*given, *arguments])
         printed = [json.loads(line) for line in capfd.readouterr().out.split("\n") if line]
         for one in printed:
@@ -79,9 +96,15 @@ def test_every_line_under_a_fault_is_as_the_schema_says(lines: Any, simulator: S
 @pytest.mark.parametrize("api", ("responses", "chat"))
 def test_tool_calls_reasoning_and_refusals_are_as_the_schema_says(lines: Any, tmp_path: Path, api: str) -> None:
     (tmp_path / "tool.json").write_text(TOOL)
-    assert {"tool_call_delta", "tool_call"} <= kinds(lines("--api", api, "--tool", str(tmp_path / "tool.json"), "get weather"))
+    assert {"tool_call_delta", "tool_call"} <= kinds(
+        lines("--api", api, "--tool", str(tmp_path / "tool.json"), "get weather")
+    )
     assert "refusal" in kinds(lines("--api", api, "Tell me [refuse]"))
-    thinking = ("-o", "reasoning", '{"effort":"low","summary":"auto"}') if api == "responses" else ("-o", "reasoning_effort", "low")
+    thinking = (
+        ("-o", "reasoning", '{"effort":"low","summary":"auto"}')
+        if api == "responses"
+        else ("-o", "reasoning_effort", "low")
+    )
     printed = lines("--api", api, *thinking, "-m", "gpt-5.4", "What is Python?")
     assert api == "chat" or "reasoning" in kinds(printed)
 
