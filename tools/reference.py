@@ -200,11 +200,7 @@ def _signature(one: Any) -> str | None:
     returned = function.__annotations__.get("return") if not isinstance(one, type) else None
     arrow = f" -> {returned}" if returned else ""
     line = f"({', '.join(parts)}){arrow}"
-    return (
-        line
-        if len(line) < 90 or not isinstance(one, type) and "." not in one.__qualname__ and len(line) < 90
-        else _broken(parts, arrow)
-    )
+    return line if len(line) < 90 else _broken(parts, arrow)
 
 
 def _broken(parts: list[str], arrow: str) -> str:

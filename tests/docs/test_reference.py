@@ -12,7 +12,7 @@ PROGRAM = ROOT / "tools" / "reference.py"
 
 
 @pytest.mark.skipif(not PROGRAM.exists(), reason="the tools are not beside the tests")
-@pytest.mark.parametrize("name", ("commands.md", "api.md"))
+@pytest.mark.parametrize("name", ["commands.md", "api.md"])
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     specification = importlib.util.spec_from_file_location("reference", PROGRAM)
     assert specification is not None

@@ -93,7 +93,7 @@ def test_every_line_under_a_fault_is_as_the_schema_says(lines: Any, simulator: S
     assert lines("--api", api, "--stats", "json", "Hi in 9 tokens")
 
 
-@pytest.mark.parametrize("api", ("responses", "chat"))
+@pytest.mark.parametrize("api", ["responses", "chat"])
 def test_tool_calls_reasoning_and_refusals_are_as_the_schema_says(lines: Any, tmp_path: Path, api: str) -> None:
     (tmp_path / "tool.json").write_text(TOOL)
     assert {"tool_call_delta", "tool_call"} <= kinds(
@@ -109,7 +109,7 @@ def test_tool_calls_reasoning_and_refusals_are_as_the_schema_says(lines: Any, tm
     assert api == "chat" or "reasoning" in kinds(printed)
 
 
-@pytest.mark.parametrize("api", ("responses", "chat"))
+@pytest.mark.parametrize("api", ["responses", "chat"])
 def test_partial_objects_are_as_the_schema_says(lines: Any, api: str) -> None:
     assert {"partial", "object"} <= kinds(lines("--api", api, "--schema", "name, age int", "Invent a person"))
 
