@@ -6,6 +6,8 @@ import importlib.util
 
 import pytest
 
+from unspool.cli import COMMANDS, main
+
 from .pages import ROOT
 
 PROGRAM = ROOT / "tools" / "reference.py"
@@ -20,3 +22,11 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
     reference = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(reference)
     assert (reference.REFERENCE / name).read_text("utf-8") == reference.PAGES[name](), "run: python tools/reference.py"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_examples_once(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    _, *parts = capsys.readouterr().out.partition("examples:\n")[2].partition("examples:\n")
+    assert parts == ["", ""]

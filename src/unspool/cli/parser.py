@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             usage=argparse.SUPPRESS,
-            description=f"examples:\n{examples}\n\n{description}",
+            description=f"examples:\n{examples}\n\n{description}" if examples else description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             # An abbreviation that works today is ambiguous when an option is added.
