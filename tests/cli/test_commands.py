@@ -73,6 +73,12 @@ def test_a_key_that_is_stored_is_used_and_its_file_is_private(unspool, serve):
     assert unspool("keys").stdout == b""
 
 
+def test_where_no_key_is_kept_the_list_says_how_to_keep_one(unspool):
+    done = unspool("keys", "list")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"unspool keys set openai" in done.stderr
+
+
 def test_a_key_is_never_taken_from_the_command_line(unspool):
     done = unspool("keys", "set", "openai", "sk-12345678")
     assert done.returncode == 2

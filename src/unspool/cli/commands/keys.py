@@ -29,7 +29,10 @@ def run(name: str, argv: list[str]) -> int:
         elif arguments.action == "path":
             Output(1).write(paths.keys_file() + "\n")
         else:
-            Output(1).write("".join(f"{one}\n" for one in keys.key_names()))
+            names = keys.key_names()
+            Output(1).write("".join(f"{one}\n" for one in names))
+            if not names:
+                notes.line("no keys are kept yet; to keep one: unspool keys set openai")
             warning = keys.exposure_warning()
             if warning:
                 notes.line(warning)
