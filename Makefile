@@ -2,6 +2,7 @@
 # make test    the tests
 # make check   the linter and the type checker
 # make bench   measurements beside other clients
+# make man     the manual, from the options as they are now
 # A fresh machine needs Python 3.11 or later, pip and make; the rest goes into .venv.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PROMPT ?= What is Python?
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench man clean
 
 run: $(VENV)/.installed
 ifdef OPENAI_API_KEY
@@ -36,6 +37,9 @@ format: $(VENV)/.tools
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
+
+man: $(VENV)/.installed
+	$(BIN)/python tools/man_page.py
 
 clean:
 	rm -rf $(VENV) dist .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -123,7 +123,7 @@ def _values_of(action: argparse.Action, command: str) -> list[Callable[[str], li
         choices = [Candidate(str(one)) for one in action.choices]
         return [lambda typed: choices]
     metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
-    if action.help == "(none)":
+    if action.help == argparse.SUPPRESS:
         return [_nothing]
     by_use = _BY_USE.get(f"{command} {action.dest}")
     # The first value of a pair is known by its place, for ID is a stream's alone but a call's before its result.

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             usage=argparse.SUPPRESS,
-            description=f"examples:\n{examples}\n\n{description}",
+            description=f"examples:\n{examples}\n\n{description}" if examples else description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             # An abbreviation that works today is ambiguous when an option is added.
@@ -76,7 +76,9 @@ def build(
     """Return a parser of these options and of any number of words, kept under the name ``rest``."""
     parser = Parser(prog, examples, description, epilog)
     parser.rest = rest
-    parser.add_argument(rest, nargs="*", metavar=metavar, help=rest_help)
+    parser.add_argument(
+        rest, nargs="*", metavar=metavar, help=argparse.SUPPRESS if rest_help == "(none)" else rest_help
+    )
     groups: dict[str, Any] = {}
     for option in options:
         if option.group not in groups:
