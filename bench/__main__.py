@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 from bench import environments
 from bench.process import Unmeasurable
-from bench.report import Row, table
+from bench.report import Row, insert, markdown, table
 from bench.setting import setting
 
 #: The measurements, each a module of that name with ``measure(setting)``, which yields rows.
@@ -35,6 +36,12 @@ def main() -> int:
         "--quick", action="store_true", help="fewer events and fewer repetitions: minutes less, noisier"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well, in base units")
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="put the table there as Markdown, between the marks of docs/benchmarks.md if it has them",
+    )
     arguments = parser.parse_args()
 
     try:
@@ -58,7 +65,20 @@ def main() -> int:
         arguments.json.write_text(
             json.dumps({"machine": machine(), "rows": [row.as_json() for row in rows]}, indent=1, ensure_ascii=False)
         )
+    if arguments.markdown:
+        command = "python -m bench" + "".join(f" --only {name}" for name in arguments.only or ())
+        command += " --quick" if arguments.quick else ""
+        insert(arguments.markdown, markdown(f"unspool {version()}, on {machine()}", rows, command))
     return 1 if any(row.is_met is False for row in rows) else 0
+
+
+def version() -> str:
+    """The version measured, and beside which versions of the others."""
+    program = "import importlib.metadata as m; print(m.version('unspool'))"
+    found = subprocess.run(
+        [str(environments.unspool() / "python"), "-c", program], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return f"{found} beside {', '.join(environments.versions())}"
 
 
 def machine() -> str:

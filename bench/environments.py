@@ -66,6 +66,13 @@ def _rival(name: str) -> Path:
     )
 
 
+def versions() -> list[str]:
+    """The rivals and their versions, as their pins say."""
+    named = ("openai", "llm", "httpx-sse", "requests", "sseclient-py", "rich", "streamdown")
+    pins = {line.strip() for path in sorted(_RIVALS.glob("*.txt")) for line in path.read_text().splitlines()}
+    return sorted(pin.replace("==", " ") for pin in pins if pin.partition("==")[0] in named)
+
+
 def curl() -> str:
     """Return the system's curl. Raises Unmeasurable."""
     found = shutil.which("curl")

@@ -18,11 +18,11 @@ _THEIRS = 20_000
 # Under valgrind everything takes fifty times as long.
 _COUNTED_OURS, _COUNTED_THEIRS = 20_000, 1_000
 _STEPS = {
-    "network": "the network alone",
-    "events": "+ decode the event stream",
-    "deltas": "+ decode what the events say",
-    "journal": "+ keep them in the journal",
-    "print": "+ print the text",
+    "network": "take it from the network",
+    "events": "decode the event stream",
+    "deltas": "decode what the events say",
+    "journal": "keep them in the journal",
+    "print": "print the text",
 }
 
 
@@ -69,11 +69,23 @@ def measure(setting: Setting) -> Iterator[Row]:
     yield Row("unspool.astream, no journal", astream, "unspool.stream", stream, "us", Budget("ratio", 1.25))
 
     curl, why = attempt(lambda: each(setting, lambda n: setting.curl(f"n={n}"), many))
-    where = (f"{setting.url}/v1", str(setting.home / "steps"))
+    network = each(setting, lambda n: _step(setting, "network", n), many)
+    yield Row("the network alone", network, "curl", curl, "us", note=why)
+    # What the time is made of, counted: what a step costs is what it adds to those before it.
+    before = 0.0
     for step, words in _STEPS.items():
-        taken = each(setting, lambda n, step=step: setting.ours("steps.py", step, f"n={n}", *where), many)
-        row = Row(f"  {words}", taken, unit="us")
-        yield row if step != "network" else row._replace(rival="curl", theirs=curl, note=why)
+        until, why = attempt(lambda step=step: each_executed(lambda n: _step(setting, step, n), _COUNTED_OURS))
+        if until is None:
+            yield Row(f"  {words}", None, unit="kI", note=why)
+            return
+        yield Row(f"  {words}", until - before, "all so far", until, "kI")
+        before = until
+    whole, _ = attempt(lambda: each_executed(lambda n: setting.command(events=n), _COUNTED_OURS))
+    yield Row("  the rest of the command", whole and whole - before, "all so far", whole, "kI")
+
+
+def _step(setting: Setting, step: str, n: int) -> Program:
+    return setting.ours("steps.py", step, f"n={n}", f"{setting.url}/v1", str(setting.home / "steps"))
 
 
 def each_executed(program: Callable[[int], Program], many: int) -> float:

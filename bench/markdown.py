@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from bench.process import Program, run
 from bench.report import Budget, Row
 from bench.setting import Setting, attempt
 
 _EARLY, _LATE = 1_000, 20_000
+_TOKENS = (_EARLY, 5_000, _LATE)
+_RIVALS = {"rich": "Rich Live", "streamdown": "streamdown"}
 _TOKEN = 4
+_ESTIMATE = "estimated from the tokens measured: the whole takes Rich Live minutes"
 
 #: What a model writes, as far as renderers care.
 _PIECE = """\
@@ -45,19 +49,31 @@ def measure(setting: Setting) -> Iterator[Row]:
     """Yield the rows of one renderer after the other."""
     path = setting.home / "answer.md"
     path.write_text(_PIECE * (_LATE * _TOKEN // len(_PIECE) + 1))
-    tokens = (str(_EARLY), str(_LATE))
-    early, late = _figures(setting, setting.ours("../rivals/markdown.py", "unspool", str(path), *tokens))
-    theirs, why = attempt(
-        lambda: _figures(setting, setting.rival("rich", "markdown.py", "rich", str(path), *tokens), rounds=2)
-    )
-    for words, number, ours in ((f"token {_EARLY:,}", 0, early), (f"token {_LATE:,}", 1, late)):
-        budget = Budget("ratio", 1 / 20) if number else None
-        yield Row(f"CPU, {words}", ours[0], "Rich Live", theirs and theirs[number][0], "us", budget, why)
-    yield Row(f"CPU, token {_LATE:,}", late[0], f"token {_EARLY:,}", early[0], "us", Budget("ratio", 1.3))
-    written = None if theirs is None else theirs[1][1] / _TOKEN
-    yield Row(
-        "bytes written for one of the answer", late[1] / _TOKEN, "Rich Live", written, "", Budget("unspool", 4.0), why
-    )
+    tokens = tuple(map(str, _TOKENS))
+    ours = _figures(setting, setting.ours("../rivals/markdown.py", "unspool", str(path), *tokens))
+    for rival, name in _RIVALS.items():
+        theirs, why = attempt(
+            lambda rival=rival: _figures(
+                setting, setting.rival(rival, "markdown.py", rival, str(path), *tokens), rounds=2
+            )
+        )
+        for number, token in enumerate(_TOKENS):
+            yield Row(f"CPU, token {token:,}", ours[number][0], name, theirs and theirs[number][0], "us", note=why)
+        is_rich = rival == "rich"
+        budget = Budget("ratio", 1 / 50) if is_rich else None
+        yield Row(
+            f"CPU, all {_LATE:,} tokens", _whole(ours), name, theirs and _whole(theirs), "s", budget, why or _ESTIMATE
+        )
+        written = theirs and theirs[-1][1] / _TOKEN
+        limit = Budget("unspool", 4.0) if is_rich else None
+        yield Row("bytes written for one of the answer", ours[-1][1] / _TOKEN, name, written, "bytes each", limit, why)
+    yield Row(f"CPU, token {_LATE:,}", ours[-1][0], f"token {_EARLY:,}", ours[0][0], "us", Budget("ratio", 1.3))
+
+
+def _whole(figures: list[tuple[float, float]]) -> float:
+    """The CPU seconds of all tokens, taking the cost to change evenly from each that was measured to the next."""
+    points = [(0, figures[0][0]), *zip(_TOKENS, (cost for cost, _ in figures), strict=True)]
+    return sum((n - m) * (a + b) / 2 for (m, a), (n, b) in pairwise(points))
 
 
 def _figures(setting: Setting, program: Program, rounds: int = 3) -> list[tuple[float, float]]:

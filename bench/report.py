@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
+
+_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 class Budget(NamedTuple):
@@ -64,6 +67,7 @@ UNITS = {
     "us": (1e-6, 2, "µs"),
     "bytes": (1e6, 1, "MB"),
     "events/s": (1e3, 0, "k/s"),
+    "bytes each": (1.0, 1, ""),
     "": (1.0, 0, ""),
 }
 
@@ -84,6 +88,31 @@ def table(title: str, rows: list[Row]) -> str:
     rule = "-" * max(map(len, lines))
     notes = dict.fromkeys(f"{row.line}: {row.note}" for row in rows if row.note)
     return "\n".join([title, rule, lines[0], rule, *lines[1:], rule, *notes])
+
+
+def markdown(title: str, rows: list[Row], command: str) -> str:
+    """Return the rows as a Markdown table, with how to make it anew above it and the notes below."""
+    missed = [row.line for row in rows if row.is_met is False]
+    unmeasured = [row.line for row in rows if row.budget is not None and row.is_met is None]
+    kept = sum(row.is_met is True for row in rows)
+    lines = [
+        f"Made by `{command}`: {title}. Figures are this machine's; the ratios are what to compare.",
+        "",
+        f"Budgets kept: {kept}. Not kept: {', '.join(missed) or 'none'}. Not measured: {', '.join(unmeasured) or 'none'}.",
+        "",
+        "| line | unspool | beside | | ratio | budget | kept |",
+        "|:--|--:|--:|:--|--:|:--|:--|",
+    ]
+    lines += ["| " + " | ".join(cell.strip().replace("|", "\\|") for cell in _cells(row)) + " |" for row in rows]
+    notes = dict.fromkeys(f"- {row.line}: {row.note}" for row in rows if row.note)
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def insert(file: Path, table: str) -> None:
+    """Put a table into a file in place of the one that stands between the marks there; a file without marks becomes the table."""
+    before, mark, rest = (file.read_text() if file.exists() else "").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    file.write_text(f"{before}{_BEGIN}\n\n{table}\n{_END}{after}" if mark and end else table)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ The model's name says what is wanted, so that every client can ask for it in its
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -54,7 +55,7 @@ def _before(endpoint: str) -> list[bytes]:
     if endpoint == "completions":
         return []
     answer = _response("in_progress")
-    item = {"id": "msg_1", "type": "message", "status": "in_progress", "role": "assistant", "content": []}
+    item = {"id": _AT["item_id"], "type": "message", "status": "in_progress", "role": "assistant", "content": []}
     return [
         _typed("response.created", 0, response=answer),
         _typed("response.in_progress", 1, response=answer),
@@ -65,10 +66,10 @@ def _before(endpoint: str) -> list[bytes]:
 
 def _piece(endpoint: str, i: int, word: str) -> bytes:
     if endpoint == "chat":
-        return _chat({"content": word})
+        return _chat({"content": word}, padding=_padding(i))
     if endpoint == "completions":
         return _completion(word)
-    return _typed("response.output_text.delta", i + 4, **_AT, delta=word, logprobs=[])
+    return _typed("response.output_text.delta", i + 4, **_AT, delta=word, logprobs=[], obfuscation=_padding(i))
 
 
 def _after(endpoint: str, n: int) -> list[bytes]:
@@ -89,18 +90,26 @@ def _after(endpoint: str, n: int) -> list[bytes]:
     ]
 
 
+# As long as OpenAI's own.
 _CHAT = {
-    "id": "chatcmpl-1",
+    "id": "chatcmpl-D1nNnNnNnNnNnNnNnNnNnNnNnNnNn",
     "object": "chat.completion.chunk",
-    "created": 1,
-    "model": "load",
-    "system_fingerprint": "fp_1",
+    "created": 1790000000,
+    "model": "load-2026-11-22",
+    "service_tier": "default",
+    "system_fingerprint": "fp_0123456789",
 }
-_AT = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+_AT = {"item_id": "msg_0123456789abcdef0123456789abcdef0123456789abcdef01", "output_index": 0, "content_index": 0}
 
 
-def _chat(delta: dict[str, str], finish: str | None = None) -> bytes:
-    return _frame({**_CHAT, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]})
+def _chat(delta: dict[str, str], finish: str | None = None, padding: str = "") -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    return _frame({**_CHAT, "choices": [choice], "usage": None, "obfuscation": padding})
+
+
+def _padding(i: int) -> str:
+    """Letters and digits that differ in number and kind from event to event, as OpenAI adds them on these two endpoints."""
+    return hashlib.sha256(b"%d" % i).hexdigest()[: 3 + i % 13]
 
 
 def _completion(word: str, finish: str | None = None) -> bytes:
@@ -110,7 +119,7 @@ def _completion(word: str, finish: str | None = None) -> bytes:
 
 def _response(status: str, answer: str = "") -> dict[str, Any]:
     part = {"type": "output_text", "text": answer, "annotations": [], "logprobs": []}
-    item = {"id": "msg_1", "type": "message", "status": status, "role": "assistant", "content": [part]}
+    item = {"id": _AT["item_id"], "type": "message", "status": status, "role": "assistant", "content": [part]}
     return {
         "id": "resp_1",
         "object": "response",
@@ -142,7 +151,7 @@ def _typed(type: str, number: int, **fields: Any) -> bytes:
 
 
 def _frame(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
 def _chunk(event: bytes) -> bytes:

@@ -22,6 +22,15 @@ HEAVY = {
     *("typing", "urllib", "uuid", "starlette", "uvicorn", "anyio", "h11", "pycurl", "pycurl.async_multi", "certifi"),
 }
 
+CONFIG = """\
+sync = "always"  # even so
+
+[profiles.work]
+extends = "openai"
+key_env = ["WORK_KEY", "OPENAI_API_KEY"]
+needs_key = true
+"""
+
 PROGRAM = """
 import sys
 before = set(sys.modules)
@@ -31,12 +40,16 @@ print(code, *sorted(set(sys.modules) - before), file=sys.stderr)
 """
 
 
+@pytest.mark.parametrize("config", [False, True])
 @pytest.mark.parametrize("api", ["responses", "chat", "completions"])
-def test_an_answer_to_a_pipe_imports_nothing_heavy(api: str, tmp_path: Path) -> None:
+def test_an_answer_to_a_pipe_imports_nothing_heavy(api: str, config: bool, tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name in ("PATH", "VIRTUAL_ENV", "PYTHONPATH")}
     environ |= {"HOME": str(tmp_path), "OPENAI_API_KEY": "sk-0123456789"}
     with Simulator() as simulator:
         environ["OPENAI_BASE_URL"] = simulator.url
+        if config:
+            environ["UNSPOOL_CONFIG"] = str(tmp_path / "config.toml")
+            (tmp_path / "config.toml").write_text(CONFIG)
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, "--api", api, "-m", "sim-1", "--max-tokens", "400", "hi in 3 tokens"],
             env=environ,

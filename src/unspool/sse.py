@@ -22,16 +22,24 @@ class Event(Value):
 
     ``type`` is ``"message"`` when the stream gave none. ``data`` is the data lines joined by ``\\n``. ``id`` is the last event
     ID in force when the event was dispatched, whichever block set it. ``retry`` is the reconnection time in milliseconds that
-    this event's own block set, or None.
+    this event's own block set, or None. ``utf8`` is the data as UTF-8, which is what it is cheapest to read.
     """
 
-    __match_args__ = __slots__ = ("type", "data", "id", "retry")
+    __match_args__ = ("type", "data", "id", "retry")
+    # The data is kept as it came: what is written to a journal or read by a JSON parser is bytes, and most events are never
+    # looked at as text.
+    __slots__ = ("type", "utf8", "id", "retry")
 
     def __init__(self, type: str, data: str, id: str = "", retry: int | None = None) -> None:
         self.type = type
-        self.data = data
+        self.utf8 = data.encode("utf-8", "replace")
         self.id = id
         self.retry = retry
+
+    @property
+    def data(self) -> str:
+        """The data lines joined by ``\\n``."""
+        return self.utf8.decode()
 
 
 class EventTooLarge(ValueError):
@@ -59,6 +67,7 @@ class Decoder:
         "_max",
         "_bom",
         "_skip_lf",
+        "_in_block",
         "_partial",
         "_data",
         "_type",
@@ -75,6 +84,8 @@ class Decoder:
         self._bom: bytes | None = b""
         # Set by a chunk that ended in CR: an LF at the head of the next one belongs to that same line end (9.2.5, end-of-line).
         self._skip_lf = False
+        # Whether the bytes so far end within a block, whose rest is then taken line by line.
+        self._in_block = False
         # The line being received. A list joined once, because bytes += bytes over a line of n chunks copies O(n²).
         self._partial: list[bytes] = []
         self._data: list[bytes] = []
@@ -101,6 +112,68 @@ class Decoder:
             self._skip_lf = chunk[-1] == 0x0D
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
+        events: list[Event] = []
+        # A blank line leaves nothing pending: the blocks between the first one here and the last stand for themselves.
+        end = chunk.rfind(b"\n\n") + 2
+        if end > 1:
+            start = 0
+            if self._in_block:
+                start = chunk.find(b"\n\n") + 2
+                self._lines(chunk[:start], events)
+            if start < end:
+                self._blocks(chunk[start : end - 2], events)
+            chunk = chunk[end:]
+            self._in_block = False
+        if chunk:
+            self._in_block = True
+            self._lines(chunk, events)
+        if self._max is not None:
+            self._check_size(self._max)
+        return events
+
+    def _blocks(self, blocks: bytes, events: list[Event]) -> None:
+        """Take whole blocks, given without the blank line of the last.
+
+        Hot: once for each event. Those that are one ``data: …`` line, and the rest of them in `_typed_blocks`.
+        """
+        if blocks[:6] != b"data: ":
+            self._typed_blocks(blocks, events)
+            return
+        new = object.__new__
+        for data in blocks[6:].split(b"\n\ndata: "):
+            if 0x0A in data:
+                self._typed_blocks(b"data: " + data, events)
+            else:
+                # Not Event(…), whose __init__ costs as much as finding the event.
+                event = new(Event)
+                event.type = "message"
+                event.utf8 = data if data.isascii() else data.decode("utf-8", "replace").encode()
+                event.id = self.last_event_id
+                event.retry = None
+                events.append(event)
+
+    def _typed_blocks(self, blocks: bytes, events: list[Event]) -> None:
+        """Take whole blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
+        new = object.__new__
+        last, type = b"", ""
+        for block in blocks.split(b"\n\n"):
+            line, _, data = block.partition(b"\ndata: ")
+            if line != last:
+                last, type = line, ""
+                if line[:7] == b"event: " and 0x0A not in line:
+                    type = line[7:].decode("utf-8", "replace")
+            if type and data and 0x0A not in data:
+                event = new(Event)
+                event.type = type
+                event.utf8 = data if data.isascii() else data.decode("utf-8", "replace").encode()
+                event.id = self.last_event_id
+                event.retry = None
+                events.append(event)
+            else:
+                self._lines(block + b"\n\n", events)
+
+    def _lines(self, chunk: bytes, events: list[Event]) -> None:
+        """Take bytes that begin and end anywhere, line by line: all that the format can say."""
         lines = chunk.split(b"\n")
         partial = self._partial
         tail = lines.pop()
@@ -111,7 +184,6 @@ class Decoder:
         if tail:
             partial.append(tail)
 
-        events: list[Event] = []
         data = self._data
         for line in lines:
             if line:
@@ -124,21 +196,19 @@ class Decoder:
                     self.last_event_id = self._id
                     self._id = None
                 if data:
-                    text = data[0] if len(data) == 1 else b"\n".join(data)
-                    events.append(
-                        Event(
-                            self._type.decode("utf-8", "replace") if self._type else "message",
-                            text.decode("utf-8", "replace"),
-                            self.last_event_id,
-                            self._event_retry,
-                        )
-                    )
+                    events.append(self._event())
                     data.clear()
                 self._type = b""
                 self._event_retry = None
-        if self._max is not None:
-            self._check_size(self._max)
-        return events
+
+    def _event(self) -> Event:
+        """The event that the fields so far make."""
+        return Event(
+            self._type.decode("utf-8", "replace") or "message",
+            b"\n".join(self._data).decode("utf-8", "replace"),
+            self.last_event_id,
+            self._event_retry,
+        )
 
     def close(self, *, dispatch_incomplete: bool = False) -> list[Event]:
         """Say that the stream has ended, and drop the block that no blank line ended, as 9.2.6 demands.
@@ -155,14 +225,13 @@ class Decoder:
                 else:
                     self._field(line)
             if self._data:
-                type = self._type.decode("utf-8", "replace") or "message"
-                text = b"\n".join(self._data).decode("utf-8", "replace")
-                events.append(Event(type, text, self.last_event_id, self._event_retry))
+                events.append(self._event())
         self._partial.clear()
         self._data.clear()
         self._type = b""
         self._id = None
         self._event_retry = None
+        self._in_block = False
         return events
 
     def _strip_bom(self, chunk: bytes) -> bytes:

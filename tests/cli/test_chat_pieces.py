@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from unspool.cli.chat import entry
 from unspool.cli.chat.history import MOST, PromptHistory
+from unspool.cli.chat.keyboard import Keyboard
+from unspool.cli.chat.lines import Lines
 
 from .playing import end, error, head, piece, start, stream
 
@@ -250,3 +252,14 @@ def test_what_was_said_and_the_options_are_told(unspool, serve):
     assert done.stdout == b"Hello.\nYou.\nHello.\nYou."
     assert b"temperature 1.0\n> one\n  Hello. You.\n" in done.stderr
     assert b"top_p: 'x' is not a number" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "lines"),
+    [(b"\x04", [None]), (b"Hi\r\x04", ["Hi", None]), (b"a\x04b\rc\x04\r", ["ab", "c"])],
+    ids=["at once", "after a line", "within a line"],
+)
+def test_ctrl_d_that_is_typed_ahead_ends_where_a_line_begins_and_nowhere_else(typed, lines):
+    reader = Lines(None, Keyboard(None))
+    reader.type_ahead(typed, held=False)
+    assert [reader.read() for _ in lines] == lines

@@ -132,6 +132,9 @@ def ask(unspool, simulator):
     return ask
 
 
+JSON = {"Content-Type": "application/json"}
+
+
 @pytest.fixture(scope="module")
 def answers(simulator):
     """The answer of each endpoint to the letter, as a plain HTTP client has it."""
@@ -139,7 +142,7 @@ def answers(simulator):
 
     def whole(path, **body):
         data = json.dumps({"model": "m-1", **body}).encode()
-        with urllib.request.urlopen(urllib.request.Request(simulator.url + path, data)) as answer:
+        with urllib.request.urlopen(urllib.request.Request(simulator.url + path, data, JSON)) as answer:
             return json.load(answer)
 
     chat = whole(PATHS["chat"], messages=[{"role": "user", "content": "Hello"}])

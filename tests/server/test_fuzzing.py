@@ -180,4 +180,4 @@ def test_no_request_breaks_it(target, path, mode):
 
     ask()
     if mode is schemathesis.GenerationMode.POSITIVE:
-        assert answers.count(200) >= 5
+        assert 200 in answers

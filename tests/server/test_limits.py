@@ -29,7 +29,8 @@ def limited(clock, client_of):
         client = client_of(running[-1].url)
 
         def ask(path="/chat/completions", method="POST", **fields):
-            body = {**HELLO, **fields} if method == "POST" else None
+            given = {name: value for name, value in {**HELLO, **fields}.items() if value is not None}
+            body = given if method == "POST" else None
             status, headers, raw = client.request(method, path, body)
             told = {name: value for name, value in headers.items() if name.startswith(("x-ratelimit", "retry-after"))}
             return status, told, json.loads(raw).get("error")

@@ -25,7 +25,8 @@ import json, pytest, urllib.request
 @pytest.mark.parametrize("word", ["one two", "a/b"])
 def test_one(unspool_tape, word):
     data = json.dumps({{"model": "m", "prompt": word, "stream": True}}).encode()
-    with urllib.request.urlopen(unspool_tape.url + "/completions", data) as answer:
+    request = urllib.request.Request(unspool_tape.url + "/completions", data, {{"Content-Type": "application/json"}})
+    with urllib.request.urlopen(request) as answer:
         assert answer.read().endswith(b"data: [DONE]\\n\\n")
     assert len(unspool_tape.requests) == 1
 """

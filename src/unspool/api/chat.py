@@ -7,18 +7,13 @@ beside what only they send.
 from __future__ import annotations
 
 from unspool.api.chunks import ChunkDecoder
-from unspool.api.deltas import Text
 from unspool.api.prompt import finished
-from unspool.jsontext import from_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
-    from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
-    from unspool.sse import Event
 
 PATH = "/chat/completions"
 
@@ -75,40 +70,28 @@ def _check(parts: list[dict[str, Any]], modern: bool) -> None:
 class Decoder(ChunkDecoder):
     """Decodes a stream of ``chat.completion.chunk`` objects, or a whole ``chat.completion``."""
 
-    def decode(self, events: Iterable[Event]) -> list[Delta]:
-        """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
-        out: list[Delta] = []
-        halves = self._halves
-        # Hot: once for every token. A chunk whose one choice adds a piece of text and nothing else (but the role, which some
-        # servers repeat) is decoded here; every other one goes to _take, which also understands this one.
-        for event in () if self.done else events:
-            try:
-                chunk = from_json(event.data.encode())
-            except ValueError:
-                self._take_unparsed(event, out)
-                if self.done:
-                    break
-                continue
-            if type(chunk) is dict and self._started and not halves and event.type != "error":
-                choices = chunk.get("choices")
-                if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
-                    choice = choices[0]
-                    delta = choice.get("delta")
-                    if type(delta) is dict and (len(delta) == 1 or (len(delta) == 2 and "role" in delta)):
-                        text = delta.get("content")
-                        index = choice.get("index")
-                        if (
-                            type(text) is str
-                            and type(index) is int
-                            and choice.get("finish_reason") is None
-                            and chunk.get("usage") is None
-                            and "x_groq" not in chunk
-                            and "text" not in choice
-                            and "error" not in chunk
-                            and "error" not in choice
-                        ):
-                            if text:
-                                out.append(Text(text, index))
-                            continue
-            self._take(event.type, chunk, out)
-        return out
+    def _plain(self, chunk: Any) -> tuple[str, int] | None:
+        if type(chunk) is not dict:
+            return None
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return None
+        choice = choices[0]
+        delta = choice.get("delta")
+        # Some servers repeat the role.
+        if type(delta) is not dict or not (len(delta) == 1 or (len(delta) == 2 and "role" in delta)):
+            return None
+        text = delta.get("content")
+        index = choice.get("index")
+        if (
+            type(text) is str
+            and type(index) is int
+            and choice.get("finish_reason") is None
+            and chunk.get("usage") is None
+            and "x_groq" not in chunk
+            and "text" not in choice
+            and "error" not in chunk
+            and "error" not in choice
+        ):
+            return text, index
+        return None

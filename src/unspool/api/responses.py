@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from unspool.api import decoder
+from unspool.api import decoder, envelope
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
 from unspool.api.deltas import Failure, Text
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.api.envelope import Padding
     from unspool.api.prompt import Prompt
     from unspool.api.toolcalls import Call
     from unspool.sse import Event
+
+    # The bytes before the event's number and how many they are, those between it and the text likewise, those after the text,
+    # the padding, the part.
+    _Envelope = tuple[bytes, int, bytes, int, bytes, Padding | None, "_Part"]
 
 PATH = "/responses"
 
@@ -174,6 +179,10 @@ class _Part:
         return len(text) >= self.length and crc32(text[: self.length].encode()) == self.checksum
 
 
+# Fits nothing, like envelope.NONE.
+_NO_ENVELOPE: _Envelope = (b"\0", 1, b"", 0, b"", None, _Part())
+
+
 class Decoder(decoder.Decoder):
     """Decodes a stream of Responses events, or a whole ``response`` object.
 
@@ -192,48 +201,99 @@ class Decoder(decoder.Decoder):
         # servers count in ways of their own.
         self._next_sequence: int | None = None
         self._disordered = False
+        self._envelope = _NO_ENVELOPE
+        # Envelopes learned since one has fitted.
+        self._misfits = 0
 
     def decode(self, events: Iterable[Event]) -> list[Delta]:
         """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
         out: list[Delta] = []
         halves = self._halves
-        parts = self._parts
-        # Hot: once for every token. A piece of text for a part that has begun is decoded here; everything else goes to
-        # _take, which also understands this.
+        new = object.__new__
+        fitted = False
+        before, begin, between, width, after, padding, part = self._envelope
+        # Hot: once for every token. A piece of text that fits the envelope is taken apart without being parsed; one for a part
+        # that has begun is decoded here; everything else goes to _take, which also understands these.
         for event in () if self.done else events:
+            data = event.utf8
+            if data[:begin] == before and not halves and event.type != "error":
+                number, _, rest = data[begin:].partition(b",")
+                text, _, rest_ = rest[width:].partition(b'"')
+                fits = rest[:width] == between
+                if fits and rest_ != after:
+                    fits = False
+                    if padding is not None:
+                        middle, start, last, stop = padding
+                        fits = rest_[:start] == middle and rest_[stop:] == last and rest_[start:stop].isalnum()
+                # No JSON number but 0 begins with 0, and no escape is taken as it is.
+                if fits and text and 0x5C not in text and number.isdigit() and number[0] != 0x30 and len(number) < 16:
+                    part.length += len(decoded := text.decode())
+                    part.checksum = crc32(text, part.checksum)
+                    piece = new(Text)  # not Text(…), whose __init__ costs as much as the rest of this
+                    piece.text = decoded
+                    piece.choice = 0
+                    out.append(piece)
+                    self._count(int(number))
+                    fitted = True
+                    continue
             try:
-                chunk = from_json(event.data.encode())
+                chunk = from_json(data)
             except ValueError:
                 self._take_unparsed(event, out)
                 if self.done:
                     break
                 continue
-            if (
-                type(chunk) is dict
-                and chunk.get("type") == "response.output_text.delta"
-                and not halves
-                and event.type != "error"
-            ):
-                text = chunk.get("delta")
-                output_index = chunk.get("output_index")
-                content_index = chunk.get("content_index")
-                if type(text) is str and text and type(output_index) is int and type(content_index) is int:
-                    part = parts.get((TEXT, output_index, content_index))
-                    if part is not None:
-                        part.length += len(text)
-                        part.checksum = crc32(text.encode(), part.checksum)
-                        out.append(Text(text))
-                        sequence = chunk.get("sequence_number")
-                        if type(sequence) is int:
-                            if sequence != self._next_sequence and self._next_sequence is not None:
-                                self._disordered = True
-                            self.last_sequence = sequence
-                            self._next_sequence = sequence + 1
-                        continue
-            self._take(event.type, chunk, out)
-            if self.done:
-                break
+            plain = self._plain(chunk) if not halves and event.type != "error" else None
+            if plain is None:
+                self._take(event.type, chunk, out)
+                if self.done:
+                    break
+                continue
+            piece_text, known = plain
+            known.add(piece_text)
+            out.append(Text(piece_text))
+            self._number(chunk)
+            if fitted or self._misfits < envelope.PATIENCE:
+                self._misfits = 0 if fitted else self._misfits + 1
+                learned = self._learn(data, chunk, plain)
+                if learned is not None:
+                    self._envelope = before, begin, between, width, after, padding, part = learned
+                    fitted = False
+        if fitted:
+            self._misfits = 0
         return out
+
+    def _plain(self, chunk: Any) -> tuple[str, _Part] | None:
+        """Return the text and the part of an event that adds text to a part that has begun; None for any other."""
+        if type(chunk) is not dict or chunk.get("type") != "response.output_text.delta":
+            return None
+        text = chunk.get("delta")
+        output_index = chunk.get("output_index")
+        content_index = chunk.get("content_index")
+        if type(text) is str and text and type(output_index) is int and type(content_index) is int:
+            part = self._parts.get((TEXT, output_index, content_index))
+            if part is not None:
+                return text, part
+        return None
+
+    def _learn(self, data: bytes, chunk: dict[str, Any], plain: tuple[str, _Part]) -> _Envelope | None:
+        """Learn an event's envelope, in which the event's number may differ too; it must come before the text."""
+        learned = envelope.learn(data, chunk, plain, self._plain)
+        number = chunk.get("sequence_number")
+        if learned is None or type(number) is not int:
+            return None
+        whole_before, _, after, _, padding, part = learned
+        counted = b"%d," % number
+        before, _, between = whole_before.partition(counted)
+        if not between or counted in between:
+            return None
+        try:
+            tried = from_json(b"%b1%b%b%b" % (before, counted, between, b"other" + after))
+        except ValueError:
+            return None
+        if self._plain(tried) != ("other", part) or tried.get("sequence_number") != int(f"1{number}"):
+            return None
+        return before, len(before), between, len(between), after[1:], padding, part
 
     def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
         if type_ == "error":
@@ -282,10 +342,13 @@ class Decoder(decoder.Decoder):
     def _number(self, chunk: Any) -> None:
         sequence = chunk.get("sequence_number") if type(chunk) is dict else None
         if type(sequence) is int:
-            if sequence != self._next_sequence and self._next_sequence is not None:
-                self._disordered = True
-            self.last_sequence = sequence
-            self._next_sequence = sequence + 1
+            self._count(sequence)
+
+    def _count(self, sequence: int) -> None:
+        if sequence != self._next_sequence and self._next_sequence is not None:
+            self._disordered = True
+        self.last_sequence = sequence
+        self._next_sequence = sequence + 1
 
     def _recognise(self, value: Any) -> None:
         failure = failures.recognise(value)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from unspool.api.deltas import Reasoning, Refusal, Started, Text, ToolCall, Usage
+from unspool.api.deltas import Refusal, Text, ToolCall
 from unspool.cli.options import Option
-from unspool.jsontext import dumps
-from unspool.shape import VERSION as VERSION
-from unspool.shape import describe as describe
-from unspool.shape import describe_ending as describe_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +86,7 @@ class TextFormat:
     """The answer's text as it arrives: to the letter into a pipe or file, made safe for a terminal.
 
     Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
-    them, each on a line as `describe` says; a person is told of them beside the answer.
+    them, each on a line as `unspool.shape.describe` says; a person is told of them beside the answer.
     """
 
     def __init__(self, output: Output) -> None:
@@ -119,6 +115,9 @@ class TextFormat:
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
         if self.tool_calls and not self._has_text and not self._others and not self._output.is_tty:
+            from unspool.jsontext import dumps
+            from unspool.shape import describe
+
             self._put("".join(dumps(describe(call)) + "\n" for call in self.tool_calls))
         if self._output.is_tty and not self._output.at_line_start:
             self._output.write("\n")
@@ -189,122 +188,17 @@ class MarkdownFormat(TextFormat):
         return self._page
 
 
-class StreamJsonFormat:
-    """One JSON object a line for each delta, the same for all endpoints, and ``{"type":"end",…}`` last."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        #: What `unspool.cli.tally` has counted, if that is to be told.
-        self.stats: dict[str, Any] | None = None
-
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
-        """Write the deltas of one turn."""
-        lines = []
-        for delta in deltas:
-            described = describe(delta)
-            # To the millisecond, as in the journal.
-            described["at"] = round(at, 3)
-            lines.append(dumps(described) + "\n")
-        if lines:
-            self._output.write(self._output.safe("".join(lines)))
-
-    def close(self, ending: Ending, id: str | None) -> None:
-        """Write how it ended."""
-        lines = [] if self.stats is None else [dumps(self.stats)]
-        lines.append(dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}))
-        self._output.write(self._output.safe("\n".join(lines) + "\n"))
-
-
-class JsonFormat:
-    """One JSON object when all has arrived. ``object`` is the value of the text, where it has to follow a schema."""
-
-    awaits = "waiting for the whole answer"
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self.stats: dict[str, Any] | None = None
-        self._texts: dict[int, list[str]] = {}
-        self._reasoning: list[str] = []
-        self._refusal: list[str] = []
-        self._calls: list[dict[str, Any]] = []
-        self._usage: dict[str, Any] | None = None
-        self._started = Started(None, None)
-        self.object: Any = None
-
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
-        """Keep what arrived."""
-        for delta in deltas:
-            match delta:
-                case Text(text, choice):
-                    self._texts.setdefault(choice, []).append(text)
-                case Reasoning(text, _, _):
-                    self._reasoning.append(text)
-                case Refusal(text, _):
-                    self._refusal.append(text)
-                case ToolCall():
-                    self._calls.append(describe(delta))
-                case Usage():
-                    self._usage = describe(delta)
-                case Started():
-                    self._started = delta
-
-    def close(self, ending: Ending, id: str | None) -> None:
-        """Write the object."""
-        for one in [*self._calls, self._usage or {}]:
-            one.pop("type", None)
-        texts = {choice: "".join(parts) for choice, parts in sorted(self._texts.items())}
-        value = {
-            "version": VERSION,
-            "id": id,
-            "response_id": self._started.id,
-            "model": self._started.model,
-            "text": texts.get(0, ""),
-            "object": self.object,
-            "choices": list(texts.values()),
-            "reasoning": "".join(self._reasoning),
-            "refusal": "".join(self._refusal),
-            "tool_calls": self._calls,
-            "usage": self._usage,
-            **describe_ending(ending),
-        }
-        if self.stats is not None:
-            value["stats"] = {name: fact for name, fact in self.stats.items() if name not in ("type", "version")}
-        self._output.write(self._output.safe(dumps(value) + "\n"))
-
-
-class SseFormat:
-    """The server's own events, as an event stream."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._last_id = ""
-
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
-        """Write the events of one turn."""
-        from unspool.sse import encode
-
-        blocks = []
-        for event in events:
-            id = None if event.id == self._last_id else event.id
-            self._last_id = event.id
-            blocks.append(encode(event.data, type=event.type, id=id))
-        if blocks:
-            self._output.write(self._output.safe(b"".join(blocks).decode()))
-
-    def close(self, ending: Ending, id: str | None) -> None:
-        """Write nothing: how it ended is not the server's to say, and not ours to add to its events."""
-
-
-FORMATS = {"text": TextFormat, "stream-json": StreamJsonFormat, "json": JsonFormat, "sse": SseFormat}
-
-
 def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     """Return what makes the format that the arguments ask for: text is rendered where a person reads it, and exact elsewhere."""
     name = arguments["format"]
     if arguments["extract"]:
         return _extracting(arguments["extract"] == "last")
-    if name != "text" or arguments["raw"]:
-        return FORMATS[name]
+    if name != "text":
+        from unspool.cli import machine
+
+        return machine.FORMATS[name]
+    if arguments["raw"]:
+        return TextFormat
     color = arguments["color"]
 
     def text(output: Output) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.deltas import Refusal, Text
-from unspool.cli.formats import VERSION
 from unspool.client.pace import Pace
 from unspool.jsontext import dumps
+from unspool.shape import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

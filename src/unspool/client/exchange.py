@@ -13,7 +13,6 @@ from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
 from unspool.client.location import origin, resolve, same_origin
-from unspool.client.resume import UNFINISHED, Resumption, is_resumable
 from unspool.client.transport import Request
 from unspool.config.url import percent_encode
 from unspool.journal import record
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
+    from unspool.client.resume import Resumption
     from unspool.client.throttle import Throttle
     from unspool.client.transport import Transfer
     from unspool.config.endpoint import Endpoint
@@ -259,6 +259,8 @@ class Exchange:
         """The request that stops a background response at the server; None where closing the connection does that."""
         if not is_resumable(self.body, self.decoder) or self.decoder.ended or self.decoder.failure is not None:
             return None
+        from unspool.client.resume import Resumption
+
         url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
         headers = {"Content-Type": "application/json", **self.endpoint.headers, **self.endpoint.auth_headers()}
         return Request("POST", url, headers, b"", self._use_proxy)
@@ -275,6 +277,9 @@ class Exchange:
     def _can_resume(self) -> bool:
         """Whether the stream can be taken up; from then on what arrives continues it."""
         if self._resumption is None and is_resumable(self.body, self.decoder):
+            # Imported only now, for nearly no stream has one.
+            from unspool.client.resume import Resumption
+
             self._resumption = Resumption(self.url, self.decoder.response_id or "")
         return self._resumption is not None
 
@@ -307,6 +312,8 @@ class Exchange:
         value = parse(body)
         if not isinstance(value, dict):
             return self.lose(fault or Fault(CUT, "the server's answer is no response"))
+        from unspool.client.resume import UNFINISHED
+
         if value.get("status") in UNFINISHED:
             wait = self._resumption.poll_again()
             if wait is None:
@@ -495,6 +502,16 @@ def build_body(endpoint: Endpoint, prompt: Prompt, api_name: str) -> dict[str, A
     if api_name == "chat":
         return module.build(prompt, modern=is_openai(endpoint.base_url))  # type: ignore[no-any-return]
     return module.build(prompt)  # type: ignore[no-any-return]
+
+
+def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:
+    """Whether what this request asked for goes on at the server when the connection breaks, and can be found there."""
+    return is_background(body) and bool(decoder.response_id)
+
+
+def is_background(body: dict[str, Any]) -> bool:
+    """Whether a request asks for a response that the server goes on with and keeps, whoever listens."""
+    return bool(body.get("background")) and body.get("store") is not False
 
 
 def is_openai(base_url: str) -> bool:

@@ -13,9 +13,6 @@ from unspool.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from unspool.api.decoder import Decoder
     from unspool.sse import Event
 
 # Connections in a row that bring nothing new before the stream counts as cut; LangGraph's clients allow as many.
@@ -27,16 +24,6 @@ _LONGEST_POLL_WAIT = 5.0
 _REFUSALS = frozenset({400, 404, 405, 410, 422})
 #: What a response's ``status`` is while the server still works on it.
 UNFINISHED = frozenset({"queued", "in_progress"})
-
-
-def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:
-    """Whether what this request asked for goes on at the server when the connection breaks, and can be found there."""
-    return is_background(body) and bool(decoder.response_id)
-
-
-def is_background(body: dict[str, Any]) -> bool:
-    """Whether a request asks for a response that the server goes on with and keeps, whoever listens."""
-    return bool(body.get("background")) and body.get("store") is not False
 
 
 class Resumption:

@@ -7,9 +7,9 @@ import time
 from unspool import outcome
 from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
-from unspool.client import asking, continuation, resume
+from unspool.client import asking, continuation
 from unspool.client.answer import Answer
-from unspool.client.exchange import Exchange
+from unspool.client.exchange import Exchange, is_background
 from unspool.client.facts import Messages
 from unspool.client.replay import Replay
 from unspool.config import ConfigError
@@ -66,7 +66,7 @@ def revived(piece: str, arguments: Mapping[str, Any]) -> Revived:
         return _whole(one, endpoint)
     if endpoint.needs_key and not endpoint.key:
         raise ConfigError(f"no API key for {endpoint.name}: {endpoint.key_hint}")
-    if one.api == "responses" and one.response_id and resume.is_background(one.body) and not one.is_final:
+    if one.api == "responses" and one.response_id and is_background(one.body) and not one.is_final:
         return _taken_up(one, endpoint, settings, arguments)
     return _asked_again(one, endpoint, settings, arguments)
 

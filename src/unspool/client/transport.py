@@ -10,7 +10,6 @@ import os
 import select
 import sys
 import time
-from types import ModuleType
 
 from unspool.outcome import CUT, UNREACHABLE, Fault
 from unspool.value import Value
@@ -32,7 +31,7 @@ def _import_pycurl() -> Any:
     spec = next(filter(None, (finder.find_spec("pycurl", None) for finder in sys.meta_path)), None)
     if spec is None or spec.submodule_search_locations is None:  # not installed, or an older one that is its own core
         return __import__("pycurl")
-    package = ModuleType("pycurl")
+    package = type(sys)("pycurl")
     package.__path__ = spec.submodule_search_locations
     sys.modules["pycurl"] = package
     try:

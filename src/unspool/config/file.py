@@ -29,10 +29,8 @@ takes its key from unless ``key_env`` names others, but their keys still go to t
 
 from __future__ import annotations
 
-import tomllib
-
 from unspool.api import NAMES
-from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest
+from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest, plain
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.url import parse_base_url
 
@@ -87,6 +85,11 @@ def parse(content: bytes, path: str) -> Settings:
 
 
 def _toml(content: bytes, path: str) -> dict[str, Any]:
+    read = plain.read(content)
+    if read is not None:
+        return read
+    import tomllib
+
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -53,7 +53,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         return Settings(DEFAULT_PROFILE, {}, SYNC[1])
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    # Imported only now: most people have no configuration file, and reading TOML costs more than the rest of this package.
+    # Imported only now: most people have no configuration file.
     from unspool.config.file import parse
 
     return parse(content, path)

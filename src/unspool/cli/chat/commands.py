@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unspool import api
-from unspool.cli import formats
+from unspool import api, shape
 from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.chat import external
 from unspool.cli.columns import clip, columns, pad
@@ -252,7 +251,7 @@ def _written(session: Session, *, is_json: bool) -> str:
     system = session.arguments["system"]
     messages = [*([{"role": "system", "content": system}] if system else ()), *session.history.messages]
     if is_json:
-        return dumps({"version": formats.VERSION, "messages": messages}) + "\n"
+        return dumps({"version": shape.VERSION, "messages": messages}) + "\n"
     return "\n\n".join(block for message in messages for block in export.message_blocks(message)) + "\n"
 
 

@@ -39,7 +39,15 @@ class Lines:
 
     def type_ahead(self, typed: bytes, *, held: bool) -> None:
         """Take what was typed while nobody read. It cannot be changed any more, so it is not held back either."""
-        self._data += typed.replace(b"\r", b"\n")
+        data = self._data + typed.replace(b"\r", b"\n")
+        # Ctrl-D at the beginning of a line is the end, as it is for a terminal that reads lines itself; elsewhere it ends nothing.
+        while (at := data.find(b"\x04")) >= 0:
+            if at == 0 or data[at - 1 : at] == b"\n":
+                data = data[:at]
+                self._is_over = True
+            else:
+                data = data[:at] + data[at + 1 :]
+        self._data = data
 
     def _read(self) -> str | None:
         text = ""

@@ -165,7 +165,7 @@ def _unstyled(text: str) -> str:
 
 def as_json(stories: list[Story]) -> str:
     """Return a conversation as one JSON object."""
-    from unspool.cli import formats
+    from unspool import shape
     from unspool.cli.commands.log import describe
 
-    return dumps({"version": formats.VERSION, "streams": [describe(one) for one in stories]}) + "\n"
+    return dumps({"version": shape.VERSION, "streams": [describe(one) for one in stories]}) + "\n"

@@ -206,14 +206,14 @@ def _json(entry: Entry, more: dict[str, Any]) -> str:
 
 def describe(told: story.Story) -> dict[str, Any]:
     """A story as a JSON object. What ``--format json`` has too is the same here, but ``model`` is the one that was asked for."""
-    from unspool.cli import formats
+    from unspool import shape
 
-    calls = [formats.describe(one) for one in told.tool_calls]
-    usage = formats.describe(told.usage) if told.usage is not None else None
+    calls = [shape.describe(one) for one in told.tool_calls]
+    usage = shape.describe(told.usage) if told.usage is not None else None
     for one in [*calls, usage or {}]:
         one.pop("type", None)
     return {
-        "version": formats.VERSION,
+        "version": shape.VERSION,
         "id": told.id,
         "time": told.time,
         "parent": told.parent,

@@ -15,9 +15,9 @@ from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
-from unspool.client import continuation, resume
+from unspool.client import continuation
 from unspool.client.answer import Answer, Limits
-from unspool.client.exchange import Exchange
+from unspool.client.exchange import Exchange, is_background
 from unspool.client.replay import Replay
 from unspool.client.resuming import end, endpoint_of
 from unspool.client.transport import Reactor
@@ -102,7 +102,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
     with Signals(stdout, notes.output) as signals:
         format = formats.choose(arguments)(stdout)
         notes.before = getattr(format, "step_aside", None)
-        if one.api == "responses" and one.response_id and resume.is_background(one.body) and not one.is_final:
+        if one.api == "responses" and one.response_id and is_background(one.body) and not one.is_final:
             ending = _take_up(one, endpoint, settings, arguments, format, notes, signals, stdout)
         else:
             ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals, stdout)
