@@ -3,6 +3,7 @@
 # make check   the linter and the type checker
 # make bench   measurements beside other clients
 # make docs    the site of the documentation, in .site; and the pages that a program writes
+# make man     the manual, from the options as they are now
 # A fresh machine needs Python 3.11 or later, pip and make; the rest goes into .venv.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PROMPT ?= What is Python?
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check format bench docs clean
+.PHONY: run test check format bench docs man clean
 
 run: $(VENV)/.installed
 ifdef OPENAI_API_KEY
@@ -41,6 +42,9 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.docs
 	$(BIN)/python tools/reference.py
 	$(VENV)/docs/bin/zensical build --strict
+
+man: $(VENV)/.installed
+	$(BIN)/python tools/man_page.py
 
 clean:
 	rm -rf $(VENV) dist .bench .site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

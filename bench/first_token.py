@@ -7,7 +7,9 @@ pipe; what unspool takes above that is its own: decoding, the journal, a write.
 
 from __future__ import annotations
 
+import errno
 import os
+import pty
 import re
 import subprocess
 import time
@@ -19,6 +21,8 @@ from bench.setting import Setting, attempt
 
 _TIMES = 500
 _LIMIT = 1e-3
+# Seconds: what a person takes for at once, a frame included.
+_FRAMES = 0.040
 _STAMP = re.compile(rb"@(\d{20})@")
 
 
@@ -46,6 +50,33 @@ def measure(setting: Setting) -> Iterator[Row]:
             why or f"{times} times, in wall-clock time: believe it on an idle machine",
         )
 
+    rendered = [latency_at_terminal(ours) for _ in range(times)]
+    for name, percent in {"median": 50, "99th percentile": 99}.items():
+        yield Row(
+            f"{name}, rendered at a terminal",
+            percentile(rendered, percent),
+            "curl -N, into a pipe",
+            percentile(taken[1], percent) if len(taken) > 1 else None,
+            "ms",
+            Budget("unspool", _FRAMES) if percent == 99 else None,
+            why,
+        )
+
+
+def latency_at_terminal(program: Program) -> float:
+    """Return the seconds from the server's writing the token to its coming out of a pseudo-terminal."""
+    ours, theirs = pty.openpty()
+    environment = {**program.environment, "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        program.command, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL
+    ) as process:
+        os.close(theirs)
+        try:
+            return _first(ours, program)
+        finally:
+            os.close(ours)
+            process.wait()
+
 
 def latency(program: Program) -> float:
     """Return the seconds from the server's writing the token to its coming out of the program."""
@@ -57,16 +88,29 @@ def latency(program: Program) -> float:
         stderr=subprocess.DEVNULL,
     ) as process:
         assert process.stdout is not None
-        fd = process.stdout.fileno()
-        seen = b""
-        while data := os.read(fd, 1 << 16):
-            now = time.monotonic_ns()
-            seen += data
-            if found := _STAMP.search(seen):
-                while os.read(fd, 1 << 16):
-                    pass
-                return (now - int(found[1])) / 1e9
+        return _first(process.stdout.fileno(), program)
+
+
+def _first(fd: int, program: Program) -> float:
+    """Read all that is printed; return how long its first token took."""
+    seen = b""
+    while data := _read(fd):
+        now = time.monotonic_ns()
+        seen += data
+        if found := _STAMP.search(seen):
+            while _read(fd):
+                pass
+            return (now - int(found[1])) / 1e9
     raise Unmeasurable(f"{program.command[0]} printed no token")
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""  # the terminal's last user has gone
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -90,6 +90,7 @@ class Stage:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._keep_answers(home)
+        (home / ".config" / "fish" / "completions").mkdir(parents=True)
         settings = home / ".config" / "unspool"
         (settings / "config.toml").write_text(
             "".join(

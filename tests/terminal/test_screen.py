@@ -8,6 +8,7 @@ import re
 import pyte
 import pytest
 
+from unspool.terminal.markdown.document import Markdown
 from unspool.terminal.output import Output
 from unspool.terminal.page import Page
 from unspool.terminal.sequences import OURS
@@ -242,3 +243,55 @@ def test_no_color_leaves_bold_and_takes_colours(terminals):
     _show(terminal, "# Title\n\n**bold** `code`\n", [100], {**_ENVIRONMENT, "NO_COLOR": "1"})
     sequences = set(re.findall(r"\x1b\[([\d;]+)m", "".join(terminal.writes)))
     assert sequences == {"1;4", "0", "1"}
+
+
+def test_a_column_stands_where_it_belongs_though_the_terminal_measures_otherwise():
+    """pyte gives a joined family the cells of all its parts, others give it two."""
+    rows = ["| a | b |", "|---|---|", "| 👩‍👩‍👧‍👦 | x |", "| 👍🏽 | x |", "| plain | x |", ""]
+    page = Markdown(40, columns=True)
+    lines = page.feed("\n".join(rows)) + page.finish()
+    for joined in ("👩‍👩‍👧‍👦", "👩", "👩👩👩👩"):
+        screen = pyte.Screen(40, 10)
+        screen.set_mode(pyte.modes.LNM)
+        pyte.Stream(screen).feed("\n".join(lines).replace("👩‍👩‍👧‍👦", joined).replace("\u200d", ""))
+        borders = {row: [x for x in range(40) if screen.buffer[row][x].data in ("│", "┼")] for row in range(len(lines))}
+        assert len({tuple(found) for found in borders.values()}) == 1, screen.display
+
+
+def test_a_table_in_ascii_needs_no_jumps():
+    text = "| a | b |\n|---|---|\n| c | d |\n"
+    page, plain = Markdown(40, columns=True), Markdown(40)
+    assert page.feed(text) + page.finish() == plain.feed(text) + plain.finish()
+
+
+@pytest.mark.parametrize("text", ["- ", "**", "12", "text\n\n> ", "```\na\n``", "| a | b |\n|--"])
+def test_the_beginning_of_a_line_is_held_back_for_a_moment_and_then_shown(terminals, text):
+    terminal, clock = terminals(), _Clock()
+    page = _page(terminal, clock)
+    page.write(text)
+    clock.now += 0.04
+    page.tick()
+    terminal.draw()
+    last = text.rpartition("\n")[2].strip()
+    assert last not in " ".join(terminal.shown())
+    assert page.due() == pytest.approx(0.11)
+    clock.now += page.due()
+    page.tick()
+    terminal.draw()
+    assert terminal.shown()[-1].strip() == last
+    assert page.due() is None
+    page.close()
+    terminal.draw()
+
+
+def test_what_was_shown_after_a_moment_becomes_what_it_is(terminals):
+    terminal, clock = terminals(), _Clock()
+    page = _page(terminal, clock)
+    for piece in ("- ", "it", "em\n- ", "**", "bold** x\n"):
+        page.write(piece)
+        clock.now += 1
+        page.tick()
+        terminal.draw()
+    page.close()
+    terminal.draw()
+    assert terminal.shown() == ["• item", "• bold x"]

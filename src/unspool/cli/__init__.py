@@ -30,6 +30,7 @@ COMMANDS = {
     "sim": ("sim", "run the simulator, a server to try things with"),
     "bench": ("bench", "put a load on a server and measure its streams"),
     "faults": ("faults", "list what the simulator can do wrong"),
+    "completion": ("completion", "print what makes a shell complete command lines"),
 }
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose help begins with examples, and whose complaints are one line.
 
-    ``rest`` is the name of the words that are no options.
+    ``rest`` is the name of the words that are no options. ``on_help`` is given the parser in place of printing its help.
     """
 
     rest = ""
+    on_help: Callable[[Parser], None] | None = None
 
     def __init__(self, prog: str, examples: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -31,12 +32,34 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help, or give the parser to whoever wants to know what it knows."""
+        if Parser.on_help is not None:
+            Parser.on_help(self)
+        else:
+            super().print_help(file)
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and end the process with 2."""
         from unspool.terminal.output import Notes, Output
 
         Notes(Output(2)).line(f"{message.replace('argument ', '', 1)}; see {self.prog} --help")
         raise SystemExit(2)
+
+
+def of(name: str) -> Parser:
+    """Return the parser of a command: the very one whose help it prints, so that what is told of a command is never another story."""
+    from unspool.cli import main
+
+    found: list[Parser] = []
+    Parser.on_help = found.append
+    try:
+        main([name, "--help"])
+    except SystemExit:
+        pass
+    finally:
+        Parser.on_help = None
+    return found[0]
 
 
 def build(
@@ -53,7 +76,9 @@ def build(
     """Return a parser of these options and of any number of words, kept under the name ``rest``."""
     parser = Parser(prog, examples, description, epilog)
     parser.rest = rest
-    parser.add_argument(rest, nargs="*", metavar=metavar, help=rest_help)
+    parser.add_argument(
+        rest, nargs="*", metavar=metavar, help=argparse.SUPPRESS if rest_help == "(none)" else rest_help
+    )
     groups: dict[str, Any] = {}
     for option in options:
         if option.group not in groups:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Seconds between two frames. What changes faster than the screen is drawn nobody sees.
 _FRAME = 1 / 30
+# Seconds for which the beginning of a line is held back that may become this or that. Models mostly send what decides it with the next
+# token; one that thinks at this point, or has stopped there, should not leave a person without what came.
+_PATIENCE = 0.15
 
 
 class Page:
@@ -45,11 +48,15 @@ class Page:
             self._screen.columns - 1 if self._screen is not None else abilities.columns_of(environment),
             theme=None if colour is None else theme if colour else COLOURLESS,
             links=self._screen is not None and abilities.follows_links(environment),
+            columns=self._screen is not None,
         )
         self._lines: list[str] = []
         self._is_dirty = False
         self._next = 0.0
         self._status: str | None = None
+        # The line whose beginning is held back, and until when it may be; None once it is shown.
+        self._held = 0
+        self._held_until: float | None = None
 
     def write(self, text: str) -> None:
         """Take a piece of the answer, and show it now or with the next frame."""
@@ -59,11 +66,14 @@ class Page:
 
     def due(self) -> float | None:
         """Seconds until `tick` has something to show, None while it has not."""
-        return max(0.0, self._next - self._clock()) if self._is_dirty else None
+        if self._is_dirty:
+            return max(0.0, self._next - self._clock())
+        return max(0.0, self._held_until - self._clock()) if self._held_until is not None else None
 
     def tick(self) -> None:
         """Show what has changed, if it is time to."""
-        if self._is_dirty and self._clock() >= self._next:
+        due = self._next if self._is_dirty else self._held_until
+        if due is not None and self._clock() >= due:
             self._show()
 
     def status(self, line: str | None) -> None:
@@ -94,12 +104,21 @@ class Page:
     def _show(self) -> None:
         if self._screen is not None:
             self._measure(self._screen)
-            live = self._markdown.preview()
+            live = self._markdown.preview(all=self._is_out_of_patience())
             self._write(live if self._status is None else [*live, self._status])
         else:
             self._write([])
         self._is_dirty = False
         self._next = self._clock() + _FRAME
+
+    def _is_out_of_patience(self) -> bool:
+        """Whether what is held back has been for long enough."""
+        held = self._markdown.held
+        if held != self._held:
+            self._held, self._held_until = held, self._clock() + _PATIENCE if held else None
+        elif self._held_until is not None and self._clock() >= self._held_until:
+            self._held_until = None
+        return held > 0 and self._held_until is None
 
     def _measure(self, screen: Screen) -> None:
         if screen.measure():

@@ -1,6 +1,6 @@
 """The last gate: the only place where runs of text and URLs become bytes for a terminal, and the only one that writes sequences.
 
-What may come out is text without control characters, ``CSI … m``, ``OSC 8`` and nothing else. Text is made safe here a second time,
+What may come out is text without control characters, ``CSI … m``, ``CSI … G``, ``OSC 8`` and nothing else. Text is made safe here a second time,
 for a Markdown parser decodes ``&#27;``.
 """
 
@@ -10,7 +10,7 @@ import re
 
 from unspool.terminal.cells import cells
 from unspool.terminal.safety import Sanitizer
-from unspool.terminal.style import sgr
+from unspool.terminal.style import ALIGNED, sgr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ def clickable(url: str) -> str | None:
 class Painter:
     """Turns rows into text for the terminal. Each row begins and ends without a style, so that rows stand alone.
 
-    Without a ``theme`` nothing but text comes out.
+    Without a ``theme`` there are neither styles nor links, and without ``columns`` the cursor is not sent to any.
     """
 
-    def __init__(self, theme: dict[int, str] | None, *, links: bool = False) -> None:
+    def __init__(self, theme: dict[int, str] | None, *, links: bool = False, columns: bool = False) -> None:
         self.links = links and theme is not None
+        self._columns = columns
         self._theme = theme
         self._known: dict[int, str] = {0: ""}
 
@@ -55,7 +56,7 @@ class Painter:
         """Return one row, without a line end."""
         parts = []
         now, target = 0, None
-        for text, style, url in row:
+        for number, (text, style, url) in enumerate(row):
             url = clickable(url) if url is not None and self.links else None
             if url != target:
                 if target is not None:
@@ -70,6 +71,8 @@ class Painter:
                 parts.append(self._sequence(style))
                 now = style
             parts.append(safe(text))
+            if style & ALIGNED and self._columns:
+                parts.append(f"\x1b[{row_cells(row[: number + 1]) + 1}G")
         if target is not None:
             parts.append("\x1b]8;;\x1b\\")
         if self._sequence(now):

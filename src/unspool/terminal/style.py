@@ -11,6 +11,9 @@ STRIKE = 8
 DIM = 16
 _ATTRIBUTES = ((BOLD, "1"), (DIM, "2"), (ITALIC, "3"), (UNDERLINE, "4"), (STRIKE, "9"))
 
+# What follows begins at the column that the cells before it lead to, whatever the terminal made of them.
+ALIGNED = 4096
+
 _ROLE = 32
 HEADING, CODE, LINK, MARKER, KEYWORD, STRING, COMMENT, NUMBER, NAME, INSERTED, DELETED = (
     _ROLE * number for number in range(1, 12)

@@ -23,12 +23,12 @@ OPTIONS = (
 )
 
 _DESCRIPTION = """\
-Print a whole conversation, the last one or the one that the stream ID belongs to, up to that stream.
-
 examples:
   unspool export > answer.md
   unspool export 7F3K9Q
   unspool export --json 7F3K9Q | jq -r '.streams[].text'
+
+Print a whole conversation, the last one or the one that the stream ID belongs to, up to that stream.
 """
 _EPILOG = "An answer that is not whole is marked as such."
 

@@ -60,23 +60,23 @@ The newest comes first. A terminal gets lines that fit it. A pipe or file gets s
 the time, the outcome, the model, the first words of the prompt, {last}.
 """
 _LOG = """\
-List the answers that are kept.
-
 examples:
   unspool log
   unspool log -n 0 --since today --outcome cut
   unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
   less "$(unspool log --path 7F3K9Q)"
+
+List the answers that are kept.
 """
 _SEARCH = """\
-Find kept answers by words of the prompt or of the answer.
-
 examples:
   unspool search python
   unspool search event stream          both words, in any order
   unspool search "event stream"        the phrase
   unspool search 'stream*'             words that begin so
   unspool search 流式 --since 30d       a piece of a text without blanks
+
+Find kept answers by words of the prompt or of the answer.
 """
 _SEARCH_END = """
 Case and diacritics do not matter. Exits with 1 when nothing is found.

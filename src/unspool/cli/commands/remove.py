@@ -42,19 +42,19 @@ PRUNE_OPTIONS = (
 )
 
 _RM = """\
-Remove kept answers: their journals, and every word of theirs in the catalogue.
-
 examples:
   unspool rm 7F3K9Q
   unspool rm -f 7F3K9Q 2BXW4M
+
+Remove kept answers: their journals, and every word of theirs in the catalogue.
 """
 _PRUNE = """\
-Remove old answers. Those that are still being written stay.
-
 examples:
   unspool prune --older-than 90d
   unspool prune --keep 1000
   unspool prune --older-than 90d --keep 100 --dry-run
+
+Remove old answers. Those that are still being written stay.
 """
 _EPILOG = "Exits with 1 when something was not removed, because it could not be or because you said no."
 

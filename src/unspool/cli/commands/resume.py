@@ -164,7 +164,11 @@ def _ask_again(
             if exact
             else "was asked for anew, and is another answer"
         )
-        notes.line(f"cut here; what follows {words} ({ulid.short(exchange.journal.id)})" if exchange.journal else words)
+        # What is not final yet is drawn again below this line.
+        place = (
+            "cut in the paragraph below; its rest" if notes.before and notes.output.is_tty else "cut here; what follows"
+        )
+        notes.line(f"{place} {words} ({ulid.short(exchange.journal.id)})" if exchange.journal else words)
     return _stream(exchange, arguments, format if exact else _Joined(format, text), notes, signals, stdout)
 
 

@@ -20,7 +20,7 @@ from unspool.terminal.markdown.leaves import Code, Paragraph, Verbatim
 from unspool.terminal.markdown.tables import Table
 from unspool.terminal.paint import Painter
 from unspool.terminal.safety import Sanitizer
-from unspool.terminal.style import DARK
+from unspool.terminal.style import DARK, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _STRUCTURE = 8192
 _TAIL = 2000
 # Beginnings of lines that say nothing yet: showing them would show a list or a rule for a moment where emphasis follows.
 _UNDECIDED = re.compile(r"(?:[-+*_=~`|:$<>#\\ \t]|\d{1,9}(?:[.)]|$))*")
+# What a line is made of that may turn out to close a block of code or a formula.
+_MAY_CLOSE = " \t`~$\\]>"
 _LONE = re.compile("[\ud800-\udfff]")
 # Half of it is for text, wherever that stands, and the widest character takes four cells.
 _NARROWEST = 8
@@ -43,11 +45,13 @@ class Markdown:
     """A document that is rendered while it arrives, at most ``width`` cells wide, lines of code excepted.
 
     ``theme`` maps roles to colours (see `unspool.terminal.style`); without one there are no sequences at all. ``links`` makes links
-    clickable (OSC 8) instead of writing their URLs out.
+    clickable (OSC 8) instead of writing their URLs out. ``columns`` sends the cursor to where the next column of a table begins.
     """
 
-    def __init__(self, width: int = 80, *, theme: dict[int, str] | None = DARK, links: bool = False) -> None:
-        self._painter = Painter(theme, links=links)
+    def __init__(
+        self, width: int = 80, *, theme: dict[int, str] | None = DARK, links: bool = False, columns: bool = False
+    ) -> None:
+        self._painter = Painter(theme, links=links, columns=columns)
         self._blocks = Blocks(max(width, _NARROWEST), show_urls=not self._painter.links)
         self._sanitizer = Sanitizer()
         # The line that has not ended: its beginning, and what else there is of it.
@@ -55,6 +59,7 @@ class Markdown:
         self._rest: list[str] = []
         # Whether it is prose, and was given away as it came.
         self._given = False
+        self._number = 1
 
     def feed(self, text: str) -> list[str]:
         """Take a piece of the text; return the lines that became final."""
@@ -75,16 +80,31 @@ class Markdown:
             self._end_line()
         return self._painted(self._blocks.finish())
 
-    def preview(self) -> list[str]:
+    @property
+    def held(self) -> int:
+        """The number of the line, from 1, whose beginning `preview` leaves out since it says nothing yet; 0 if there is none."""
+        if self._given or not self._line.strip(" \t"):
+            return 0
+        leaf = self._blocks.leaf
+        if isinstance(leaf, (Code, Verbatim)) and self._blocks.is_verbatim(self._line):
+            return 0 if self._line.strip(_MAY_CLOSE) else self._number
+        if _UNDECIDED.fullmatch(self._line) is None or (isinstance(leaf, Table) and "|" in self._line):
+            return 0
+        return self._number
+
+    def preview(self, *, all: bool = False) -> list[str]:
         """Return the lines that are not final yet, each at most ``width`` cells wide, as `finish` would most likely return them.
 
-        Marks that are open are shown as if they were closed, and what says nothing yet is left out.
+        Marks that are open are shown as if they were closed. What says nothing yet is left out, or, with ``all``, shown as it is.
         """
         blocks = self._blocks.copy()
         if not self._given:
-            self._look_ahead(blocks)
+            self._look_ahead(blocks, all)
         width = blocks.width
-        return self._painted([part for row in blocks.finish() for part in _broken(row, width)])
+        rows = blocks.finish()
+        if all and self.held:
+            rows.append([(self._line, PLAIN, None)])
+        return self._painted([part for row in rows for part in _broken(row, width)])
 
     def resize(self, width: int) -> None:
         """Go on at another width. What is final stays as it is."""
@@ -120,21 +140,22 @@ class Markdown:
         if not self._given:
             self._blocks.line(self._line + "".join(self._rest))
         self._line, self._rest, self._given = "", [], False
+        self._number += 1
 
-    def _look_ahead(self, blocks: Blocks) -> None:
+    def _look_ahead(self, blocks: Blocks, all: bool) -> None:
         """Give a copy of the blocks what has come of the line."""
         leaf = blocks.leaf
         if isinstance(leaf, (Code, Verbatim)) and (not self._line or blocks.is_verbatim(self._line)):
             if len(self._line) > _TAIL:
                 blocks.line(self._end())
-            elif self._line.strip(" \t`~$\\]>"):
+            elif self._line.strip(_MAY_CLOSE):
                 blocks.line(self._line)
             blocks.leave_open()
             return
         undecided = _UNDECIDED.fullmatch(self._line) is not None
         if isinstance(leaf, Table) and "|" in self._line:
             return  # half a row
-        if isinstance(leaf, Paragraph) and undecided and leaf.has_one_line and leaf.text.startswith("|"):
+        if isinstance(leaf, Paragraph) and undecided and leaf.has_one_line and leaf.text.startswith("|") and not all:
             blocks.forget_leaf()  # most likely the header of a table
         elif not undecided and not (self._line.lstrip(" ").startswith("|") and not isinstance(leaf, Paragraph)):
             blocks.line(self._line)

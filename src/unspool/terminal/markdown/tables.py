@@ -7,7 +7,7 @@ import re
 from unspool.terminal.markdown.inlines import parse, plain
 from unspool.terminal.markdown.wrap import wrap
 from unspool.terminal.paint import row_cells
-from unspool.terminal.style import BOLD, DIM, PLAIN
+from unspool.terminal.style import ALIGNED, BOLD, DIM, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,8 +137,11 @@ class Table:
                     line.append((" " * left, PLAIN, None))
                 line += row
                 last = column == len(self._widths) - 1
-                if space - left and not last:
-                    line.append((" " * (space - left), PLAIN, None))
+                # Terminals disagree about the width of joined emoji, of skin tones, of much that is not ASCII: the line between
+                # two columns stands where it belongs all the same.
+                style = PLAIN if plain(row).isascii() else ALIGNED
+                if (space - left or style) and not last:
+                    line.append((" " * (space - left), style, None))
             lines.append(line)
         return lines
 

@@ -1,0 +1,292 @@
+"""What may stand at the end of a command line that is being typed: commands, options, their values."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from unspool import outcome
+from unspool.cli import COMMANDS, parser
+from unspool.config import ConfigError, keys, paths, settings, templates
+from unspool.config.profiles import BUILT_IN
+from unspool.journal import folder, reader, record, story, ulid
+from unspool.jsontext import loads
+from unspool.terminal.safety import one_line
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+# The newest streams that are looked into for a question or a model. Nobody reads a longer list, and each is a file to open.
+_MOST = 50
+# What a shell takes for a letter and nothing else. A name that a server or a file gave is not offered with any other character, for
+# a shell would obey it.
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@%+,=")
+# Columns of a description: with the longest option before it a line of 80 holds it.
+_WIDTH = 50
+
+
+class Candidate(Value):
+    """A word that may stand there, and what it means in a few words."""
+
+    __slots__ = ("value", "description")
+
+    def __init__(self, value: str, description: str = "") -> None:
+        self.value = value
+        self.description = description
+
+
+def candidates(words: Sequence[str]) -> list[Candidate] | None:
+    """What the last of the words after ``unspool`` may become; None for the name of a file."""
+    *before, partial = words
+    named = bool(before) and before[0] in COMMANDS
+    line = _Line(parser.of(before[0] if named else "ask"), before[0] if named else "ask")
+    for word in before[1:] if named else before:
+        line.take(word)
+    found = line.values(partial)
+    if found is None:
+        return None
+    if not before:
+        found = [*(Candidate(name, words) for name, (_, words) in COMMANDS.items()), *found]
+    return [
+        Candidate(one.value, _clip(one_line(one.description)))
+        for one in found
+        if one.value.lower().startswith(partial.lower()) and _PLAIN.issuperset(one.value)
+    ]
+
+
+class _Line:
+    """A command line up to the word that is being typed."""
+
+    def __init__(self, command: argparse.ArgumentParser, name: str) -> None:
+        self._name = name
+        self._begin(command)
+        self._pending: list[Callable[[str], list[Candidate] | None]] = []
+        self._seen: set[str] = set()
+        self._only_words = False
+
+    def _begin(self, command: argparse.ArgumentParser) -> None:
+        self._options = {name: action for action in command._actions for name in action.option_strings}
+        self._words = [action for action in command._actions if not action.option_strings]
+
+    def take(self, word: str) -> None:
+        """Go past a word that stands there already."""
+        name, equals, _ = word.partition("=")
+        if self._pending:
+            self._pending.pop(0)
+        elif self._only_words or word[:1] != "-" or word == "-":
+            for action in self._words:
+                if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                    self._name += f" {word}"
+                    self._begin(action.choices[word])
+        elif word == "--":
+            self._only_words = True
+        elif name in self._options:
+            action = self._options[name]
+            if not isinstance(action, argparse._AppendAction):
+                self._seen.update(action.option_strings)
+            self._pending = [] if equals else _values_of(action, self._name)
+
+    def values(self, partial: str) -> list[Candidate] | None:
+        """What may stand next, whatever of it is typed already; None for the name of a file."""
+        if self._pending:
+            return self._pending[0](partial)
+        name, equals, typed = partial.partition("=")
+        if equals and name in self._options and not self._only_words:
+            wanted = _values_of(self._options[name], self._name)
+            found = wanted[0](typed) if len(wanted) == 1 else []
+            return found and [Candidate(f"{name}={one.value}", one.description) for one in found]
+        if partial[:1] == "-" and not self._only_words:
+            return [
+                Candidate(name, _help(action))
+                for name, action in self._options.items()
+                if name not in self._seen and action.help is not argparse.SUPPRESS
+            ]
+        for action in self._words:
+            if isinstance(action, argparse._SubParsersAction):
+                return [Candidate(one.dest, one.help or "") for one in action._choices_actions]
+            return _values_of(action, self._name)[0](partial)
+        return []
+
+
+def _help(action: argparse.Action) -> str:
+    return (action.help or "").replace("%%", "%").partition("; ")[0]
+
+
+def _values_of(action: argparse.Action, command: str) -> list[Callable[[str], list[Candidate] | None]]:
+    """For each value that an argument takes, what names the candidates."""
+    if action.nargs == 0:
+        return []
+    if action.choices is not None:
+        choices = [Candidate(str(one)) for one in action.choices]
+        return [lambda typed: choices]
+    metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
+    if action.help == argparse.SUPPRESS:
+        return [_nothing]
+    by_use = _BY_USE.get(f"{command} {action.dest}")
+    # The first value of a pair is known by its place, for ID is a stream's alone but a call's before its result.
+    return [by_use or _BY_METAVAR.get((str(one), len(metavars)), _nothing) for one in metavars]
+
+
+def _nothing(typed: str) -> list[Candidate]:
+    return []
+
+
+def _files(typed: str) -> None:
+    return None
+
+
+def _some(*values: str) -> Callable[[str], list[Candidate]]:
+    return lambda typed: [Candidate(one) for one in values]
+
+
+def _profiles(typed: str) -> list[Candidate]:
+    try:
+        configured = settings.load().profiles
+    except ConfigError:
+        configured = {}
+    return [Candidate(name, one.base_url) for name, one in sorted({**BUILT_IN, **configured}.items())]
+
+
+def _models(typed: str) -> list[Candidate]:
+    """The models of the profiles, and those that were asked lately."""
+    try:
+        profiles = {**BUILT_IN, **settings.load().profiles}
+    except ConfigError:
+        profiles = BUILT_IN
+    found = {one.model: f"the default of {name}" for name, one in profiles.items() if one.model}
+    for id in _newest(""):
+        model = _request(id).get("model")
+        if type(model) is str and model:
+            found.setdefault(model, "asked lately")
+    return [Candidate(name, words) for name, words in found.items()]
+
+
+def _templates(typed: str) -> list[Candidate] | None:
+    if os.sep in typed:
+        return None
+    return [Candidate(name) for name in templates.names()]
+
+
+def _key_names(typed: str) -> list[Candidate]:
+    try:
+        return [Candidate(name) for name in keys.key_names()]
+    except ConfigError:
+        return []
+
+
+def _dialects(typed: str) -> list[Candidate]:
+    from unspool.server.faults.dialects import TABLE
+
+    return [Candidate(dialect.name) for dialect in TABLE]
+
+
+def _faults(typed: str) -> list[Candidate]:
+    from unspool.server.faults.table import TABLE
+
+    return [Candidate(fault.example, fault.does) for fault in TABLE]
+
+
+def _ids(typed: str) -> list[Candidate] | None:
+    """The newest streams, by the piece of the id that messages show, each with its question."""
+    if "/" in typed or typed[:1] == ".":
+        return None
+    return [_of_id(id, typed) for id in _newest(typed)]
+
+
+def _living(typed: str) -> list[Candidate]:
+    kept = paths.streams_dir()
+    return [_of_id(id, typed) for id in _newest(typed, lambda id: reader.is_alive(folder.path_of(kept, id)))]
+
+
+def _unfinished(typed: str) -> list[Candidate]:
+    return [_of_id(id, typed) for id in _newest(typed, lambda id: not _is_whole(id))]
+
+
+def _newest(typed: str, wanted: Callable[[str], bool] = lambda id: True) -> Iterator[str]:
+    count = 0
+    for id in reversed(folder.ids(paths.streams_dir())):
+        try:
+            if count < _MOST and _shown(id, typed).startswith(typed.upper()) and wanted(id):
+                count += 1
+                yield id
+        except OSError:  # removed since it was listed, or not for us to read
+            continue
+
+
+def _shown(id: str, typed: str) -> str:
+    # Who has begun at an id's beginning gets all of it.
+    short = ulid.short(id)
+    return short if short.startswith(typed.upper()) else id
+
+
+def _of_id(id: str, typed: str) -> Candidate:
+    request = _request(id)
+    body = request.get("body")
+    messages = story.messages_of(str(request.get("api")), body)[1] if type(body) is dict else []
+    asked = [story.plain(one.get("content")) for one in messages if one.get("role") == "user"]
+    return Candidate(_shown(id, typed), asked[-1] if asked else "")
+
+
+def _request(id: str) -> dict[str, Any]:
+    """What was asked: the first block, without reading the answer. Empty where that cannot be had."""
+    try:
+        with reader.Reader(folder.path_of(paths.streams_dir(), id)) as journal:
+            first = next(filter(None, journal.batches()), None)
+    except OSError:
+        return {}
+    if not first or not first[0].is_own(record.REQUEST):
+        return {}
+    value = loads(first[0].data)
+    return value if type(value) is dict else {}
+
+
+def _is_whole(id: str) -> bool:
+    # The end is the last block, and a short one.
+    with open(folder.path_of(paths.streams_dir(), id), "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        end = file.read().rpartition(b"\nevent: unspool.end\ndata: ")[2].partition(b"\n")[0]
+    try:
+        value = loads(end.decode("utf-8", "replace"))
+    except ValueError:
+        return False
+    return type(value) is dict and value.get("outcome") == outcome.COMPLETE
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1].rstrip() + "…"
+
+
+# By what stands for the value in the help, and of how many values it is one.
+_BY_METAVAR: dict[tuple[str, int], Callable[[str], list[Candidate] | None]] = {
+    ("FILE", 1): _files,
+    ("FILE", 2): _files,
+    ("PATH", 1): _files,
+    ("DIR", 1): _files,
+    ("SCHEMA", 1): _files,
+    ("ID", 1): _ids,
+    ("MODEL", 1): _models,
+    ("SHELL", 1): _some("bash", "zsh", "fish"),
+    ("CHOICE", 1): _some("auto", "none", "required"),
+    ("MIME", 2): _some(
+        "application/pdf", "audio/mpeg", "audio/wav", "image/jpeg", "image/png", "image/webp", "text/plain"
+    ),
+    ("NAME[=VALUE]", 1): _faults,
+    ("FAULTS", 1): _faults,
+}
+# By the command and the argument's name, where what stands for the value says too little.
+_BY_USE: dict[str, Callable[[str], list[Candidate] | None]] = {
+    **{f"{name} profile": _profiles for name in COMMANDS},
+    **{f"{name} template": _templates for name in COMMANDS},
+    **{f"templates {verb} name": _templates for verb in ("show", "edit", "rm", "path")},
+    "keys set name": _profiles,
+    "keys remove name": _key_names,
+    "attach id": _living,
+    "cancel id": _living,
+    "resume id": _unfinished,
+    "sim dialect": _dialects,
+    "log model": _models,
+    "search model": _models,
+}

@@ -1,0 +1,222 @@
+"""Write the manual, docs/unspool.1, from the parsers of the commands, their exit codes and what is said below.
+
+python tools/man_page.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from unspool import __version__, outcome
+from unspool.cli import COMMANDS, parser
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "unspool.1"
+
+_DESCRIPTION = """\
+unspool streams answers from the OpenAI API, and from every server that speaks it, and never loses a token. Each piece of an answer is
+on the disk before it is on the screen, and an answer that is not whole is said to be so, in words and in the exit code.
+
+What is piped in comes before the prompt. Standard output carries the answer and nothing else: rendered at a terminal, and the exact
+bytes, as they arrive, in a pipe or file. All else goes to standard error.
+
+An ID is any piece of a stream's id that no other has.
+"""
+
+_EXITS = {
+    "0": "The answer is whole: the protocol's own end was seen.",
+    "1": "Anything not below.",
+    "2": "Wrong usage.",
+    "3": "No key, a wrong one, or one that may not.",
+    "4": "Too many requests, after the retries; the quota is used up.",
+    "5": "The server failed, before the stream or in it.",
+    "6": "DNS, connection, TLS, proxy, or what answers does not speak the API.",
+    "7": "The stream stopped without its end: closed, reset, timed out.",
+    "8": "The token limit.",
+    "9": "A content filter.",
+    "10": "Unknown model, wrong parameter, prompt too long.",
+    "130": "Ctrl-C; 143 is SIGTERM.",
+    "141": "Nobody reads standard output any more.",
+}
+
+_ENVIRONMENT = {
+    "OPENAI_API_KEY": "The key for OpenAI. Each built-in profile has the variable that its provider's documentation names.",
+    "OPENAI_BASE_URL": "Another server for the profile openai.",
+    "UNSPOOL_CONFIG": "The configuration file, in place of the one below.",
+    "UNSPOOL_HOME": "The folder of all that is kept, in place of the one below.",
+    "UNSPOOL_THEME": "light for a light background.",
+    "NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE": "No colours; colours in pipes too. --color has the last word.",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "The proxies, and what is reached without one.",
+    "SSL_CERT_FILE, SSL_CERT_DIR, CURL_CA_BUNDLE": "The certificates to trust, in place of the system's.",
+    "VISUAL, EDITOR": "What opens templates, and the prompt in a chat.",
+}
+
+_FILES = {
+    "~/.config/unspool/config.toml": "Profiles and defaults; optional.",
+    "~/.config/unspool/keys": "The keys, readable by their owner alone.",
+    "~/.config/unspool/templates/": "Templates, a TOML file each.",
+    "~/.local/state/unspool/streams/": "The journals, a file for each answer.",
+}
+
+
+def page() -> str:
+    """The whole manual."""
+    lines = [
+        '.\\" Written by tools/man_page.py: do not edit.',
+        f'.TH UNSPOOL 1 2026-11-22 "unspool {__version__}" "User Commands"',
+        ".nh",
+        ".ad l",
+        ".SH NAME",
+        "unspool \\- stream answers from the OpenAI API and from servers that speak it",
+        ".SH SYNOPSIS",
+        ".B unspool",
+        "[\\fIOPTION\\fR]... [\\fIPROMPT\\fR]...",
+        ".br",
+        ".B unspool",
+        "\\fICOMMAND\\fR [\\fIOPTION\\fR]... [\\fIWORD\\fR]...",
+        ".SH DESCRIPTION",
+        *_paragraphs(_DESCRIPTION),
+    ]
+    ask = parser.of("ask")
+    lines += [".SH EXAMPLES", *_verbatim(_examples(ask))]
+    lines += [".SH OPTIONS", *_options(ask, {})]
+    shared = {_names(action): action.help for action in ask._actions if action.option_strings}
+    lines.append(".SH COMMANDS")
+    lines += _filled("A prompt that begins with the name of a command goes after --, or after: unspool ask")
+    for name, (_, words) in COMMANDS.items():
+        if name != "ask":
+            lines += _command(parser.of(name), name, words, shared)
+    lines += [".SH EXIT STATUS", *_entries(_EXITS)]
+    lines += [".SH ENVIRONMENT", *_entries(_ENVIRONMENT)]
+    lines += [".SH FILES", *_entries(_FILES)]
+    # A section's first paragraph needs no macro to begin.
+    lines = [line for at, line in enumerate(lines) if line != ".PP" or lines[at - 1][:3] not in (".SH", ".SS")]
+    return "\n".join(lines) + "\n"
+
+
+def _command(command: argparse.ArgumentParser, name: str, words: str, shared: dict[str, str | None]) -> Iterator[str]:
+    usage = " ".join(_usage(action) for action in command._actions if not action.option_strings)
+    yield f".SS {_text(f'unspool {name} {usage}'.rstrip())}"
+    description = _description(command)
+    yield from _paragraphs(description or f"{words[0].upper()}{words[1:]}.")
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action._choices_actions:
+                inner = " ".join(_usage(word) for word in action.choices[one.dest]._actions if not word.option_strings)
+                yield from _entry(f"\\fB{_text(one.dest)}\\fR {_text(inner)}".rstrip(), one.help or "")
+    yield from _options(command, shared)
+    same = [_names(action) for action in command._actions if _is_shared(action, shared)]
+    if same:
+        yield ".PP"
+        yield "Options as above:"
+        yield from (f"{one}," for one in same[:-1])
+        yield f"{same[-1]}."
+    if examples := _examples(command):
+        yield from _verbatim(examples)
+    if command.epilog:
+        yield from _paragraphs(command.epilog)
+
+
+def _options(command: argparse.ArgumentParser, shared: dict[str, str | None]) -> Iterator[str]:
+    for group in command._action_groups:
+        own = [
+            action
+            for action in group._group_actions
+            if action.option_strings and action.dest != "help" and not _is_shared(action, shared)
+        ]
+        if own and group.title not in ("options", "positional arguments"):
+            yield ".PP"
+            yield f"\\fI{_text(str(group.title).capitalize())}\\fR"
+        for action in own:
+            yield from _entry(_names(action), (action.help or "").replace("%%", "%"))
+
+
+def _is_shared(action: argparse.Action, shared: dict[str, str | None]) -> bool:
+    return bool(action.option_strings) and action.dest != "help" and shared.get(_names(action), "") == action.help
+
+
+def _names(action: argparse.Action) -> str:
+    names = ", ".join(f"\\fB{_text(name)}\\fR" for name in action.option_strings)
+    if action.nargs == 0:
+        return names
+    if action.choices is not None:
+        # A line may be broken after each bar.
+        return f"{names} " + "|\\:".join(_text(str(one)) for one in action.choices)
+    metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar or action.dest.upper(),)
+    return f"{names} " + " ".join(f"\\fI{_text(one)}\\fR" for one in metavars)
+
+
+def _usage(action: argparse.Action) -> str:
+    if action.help == argparse.SUPPRESS or not action.metavar:
+        return ""
+    return f"[{action.metavar}]" if action.nargs in ("*", "?") else str(action.metavar)
+
+
+def _examples(command: argparse.ArgumentParser) -> str:
+    found = re.search(r"^examples:\n((?:  .*\n?)+)", command.description or "", re.MULTILINE)
+    return found[1].rstrip("\n") if found else ""
+
+
+def _description(command: argparse.ArgumentParser) -> str:
+    return re.sub(r"^examples:\n(?:  .*\n?)*", "", command.description or "", flags=re.MULTILINE).strip()
+
+
+def _entries(entries: dict[str, str]) -> Iterator[str]:
+    for name, words in entries.items():
+        yield from _entry(f"\\fB{_text(name)}\\fR", words)
+
+
+def _entry(name: str, words: str) -> Iterator[str]:
+    yield ".TP"
+    yield name
+    yield from _filled(words)
+
+
+def _verbatim(text: str) -> Iterator[str]:
+    yield from (".PP", ".nf", *map(_text, text.split("\n")), ".fi")
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for paragraph in text.strip().split("\n\n"):
+        yield ".PP"
+        if "\n  " in f"\n{paragraph}":  # a list or a table that someone has set
+            yield from (".nf", *map(_text, paragraph.split("\n")), ".fi")
+        else:
+            yield from _filled(paragraph)
+
+
+def _filled(text: str) -> Iterator[str]:
+    """A text whose lines may be broken anew, in lines of a source."""
+    yield from (_text(line) for line in textwrap.wrap(text, 72, break_long_words=False, break_on_hyphens=False))
+
+
+def _text(text: str) -> str:
+    """A text as roff takes it for text."""
+    text = (
+        text.replace("\\", "\\e")
+        .replace("-", "\\-")
+        .replace("'", "\\(aq")
+        .replace("`", "\\(ga")
+        .replace("^", "\\(ha")
+        .replace("~", "\\(ti")
+    )
+    text = "".join(letter if letter.isascii() else f"\\[u{ord(letter):04X}]" for letter in text)
+    return f"\\&{text}" if text[:1] in (".", "'") else text
+
+
+def main() -> int:
+    """Write the page."""
+    wrong = set(_EXITS) ^ {str(code) for code in (*outcome.EXIT_CODES.values(), outcome.USAGE_EXIT_CODE)}
+    if wrong:
+        print(f"exit codes {', '.join(sorted(wrong))}: not said what they mean, or not there any more", file=sys.stderr)
+        return 1
+    PAGE.write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
