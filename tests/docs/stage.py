@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,7 +74,14 @@ class Stage:
         programs.mkdir()
         given = os.environ.get("UNSPOOL_COMMAND") or f"{shlex.quote(sys.executable)} -m unspool"
         python = f'exec {shlex.quote(sys.executable)} "$@"'
-        for name, line in {**_PROGRAMS, "unspool": f'exec {given} "$@"', "python": python, "python3": python}.items():
+        missing = {} if shutil.which("jq") else {"jq": "exec cat"}
+        for name, line in {
+            **_PROGRAMS,
+            **missing,
+            "unspool": f'exec {given} "$@"',
+            "python": python,
+            "python3": python,
+        }.items():
             (programs / name).write_text(f"#!/bin/sh\n{line}\n")
             (programs / name).chmod(0o700)
         for name, content in _FILES.items():
