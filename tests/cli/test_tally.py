@@ -79,7 +79,7 @@ def test_statistics_are_json(unspool, serve):
 
 def test_a_kept_answer_has_the_statistics_it_had(unspool, serve):
     live = json.loads(unspool(*_asked(serve(_counted("one", "two")), "--stats", "json")).stderr)
-    for command in (["last"], ["show", live["id"]], ["attach", live["id"]]):
+    for command in (["last"], ["show", live["id"]], ["attach", live["id"]], ["replay", live["id"]]):
         kept = json.loads(unspool(*command, "--stats", "json").stderr)
         assert kept == {
             **live,
@@ -159,7 +159,7 @@ def test_a_tool_that_fails_gives_way_to_the_next(unspool, serve, tools):
     assert got("xsel") == "one"
 
 
-@pytest.mark.parametrize("command", [["last"], ["show", "{id}"], ["attach", "{id}"]])
+@pytest.mark.parametrize("command", [["last"], ["show", "{id}"], ["attach", "{id}"], ["replay", "{id}"]])
 def test_a_kept_answer_can_be_copied(unspool, serve, tools, command):
     got = tools("wl-copy")
     unspool.env["WAYLAND_DISPLAY"] = "w"
@@ -222,7 +222,8 @@ def test_one_code_block_is_printed_alone(unspool, serve, option, code):
     assert (done.returncode, done.stdout, done.stderr) == (0, code, b"")
     assert unspool("last", option).stdout == code
     [path] = unspool.journals()
-    assert unspool("attach", path.stem, option).stdout == code
+    for command in ("attach", "replay"):
+        assert unspool(command, path.stem, option).stdout == code
 
 
 @pytest.mark.parametrize("option", ["-x", "--xl"])
@@ -231,9 +232,11 @@ def test_no_code_block_is_an_error(unspool, serve, option):
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"unspool: error: the answer has no fenced code block\n"
     assert '"outcome":"complete"' in unspool.journal()
-    again = unspool("last", option)
-    assert (again.returncode, again.stdout) == (1, b"")
-    assert again.stderr == b"unspool: the answer has no fenced code block\n"
+    [path] = unspool.journals()
+    for command in ("show", "attach", "replay"):
+        again = unspool(command, path.stem, option)
+        assert (again.returncode, again.stdout) == (1, b"")
+        assert again.stderr == b"unspool: the answer has no fenced code block\n"
 
 
 def test_a_cut_answer_keeps_its_own_exit_code(unspool, serve):

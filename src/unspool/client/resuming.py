@@ -51,8 +51,7 @@ def revived(piece: str, arguments: Mapping[str, Any]) -> Revived:
     """
     from unspool.config.settings import load
 
-    kept = streams_dir()
-    one = story.read(folder.path_of(kept, folder.find(kept, piece)))
+    one = story.read(folder.locate(streams_dir(), piece))
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
         raise Busy(f"{short} is still being written by another process; unspool.follow({short!r}) reads it")

@@ -21,11 +21,10 @@ from unspool.client.exchange import Exchange, is_background
 from unspool.client.replay import Replay
 from unspool.client.resuming import end, endpoint_of
 from unspool.client.transport import Reactor
-from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid
-from unspool.journal.reader import Damage, Reader
-from unspool.journal.writer import Busy, Writer
+from unspool.journal.reader import Reader
+from unspool.journal.writer import Writer
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -66,11 +65,10 @@ def run(name: str, argv: list[str]) -> int:
         if len(arguments["id"]) > 1:
             parser.error("one ID at a time")
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    kept = streams_dir()
     try:
-        id = folder.find(kept, arguments["id"][0]) if arguments["id"] else folder.newest(kept)
-        return _resume(story.read(folder.path_of(kept, id)), arguments, notes)
-    except (folder.NotFound, story.NoJournal, ConfigError, Busy, Damage, ValueError) as error:
+        path = folder.locate(streams_dir(), arguments["id"][0] if arguments["id"] else None)
+        return _resume(story.read(path), arguments, notes)
+    except ValueError as error:  # NoJournal and Damage among them
         notes.line(str(error), always=True)
         return 1
 
@@ -89,8 +87,7 @@ def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
         one = end(one, settings)
     if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
         notes.line(f"{short} is whole already ({one.outcome})")
-        with Reader(one.path) as journal:
-            return show(journal, one.id, arguments, notes).exit_code
+        return show(one.path, arguments, notes)
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
