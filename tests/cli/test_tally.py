@@ -109,6 +109,16 @@ def test_a_failure_has_statistics_too(unspool, serve, answer, code, outcome, pie
     assert (done.returncode, stats["outcome"], stats["pieces"]) == (code, outcome, pieces)
 
 
+def test_statistics_of_the_rest_of_an_answer_are_a_part_of_json_output_too(unspool, serve):
+    server = serve(head() + start("chat") + piece("chat", "Half an ans"), _counted("Half an answer"))
+    assert unspool(*_asked(server)).returncode == 7
+    done = unspool("resume", "--json", "--stats", "line")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["type"] for line in lines][-2:] == ["stats", "end"]
+    assert "".join(line["text"] for line in lines if line["type"] == "text") == "Half an answer"
+    assert b"tokens" not in done.stderr
+
+
 def test_statistics_are_a_part_of_json_output(unspool, serve):
     server = serve(_counted("one"))
     lines = [json.loads(line) for line in unspool(*_asked(server, "--json", "--stats", "line")).stdout.splitlines()]

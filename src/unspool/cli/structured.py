@@ -9,6 +9,7 @@ from unspool import outcome
 from unspool.api.deltas import Refusal, Text, ToolCall
 from unspool.api.validation import mismatch
 from unspool.cli import formats
+from unspool.cli.around import Around
 from unspool.cli.material import read_schema, several
 from unspool.client.objects import NOTHING, Growing
 from unspool.jsontext import clean, dumps, loads
@@ -33,16 +34,17 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     return lambda output: Structured(view(output), output, schema, tells=arguments["format"] == "stream-json")
 
 
-class Structured:
+class Structured(Around):
     """A format with what becomes of the JSON in its text.
 
     ``verdict`` is how the asking ended where the answer is whole but not what its schema says, else None. With ``tells`` lines
     of JSON with the object so far, and with the whole one, are written between those of the format.
     """
 
+    verdict: Ending | None = None
+
     def __init__(self, format: Any, output: Output, schema: dict[str, Any], *, tells: bool) -> None:
-        self.verdict: Ending | None = None
-        self._format = format
+        super().__init__(format)
         self._output = output
         self._schema = schema
         self._tells = tells
@@ -50,14 +52,6 @@ class Structured:
         self._growing: dict[int, Growing] = {}
         self._has_refused = False
         self._has_called = False
-
-    def __getattr__(self, name: str) -> Any:
-        # What else formats can do, and whether this one can.
-        return getattr(self._format, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # What formats are told from outside is meant for the one inside.
-        super().__setattr__(name, value) if name[0] == "_" or name == "verdict" else setattr(self._format, name, value)
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
-    from unspool.client.resume import Resumption
+    from unspool.client.background import Resumption
     from unspool.client.throttle import Throttle
     from unspool.client.transport import Transfer
     from unspool.config.endpoint import Endpoint
@@ -259,7 +259,7 @@ class Exchange:
         """The request that stops a background response at the server; None where closing the connection does that."""
         if not is_resumable(self.body, self.decoder) or self.decoder.ended or self.decoder.failure is not None:
             return None
-        from unspool.client.resume import Resumption
+        from unspool.client.background import Resumption
 
         url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
         headers = {"Content-Type": "application/json", **self.endpoint.headers, **self.endpoint.auth_headers()}
@@ -278,7 +278,7 @@ class Exchange:
         """Whether the stream can be taken up; from then on what arrives continues it."""
         if self._resumption is None and is_resumable(self.body, self.decoder):
             # Imported only now, for nearly no stream has one.
-            from unspool.client.resume import Resumption
+            from unspool.client.background import Resumption
 
             self._resumption = Resumption(self.url, self.decoder.response_id or "")
         return self._resumption is not None
@@ -312,7 +312,7 @@ class Exchange:
         value = parse(body)
         if not isinstance(value, dict):
             return self.lose(fault or Fault(CUT, "the server's answer is no response"))
-        from unspool.client.resume import UNFINISHED
+        from unspool.client.background import UNFINISHED
 
         if value.get("status") in UNFINISHED:
             wait = self._resumption.poll_again()
