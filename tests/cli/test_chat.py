@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import stat
 
 import pytest
@@ -227,6 +228,7 @@ def test_a_line_that_was_typed_ahead_of_a_failure_waits(converse, serve):
     person.type("Tell me\r")
     person.shows("Python is")
     person.type("Thanks\r")
+    server.requests[0].socket.shutdown(socket.SHUT_RDWR)
     person.shows("> Thanks")
     person.type("!")
     person.shows("  !")

@@ -37,7 +37,7 @@ def with_openai(url, fault=""):
     with openai.OpenAI(base_url=url, api_key="sk-0123456789ab", max_retries=0, http_client=network) as sdk:
         try:
             for chunk in sdk.chat.completions.create(
-                model="m-1", messages=MESSAGES, stream=True, extra_headers=headers
+                model="m-1", messages=MESSAGES, max_tokens=24, stream=True, extra_headers=headers
             ):
                 pieces += [choice.delta.content for choice in chunk.choices]
         except (openai.OpenAIError, json.JSONDecodeError) as error:
@@ -52,7 +52,9 @@ def with_openai_responses(url, fault=""):
     events = []
     with openai.OpenAI(base_url=url, api_key="sk-0123456789ab", max_retries=0, http_client=network) as sdk:
         try:
-            with sdk.responses.stream(model="m-1", input="Hello", extra_headers=headers) as stream:
+            with sdk.responses.stream(
+                model="m-1", input="Hello", max_output_tokens=24, extra_headers=headers
+            ) as stream:
                 events += [event.to_json() for event in stream]
         except Exception as error:
             events.append(f"{type(error).__name__}: {error}")
@@ -100,7 +102,8 @@ def test_the_journal_of_an_answer_is_whole_to_it(client, simulator, folder, play
     import unspool
     from unspool.config.paths import streams_dir
 
-    with unspool.stream(MESSAGES, model="m-1", api="chat", base_url=simulator.url, key="k" * 9) as answer:
+    asked = {"model": "m-1", "max_tokens": 24, "check": False}
+    with unspool.stream(MESSAGES, api="chat", base_url=simulator.url, key="k" * 9, **asked) as answer:
         text = "".join(answer)
     folder.mkdir()
     shutil.copy(f"{streams_dir()}/{answer.id}.sse", folder / "one.sse")

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 PATIENCE = 20.0
 PATHS = {"responses": "/responses", "chat": "/chat/completions", "completions": "/completions"}
+# Short answers: some are sent byte by byte.
 ASKS: dict[str, dict[str, Any]] = {
-    "responses": {"model": "m-1", "input": "Hello", "stream": True},
-    "chat": {"model": "m-1", "messages": [{"role": "user", "content": "Hello"}], "stream": True},
-    "completions": {"model": "m-1", "prompt": "Hello", "max_tokens": 40, "stream": True},
+    "responses": {"model": "m-1", "input": "Hello", "max_output_tokens": 24, "stream": True},
+    "chat": {"model": "m-1", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 24, "stream": True},
+    "completions": {"model": "m-1", "prompt": "Hello", "max_tokens": 24, "stream": True},
 }
 
 
