@@ -6,6 +6,7 @@ import os
 
 from unspool import outcome
 from unspool.cli import formats
+from unspool.cli.flags import FORMAT_OPTIONS
 from unspool.cli.options import Option
 from unspool.cli.streaming import judged, tallied
 from unspool.client.replay import Replay
@@ -23,18 +24,18 @@ if TYPE_CHECKING:
     from unspool.terminal.output import Notes, Output
 
 OPTIONS = (
-    Option(("--format",), "value", "the form of the output", choices=formats.NAMES, default="text"),
-    Option(("--json",), "flag", "short for --format stream-json", dest="format", const="stream-json", default="text"),
+    *FORMAT_OPTIONS,
     Option(
         ("--sse",),
         "flag",
         "short for --format sse: the server's own events",
+        group="what comes out",
         dest="format",
         const="sse",
         default="text",
     ),
     *formats.RENDERING_OPTIONS,
-    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors"),
+    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group="what comes out"),
 )
 
 
