@@ -114,7 +114,11 @@ def _ask_again(one: Story, endpoint: Endpoint, settings: Settings, arguments: di
         )
         if exchange.journal is not None:
             words += f" ({ulid.short(exchange.journal.id)})"
-    return _stream(exchange, [([Text(text)], [], 0.0)] if text else [], arguments, notes, words, seam)
+    code = _stream(exchange, [([Text(text)], [], 0.0)] if text else [], arguments, notes, words, seam)
+    if code == outcome.EXIT_CODES[outcome.UNREACHABLE]:
+        short = ulid.short(one.id)
+        notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
+    return code
 
 
 def _stream(
