@@ -184,6 +184,11 @@ def test_a_code_that_only_looks_like_an_http_status_is_none(code):
     assert outcome.of_failure(Failure("m", code=code)) == "server_error"
 
 
+@pytest.mark.parametrize("code", ["200", "204", "302", "000"])
+def test_the_status_of_a_success_in_an_error_s_code_says_nothing(code):
+    assert outcome.of_failure(Failure("m", code=code)) == "server_error"
+
+
 def test_a_signal_ends_with_128_and_its_number():
     assert outcome.Ending(outcome.CANCELLED, signal=15).exit_code == 143
     assert outcome.Ending(outcome.CANCELLED).exit_code == 130

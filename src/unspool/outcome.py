@@ -141,8 +141,10 @@ def of_failure(failure: Failure) -> str:
     code, type = (failure.code or "").lower(), (failure.type or "").lower()
     status = failure.status
     # Three ASCII digits: int() raises on other characters that isdigit() takes, and other numbers are no HTTP status.
-    if status is None and len(code) == 3 and code.isascii() and code.isdigit():
-        status = int(code)  # vLLM and OpenRouter put the HTTP status in ``code``
+    if status is None and len(code) == 3 and code.isascii() and code.isdigit() and code >= "400":
+        status = int(
+            code
+        )  # vLLM and OpenRouter put the HTTP status in ``code``; that of a success says nothing of an error
     if code in QUOTA_CODES or type in QUOTA_CODES or status in (402, 429):
         return RATE_LIMITED
     if status is None and ("rate_limit" in code or "rate_limit" in type):

@@ -41,6 +41,25 @@ def test_the_token_limit_has_the_name_that_each_endpoint_gives_it():
     assert chat.build(prompt, modern=True)["max_completion_tokens"] == 5
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("o1", "max_completion_tokens"),
+        ("o3-mini", "max_completion_tokens"),
+        ("openai/o4-mini", "max_completion_tokens"),
+        ("azure/eu/gpt-5-nano", "max_completion_tokens"),
+        ("gpt-5.4-mini", "max_completion_tokens"),
+        ("gpt-4o-mini", "max_tokens"),
+        ("gpt-oss-20b", "max_tokens"),
+        ("o10-chat", "max_tokens"),
+        ("openai/", "max_tokens"),
+    ],
+)
+def test_the_token_limit_of_a_reasoning_model_has_its_newer_name_on_every_server(model, name):
+    body = chat.build(Prompt("Hi", model, max_tokens=5))
+    assert {key for key in body if key.startswith("max_")} == {name}
+
+
 @pytest.mark.parametrize("api", [chat, completions])
 def test_every_setting_reaches_the_body_also_when_it_is_zero(api):
     settings = {"temperature": 0.0, "top_p": 0.5, "stop": ["\n"], "seed": 0, "n": 2}

@@ -176,6 +176,18 @@ def test_prompts_are_kept_for_the_next_chat_once_each_and_for_nobody_else(unspoo
     leave_line(person)
 
 
+@pytest.mark.parametrize("more", [(), ("-n",)], ids=["kept", "not kept"])
+def test_the_arrow_brings_the_prompt_of_the_command_line_back(unspool, converse, serve, more):
+    person = converse(serve(stream("chat", "Hello.")), *more, "asked outside")
+    person.shows("Hello.")
+    person.asks()
+    person.type("\x1b[A\x05, and more")
+    person.shows("> asked outside, and more")
+    leave_line(person)
+    kept = unspool.home / "state" / "chat_history"
+    assert (kept.read_text().splitlines() if kept.exists() else []) == ([] if more else ['"asked outside"'])
+
+
 def leave_line(person):
     person.type("\x03")
     leave(person)

@@ -390,7 +390,9 @@ def test_reasoning_is_for_terminals_unless_it_is_asked_for(unspool, serve):
     done = unspool(*asked, "--show-reasoning")
     assert (done.stdout, done.stderr) == (b"Yes", b"reasoning:\nHm.\n")
     assert unspool("last").stderr == b""
-    assert unspool("last", "--show-reasoning").stderr == b"reasoning:\nHm.\n"
+    [path, *_] = unspool.journals()
+    for command in ("show", "attach", "replay"):
+        assert unspool(command, path.stem, "--show-reasoning").stderr == b"reasoning:\nHm.\n"
 
 
 @pytest.mark.parametrize(("said", "shown"), [("hide", False), ("show", True), ("auto", False)])

@@ -39,6 +39,18 @@ def test_a_stream_without_its_end_is_cut_and_what_came_is_printed(unspool, serve
     assert _one_line(done).startswith("cut: the server closed the stream before its end; unspool resume ")
 
 
+def test_a_cut_answer_can_be_resumed_though_a_web_page_came_instead_of_its_rest(unspool, serve):
+    page = head(200, "text/html") + b"<html><title>Log in</title></html>"
+    server = serve(head() + start("chat") + piece("chat", "Half an ans"), page, stream("chat", "Half an answer"))
+    unspool("--base-url", server.url, "--api", "chat", "-m", "m", "hi")
+    [cut] = unspool.journals()
+    done = unspool("resume")
+    assert (done.returncode, done.stdout) == (6, b"Half an ans")
+    words = f"unspool: nothing came; what there was is kept, and unspool resume {cut.stem[-6:]} asks again"
+    assert done.stderr.decode().splitlines()[-1] == words
+    assert unspool("resume", cut.stem[-6:]).stdout == b"Half an answer"
+
+
 @each_api
 def test_a_reset_is_cut(unspool, serve, api):
     done = _ask(unspool, serve(then_reset(head() + start(api) + piece(api, "Py"))), api=api)

@@ -79,7 +79,7 @@ def test_statistics_are_json(unspool, serve):
 
 def test_a_kept_answer_has_the_statistics_it_had(unspool, serve):
     live = json.loads(unspool(*_asked(serve(_counted("one", "two")), "--stats", "json")).stderr)
-    for command in (["last"], ["show", live["id"]], ["attach", live["id"]]):
+    for command in (["last"], ["show", live["id"]], ["attach", live["id"]], ["replay", live["id"]]):
         kept = json.loads(unspool(*command, "--stats", "json").stderr)
         assert kept == {
             **live,
@@ -107,6 +107,16 @@ def test_a_failure_has_statistics_too(unspool, serve, answer, code, outcome, pie
     done = unspool(*_asked(serve(answer), "-q", "--stats", "json"))
     stats = json.loads(next(line for line in done.stderr.splitlines() if line.startswith(b"{")))
     assert (done.returncode, stats["outcome"], stats["pieces"]) == (code, outcome, pieces)
+
+
+def test_statistics_of_the_rest_of_an_answer_are_a_part_of_json_output_too(unspool, serve):
+    server = serve(head() + start("chat") + piece("chat", "Half an ans"), _counted("Half an answer"))
+    assert unspool(*_asked(server)).returncode == 7
+    done = unspool("resume", "--json", "--stats", "line")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["type"] for line in lines][-2:] == ["stats", "end"]
+    assert "".join(line["text"] for line in lines if line["type"] == "text") == "Half an answer"
+    assert b"tokens" not in done.stderr
 
 
 def test_statistics_are_a_part_of_json_output(unspool, serve):
@@ -159,7 +169,7 @@ def test_a_tool_that_fails_gives_way_to_the_next(unspool, serve, tools):
     assert got("xsel") == "one"
 
 
-@pytest.mark.parametrize("command", [["last"], ["show", "{id}"], ["attach", "{id}"]])
+@pytest.mark.parametrize("command", [["last"], ["show", "{id}"], ["attach", "{id}"], ["replay", "{id}"]])
 def test_a_kept_answer_can_be_copied(unspool, serve, tools, command):
     got = tools("wl-copy")
     unspool.env["WAYLAND_DISPLAY"] = "w"
@@ -222,7 +232,8 @@ def test_one_code_block_is_printed_alone(unspool, serve, option, code):
     assert (done.returncode, done.stdout, done.stderr) == (0, code, b"")
     assert unspool("last", option).stdout == code
     [path] = unspool.journals()
-    assert unspool("attach", path.stem, option).stdout == code
+    for command in ("attach", "replay"):
+        assert unspool(command, path.stem, option).stdout == code
 
 
 @pytest.mark.parametrize("option", ["-x", "--xl"])
@@ -231,9 +242,11 @@ def test_no_code_block_is_an_error(unspool, serve, option):
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"unspool: error: the answer has no fenced code block\n"
     assert '"outcome":"complete"' in unspool.journal()
-    again = unspool("last", option)
-    assert (again.returncode, again.stdout) == (1, b"")
-    assert again.stderr == b"unspool: the answer has no fenced code block\n"
+    [path] = unspool.journals()
+    for command in ("show", "attach", "replay"):
+        again = unspool(command, path.stem, option)
+        assert (again.returncode, again.stdout) == (1, b"")
+        assert again.stderr == b"unspool: the answer has no fenced code block\n"
 
 
 def test_a_cut_answer_keeps_its_own_exit_code(unspool, serve):

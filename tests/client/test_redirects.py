@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import pytest
 
@@ -81,6 +82,24 @@ def test_the_key_and_the_headers_of_a_profile_stay_with_their_origin(auth: str) 
     assert KEY not in f"{leaked.target}{leaked.headers}{leaked.body!r}"
     assert "x-team" not in leaked.headers
     assert leaked.body == sent.body
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("status", [303, 307])
+@pytest.mark.parametrize(
+    "location", ["http://prompts.invalid/v1", "http://[2001:db8::1]:80/v1", "HTTP://127.0.0.1.invalid/"]
+)
+def test_a_redirect_from_https_to_http_is_refused(tls: ssl.SSLContext, location: str, status: int) -> None:
+    with Server(sends(to(location, status)), tls=tls) as server:
+        ended = read(server.url)
+        assert (ended.outcome, len(server.requests)) == ("unreachable", 1)
+    assert ended.message.endswith(", which is not encrypted")
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_redirect_from_https_to_http_on_this_machine_is_followed(tls: ssl.SSLContext) -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as plain, Server(sends(to(f"{plain.url}/chat/completions")), tls=tls) as server:
+        assert read(server.url).text == "Hello"
 
 
 def test_another_name_of_the_same_machine_is_another_origin() -> None:

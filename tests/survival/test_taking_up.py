@@ -11,7 +11,7 @@ import pytest
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.client import resume, retry
+from unspool.client import background, retry
 from unspool.client.aio import AsyncAnswer
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
@@ -28,7 +28,7 @@ from .upstream import Upstream, nothing, rest, silent, status
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "_FIRST_WAIT", 0.001)
-    monkeypatch.setattr(resume, "_LONGEST_POLL_WAIT", 0.001)
+    monkeypatch.setattr(background, "_LONGEST_POLL_WAIT", 0.001)
 
 
 class Asked:

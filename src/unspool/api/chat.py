@@ -21,8 +21,9 @@ PATH = "/chat/completions"
 def build(prompt: Prompt, *, modern: bool = False) -> dict[str, Any]:
     """Return the request body that asks this prompt.
 
-    ``modern`` names the token limit ``max_completion_tokens``, which OpenAI's reasoning models insist on; the default is the
-    older ``max_tokens``, which every compatible server knows. Raises ValueError for what this endpoint cannot take.
+    ``modern`` is for OpenAI's own servers, and names the token limit ``max_completion_tokens``. So it is also named for OpenAI's
+    reasoning models wherever they are asked, for they refuse ``max_tokens``, and gateways hand on what they get; otherwise it is that
+    older name, which every compatible server knows. Raises ValueError for what this endpoint cannot take.
     """
     messages = list(prompt.messages)
     for message in messages:
@@ -33,7 +34,7 @@ def build(prompt: Prompt, *, modern: bool = False) -> dict[str, Any]:
     body = {
         "model": prompt.model,
         "messages": messages,
-        "max_completion_tokens" if modern else "max_tokens": prompt.max_tokens,
+        "max_completion_tokens" if modern or _reasons(prompt.model) else "max_tokens": prompt.max_tokens,
         "temperature": prompt.temperature,
         "top_p": prompt.top_p,
         "stop": prompt.stop,
@@ -53,6 +54,12 @@ def build(prompt: Prompt, *, modern: bool = False) -> dict[str, Any]:
 
         body.update(schema.for_chat(prompt))
     return finished(prompt, body)
+
+
+def _reasons(model: str) -> bool:
+    """Whether this is the name of one of OpenAI's reasoning models, which gateways put their names for providers before."""
+    name = model.rpartition("/")[2]
+    return name.startswith("gpt-5") or name.partition("-")[0] in ("o1", "o3", "o4")
 
 
 def _check(parts: list[dict[str, Any]], modern: bool) -> None:

@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 
+from unspool import Error
+
 #: The commands, with the module that holds each and the line that help shows.
 COMMANDS = {
     "ask": ("ask", "stream an answer; the default"),
@@ -64,6 +66,12 @@ def main(argv: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except Error as error:
+        # What no command has words of its own for: no such stream, a configuration that cannot be used.
+        from unspool.terminal.output import Notes, Output
+
+        Notes(Output(2)).line(str(error))
+        return 1
     except OSError as error:
         from unspool.terminal.output import Notes, Output
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool.client import continuation
-from unspool.client.resuming import endpoint_of
+from unspool.client.rest import endpoint_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story
 from unspool.outcome import COMPLETE

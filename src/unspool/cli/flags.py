@@ -183,8 +183,8 @@ MATERIAL_OPTIONS = (
 _OUTPUT = "what comes out"
 _LIMITS = "limits"
 
-#: Options of every command that shows a stream.
-OUTPUT_OPTIONS = (
+#: The form in which a stream goes to stdout.
+FORMAT_OPTIONS = (
     Option(
         ("--format",),
         "value",
@@ -202,6 +202,11 @@ OUTPUT_OPTIONS = (
         const="stream-json",
         default="text",
     ),
+)
+
+#: Options of every command that shows a stream while it comes.
+OUTPUT_OPTIONS = (
+    *FORMAT_OPTIONS,
     *formats.RENDERING_OPTIONS,
     Option(
         ("-R", "--hide-reasoning"),
@@ -216,8 +221,8 @@ OUTPUT_OPTIONS = (
     Option(("-v", "--verbose"), "flag", "say on stderr what is asked of whom, and how it went", group=_OUTPUT),
 )
 
-#: Options of every command that waits for one.
-LIMIT_OPTIONS = (
+#: How long a stream is waited for.
+TIME_OPTIONS = (
     Option(
         ("--timeout",),
         "value",
@@ -244,6 +249,11 @@ LIMIT_OPTIONS = (
         type=seconds,
         default=CONNECT_TIMEOUT,
     ),
+)
+
+#: Options of every command that waits for one.
+LIMIT_OPTIONS = (
+    *TIME_OPTIONS,
     Option(
         ("--retries",),
         "value",

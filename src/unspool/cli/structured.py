@@ -9,8 +9,10 @@ from unspool import outcome
 from unspool.api.deltas import Refusal, Text, ToolCall
 from unspool.api.validation import mismatch
 from unspool.cli import formats
+from unspool.cli.around import Around
 from unspool.cli.material import read_schema, several
-from unspool.jsontext import clean, dumps, from_json, loads
+from unspool.client.objects import NOTHING, Growing
+from unspool.jsontext import clean, dumps, loads
 from unspool.outcome import Ending
 
 TYPE_CHECKING = False
@@ -22,12 +24,6 @@ if TYPE_CHECKING:
     from unspool.sse import Event
     from unspool.terminal.output import Output
 
-# A text is parsed from its beginning each time, which would cost the square of its length if it were done for each piece. So a
-# longer one is parsed again when it has grown by this share, which makes the whole cost that of some 16 parsings at the end.
-_SHARE = 16
-# The longest text that is parsed anew for each piece.
-_SHORT = 1024
-
 
 def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     """Return what makes the format that the arguments ask for. JSON is shown as it is, unless Markdown is asked for."""
@@ -38,62 +34,58 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     return lambda output: Structured(view(output), output, schema, tells=arguments["format"] == "stream-json")
 
 
-class Structured:
+class Structured(Around):
     """A format with what becomes of the JSON in its text.
 
     ``verdict`` is how the asking ended where the answer is whole but not what its schema says, else None. With ``tells`` lines
     of JSON with the object so far, and with the whole one, are written between those of the format.
     """
 
+    verdict: Ending | None = None
+
     def __init__(self, format: Any, output: Output, schema: dict[str, Any], *, tells: bool) -> None:
-        self.verdict: Ending | None = None
-        self._format = format
+        super().__init__(format)
         self._output = output
         self._schema = schema
         self._tells = tells
-        self._growing: dict[int, _Growing] = {}
+        self._texts: dict[int, list[str]] = {}
+        self._growing: dict[int, Growing] = {}
         self._has_refused = False
         self._has_called = False
-
-    def __getattr__(self, name: str) -> Any:
-        # What else formats can do, and whether this one can.
-        return getattr(self._format, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # What formats are told from outside is meant for the one inside.
-        super().__setattr__(name, value) if name[0] == "_" or name == "verdict" else setattr(self._format, name, value)
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""
         self._format.show(deltas, events, at)
         for delta in deltas:
             if type(delta) is Text:
-                self._growing.setdefault(delta.choice, _Growing()).add(delta.text)
+                self._texts.setdefault(delta.choice, []).append(delta.text)
             self._has_refused = self._has_refused or type(delta) is Refusal
             self._has_called = self._has_called or type(delta) is ToolCall
         if not self._tells:
             return
-        for choice, growing in self._growing.items():
-            if growing.is_due and growing.read():
-                self._line({"type": "partial", "object": growing.value, "choice": choice, "at": round(at, 3)})
+        for choice, pieces in self._texts.items():
+            if choice not in self._growing:
+                self._growing[choice] = Growing(pieces)
+            value = self._growing[choice].look()
+            if value is not NOTHING:
+                self._line({"type": "partial", "object": value, "choice": choice, "at": round(at, 3)})
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Judge the objects, and close the format with what came of that."""
         wrong = None
-        for choice, growing in sorted(self._growing.items()) or [(0, _Growing())]:
-            value, why = self._judge(growing)
+        for choice, pieces in sorted(self._texts.items()) or [(0, [])]:
+            value, why = self._judge("".join(pieces))
             wrong = wrong or why
             if choice == 0 and hasattr(self._format, "object"):
                 self._format.object = value
-            if self._tells and (growing.pieces or why):
+            if self._tells and (pieces or why):
                 self._line({"type": "object", "object": value, "error": why, "choice": choice})
         if wrong is not None and ending.outcome == outcome.COMPLETE:
             self.verdict = ending = Ending(outcome.ERROR, f"the answer is whole, but {wrong}", ending.finish_reason)
         self._format.close(ending, id)
 
-    def _judge(self, growing: _Growing) -> tuple[Any, str | None]:
+    def _judge(self, text: str) -> tuple[Any, str | None]:
         """The value of a whole text, and what is wrong with it."""
-        text = "".join(growing.pieces)
         if not text.strip():
             if self._has_called:
                 return None, None
@@ -107,37 +99,3 @@ class Structured:
 
     def _line(self, value: dict[str, Any]) -> None:
         self._output.write(self._output.safe(dumps(value) + "\n"))
-
-
-class _Growing:
-    """A JSON text as it arrives, and its value so far."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.value: Any = None
-        self._size = 0
-        self._read_size = 0
-
-    def add(self, text: str) -> None:
-        self.pieces.append(text)
-        self._size += len(text)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it has grown enough to be read again."""
-        grown = self._size - self._read_size
-        return grown > 0 and (self._size <= _SHORT or grown * _SHARE >= self._read_size)
-
-    def read(self) -> bool:
-        """Read the value so far; whether it is another than before."""
-        text = "".join(self.pieces)
-        self.pieces = [text]
-        self._read_size = self._size
-        try:
-            value = from_json(text.encode(), partial_mode="trailing-strings")
-        except ValueError:
-            return False
-        if value == self.value:
-            return False
-        self.value = value
-        return True

@@ -1,16 +1,18 @@
 """Going on from a kept stream: the next turn of its conversation, or the rest of an answer that was cut.
 
-Only a background response can be taken up as the same stream (`unspool.client.resume`). Everything else is a new request, and
+Only a background response can be taken up as the same stream (`unspool.client.background`). Everything else is a new request, and
 what it brings is a new answer, which must never pass for the old one.
 """
 
 from __future__ import annotations
 
+from unspool.api.deltas import Text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.api.deltas import ToolCall
+    from unspool.api.deltas import Delta, ToolCall
     from unspool.journal.story import Story
 
 _GO_ON = (
@@ -124,6 +126,18 @@ class Seam:
         if self._may_repeat_more():
             return ""
         return self.close()
+
+    def joined(self, deltas: list[Delta]) -> list[Delta]:
+        """Return what can be shown of these deltas by now."""
+        kept: list[Delta] = []
+        for delta in deltas:
+            if type(delta) is Text and delta.choice == 0:
+                text = self.feed(delta.text)
+                if text:
+                    kept.append(Text(text))
+            else:
+                kept.append(delta)
+        return kept
 
     def close(self) -> str:
         """Return what was held back, without the repetition."""

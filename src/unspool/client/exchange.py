@@ -12,9 +12,9 @@ from unspool import __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 from unspool.client import retry, sniff
-from unspool.client.location import origin, resolve, same_origin
+from unspool.client.location import host, origin, resolve, same_origin
 from unspool.client.transport import Request
-from unspool.config.url import percent_encode
+from unspool.config.url import is_loopback, percent_encode
 from unspool.journal import record
 from unspool.jsontext import dumps, parse
 from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
-    from unspool.client.resume import Resumption
+    from unspool.client.background import Resumption
     from unspool.client.throttle import Throttle
     from unspool.client.transport import Transfer
     from unspool.config.endpoint import Endpoint
@@ -259,7 +259,7 @@ class Exchange:
         """The request that stops a background response at the server; None where closing the connection does that."""
         if not is_resumable(self.body, self.decoder) or self.decoder.ended or self.decoder.failure is not None:
             return None
-        from unspool.client.resume import Resumption
+        from unspool.client.background import Resumption
 
         url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
         headers = {"Content-Type": "application/json", **self.endpoint.headers, **self.endpoint.auth_headers()}
@@ -278,7 +278,7 @@ class Exchange:
         """Whether the stream can be taken up; from then on what arrives continues it."""
         if self._resumption is None and is_resumable(self.body, self.decoder):
             # Imported only now, for nearly no stream has one.
-            from unspool.client.resume import Resumption
+            from unspool.client.background import Resumption
 
             self._resumption = Resumption(self.url, self.decoder.response_id or "")
         return self._resumption is not None
@@ -312,7 +312,7 @@ class Exchange:
         value = parse(body)
         if not isinstance(value, dict):
             return self.lose(fault or Fault(CUT, "the server's answer is no response"))
-        from unspool.client.resume import UNFINISHED
+        from unspool.client.background import UNFINISHED
 
         if value.get("status") in UNFINISHED:
             wait = self._resumption.poll_again()
@@ -414,6 +414,9 @@ class Exchange:
         target = resolve(self._location, location)
         if not target.startswith(("http://", "https://")):
             return Fault(UNREACHABLE, f"{origin(self._location)} redirects to something that is not an HTTP URL")
+        if self._location.startswith("https:") and target.startswith("http:") and not is_loopback(host(target)):
+            # The prompt would be there for all on the way to read, which nobody asked for who wrote https.
+            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to {origin(target)}, which is not encrypted")
         self._location = target
         self._see_other = self._see_other or transfer.status == 303
         self._own(record.ATTEMPT, {"attempt": self.attempt, "redirect": origin(self._location)})
@@ -516,8 +519,8 @@ def is_background(body: dict[str, Any]) -> bool:
 
 def is_openai(base_url: str) -> bool:
     """Whether this is OpenAI's own API, or Azure's, which know the newer fields."""
-    host = origin(base_url).partition("://")[2].partition(":")[0]
-    return host == "api.openai.com" or host.endswith((".api.openai.com", ".openai.azure.com"))
+    name = host(base_url)
+    return name == "api.openai.com" or name.endswith((".api.openai.com", ".openai.azure.com"))
 
 
 def is_whole(data: str) -> bool:

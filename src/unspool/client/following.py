@@ -29,8 +29,7 @@ _LONGEST_NAP = 0.1
 
 def path_of(piece: str) -> str:
     """The journal of the stream that a piece of an id names. Raises NotFound."""
-    kept = streams_dir()
-    return folder.path_of(kept, folder.find(kept, piece))
+    return folder.locate(streams_dir(), piece)
 
 
 class Naps:

@@ -107,18 +107,18 @@ def resume(id: str, **options: Unpack[Reading]) -> Answer[Any]:
 
     Raises NotFound, Busy while another process still writes it, ConfigError, and ValueError for what cannot be gone on with.
     """
-    from unspool.client import resuming
+    from unspool.client import resumed
 
     arguments = {**asking.READING, **asking.checked("resume", options, asking.READING)}
-    return resuming.resumed(resuming.revived(id, arguments), arguments)
+    return resumed.resumed(resumed.revived(id, arguments), arguments)
 
 
 def aresume(id: str, **options: Unpack[Reading]) -> AsyncAnswer[Any]:
     """Go on with an answer that was cut, for asyncio: see `resume`."""
-    from unspool.client import resuming
+    from unspool.client import resumed
 
     arguments = {**asking.READING, **asking.checked("aresume", options, asking.READING)}
-    return resuming.aresumed(resuming.revived(id, arguments), arguments)
+    return resumed.aresumed(resumed.revived(id, arguments), arguments)
 
 
 def follow(id: str, *, after: int | None = None, check: bool = True) -> Following:

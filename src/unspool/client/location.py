@@ -16,6 +16,14 @@ def origin(url: str) -> str:
     return f"{scheme.lower()}://{host.removesuffix(default) if default else host}"
 
 
+def host(url: str) -> str:
+    """The host of a URL, that of IPv6 in its brackets."""
+    address = origin(url).partition("://")[2]
+    if address.startswith("["):
+        return address.partition("]")[0] + "]"
+    return address.partition(":")[0]
+
+
 def same_origin(one: str, other: str) -> bool:
     """Whether two URLs have the same scheme, host and port."""
     return origin(one) == origin(other)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _GROWTH = 1 / 32
 # and when it is cheap: when this many times the last reading's own time has passed since, which takes at most a twentieth of the time.
 _LEISURE = 20
+# The longest text that is read anew for each piece, which costs nothing worth counting.
+_SHORT = 1024
 #: What `Growing.look` returns where there is nothing new.
 NOTHING: Any = object()
 
@@ -42,7 +44,7 @@ class Growing:
         read = len(self._text)
         if self._size == read:
             return None
-        if self._size - read > read * _GROWTH:
+        if self._size <= _SHORT or self._size - read > read * _GROWTH:
             return 0.0
         return max(0.0, self._next_at - time.monotonic())
 

@@ -55,6 +55,11 @@ def find(folder: str, piece: str) -> str:
     return matches[0]
 
 
+def locate(folder: str, piece: str | None) -> str:
+    """Return the file of the stream that a piece of an id names, or without one of the newest. Raises NotFound."""
+    return path_of(folder, newest(folder) if piece is None else find(folder, piece))
+
+
 def newest(folder: str) -> str:
     """Return the id of the newest stream. Raises NotFound when none is kept."""
     all_ids = ids(folder)

@@ -159,10 +159,13 @@ class _History(History):
         super().__init__()
         self._kept = kept
         self._session = session
+        if session.first_prompt.strip():
+            self.store_string(session.first_prompt)
 
     def load_history_strings(self) -> Iterable[str]:
         """The prompts, newest first."""
-        return reversed(self._kept.load())
+        first = self._session.first_prompt
+        return dict.fromkeys([*([first] if first.strip() else ()), *reversed(self._kept.load())])
 
     def append_string(self, string: str) -> None:
         """Take the newest prompt."""

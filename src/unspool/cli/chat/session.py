@@ -139,6 +139,12 @@ class Session:
         format.show([Text(text)], [], 0.0)
         format.close(Ending(outcome.COMPLETE), None)
 
+    @property
+    def first_prompt(self) -> str:
+        """What the command line asks, which comes before anything is typed; "" when nothing."""
+        # What is not UTF-8 there reaches Python as lone surrogates, which no request can carry.
+        return " ".join(self.arguments["prompt"]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
     def _go_on_with(self, history: History) -> None:
         self.arguments["system"] = self.arguments["system"] or history.system
         self.history = History(history.messages, None, history.parent, None, history.response_id, history.tools)

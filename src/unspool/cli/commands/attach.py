@@ -9,28 +9,20 @@ from __future__ import annotations
 import select
 
 from unspool import outcome
-from unspool.cli import formats
-from unspool.cli.commands.show import OPTIONS as SHOW_OPTIONS
-from unspool.cli.commands.show import finish, margin
+from unspool.cli import viewing
 from unspool.cli.flags import count
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
-from unspool.cli.streaming import tallied
-from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, reader
+from unspool.journal import folder, reader, ulid
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from unspool.cli.tally import Tally
-    from unspool.journal.reader import Reader
     from unspool.outcome import Ending
 
 OPTIONS = (
-    *SHOW_OPTIONS,
+    *viewing.OPTIONS,
     Option(
         ("--from",),
         "value",
@@ -65,72 +57,38 @@ def run(name: str, argv: list[str]) -> int:
         if len(arguments["id"]) != 1:
             parser.error("which stream? Give a piece of its id; unspool ps lists those that run")
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    kept = streams_dir()
-    try:
-        id = folder.find(kept, arguments["id"][0])
-    except folder.NotFound as error:
-        notes.line(str(error), always=True)
-        return 1
+    path = folder.locate(streams_dir(), arguments["id"][0])
     stdout = Output(1)
-    with reader.Reader(folder.path_of(kept, id)) as journal, Signals(stdout, notes.output) as signals:
-        format = formats.choose(arguments)(stdout)
-        replay = Replay(journal, arguments["first"])
-        tally = tallied(arguments, format)
-        shown = format if arguments["reasoning"] != "show" else margin(notes, stdout, format)
-        ending = follow(journal, id, replay, shown, tally, format, notes, stdout, signals)
+    with reader.Reader(path) as journal, Signals(stdout, notes.output) as signals:
+        view = viewing.View(journal, arguments, notes, stdout, first_id=arguments["first"])
+        try:
+            ending = _follow(path, view, stdout, signals)
+        except BlockingIOError:  # a signal came, and nobody reads what is to be written
+            ending = None
+        except BrokenPipeError:
+            return outcome.EXIT_CODES[outcome.CLOSED]
         if ending is None:
-            notes.line(f"detached; the stream goes on, and unspool attach {id[-6:]} follows it again")
+            short = ulid.short(folder.id_of(path))
+            notes.line(f"detached; the stream goes on, and unspool attach {short} follows it again")
             return 128 + signals.number
     return ending.exit_code
 
 
-def follow(
-    journal: Reader,
-    id: str,
-    replay: Replay,
-    shown: Any,
-    tally: Tally | None,
-    format: Any,
-    notes: Notes,
-    stdout: Output,
-    signals: Signals,
-) -> Ending | None:
-    """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following.
-
-    ``shown`` is what is shown the answer: the format, or a margin around it.
-    """
-    tick = getattr(format, "tick", None)
-    try:
-        while True:
-            # Asked before the file is read: who is dead now has written all it ever will.
-            alive = reader.is_alive(journal.path)
-            for deltas, events, at in replay.turns():
-                if tally is not None:
-                    tally.feed(deltas, at)
-                shown.show(deltas, events, at)
-            if tick is not None and not getattr(shown, "is_thinking", False) and format.due() is not None:
-                tick()
-            if journal.damage is not None or not alive:
-                break
-            if stdout.is_abandoned():
-                raise BrokenPipeError
-            if select.select([signals.fd], [], [], _INTERVAL)[0]:
-                if signals.has_resumed() and not signals.number:
-                    start_anew = getattr(format, "start_anew", None)
-                    if start_anew is not None:
-                        start_anew()
-                    continue
-                if shown is not format:
-                    shown.close()
-                leave = getattr(format, "leave", None)
-                if leave is not None:
-                    leave()
-                return None
-        shown.show(replay.close(), [], replay.at)
-        if shown is not format:
-            shown.close()
-        return finish(format, replay, tally, journal, id, notes, stdout)
-    except BlockingIOError:
-        return None
-    except BrokenPipeError:
-        return outcome.Ending(outcome.CLOSED)
+def _follow(path: str, view: viewing.View, stdout: Output, signals: Signals) -> Ending | None:
+    """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following."""
+    while True:
+        # Asked before the file is read: who is dead now has written all it ever will.
+        alive = reader.is_alive(path)
+        for deltas, events, at in view.replay.turns():
+            view.show(deltas, events, at)
+        view.draw()
+        if view.is_damaged or not alive:
+            return view.close()
+        if stdout.is_abandoned():
+            raise BrokenPipeError
+        if select.select([signals.fd], [], [], _INTERVAL)[0]:
+            if signals.has_resumed() and not signals.number:
+                view.start_anew()
+                continue
+            view.leave()
+            return None

@@ -7,13 +7,12 @@ import os
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli.access import lacks_key, missing_key
-from unspool.cli.flags import SERVER_OPTIONS, count, number, positive, seconds
+from unspool.cli.flags import SERVER_OPTIONS, TIME_OPTIONS, count, number, positive, seconds
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
-from unspool.client.answer import IDLE_TIMEOUT, Limits
+from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.load import Load, Measures, Schedule
-from unspool.client.transport import CONNECT_TIMEOUT
 from unspool.config import ConfigError
 from unspool.terminal.output import Notes, Output
 
@@ -113,32 +112,7 @@ OPTIONS = (
     *SERVER_OPTIONS,
     Option(("--json",), "flag", "print all that was measured as one JSON object", group="what comes out"),
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group="what comes out"),
-    Option(
-        ("--timeout",),
-        "value",
-        "the longest time for a whole answer (default: none)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-    ),
-    Option(
-        ("--idle-timeout",),
-        "value",
-        f"the longest silence of a stream (default: {IDLE_TIMEOUT:g} s)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-        default=IDLE_TIMEOUT,
-    ),
-    Option(
-        ("--connect-timeout",),
-        "value",
-        f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)",
-        group=_LIMITS,
-        metavar="TIME",
-        type=seconds,
-        default=CONNECT_TIMEOUT,
-    ),
+    *TIME_OPTIONS,
     Option(
         ("--retries",),
         "value",

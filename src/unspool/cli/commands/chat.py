@@ -162,9 +162,7 @@ def _say_how_to_go_on(session: Session) -> None:
 def _converse(session: Session, reader: Reader) -> int:
     """Ask until there is nothing more to ask. Returns the exit code."""
     code = 0
-    text: str | None = (
-        " ".join(session.arguments["prompt"]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    )
+    text: str | None = session.first_prompt
     while text is not None:
         if text.strip():
             before = session.ending

@@ -53,10 +53,10 @@ def run(name: str, argv: list[str]) -> int:
             parser.error("one ID at a time")
     notes = Notes(Output(2))
     kept = streams_dir()
+    id = folder.id_of(folder.locate(kept, arguments["id"][0] if arguments["id"] else None))
     try:
-        id = folder.find(kept, arguments["id"][0]) if arguments["id"] else folder.newest(kept)
         stories = story.conversation(kept, id)
-    except (folder.NotFound, story.NoJournal) as error:
+    except story.NoJournal as error:
         notes.line(one_line(str(error)), always=True)
         return 1
     except OSError as error:

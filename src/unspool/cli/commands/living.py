@@ -73,29 +73,24 @@ def _list(arguments: dict[str, Any]) -> int:
 
 def _cancel(arguments: dict[str, Any]) -> int:
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    kept = streams_dir()
-    try:
-        id = folder.find(kept, arguments["id"][0])
-    except folder.NotFound as error:
-        notes.line(str(error), always=True)
-        return 1
-    path = folder.path_of(kept, id)
+    path = folder.locate(streams_dir(), arguments["id"][0])
+    short = ulid.short(folder.id_of(path))
     if not reader.is_alive(path):
-        notes.line(f"{ulid.short(id)} does not run any more; unspool show {ulid.short(id)} prints it", always=True)
+        notes.line(f"{short} does not run any more; unspool show {short} prints it", always=True)
         return 1
     pid = _pid(_requests(path))
     if pid is None:
-        notes.line(f"{ulid.short(id)} is written by a program of its own, which alone can stop it", always=True)
+        notes.line(f"{short} is written by a program of its own, which alone can stop it", always=True)
         return 1
     # The lock says that the process lives, so its number cannot have gone to another.
     os.kill(pid, _SIGTERM)
     deadline = time.monotonic() + _PATIENCE
     while reader.is_alive(path):
         if time.monotonic() > deadline:
-            notes.line(f"process {pid} was asked to stop {ulid.short(id)} and has not yet done so", always=True)
+            notes.line(f"process {pid} was asked to stop {short} and has not yet done so", always=True)
             return 1
         time.sleep(0.01)
-    notes.line(f"cancelled; unspool show {ulid.short(id)} prints what arrived")
+    notes.line(f"cancelled; unspool show {short} prints what arrived")
     return 0
 
 

@@ -111,7 +111,7 @@ def run(name: str, argv: list[str]) -> int:
             parser.error(mistake)
     notes = Notes(Output(2))
     if arguments.get("path"):
-        return _path(arguments["words"], notes)
+        return _path(arguments["words"])
     filter = Filter(arguments["count"] or None, arguments["model"], arguments["outcome"] or (), arguments["since"])
     return _search(arguments, filter, notes) if searching else _log(arguments, filter, notes)
 
@@ -125,14 +125,9 @@ def _mistake(searching: bool, arguments: dict[str, Any]) -> str:
     return "one ID at a time" if len(given) > 1 else ""
 
 
-def _path(ids: list[str], notes: Notes) -> int:
+def _path(ids: list[str]) -> int:
     kept = streams_dir()
-    try:
-        path = folder.path_of(kept, folder.find(kept, ids[0])) if ids else kept
-    except folder.NotFound as error:
-        notes.line(one_line(str(error)), always=True)
-        return 1
-    Output(1).write(path + "\n")
+    Output(1).write((folder.locate(kept, ids[0]) if ids else kept) + "\n")
     return 0
 
 

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
 
 from unspool import outcome
 from unspool.api.deltas import Text
-from unspool.api.prompt import Prompt
 from unspool.cli import formats
 from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.around import Around
 from unspool.cli.commands.show import show
 from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
-from unspool.client import continuation
+from unspool.client import rest
 from unspool.client.answer import Answer, Limits
-from unspool.client.exchange import Exchange, is_background
-from unspool.client.replay import Replay
-from unspool.client.resuming import end, endpoint_of
 from unspool.client.transport import Reactor
-from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story, ulid
-from unspool.journal.reader import Damage, Reader
-from unspool.journal.writer import Busy, Writer
+from unspool.journal import folder, ulid
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -33,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.client.continuation import Seam
+    from unspool.client.exchange import Exchange
     from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
     from unspool.journal.story import Story
@@ -66,160 +61,110 @@ def run(name: str, argv: list[str]) -> int:
         if len(arguments["id"]) > 1:
             parser.error("one ID at a time")
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    kept = streams_dir()
     try:
-        id = folder.find(kept, arguments["id"][0]) if arguments["id"] else folder.newest(kept)
-        return _resume(story.read(folder.path_of(kept, id)), arguments, notes)
-    except (folder.NotFound, story.NoJournal, ConfigError, Busy, Damage, ValueError) as error:
+        path = folder.locate(streams_dir(), arguments["id"][0] if arguments["id"] else None)
+        return _resume(path, arguments, notes)
+    except ValueError as error:  # NoJournal and Damage among them
         notes.line(str(error), always=True)
         return 1
 
 
-def _resume(one: Story, arguments: dict[str, Any], notes: Notes) -> int:
+def _resume(path: str, arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.config.settings import load
 
+    settings = load()
+    one = rest.read(path, settings)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
         notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
         return 1
-    settings = load()
     if arguments["reasoning"] == "auto":
         arguments["reasoning"] = settings.reasoning
-    if one.outcome == outcome.INTERRUPTED and one.is_final:
-        one = end(one, settings)
-    if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
+    if rest.is_whole(one):
         notes.line(f"{short} is whole already ({one.outcome})")
-        with Reader(one.path) as journal:
-            return show(journal, one.id, arguments, notes).exit_code
+        return show(one.path, arguments, notes)
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
-    endpoint = endpoint_of(one, arguments["key"], settings)
+    endpoint = rest.endpoint_of(one, arguments["key"], settings)
     if lacks_key(endpoint):
         notes.line(missing_key(endpoint), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    stdout = Output(1)
-    with Signals(stdout, notes.output) as signals:
-        format = formats.choose(arguments)(stdout)
-        notes.before = getattr(format, "step_aside", None)
-        if one.api == "responses" and one.response_id and is_background(one.body) and not one.is_final:
-            ending = _take_up(one, endpoint, settings, arguments, format, notes, signals, stdout)
-        else:
-            ending = _ask_again(one, endpoint, settings, arguments, format, notes, signals, stdout)
-    return ending.exit_code
+    go_on = _take_up if rest.is_at_server(one) else _ask_again
+    return go_on(one, endpoint, settings, arguments, notes)
 
 
-def _take_up(
-    one: Story,
-    endpoint: Endpoint,
-    settings: Settings,
-    arguments: dict[str, Any],
-    format: Any,
-    notes: Notes,
-    signals: Signals,
-    stdout: Output,
-) -> Ending:
+def _take_up(one: Story, endpoint: Endpoint, settings: Settings, arguments: dict[str, Any], notes: Notes) -> int:
     """Go on with a background response, in its own journal."""
-    journal = Writer.reopen(one.path, sync=settings.sync)
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
-        for deltas, events, at in replay.turns():
-            format.show(deltas, events, at)
-    assert replay.decoder is not None
-    if replay.decoder.ended:
-        # Another process was quicker: it has taken the stream up and come to its end since we looked.
-        journal.close()
-        format.show(replay.close(), [], replay.at)
-        format.close(replay.ending, one.id)
-        return replay.ending
-    exchange = _exchange(one, endpoint, arguments, one.body)
-    exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
-    return _stream(exchange, arguments, format, notes, signals, stdout)
+    exchange, turns = rest.take_up(one, endpoint, settings, retries=arguments["retries"], pid=os.getpid())
+    if exchange is None:
+        return show(one.path, arguments, notes)
+    return _stream(exchange, turns, arguments, notes)
 
 
-def _ask_again(
-    one: Story,
-    endpoint: Endpoint,
-    settings: Settings,
-    arguments: dict[str, Any],
-    format: Any,
-    notes: Notes,
-    signals: Signals,
-    stdout: Output,
-) -> Ending:
+def _ask_again(one: Story, endpoint: Endpoint, settings: Settings, arguments: dict[str, Any], notes: Notes) -> int:
     """Ask for the rest in a new stream, whose parent is the cut one."""
-    choices = max(one.body.get("n") or 1, len(one.texts))
-    if choices > 1:
-        raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
-    body = continuation.rest_of(one)
-    exchange = _exchange(one, endpoint, arguments, body)
-    exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
-    text = continuation.text_of(story.conversation(streams_dir(), one.id))
-    # A completion goes on where its prompt stops; what it repeats there belongs to it.
-    exact = one.api == "completions"
+    exchange, text, seam = rest.ask_again(one, endpoint, settings, retries=arguments["retries"], pid=os.getpid())
+    words = ""
     if text:
-        format.show([Text(text)], [], 0.0)
         words = (
             "is what the server makes of the prompt and this text"
-            if exact
+            if seam is None
             else "was asked for anew, and is another answer"
         )
-        # What is not final yet is drawn again below this line.
-        place = (
-            "cut in the paragraph below; its rest" if notes.before and notes.output.is_tty else "cut here; what follows"
-        )
-        notes.line(f"{place} {words} ({ulid.short(exchange.journal.id)})" if exchange.journal else words)
-    return _stream(exchange, arguments, format if exact else _Joined(format, text), notes, signals, stdout)
-
-
-def _exchange(one: Story, endpoint: Endpoint, arguments: dict[str, Any], body: dict[str, Any]) -> Exchange:
-    prompt = Prompt([], one.model, stream=bool(body.get("stream")))
-    return Exchange(
-        endpoint,
-        prompt,
-        journal=None,
-        api_name=one.api,
-        body=body,
-        retries=arguments["retries"],
-        pid=os.getpid(),
-    )
+        if exchange.journal is not None:
+            words += f" ({ulid.short(exchange.journal.id)})"
+    code = _stream(exchange, [([Text(text)], [], 0.0)] if text else [], arguments, notes, words, seam)
+    if code == outcome.EXIT_CODES[outcome.UNREACHABLE]:
+        short = ulid.short(one.id)
+        notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
+    return code
 
 
 def _stream(
-    exchange: Exchange, arguments: dict[str, Any], format: Any, notes: Notes, signals: Signals, stdout: Output
-) -> Ending:
+    exchange: Exchange,
+    kept: list[tuple[list[Delta], list[Event], float]],
+    arguments: dict[str, Any],
+    notes: Notes,
+    words: str = "",
+    seam: Seam | None = None,
+) -> int:
+    """Show what is kept, say these words of what follows, and show that. Returns the exit code."""
+    stdout = Output(1)
     limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
-    with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
+    with (
+        Signals(stdout, notes.output) as signals,
+        Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer,
+    ):
+        format = formats.choose(arguments)(stdout)
+        notes.before = getattr(format, "step_aside", None)
+        for deltas, events, at in kept:
+            format.show(deltas, events, at)
+        if words:
+            # What is not final yet is drawn again below this line.
+            redrawn = notes.before is not None and notes.output.is_tty
+            notes.line(f"{'cut in the paragraph below; its rest' if redrawn else 'cut here; what follows'} {words}")
+        if seam is not None:
+            format = _Joined(format, seam)
         ending = stream(answer, format, notes, signals, stdout, arguments)
         tell(answer, ending, format, notes, arguments["verbose"])
-    return ending
+    return ending.exit_code
 
 
-class _Joined:
+class _Joined(Around):
     """A format that is shown a continuation, without what it repeats of the text before."""
 
-    def __init__(self, format: Any, before: str) -> None:
-        self._format = format
-        self._seam = continuation.Seam(before)
-        for name in ("due", "tick", "step_aside", "start_anew", "status", "get_ready", "lacks", "block"):
-            if hasattr(format, name):
-                setattr(self, name, getattr(format, name))
+    def __init__(self, format: Any, seam: Seam) -> None:
+        super().__init__(format)
+        self._seam = seam
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Show the deltas of one turn."""
-        joined: list[Delta] = []
-        for delta in deltas:
-            if isinstance(delta, Text) and delta.choice == 0:
-                text = self._seam.feed(delta.text)
-                if text:
-                    joined.append(Text(text))
-            else:
-                joined.append(delta)
-        self._format.show(joined, events, at)
+        self._format.show(self._seam.joined(deltas), events, at)
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Show what the seam held back, and close the format."""
-        rest = self._seam.close()
-        if rest:
-            self._format.show([Text(rest)], [], 0.0)
+        held = self._seam.close()
+        if held:
+            self._format.show([Text(held)], [], 0.0)
         self._format.close(ending, id)

@@ -384,7 +384,7 @@ def _located(path: str) -> str:
     from unspool.config.paths import streams_dir
     from unspool.journal import folder
 
-    return folder.path_of(streams_dir(), folder.find(streams_dir(), path))
+    return folder.locate(streams_dir(), path)
 
 
 def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes) -> int:

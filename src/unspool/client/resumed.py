@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 from unspool import outcome
 from unspool.api.deltas import Text
-from unspool.api.prompt import Prompt
-from unspool.client import asking, continuation
+from unspool.client import asking, continuation, rest
 from unspool.client.answer import Answer
-from unspool.client.exchange import Exchange, is_background
+from unspool.client.exchange import Exchange
 from unspool.client.facts import Messages
 from unspool.client.replay import Replay
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, record, story, ulid
+from unspool.journal import folder, ulid
 from unspool.journal.reader import Reader
 from unspool.journal.writer import Busy, Writer
-from unspool.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,22 +47,19 @@ def revived(piece: str, arguments: Mapping[str, Any]) -> Revived:
     """
     from unspool.config.settings import load
 
-    kept = streams_dir()
-    one = story.read(folder.path_of(kept, folder.find(kept, piece)))
+    settings = load()
+    one = rest.read(folder.locate(streams_dir(), piece), settings)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
         raise Busy(f"{short} is still being written by another process; unspool.follow({short!r}) reads it")
-    settings = load()
-    if one.outcome == outcome.INTERRUPTED and one.is_final:
-        one = end(one, settings)
     if not one.body:
         raise ValueError(f"{short} does not say what was asked, so it cannot be asked again")
-    endpoint = endpoint_of(one, arguments["key"], settings)
-    if one.outcome in (outcome.COMPLETE, outcome.FILTERED):
+    endpoint = rest.endpoint_of(one, arguments["key"], settings)
+    if rest.is_whole(one):
         return _whole(one, endpoint)
     if endpoint.needs_key and not endpoint.key:
         raise ConfigError(f"no API key for {endpoint.name}: {endpoint.key_hint}")
-    if one.api == "responses" and one.response_id and is_background(one.body) and not one.is_final:
+    if rest.is_at_server(one):
         return _taken_up(one, endpoint, settings, arguments)
     return _asked_again(one, endpoint, settings, arguments)
 
@@ -111,19 +104,11 @@ class Joined:
     def _kept(self, deltas: list[Delta]) -> list[Delta]:
         seam = self._seam
         if seam is not None:
-            joined: list[Delta] = []
-            for delta in deltas:
-                if type(delta) is Text and delta.choice == 0:
-                    text = seam.feed(delta.text)
-                    if text:
-                        joined.append(Text(text))
-                else:
-                    joined.append(delta)
+            deltas = seam.joined(deltas)
             if self.ending is not None:  # type: ignore[attr-defined]
-                rest = seam.close()
-                if rest:
-                    joined.append(Text(rest))
-            deltas = joined
+                held = seam.close()
+                if held:
+                    deltas.append(Text(held))
         return super()._kept(deltas)  # type: ignore[misc, no-any-return]
 
 
@@ -139,7 +124,7 @@ class ResumedAnswer(Joined, Answer):
 
 def _whole(one: Story, endpoint: Endpoint) -> Revived:
     """A stream that needs nothing more: it is only read."""
-    exchange = _exchange(one, endpoint, one.body, 0)
+    exchange = rest.exchange_of(one, endpoint, one.body, retries=0)
     kept: list[Delta] = []
     with Reader(one.path) as reader:
         replay = Replay(reader)
@@ -156,67 +141,12 @@ def _whole(one: Story, endpoint: Endpoint) -> Revived:
 
 
 def _taken_up(one: Story, endpoint: Endpoint, settings: Settings, arguments: Mapping[str, Any]) -> Revived:
-    """Go on with a background response, in its own journal."""
-    journal = Writer.reopen(one.path, sync=settings.sync)
-    kept: list[Delta] = []
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
-        for deltas, _, _ in replay.turns():
-            kept += deltas
-    assert replay.decoder is not None
-    if replay.decoder.ended:
-        # Another process was quicker: it has taken the stream up and come to its end since we looked.
-        journal.close()
+    exchange, turns = rest.take_up(one, endpoint, settings, retries=arguments["retries"])
+    if exchange is None:
         return _whole(one, endpoint)
-    exchange = _exchange(one, endpoint, one.body, arguments["retries"])
-    exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
-    return Revived(exchange, one, kept)
+    return Revived(exchange, one, [delta for deltas, _, _ in turns for delta in deltas])
 
 
 def _asked_again(one: Story, endpoint: Endpoint, settings: Settings, arguments: Mapping[str, Any]) -> Revived:
-    """Ask for the rest in a new stream, whose parent is the cut one."""
-    choices = max(one.body.get("n") or 1, len(one.texts))
-    if choices > 1:
-        raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
-    exchange = _exchange(one, endpoint, continuation.rest_of(one), arguments["retries"])
-    text = continuation.text_of(story.conversation(streams_dir(), one.id))
-    exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
-    # A completion goes on where its prompt stops; what it repeats there belongs to it.
-    seam = None if one.api == "completions" else continuation.Seam(text)
+    exchange, text, seam = rest.ask_again(one, endpoint, settings, retries=arguments["retries"])
     return Revived(exchange, one, [Text(text)] if text else [], seam)
-
-
-def _exchange(one: Story, endpoint: Endpoint, body: dict[str, Any], retries: int) -> Exchange:
-    prompt = Prompt([], one.model, stream=bool(body.get("stream")))
-    return Exchange(endpoint, prompt, journal=None, api_name=one.api, body=body, retries=retries)
-
-
-def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
-    """Where a kept stream was asked, with the key that belongs there."""
-    from unspool import api
-    from unspool.config.settings import resolve
-
-    path = api.endpoint(one.api).PATH
-    try:
-        found = resolve(profile=one.profile, key=key, model=one.model, api=one.api, settings=settings)
-        if found.url(path, one.model).partition("?")[0] == one.url:
-            return found
-    except ConfigError:
-        pass  # the profile was nameless, or is gone
-    return resolve(base_url=one.url.removesuffix(path), key=key, model=one.model, api=one.api, settings=settings)
-
-
-def end(one: Story, settings: Settings) -> Story:
-    """Write the end that a killed process had no time for, where the server's own had come. Returns the story with it."""
-    journal = Writer.reopen(one.path, sync=settings.sync)
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
-        for _ in replay.turns():
-            pass
-        decoder = replay.decoder
-        if not reader.ended and decoder is not None and decoder.failure is None:
-            ending = outcome.judge(decoder, None)
-            described = {"outcome": ending.outcome, "message": ending.message, "finish_reason": ending.finish_reason}
-            journal.own(record.END, dumps(described))
-    journal.close()
-    return story.read(one.path)

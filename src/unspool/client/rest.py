@@ -1,0 +1,121 @@
+"""The rest of a kept answer: the same response where the server goes on with it, and otherwise a new stream that asks to go on."""
+
+from __future__ import annotations
+
+import time
+
+from unspool import outcome
+from unspool.api.prompt import Prompt
+from unspool.client import continuation
+from unspool.client.exchange import Exchange, is_background
+from unspool.client.replay import Replay
+from unspool.config import ConfigError
+from unspool.config.paths import streams_dir
+from unspool.journal import record, story, ulid
+from unspool.journal.reader import Reader
+from unspool.journal.writer import Writer
+from unspool.jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.api.deltas import Delta
+    from unspool.config import Settings
+    from unspool.config.endpoint import Endpoint
+    from unspool.journal.story import Story
+    from unspool.sse import Event
+
+
+def read(path: str, settings: Settings) -> Story:
+    """The story of a kept stream, whose end is written where the server's had come and a killed process had no time for it."""
+    one = story.read(path)
+    if one.outcome == outcome.INTERRUPTED and one.is_final:
+        _end(one, settings)
+        return story.read(path)
+    return one
+
+
+def is_whole(one: Story) -> bool:
+    """Whether there is no rest."""
+    return one.outcome in (outcome.COMPLETE, outcome.FILTERED)
+
+
+def is_at_server(one: Story) -> bool:
+    """Whether the server goes on with the response, so that its rest is that of the same answer."""
+    return one.api == "responses" and bool(one.response_id) and is_background(one.body) and not one.is_final
+
+
+def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
+    """Where a kept stream was asked, with the key that belongs there."""
+    from unspool import api
+    from unspool.config.settings import resolve
+
+    path = api.endpoint(one.api).PATH
+    try:
+        found = resolve(profile=one.profile, key=key, model=one.model, api=one.api, settings=settings)
+        if found.url(path, one.model).partition("?")[0] == one.url:
+            return found
+    except ConfigError:
+        pass  # the profile was nameless, or is gone
+    return resolve(base_url=one.url.removesuffix(path), key=key, model=one.model, api=one.api, settings=settings)
+
+
+def take_up(
+    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None
+) -> tuple[Exchange | None, list[tuple[list[Delta], list[Event], float]]]:
+    """Go on with a background response, in its own journal. Returns what does so, and the turns that are kept.
+
+    None where another process was quicker: it has taken the stream up and come to its end since we looked. Raises Busy while it
+    has not yet.
+    """
+    journal = Writer.reopen(one.path, sync=settings.sync)
+    with Reader(one.path) as reader:
+        replay = Replay(reader)
+        turns = list(replay.turns())
+    assert replay.decoder is not None
+    if replay.decoder.ended:
+        journal.close()
+        return None, turns
+    exchange = exchange_of(one, endpoint, one.body, retries=retries, pid=pid)
+    exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
+    return exchange, turns
+
+
+def ask_again(
+    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None
+) -> tuple[Exchange, str, continuation.Seam | None]:
+    """Ask for the rest in a new stream, whose parent is the cut one. Returns what does so, the text that is kept, and the seam to it.
+
+    There is no seam in a completion, which goes on where its prompt stops: what it repeats there belongs to it. Raises ValueError
+    for what cannot be continued.
+    """
+    choices = max(one.body.get("n") or 1, len(one.texts))
+    if choices > 1:
+        raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
+    exchange = exchange_of(one, endpoint, continuation.rest_of(one), retries=retries, pid=pid)
+    text = continuation.text_of(story.conversation(streams_dir(), one.id))
+    exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
+    return exchange, text, None if one.api == "completions" else continuation.Seam(text)
+
+
+def exchange_of(
+    one: Story, endpoint: Endpoint, body: dict[str, Any], *, retries: int, pid: int | None = None
+) -> Exchange:
+    """What asks a kept stream's server for this, without a journal yet."""
+    prompt = Prompt([], one.model, stream=bool(body.get("stream")))
+    return Exchange(endpoint, prompt, journal=None, api_name=one.api, body=body, retries=retries, pid=pid)
+
+
+def _end(one: Story, settings: Settings) -> None:
+    journal = Writer.reopen(one.path, sync=settings.sync)
+    with Reader(one.path) as reader:
+        replay = Replay(reader)
+        for _ in replay.turns():
+            pass
+        decoder = replay.decoder
+        if not reader.ended and decoder is not None and decoder.failure is None:
+            ending = outcome.judge(decoder, None)
+            described = {"outcome": ending.outcome, "message": ending.message, "finish_reason": ending.finish_reason}
+            journal.own(record.END, dumps(described))
+    journal.close()
