@@ -157,3 +157,28 @@ def test_a_port_in_use_is_told(unspool):
 def test_words_where_none_are_wanted_are_wrong_usage(unspool, command):
     done = unspool(command, "word")
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("resum", "resume"), ("shwo", "show"), ("modelss", "models"), ("keyz", "keys")],
+)
+def test_a_command_with_a_slip_in_it_is_not_asked_of_a_model(unspool, serve, typed, meant):
+    server = serve(stream("chat", "Hello"))
+    unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k", UNSPOOL_MODEL="m", UNSPOOL_API="chat")
+    done = unspool(typed)
+    assert (done.returncode, f"did you mean unspool {meant}?".encode() in done.stderr, server.requests) == (2, True, [])
+    assert unspool("ask", typed).stdout == b"Hello"
+    assert unspool("--", typed).stdout == b"Hello"
+
+
+@pytest.mark.parametrize("prompt", ["Hello", "show me the way", "logic", "hi", "ps1"])
+def test_a_prompt_that_only_resembles_a_command_is_asked(unspool, serve, prompt):
+    server = serve(stream("chat", "Hello"))
+    unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k", UNSPOOL_MODEL="m", UNSPOOL_API="chat")
+    assert (unspool(prompt).returncode, len(server.requests)) == (0, 1)
+
+
+def test_help_can_be_asked_for_by_its_name(unspool):
+    assert unspool("help").stdout == unspool("--help").stdout
+    assert unspool("help", "resume").stdout == unspool("resume", "--help").stdout

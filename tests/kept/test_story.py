@@ -271,3 +271,11 @@ def test_a_parent_is_an_id_and_never_a_path(kept: Kept) -> None:
     stolen = elsewhere.keep()
     id = kept.keep(parent=f"../elsewhere/streams/{stolen}")
     assert len(story.conversation(kept.folder, id)) == 1
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_question_of_an_answer_that_goes_on_with_a_cut_one_is_the_person_s(times: int) -> None:
+    told = Story("")
+    again = [{"role": "assistant", "content": "half"}, {"role": "user", "content": story.GO_ON}]
+    told.messages = [{"role": "user", "content": "Why?"}, *again * times]
+    assert told.question == "Why?"

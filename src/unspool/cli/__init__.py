@@ -59,6 +59,15 @@ def program() -> None:
 def main(argv: list[str]) -> int:
     """Run a command line and return its exit code."""
     name = argv[0] if argv and argv[0] in COMMANDS else "ask"
+    if name == "ask" and argv and len(argv) <= 2:
+        if argv[0] == "help" and (len(argv) == 1 or argv[1] in COMMANDS):
+            return main([*argv[1:], "--help"])
+        if (meant := _slip(argv[0])) is not None:
+            # Taken for a prompt it would be asked, and be paid for.
+            from unspool.terminal.output import Notes, Output
+
+            Notes(Output(2)).line(f"did you mean unspool {meant}? To ask it as a prompt: unspool ask {argv[0]}")
+            return 2
     try:
         module = __import__(f"unspool.cli.commands.{COMMANDS[name][0]}", fromlist=["run"])
         return int(module.run(name, argv[1:] if argv[:1] == [name] else argv))
@@ -78,6 +87,23 @@ def main(argv: list[str]) -> int:
         place = f" ({error.filename})" if error.filename else ""
         Notes(Output(2)).line(f"{error.strerror or error}{place}")
         return 1
+
+
+def _slip(word: str) -> str | None:
+    """The command that a word is but one slip away from: a letter too many, too few, another, or two that changed places."""
+    for name in COMMANDS:
+        if abs(len(word) - len(name)) > 1 or len(name) < 3:
+            continue
+        longer, shorter = (word, name) if len(word) > len(name) else (name, word)
+        places = range(len(longer))
+        if len(longer) > len(shorter):
+            if any(longer[:at] + longer[at + 1 :] == shorter for at in places):
+                return name
+            continue
+        differing = [at for at in places if word[at] != name[at]]
+        if len(differing) == 1 or (len(differing) == 2 and sorted(word) == sorted(name)):
+            return name
+    return None
 
 
 def _occupy_standard_descriptors() -> None:

@@ -7,6 +7,7 @@ what it brings is a new answer, which must never pass for the old one.
 from __future__ import annotations
 
 from unspool.api.deltas import Text
+from unspool.journal.story import GO_ON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta, ToolCall
     from unspool.journal.story import Story
-
-_GO_ON = (
-    "Your last message was cut off by a lost connection. Continue it from exactly where it stops, in the middle of a word if "
-    "need be. Repeat nothing of it, and say nothing about it."
-)
 
 # The shortest repetition that is taken for one. Of fewer characters two texts may agree by chance: "\\n- " often does.
 _SHORTEST_OVERLAP = 8
@@ -74,7 +70,7 @@ def rest_of(story: Story) -> dict[str, Any]:
     asked = body.get(field)
     if isinstance(asked, str):
         asked = [{"role": "user", "content": asked}]
-    body[field] = [*(asked or ()), {"role": "assistant", "content": partial}, {"role": "user", "content": _GO_ON}]
+    body[field] = [*(asked or ()), {"role": "assistant", "content": partial}, {"role": "user", "content": GO_ON}]
     return body
 
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _CONTENT = (Text, Refusal, Reasoning, ToolCallDelta)
 
 
+#: What the model is asked where the rest of a cut answer is wanted, after that answer as its last message.
+GO_ON = (
+    "Your last message was cut off by a lost connection. Continue it from exactly where it stops, in the middle of a word if "
+    "need be. Repeat nothing of it, and say nothing about it."
+)
+
+
 class NoJournal(ValueError):
     """A file that is not a journal, or not of a version this program reads. The message names the file."""
 
@@ -87,15 +94,15 @@ class Story:
     @property
     def asked(self) -> list[dict[str, Any]]:
         """The messages that this stream adds to its conversation: those after the last answer among them."""
-        for at in range(len(self.messages) - 1, -1, -1):
-            if self.messages[at].get("role") == "assistant":
-                return self.messages[at + 1 :] or self.messages
-        return self.messages
+        return _new(self.messages)
 
     @property
     def question(self) -> str:
-        """The text of what was asked, without the history."""
-        texts = [plain(message.get("content")) for message in self.asked]
+        """The text of what a person asked, without the history. Of an answer that goes on with a cut one, that is what the cut one was asked."""
+        messages = self.messages
+        while len(messages) > 1 and messages[-1].get("content") == GO_ON:
+            messages = messages[:-2]
+        texts = [plain(message.get("content")) for message in _new(messages)]
         return "\n\n".join(text for text in texts if text)
 
 
@@ -144,6 +151,14 @@ def conversation(folder: str, id: str) -> list[Story]:
             break
     stories.reverse()
     return stories
+
+
+def _new(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages after the last answer among them."""
+    for at in range(len(messages) - 1, -1, -1):
+        if messages[at].get("role") == "assistant":
+            return messages[at + 1 :] or messages
+    return messages
 
 
 class _Teller:
