@@ -1,10 +1,21 @@
-"""What a command says about the key of the server it asks."""
+"""The server that a command asks, and what to say about the key for it."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
+
+
+def whom_to_ask(arguments: dict[str, Any], settings: Settings) -> Endpoint:
+    """Where to ask, by the options of `unspool.cli.flags` and a model. Raises ConfigError."""
+    from unspool.config.settings import resolve
+
+    names = ("profile", "base_url", "key", "model", "api")
+    return resolve(settings=settings, **{name: arguments[name] for name in names})
 
 
 def lacks_key(endpoint: Endpoint) -> bool:

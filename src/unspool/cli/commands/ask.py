@@ -7,7 +7,7 @@ import os
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats, stdin
-from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.access import lacks_key, missing_key, whom_to_ask
 from unspool.cli.flags import LIMIT_OPTIONS, MATERIAL_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
@@ -254,17 +254,8 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
 
 def whom(arguments: dict[str, Any], settings: Settings) -> tuple[Endpoint, History | None]:
     """Where to ask, and the conversation to go on with. Raises UsageError, ConfigError."""
-    from unspool.config.settings import resolve
-
     history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
-    endpoint = resolve(
-        profile=arguments["profile"],
-        base_url=arguments["base_url"],
-        key=arguments["key"],
-        model=arguments["model"],
-        api=arguments["api"],
-        settings=settings,
-    )
+    endpoint = whom_to_ask(arguments, settings)
     if history is not None and history.endpoint is not None:
         endpoint = history.endpoint
     return endpoint, history

@@ -13,7 +13,7 @@ import time
 from unspool import outcome
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
-from unspool.cli.access import key_advice, lacks_key, missing_key
+from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask
 from unspool.cli.commands import models
 from unspool.cli.flags import SERVER_OPTIONS, seconds
 from unspool.cli.options import Option, scan
@@ -128,14 +128,7 @@ def examine(arguments: dict[str, Any]) -> Iterator[Step]:
     began = time.monotonic()
     try:
         configuration = settings.load()
-        endpoint = settings.resolve(
-            profile=arguments["profile"],
-            base_url=arguments["base_url"],
-            key=arguments["key"],
-            model=arguments["model"],
-            api=arguments["api"],
-            settings=configuration,
-        )
+        endpoint = whom_to_ask(arguments, configuration)
     except ConfigError as error:
         yield Step("config", FAILED, _without_home(str(error)), code=outcome.EXIT_CODES[outcome.ERROR])
         return

@@ -13,7 +13,7 @@ from unspool.batch import results
 from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
-from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.access import lacks_key, missing_key, whom_to_ask
 from unspool.cli.flags import LIMIT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
 from unspool.client.aio import AsyncAnswer
@@ -118,14 +118,7 @@ def run(name: str, argv: list[str]) -> int:
 
 def _run(arguments: dict[str, Any], notes: Notes) -> int:
     configuration = settings.load()
-    endpoint = settings.resolve(
-        profile=arguments["profile"],
-        base_url=arguments["base_url"],
-        key=arguments["key"],
-        model=arguments["model"],
-        api=arguments["api"],
-        settings=configuration,
-    )
+    endpoint = whom_to_ask(arguments, configuration)
     if lacks_key(endpoint):
         notes.line(missing_key(endpoint), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
