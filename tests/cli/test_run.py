@@ -273,3 +273,11 @@ def test_no_key_is_in_the_ledger_and_it_is_private(unspool, serve):
     (ledger,) = (unspool.home / "state" / "runs").iterdir()
     assert b"sk-secret" not in ledger.read_bytes()
     assert os.stat(ledger).st_mode & 0o777 == 0o600
+
+
+def test_a_result_is_made_safe_where_a_terminal_would_obey_it(unspool, serve):
+    server = serve(stream("chat", "a\x9b2Jb\u202ec\x1b]52;c;aGk=\x07"))
+    screen = unspool.on_terminal("run", _prompts(unspool, 1), "--quiet", "--base-url", server.url, "-m", "m")
+    assert screen.code == 0
+    for hostile in ("\x9b", "\u202e", "\x1b]"):
+        assert hostile.encode() not in screen.output

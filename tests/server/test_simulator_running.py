@@ -1,5 +1,6 @@
 """Starting and stopping: threads, sockets and signals."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from unspool.server import running
+from unspool.server.proxy import Proxy
 from unspool.server.running import Simulator, serve
 from unspool.server.simulator import Settings, app
 
@@ -70,6 +72,28 @@ def test_it_can_be_started_again():
         simulator.start()
         simulator.stop()
     simulator.stop()
+
+
+def test_other_tasks_go_on_while_it_starts_and_stops_in_an_asyncio_program():
+    async def program():
+        others = []
+
+        async def other():
+            while True:
+                others.append(1)
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        async with Simulator() as simulator, Proxy(simulator.url) as proxy:
+            assert simulator.url
+            assert proxy.url
+            started = len(others)
+        task.cancel()
+        return started, len(others), simulator.url
+
+    started, ended, url = asyncio.run(program())
+    assert 1 < started < ended - 1
+    assert url == ""
 
 
 def test_it_cannot_be_started_twice_at_once():

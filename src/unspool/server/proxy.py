@@ -19,12 +19,12 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from http import HTTPStatus
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from unspool import sse
 from unspool.client import roots
 from unspool.client.sniff import is_event_stream
+from unspool.server.block import Block
 from unspool.server.connection import listen, reset, stopped_by_signal
 from unspool.server.errors import RequestError
 from unspool.server.faults.course import CLEAN, RESET, Course, Pause, Plan, Refusal, Step
@@ -48,7 +48,7 @@ _HOP_BY_HOP = frozenset(
 _BLOCK_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 
 
-class Proxy:
+class Proxy(Block):
     """A proxy in a background thread, on a free port of 127.0.0.1, before the server with the base URL ``upstream``.
 
     ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `Settings`. ``record`` is the
@@ -104,15 +104,6 @@ class Proxy:
             self._stop()
             self._thread.join()
             self._thread, self.url = None, ""
-
-    def __enter__(self) -> Proxy:
-        self.start()
-        return self
-
-    def __exit__(
-        self, type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def serve_proxy(

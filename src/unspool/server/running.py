@@ -10,12 +10,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from unspool.server.block import Block
 from unspool.server.connection import listen, reset
 from unspool.server.faults.gate import Received
 from unspool.server.simulator import Settings, app, choice
@@ -42,7 +42,7 @@ def serve(
         return asyncio.run(_serve_until_signal(listener, application, on_ready))
 
 
-class Simulator:
+class Simulator(Block):
     """A simulator in a background thread, on a free port of 127.0.0.1.
 
         with Simulator() as simulator:
@@ -108,15 +108,6 @@ class Simulator:
         self._thread.join()
         self._server = self._thread = None
         self.url = ""
-
-    def __enter__(self) -> Simulator:
-        self.start()
-        return self
-
-    def __exit__(
-        self, type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 class _Protocol(H11Protocol):

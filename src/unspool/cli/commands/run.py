@@ -263,12 +263,15 @@ class _Run:
 
     def _print(self, line: Line, told: Story) -> None:
         if self._waiting is None:
-            self._stdout.write(dumps(results.result(line, told)) + "\n")
+            self._put(line, told)
             return
         self._waiting[line.number] = (line, told)
         while self._next < len(self._turns) and (ready := self._waiting.pop(self._turns[self._next], None)):
             self._next += 1
-            self._stdout.write(dumps(results.result(*ready)) + "\n")
+            self._put(*ready)
+
+    def _put(self, line: Line, told: Story) -> None:
+        self._stdout.write(self._stdout.safe(dumps(results.result(line, told)) + "\n"))
 
     def _stop(self, number: int) -> None:
         if self._signal:
