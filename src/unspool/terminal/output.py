@@ -151,8 +151,10 @@ class Notes:
         that was wrapped can be erased, and nothing above it.
         """
         if self.is_tty:
-            self.write(f"{self._erasure()}{line}\r")
+            erasure = self._erasure()
+            # Before it is written: a window that becomes narrower meanwhile is then known to have done so.
             self._passing_columns = self.columns
+            self.write(f"{erasure}{line}\r")
             self._passing = True
 
     def clear(self) -> None:
