@@ -134,6 +134,20 @@ def test_a_reset_is_a_reset(ask):
     assert ask("cut=7,reset").ending == "reset"
 
 
+def test_a_response_that_was_cut_has_ended_by_the_time_its_client_asks_again():
+    with Simulator(Settings(clock=lambda: NOON)) as simulator:
+
+        def response_id(fault=""):
+            found = Answer(simulator.url, RESPONSES, fault)
+            return found.chunks[0]["response"]["id"] if found.ending == "clean" else None
+
+        # One still being made would keep its id, and the same request would get another one.
+        first = response_id()
+        for _ in range(40):
+            response_id("cut-byte=333,reset")
+            assert response_id() == first
+
+
 def test_a_cut_at_the_end_leaves_out_the_last_chunk_alone(ask):
     answer = ask("cut=end")
     assert (answer.events[-1].data, answer.ending) == ("[DONE]", "cut")

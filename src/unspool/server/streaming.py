@@ -53,7 +53,7 @@ async def paced(frames: Iterable[Frame], timing: Timing) -> AsyncGenerator[Frame
 class EventStream(Response):
     """Sends frames as they come, each in an HTTP chunk of its own as OpenAI does.
 
-    ``on_end`` is called when the stream is over, whether it was sent to its end or the client hung up.
+    ``on_end`` is called when the stream is over, whether it was sent to its end, cut, or the client hung up; maybe more than once.
     """
 
     media_type = "text/event-stream"
@@ -100,11 +100,16 @@ class EventStream(Response):
         course = Course(plan, event_ids=self.event_ids)
         async with aclosing(self.frames) as frames:
             async for frame in frames:
-                for step in course.take(frame):
-                    await _do(step, scope, send)
+                await self._do(course.take(frame), scope, send)
                 if course.closed:
                     return
-        for step in course.end():
+        await self._do(course.end(), scope, send)
+
+    async def _do(self, steps: Iterable[Step], scope: Scope, send: Send) -> None:
+        for step in steps:
+            if isinstance(step, Close) and self.on_end is not None:
+                # Before the client can know: what it asks next must find this one ended.
+                self.on_end()
             await _do(step, scope, send)
 
 
