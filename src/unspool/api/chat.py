@@ -77,28 +77,9 @@ def _check(parts: list[dict[str, Any]], modern: bool) -> None:
 class Decoder(ChunkDecoder):
     """Decodes a stream of ``chat.completion.chunk`` objects, or a whole ``chat.completion``."""
 
-    def _plain(self, chunk: Any) -> tuple[str, int] | None:
-        if type(chunk) is not dict:
-            return None
-        choices = chunk.get("choices")
-        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
-            return None
-        choice = choices[0]
+    def _text(self, choice: dict[str, Any]) -> Any:
         delta = choice.get("delta")
         # Some servers repeat the role.
         if type(delta) is not dict or not (len(delta) == 1 or (len(delta) == 2 and "role" in delta)):
             return None
-        text = delta.get("content")
-        index = choice.get("index")
-        if (
-            type(text) is str
-            and type(index) is int
-            and choice.get("finish_reason") is None
-            and chunk.get("usage") is None
-            and "x_groq" not in chunk
-            and "text" not in choice
-            and "error" not in chunk
-            and "error" not in choice
-        ):
-            return text, index
-        return None
+        return delta.get("content") if "text" not in choice else None

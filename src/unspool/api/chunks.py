@@ -83,6 +83,28 @@ class ChunkDecoder(Decoder):
 
     def _plain(self, chunk: Any) -> tuple[str, int] | None:
         """Return the text and the choice of a chunk that adds a piece of text and says nothing else; None for any other."""
+        if type(chunk) is not dict:
+            return None
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return None
+        choice = choices[0]
+        text = self._text(choice)
+        index = choice.get("index")
+        if (
+            type(text) is str
+            and type(index) is int
+            and choice.get("finish_reason") is None
+            and chunk.get("usage") is None
+            and "x_groq" not in chunk
+            and "error" not in chunk
+            and "error" not in choice
+        ):
+            return text, index
+        return None
+
+    def _text(self, choice: dict[str, Any]) -> Any:
+        """Return what a choice adds to the text, where it says nothing else; None for any other."""
         raise NotImplementedError
 
     def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:

@@ -68,25 +68,5 @@ def explain(failure: Failure) -> str:
 class Decoder(ChunkDecoder):
     """Decodes a stream of ``text_completion`` objects, or a whole one."""
 
-    def _plain(self, chunk: Any) -> tuple[str, int] | None:
-        if type(chunk) is not dict:
-            return None
-        choices = chunk.get("choices")
-        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
-            return None
-        choice = choices[0]
-        text = choice.get("text")
-        index = choice.get("index")
-        if (
-            type(text) is str
-            and type(index) is int
-            and choice.get("finish_reason") is None
-            and chunk.get("usage") is None
-            and "x_groq" not in chunk
-            and "delta" not in choice
-            and "message" not in choice
-            and "error" not in chunk
-            and "error" not in choice
-        ):
-            return text, index
-        return None
+    def _text(self, choice: dict[str, Any]) -> Any:
+        return choice.get("text") if "delta" not in choice and "message" not in choice else None

@@ -69,7 +69,9 @@ def judged(format: Any, ending: Ending, trouble: str = "") -> Ending:
     """How the showing ended: an answer that is whole may lack what its format is about, or meet trouble when it is used."""
     lacks = getattr(format, "lacks", None)
     words = (lacks() if lacks is not None else "") or trouble
-    return outcome.Ending(outcome.ERROR, words) if words and ending.outcome == outcome.COMPLETE else ending
+    if not words or ending.outcome != outcome.COMPLETE:
+        return ending
+    return outcome.Ending(outcome.ERROR, words, ending.finish_reason)
 
 
 def _shows_reasoning(arguments: dict[str, Any] | None, notes: Notes) -> bool:

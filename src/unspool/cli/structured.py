@@ -37,11 +37,8 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
 class Structured(Around):
     """A format with what becomes of the JSON in its text.
 
-    ``verdict`` is how the asking ended where the answer is whole but not what its schema says, else None. With ``tells`` lines
-    of JSON with the object so far, and with the whole one, are written between those of the format.
+    With ``tells`` lines of JSON with the object so far, and with the whole one, are written between those of the format.
     """
-
-    verdict: Ending | None = None
 
     def __init__(self, format: Any, output: Output, schema: dict[str, Any], *, tells: bool) -> None:
         super().__init__(format)
@@ -52,6 +49,7 @@ class Structured(Around):
         self._growing: dict[int, Growing] = {}
         self._has_refused = False
         self._has_called = False
+        self._wrong = ""
 
     def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""
@@ -81,8 +79,14 @@ class Structured(Around):
             if self._tells and (pieces or why):
                 self._line({"type": "object", "object": value, "error": why, "choice": choice})
         if wrong is not None and ending.outcome == outcome.COMPLETE:
-            self.verdict = ending = Ending(outcome.ERROR, f"the answer is whole, but {wrong}", ending.finish_reason)
+            self._wrong = f"the answer is whole, but {wrong}"
+            ending = Ending(outcome.ERROR, self._wrong, ending.finish_reason)
         self._format.close(ending, id)
+
+    def lacks(self) -> str:
+        """What to say where the answer is whole but not what its schema says, "" where it is."""
+        inside = getattr(self._format, "lacks", None)
+        return self._wrong or (inside() if inside is not None else "")
 
     def _judge(self, text: str) -> tuple[Any, str | None]:
         """The value of a whole text, and what is wrong with it."""

@@ -246,8 +246,6 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
             format = view(stdout)
             ending = stream(answer, format, notes, signals, stdout, arguments)
-            # The answer may be whole, and not what was asked for.
-            ending = getattr(format, "verdict", None) or ending
             tell(answer, ending, format, notes, arguments["verbose"])
     return ending.exit_code
 
