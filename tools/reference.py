@@ -128,7 +128,10 @@ def library() -> str:
         ("Classes", classes),
         ("Deltas", deltas),
         ("Errors", errors),
-        ("Server-Sent Events", {f"sse.{name}": getattr(sse, name) for name in ("Decoder", "Event", "encode")}),
+        (
+            "Server-Sent Events",
+            {f"sse.{name}": getattr(sse, name) for name in ("Decoder", "Event", "Events", "Run", "encode")},
+        ),
     ):
         lines += ["", f"## {title}"]
         for name, one in group.items():

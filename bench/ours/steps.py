@@ -30,7 +30,7 @@ def main(step: str, model: str, base_url: str, folder: str) -> None:
         data = transfer.take()
         if wanted < STEPS.index("events") or not data:
             continue
-        events = sse.feed(data)
+        events = sse.take(data)
         if wanted < STEPS.index("deltas"):
             continue
         if journal is not None and events:

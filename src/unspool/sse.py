@@ -10,11 +10,20 @@ stream") and 9.2.6 for what the fields do ("Interpreting an event stream").
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
+
 from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # A reconnection time beyond this many milliseconds (31,000 years) is kept as this many: int() refuses to read numbers of over
 # 4,300 digits, and a server must not be able to make the decoder raise.
 _LONGEST_RETRY = 10**15
+# Bytes of a begun line above which it is not worth copying it to the rest of its block.
+_LONG = 1 << 16
 
 
 class Event(Value):
@@ -40,6 +49,74 @@ class Event(Value):
     def data(self) -> str:
         """The data lines joined by ``\\n``."""
         return self.utf8.decode()
+
+
+class Run:
+    """Events in a row that differ in nothing but their data, as nearly all events of a stream do.
+
+    ``utf8`` is the data of each, as UTF-8, and ``together`` that of all joined: what is cheap for a run as a whole need not be
+    done for each event.
+    """
+
+    __slots__ = ("type", "utf8", "together", "id", "retry")
+
+    def __init__(self, type: str, utf8: list[bytes], together: bytes, id: str = "", retry: int | None = None) -> None:
+        self.type = type
+        self.utf8 = utf8
+        self.together = together
+        self.id = id
+        self.retry = retry
+
+    def events(self, out: list[Event]) -> None:
+        """Append the run's events to a list."""
+        # Not Event(…), whose __init__ costs as much as finding the event.
+        new = object.__new__
+        type, id, retry = self.type, self.id, self.retry
+        for data in self.utf8:
+            event = new(Event)
+            event.type = type
+            event.utf8 = data
+            event.id = id
+            event.retry = retry
+            out.append(event)
+
+
+class Events:
+    """Events that arrived together, in their order, kept as runs: iterating makes each `Event` when it is asked for."""
+
+    __slots__ = ("runs",)
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self.runs = list(runs)
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Events:
+        """The same events as runs."""
+        made = cls()
+        for (type, id, retry), alike in groupby(events, key=attrgetter("type", "id", "retry")):
+            utf8 = [event.utf8 for event in alike]
+            made.runs.append(Run(type, utf8, b"".join(utf8), id, retry))
+        return made
+
+    def append(self, event: Event) -> None:
+        """Add one event."""
+        self.runs.append(Run(event.type, [event.utf8], event.utf8, event.id, event.retry))
+
+    def clear(self) -> None:
+        """Drop them all."""
+        self.runs.clear()
+
+    def __len__(self) -> int:
+        return sum(len(run.utf8) for run in self.runs)
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+    def __iter__(self) -> Iterator[Event]:
+        events: list[Event] = []
+        for run in self.runs:
+            run.events(events)
+        return iter(events)
 
 
 class EventTooLarge(ValueError):
@@ -68,6 +145,7 @@ class Decoder:
         "_bom",
         "_skip_lf",
         "_in_block",
+        "_is_clear",
         "_partial",
         "_data",
         "_type",
@@ -86,6 +164,8 @@ class Decoder:
         self._skip_lf = False
         # Whether the bytes so far end within a block, whose rest is then taken line by line.
         self._in_block = False
+        # Whether the next byte begins a block, and nothing of what came before it matters.
+        self._is_clear = False
         # The line being received. A list joined once, because bytes += bytes over a line of n chunks copies O(n²).
         self._partial: list[bytes] = []
         self._data: list[bytes] = []
@@ -99,6 +179,26 @@ class Decoder:
 
         Raises EventTooLarge if ``max_event_size`` is set and passed, and nothing else.
         """
+        # Hot where a network read brings one event, and that is all there is to most of them.
+        if self._is_clear and chunk[:6] == b"data: ":
+            data = chunk[6:-2]
+            if 0x0A not in data and 0x0D not in data and chunk[-2:] == b"\n\n":
+                event = object.__new__(Event)
+                event.type = "message"
+                event.utf8 = data if data.isascii() else data.decode("utf-8", "replace").encode()
+                event.id = self.last_event_id
+                event.retry = None
+                return [event]
+        events: list[Event] = []
+        for run in self._runs(chunk):
+            run.events(events)
+        return events
+
+    def take(self, chunk: bytes) -> Events:
+        """Like `feed`, for those who handle many events at once: nothing is made for each of them before it is looked at."""
+        return Events(self._runs(chunk))
+
+    def _runs(self, chunk: bytes) -> list[Run]:
         if self._bom is not None:
             chunk = self._strip_bom(chunk)
         if self._skip_lf and chunk:
@@ -112,67 +212,92 @@ class Decoder:
             self._skip_lf = chunk[-1] == 0x0D
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-        events: list[Event] = []
+        runs: list[Run] = []
         # A blank line leaves nothing pending: the blocks between the first one here and the last stand for themselves.
         end = chunk.rfind(b"\n\n") + 2
         if end > 1:
             start = 0
             if self._in_block:
-                start = chunk.find(b"\n\n") + 2
-                self._lines(chunk[:start], events)
+                begun = self._begun_line()
+                if begun:
+                    chunk, end = begun + chunk, end + len(begun)
+                else:
+                    start = chunk.find(b"\n\n") + 2
+                    self._lines(chunk[:start], runs)
             if start < end:
-                self._blocks(chunk[start : end - 2], events)
+                self._blocks(chunk[start : end - 2], runs)
             chunk = chunk[end:]
             self._in_block = False
         if chunk:
             self._in_block = True
-            self._lines(chunk, events)
+            self._lines(chunk, runs)
+        self._is_clear = self._bom is None and not self._skip_lf and not self._in_block
         if self._max is not None:
             self._check_size(self._max)
-        return events
+        return runs
 
-    def _blocks(self, blocks: bytes, events: list[Event]) -> None:
+    def _blocks(self, blocks: bytes, runs: list[Run]) -> None:
         """Take whole blocks, given without the blank line of the last.
 
-        Hot: once for each event. Those that are one ``data: …`` line, and the rest of them in `_typed_blocks`.
+        Hot: those that are one ``data: …`` line are found all at once, and the others by `_typed_blocks`.
         """
         if blocks[:6] != b"data: ":
-            self._typed_blocks(blocks, events)
+            self._typed_blocks(blocks, runs)
             return
-        new = object.__new__
-        for data in blocks[6:].split(b"\n\ndata: "):
+        utf8 = blocks[6:].split(b"\n\ndata: ")
+        together = b"".join(utf8)
+        if 0x0A not in together:
+            self._add(runs, "message", utf8, together)
+            return
+        first = 0
+        for at, data in enumerate(utf8):
             if 0x0A in data:
-                self._typed_blocks(b"data: " + data, events)
-            else:
-                # Not Event(…), whose __init__ costs as much as finding the event.
-                event = new(Event)
-                event.type = "message"
-                event.utf8 = data if data.isascii() else data.decode("utf-8", "replace").encode()
-                event.id = self.last_event_id
-                event.retry = None
-                events.append(event)
+                if first < at:
+                    self._add(runs, "message", utf8[first:at])
+                self._typed_blocks(b"data: " + data, runs)
+                first = at + 1
+        if first < len(utf8):
+            self._add(runs, "message", utf8[first:])
 
-    def _typed_blocks(self, blocks: bytes, events: list[Event]) -> None:
+    def _typed_blocks(self, blocks: bytes, runs: list[Run]) -> None:
         """Take whole blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
-        new = object.__new__
+        lines = blocks.split(b"\n")
+        names = lines[::3]
+        if names[0][:7] == b"event: " and len(names[0]) > 7 and names.count(names[0]) == len(names):
+            utf8 = [line[6:] for line in lines[1::3] if line[:6] == b"data: "]
+            if len(utf8) == len(names) and not any(lines[2::3]):
+                self._add(runs, names[0][7:].decode("utf-8", "replace"), utf8)
+                return
         last, type = b"", ""
+        utf8 = []
         for block in blocks.split(b"\n\n"):
             line, _, data = block.partition(b"\ndata: ")
             if line != last:
+                if utf8:
+                    self._add(runs, type, utf8)
+                    utf8 = []
                 last, type = line, ""
                 if line[:7] == b"event: " and 0x0A not in line:
                     type = line[7:].decode("utf-8", "replace")
             if type and data and 0x0A not in data:
-                event = new(Event)
-                event.type = type
-                event.utf8 = data if data.isascii() else data.decode("utf-8", "replace").encode()
-                event.id = self.last_event_id
-                event.retry = None
-                events.append(event)
+                utf8.append(data)
             else:
-                self._lines(block + b"\n\n", events)
+                if utf8:
+                    self._add(runs, type, utf8)
+                    utf8 = []
+                self._lines(block + b"\n\n", runs)
+        if utf8:
+            self._add(runs, type, utf8)
 
-    def _lines(self, chunk: bytes, events: list[Event]) -> None:
+    def _add(self, runs: list[Run], type: str, utf8: list[bytes], together: bytes | None = None) -> None:
+        """Add a run of events whose data may not be UTF-8 yet."""
+        together = b"".join(utf8) if together is None else together
+        if not together.isascii():
+            utf8 = [one.decode("utf-8", "replace").encode() for one in utf8]
+            together = b"".join(utf8)
+        runs.append(Run(type, utf8, together, self.last_event_id))
+
+    def _lines(self, chunk: bytes, runs: list[Run]) -> None:
         """Take bytes that begin and end anywhere, line by line: all that the format can say."""
         lines = chunk.split(b"\n")
         partial = self._partial
@@ -196,19 +321,23 @@ class Decoder:
                     self.last_event_id = self._id
                     self._id = None
                 if data:
-                    events.append(self._event())
+                    runs.append(self._run())
                     data.clear()
                 self._type = b""
                 self._event_retry = None
 
-    def _event(self) -> Event:
+    def _begun_line(self) -> bytes:
+        """Take back the line that has been begun, where it is all there is of its block and no long one; else nothing."""
+        partial = self._partial
+        if len(partial) != 1 or len(partial[0]) > _LONG or self._data or self._type or self._id is not None:
+            return b""
+        return partial.pop() if self._event_retry is None else b""
+
+    def _run(self) -> Run:
         """The event that the fields so far make."""
-        return Event(
-            self._type.decode("utf-8", "replace") or "message",
-            b"\n".join(self._data).decode("utf-8", "replace"),
-            self.last_event_id,
-            self._event_retry,
-        )
+        type = self._type.decode("utf-8", "replace") or "message"
+        utf8 = b"\n".join(self._data).decode("utf-8", "replace").encode()
+        return Run(type, [utf8], utf8, self.last_event_id, self._event_retry)
 
     def close(self, *, dispatch_incomplete: bool = False) -> list[Event]:
         """Say that the stream has ended, and drop the block that no blank line ended, as 9.2.6 demands.
@@ -225,13 +354,14 @@ class Decoder:
                 else:
                     self._field(line)
             if self._data:
-                events.append(self._event())
+                self._run().events(events)
         self._partial.clear()
         self._data.clear()
         self._type = b""
         self._id = None
         self._event_retry = None
         self._in_block = False
+        self._is_clear = False
         return events
 
     def _strip_bom(self, chunk: bytes) -> bytes:

@@ -19,7 +19,8 @@ class Decoded:
         self.deltas: list[deltas.Delta] = []
         events = sse.Decoder()
         for start in range(0, len(stream), size or len(stream) or 1):
-            self.deltas += self.decoder.decode(events.feed(stream[start : start + (size or len(stream))]))
+            fed = events.take(stream[start : start + (size or len(stream))])
+            self.deltas += deltas.apart(self.decoder.decode(fed))
         self.deltas += self.decoder.close()
 
     def of(self, kind: type) -> list[Any]:

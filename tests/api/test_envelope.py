@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from unspool.api import chat, completions, envelope, responses
 from unspool.api.decoder import Decoder
-from unspool.api.deltas import Text
+from unspool.api.deltas import Text, apart
 from unspool.sse import Event
 
 MODULES: dict[str, Any] = {"chat": chat, "completions": completions, "responses": responses}
@@ -70,7 +70,11 @@ def decoded(decoder: Decoder, events: list[Event], together: bool) -> tuple[list
     deltas = decoder.decode(events) if together else [one for each in events for one in decoder.decode([each])]
     facts = {name: value for name, value in vars(decoder).items() if name not in ("_envelope", "_misfits")}
     parts = facts.pop("_parts", {})
-    return deltas + decoder.close(), {key: (part.length, part.checksum) for key, part in parts.items()}, facts
+    return (
+        list(apart(deltas)) + decoder.close(),
+        {key: (part.length, part.checksum) for key, part in parts.items()},
+        facts,
+    )
 
 
 def plodding(api: str) -> Decoder:
@@ -130,10 +134,9 @@ def test_chunks_that_differ_in_text_and_padding_are_parsed_no_more(
 ) -> None:
     decoder = MODULES[api].Decoder()
     decoder.decode([event(chunk(api, "a", padding)), event(chunk(api, "b", padding))])
-    monkeypatch.setattr("unspool.api.chunks.from_json", None)
-    monkeypatch.setattr("unspool.api.responses.from_json", None)
+    monkeypatch.setattr("unspool.api.decoder.from_json", None)
     more = [event(chunk(api, text, padding and f"{padding}{number}")) for number, text in enumerate(["Py", "é", "😀 "])]
-    assert decoder.decode(more) == [Text("Py"), Text("é"), Text("😀 ")]
+    assert list(apart(decoder.decode(more))) == [Text("Py"), Text("é"), Text("😀 ")]
 
 
 @pytest.mark.parametrize(

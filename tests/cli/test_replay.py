@@ -10,7 +10,7 @@ import pytest
 
 from unspool.journal import record
 from unspool.journal.writer import Writer
-from unspool.sse import Event
+from unspool.sse import Event, Events
 
 from .playing import APIS, PATIENCE, error, head, piece, start, stream, then_silence
 
@@ -41,7 +41,7 @@ def journal(tmp_path):
             if isinstance(block[1], str):
                 writer.own(*block)
             else:
-                writer.events([block[1]], block[0])
+                writer.events(Events.of([block[1]]), block[0])
         writer.close()
         return str(tmp_path / name)
 

@@ -113,9 +113,9 @@ def test_an_id_nobody_has_and_an_empty_history_are_told(unspool):
 def test_damage_is_told_with_its_place_and_the_rest_is_printed(unspool, serve):
     _ask(unspool, serve(stream("chat", "Py", "thon")))
     (path,) = unspool.journals()
-    path.write_bytes(path.read_bytes().replace(b'"thon"', b'"thom"'))
+    path.write_bytes(path.read_bytes().replace(b'"outcome":"complete"', b'"outcome":"complexe"'))
     done = unspool("last")
-    assert (done.returncode, done.stdout) == (7, b"Py")
+    assert (done.returncode, done.stdout) == (7, b"Python")
     assert b"damaged at byte " in done.stderr
 
 

@@ -15,12 +15,8 @@ function crc32(bytes) {
 }
 
 function block(bytes) {
-  const last = bytes.lastIndexOf('\ncrc: ')
-  if (last < 0) throw new Error('no checksum')
-  const before = bytes.subarray(0, last + 1)
-  if (crc32(before).toString(16).padStart(8, '0') !== bytes.subarray(last + 6).toString()) throw new Error('checksum')
   const one = { id: -1, at: null, type: 'message', upstreamId: null, data: [] }
-  for (const line of before.subarray(0, -1).toString().split('\n')) {
+  for (const line of bytes.toString().split('\n')) {
     const colon = line.indexOf(': ')
     if (colon < 0) throw new Error('no field')
     const name = line.slice(0, colon)
@@ -34,23 +30,37 @@ function block(bytes) {
   return { ...one, data: one.data.join('\n') }
 }
 
+function checksum(bytes) {
+  const line = bytes.subarray(-14).toString('latin1')
+  return line.startsWith('\ncrc: ') ? line.slice(6) : null
+}
+
 function read(bytes) {
   const found = { blocks: [], ended: false, damagedAt: null, tornAt: null }
   if (!HEADER.subarray(0, bytes.length).equals(bytes.subarray(0, HEADER.length))) return { ...found, damagedAt: 0 }
   if (bytes.length < HEADER.length) return { ...found, tornAt: bytes.length ? 0 : null }
-  let at = HEADER.length
-  for (let end; (end = bytes.indexOf(BLANK, at)) >= 0; at = end + 2) {
+  let start = HEADER.length // of the blocks whose checksum has not come yet
+  let group = []
+  let ended = false
+  for (let at = start, end; (end = bytes.indexOf(BLANK, at)) >= 0; at = end + 2) {
     try {
       const one = block(bytes.subarray(at, end))
-      if (one.id !== found.blocks.length) throw new Error('id')
-      if (found.ended && !(one.at === null && one.type === 'unspool.attempt')) throw new Error('after the end')
-      found.blocks.push([one.id, one.at, one.type, one.upstreamId, one.data])
-      found.ended = one.at === null && one.type === 'unspool.end'
+      if (one.id !== found.blocks.length + group.length) throw new Error('id')
+      if (ended && !(one.at === null && one.type === 'unspool.attempt')) throw new Error('after the end')
+      group.push([one.id, one.at, one.type, one.upstreamId, one.data])
+      ended = one.at === null && one.type === 'unspool.end'
+      const said = checksum(bytes.subarray(at, end))
+      if (said === null) continue
+      if (crc32(bytes.subarray(start, end - 13)).toString(16).padStart(8, '0') !== said) throw new Error('checksum')
     } catch {
-      return { ...found, damagedAt: at }
+      return { ...found, damagedAt: start }
     }
+    found.blocks.push(...group)
+    found.ended = ended
+    group = []
+    start = end + 2
   }
-  return { ...found, tornAt: at < bytes.length ? at : null }
+  return { ...found, tornAt: start < bytes.length ? start : null }
 }
 
 for (const path of process.argv.slice(2)) console.log(JSON.stringify(read(readFileSync(path))))

@@ -18,7 +18,7 @@ from unspool.journal import folder, record, ulid
 from unspool.journal.reader import Damage, Reader, is_alive
 from unspool.journal.record import Record
 from unspool.journal.writer import Busy, Writer
-from unspool.sse import Decoder, Event
+from unspool.sse import Decoder, Event, Events
 
 EVENTS = [
     Event("message", '{"choices":[{"delta":{"content":"Py"}}]}'),
@@ -35,7 +35,7 @@ def write(home: Path, events: list[Event] = EVENTS, *, ended: bool = True) -> Pa
     writer.own(record.REQUEST, '{"api":"chat","body":{}}')
     writer.own(record.RESPONSE, '{"status":200}')
     for index, event in enumerate(events):
-        writer.events([event], index / 8)
+        writer.events(Events.of([event]), index / 8)
     if ended:
         writer.own(record.END, '{"outcome":"complete"}')
     writer.close()
@@ -111,7 +111,7 @@ def test_a_block_is_in_the_file_before_events_returns(tmp_path: Path) -> None:
     writer = Writer(str(tmp_path / "streams"))
     writer.own(record.REQUEST, "{}")
     for n, event in enumerate(EVENTS, 1):
-        writer.events([event], 0.0)
+        writer.events(Events.of([event]), 0.0)
         assert writer.path is not None
         assert len(upstream(read(Path(writer.path))[0])) == n
     writer.close()
@@ -124,7 +124,7 @@ def test_a_reader_sees_what_was_appended_since_its_last_read(tmp_path: Path) -> 
     with Reader(writer.path) as reader:
         assert [one.type for one in reader.read()] == [record.REQUEST]
         assert reader.read() == []
-        writer.events(EVENTS[:2], 1.0)
+        writer.events(Events.of(EVENTS[:2]), 1.0)
         assert [one.data for one in reader.read()] == [event.data for event in EVENTS[:2]]
         writer.own(record.END, "{}")
         assert [one.type for one in reader.read()] == [record.END]
@@ -231,7 +231,7 @@ def test_a_journal_is_taken_up_after_every_truncation(tmp_path: Path) -> None:
         writer = Writer.reopen(str(path), sync="never")
         assert writer.id == path.stem
         writer.own(record.ATTEMPT, '{"attempt":2}')
-        writer.events(EVENTS[1:2], 9.0)
+        writer.events(Events.of(EVENTS[1:2]), 9.0)
         writer.own(record.END, "{}")
         writer.close()
         records, damage = read(path)
@@ -250,7 +250,7 @@ def test_only_an_attempt_may_follow_an_end(tmp_path: Path) -> None:
     assert records[-1].type == record.ATTEMPT
     path = write(tmp_path)
     writer = Writer.reopen(str(path))
-    writer.events(EVENTS[:1], 1.0)
+    writer.events(Events.of(EVENTS[:1]), 1.0)
     writer.close()
     _, damage = read(path)
     assert damage is not None
@@ -339,7 +339,7 @@ def test_a_folder_that_cannot_be_made_is_told_once_and_costs_nothing_else(tmp_pa
     assert writer.path is None
     assert writer.trouble is not None
     assert "not being kept" in writer.trouble
-    writer.events(EVENTS, 0.0)
+    writer.events(Events.of(EVENTS), 0.0)
     writer.close()
 
 
@@ -358,8 +358,8 @@ def test_a_disk_that_fills_up_leaves_whole_blocks(tmp_path: Path, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        writer.events(EVENTS[:1], 0.0)
-        writer.events(EVENTS[1:], 0.0)
+        writer.events(Events.of(EVENTS[:1]), 0.0)
+        writer.events(Events.of(EVENTS[1:]), 0.0)
     assert writer.trouble is not None
     assert "No space left" in writer.trouble
     assert writer.path is not None
@@ -375,8 +375,8 @@ def test_a_failing_sync_does_not_stop_the_journal(tmp_path: Path, monkeypatch: p
 
     writer = Writer(str(tmp_path / "streams"), sync="always")
     monkeypatch.setattr(os, "fdatasync", fail)
-    writer.events(EVENTS[:1], 0.0)
-    writer.events(EVENTS[1:2], 0.0)
+    writer.events(Events.of(EVENTS[:1]), 0.0)
+    writer.events(Events.of(EVENTS[1:2]), 0.0)
     assert writer.trouble is not None
     assert "power cut" in writer.trouble
     assert writer.path is not None
@@ -392,8 +392,8 @@ def test_the_disk_is_waited_for_as_often_as_asked(
     real = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda fd: (calls.append(fd), real(fd)))
     writer = Writer(str(tmp_path / "streams"), sync=sync)
-    writer.events(EVENTS[:1], 0.0)
-    writer.events(EVENTS[1:2], 0.0)
+    writer.events(Events.of(EVENTS[:1]), 0.0)
+    writer.events(Events.of(EVENTS[1:2]), 0.0)
     writer.close()
     assert len(calls) == expected
 
@@ -403,7 +403,7 @@ def test_a_sync_is_due_only_where_something_was_appended(tmp_path: Path) -> None
     assert writer.sync_due() is not None
     writer.sync()
     assert writer.sync_due() is None
-    writer.events(EVENTS[:1], 0.0)
+    writer.events(Events.of(EVENTS[:1]), 0.0)
     due = writer.sync_due()
     assert due is not None
     assert 0 <= due <= 0.2
@@ -413,7 +413,7 @@ def test_a_sync_is_due_only_where_something_was_appended(tmp_path: Path) -> None
 def test_a_journal_in_memory_leaves_no_file_and_reads_the_same(tmp_path: Path) -> None:
     writer = Writer(None)
     writer.own(record.REQUEST, "{}")
-    writer.events(EVENTS, 0.0)
+    writer.events(Events.of(EVENTS), 0.0)
     assert writer.path is None
     assert len(Decoder().feed(writer.contents())) == len(EVENTS) + 1
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 from unspool.journal import record, ulid
 from unspool.journal.writer import Writer
-from unspool.sse import Event
+from unspool.sse import Event, Events
 
 #: 2026-11-01T00:00:00Z. Journals get ids a minute apart unless told otherwise.
 BEGIN = 1793491200000
@@ -123,7 +123,7 @@ class Kept:
         writer = self.begin(prompt, **request)
         answer = chat("Python is ", "a language.") if events is None else events
         for number, event in enumerate(chat(answer) if isinstance(answer, str) else answer):
-            writer.events([event], 0.25 + number / 8)
+            writer.events(Events.of([event]), 0.25 + number / 8)
         if outcome is not None:
             end = {"outcome": outcome, "finish_reason": "stop" if outcome == "complete" else None, "at": 2.5}
             writer.own(record.END, json.dumps(end | ({"message": message} if message else {})))

@@ -14,6 +14,7 @@ import pytest
 
 from unspool.journal import story, ulid
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
+from unspool.sse import Events
 
 from .journals import BEGIN, MINUTE, Kept, chat, completions, responses
 
@@ -130,7 +131,7 @@ def test_what_is_new_grown_or_gone_is_noticed(kept: Kept) -> None:
     writer = kept.begin("growing")
     assert found(kept, "walrus") == []
     assert {one.outcome for one in entries(kept)} == {"complete", "running"}
-    writer.events(chat("walrus", finish=None), 1.0)
+    writer.events(Events.of(chat("walrus", finish=None)), 1.0)
     assert found(kept, "walrus") == [writer.id]
     writer.own("unspool.end", '{"outcome":"length"}')
     writer.close()

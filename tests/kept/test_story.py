@@ -10,7 +10,7 @@ import pytest
 
 from unspool.journal import record, story
 from unspool.journal.story import Story, messages_of, plain
-from unspool.sse import Event
+from unspool.sse import Event, Events
 
 from .journals import Kept, body_of, chat, completions, responses
 
@@ -101,7 +101,7 @@ def test_a_refused_request_tells_why(kept: Kept) -> None:
 
 def test_a_journal_without_end_is_running_while_its_writer_lives_and_interrupted_after(kept: Kept) -> None:
     writer = kept.begin()
-    writer.events(chat("Half", finish=None), 0.5)
+    writer.events(Events.of(chat("Half", finish=None)), 0.5)
     assert tell(kept, writer.id).outcome == "running"
     assert tell(kept, writer.id).text == "Half"
     writer.close()

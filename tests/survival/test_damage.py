@@ -7,6 +7,7 @@ was cut, and one ended and then taken up by another process.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from unspool.journal.record import Record
 from unspool.journal.writer import Writer
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings
-from unspool.sse import Event
+from unspool.sse import Event, Events
 
 from .processes import APIS, ROUNDS, rounds
 
@@ -107,7 +108,9 @@ class States:
             self.everything = reader.read()
             assert reader.damage is None
             assert reader.torn_at() is None
-        self.ends = [one.offset for one in self.everything[1:]] + [len(whole)]
+        # What was written at once is read when its checksum has come.
+        checksums = [at.end() for at in re.finditer(rb"\ncrc: [0-9a-f]{8}\n\n", whole)]
+        self.ends = [next(end for end in checksums if end > one.offset) for one in self.everything]
 
     def read(self, content: bytes) -> tuple[list[Record], Damage | None, int | None]:
         """Write the state and read it. What is read must be a prefix, and story, replay and reopening must agree."""
@@ -144,7 +147,7 @@ class States:
             return
         writer = Writer.reopen(str(self.path), sync="never")
         writer.own(record.ATTEMPT, '{"attempt":2}')
-        writer.events([EVENT], 9.0)
+        writer.events(Events.of([EVENT]), 9.0)
         writer.own(record.END, '{"outcome":"complete"}')
         writer.close()
         with Reader(str(self.path)) as reader:

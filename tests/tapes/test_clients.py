@@ -11,7 +11,7 @@ import pytest
 from unspool.journal import record as records
 from unspool.journal.writer import Writer
 from unspool.server.faults.table import HEADER
-from unspool.sse import Event
+from unspool.sse import Event, Events
 
 from .wire import ASKS, PATHS
 
@@ -124,7 +124,7 @@ def test_ids_and_names_of_events_are_on_the_wire_again(folder, play):
     writer = Writer.create(str(folder / "one.sse"))
     writer.own(records.REQUEST, json.dumps({"api": "responses", "url": "", "model": "m", "body": ASKS["responses"]}))
     events = [Event("response.created", "{}", "a"), Event("message", "two\nlines", "a"), Event("x", "", "b")]
-    writer.events(events, 0.0)
+    writer.events(Events.of(events), 0.0)
     writer.own(records.END, '{"outcome":"complete","at":0}')
     writer.close()
     with play() as player:

@@ -5,81 +5,23 @@ A whole, unstreamed answer of either is one such chunk, with ``message`` where a
 
 from __future__ import annotations
 
-from unspool.api import envelope
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, word
 from unspool.api.deltas import Text
-from unspool.jsontext import from_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
-    from unspool.sse import Event
 
 
 class ChunkDecoder(Decoder):
     """Decodes any chunk of any dialect, and the chunk that is nearly every one the short way: a piece of text and nothing else."""
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._envelope = envelope.NONE
-        # Envelopes learned since one has fitted.
-        self._misfits = 0
-
-    def decode(self, events: Iterable[Event]) -> list[Delta]:
-        """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
-        out: list[Delta] = []
-        halves = self._halves
-        new = object.__new__
-        fitted = False
-        before, begin, after, end, padding, index = self._envelope
-        # Hot: once for every token. A chunk that fits the envelope is taken apart without being parsed; one that is plain is
-        # decoded here; every other one goes to _take, which also understands these.
-        for event in () if self.done else events:
-            data = event.utf8
-            if data[:begin] == before and not halves and event.type != "error":
-                if data[end:] == after:
-                    text = data[begin:end]
-                elif padding is not None:
-                    text, _, rest = data[begin:].partition(b'"')
-                    middle, start, last, stop = padding
-                    if rest[:start] != middle or rest[stop:] != last or not rest[start:stop].isalnum():
-                        text = b""
-                else:
-                    text = b""
-                # A quote or a backslash, and it is not the whole text or not the text as it is.
-                if text and 0x22 not in text and 0x5C not in text:
-                    piece = new(Text)  # not Text(…), whose __init__ costs as much as the rest of this
-                    piece.text = text.decode()
-                    piece.choice = index
-                    out.append(piece)
-                    fitted = True
-                    continue
-            try:
-                chunk = from_json(data)
-            except ValueError:
-                self._take_unparsed(event, out)
-                if self.done:
-                    break
-                continue
-            plain = self._plain(chunk) if self._started and not halves and event.type != "error" else None
-            if plain is None:
-                self._take(event.type, chunk, out)
-                continue
-            if plain[0]:
-                out.append(Text(*plain))
-                if fitted or self._misfits < envelope.PATIENCE:
-                    self._misfits = 0 if fitted else self._misfits + 1
-                    learned = envelope.learn(data, chunk, plain, self._plain)
-                    if learned is not None:
-                        self._envelope = before, begin, after, end, padding, index = learned
-                        fitted = False
-        if fitted:
-            self._misfits = 0
-        return out
+    def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, int], out: list[Delta]) -> None:
+        if plain[0]:
+            out.append(Text(*plain))
 
     def _plain(self, chunk: Any) -> tuple[str, int] | None:
         """Return the text and the choice of a chunk that adds a piece of text and says nothing else; None for any other."""

@@ -8,6 +8,7 @@ An error inside a stream is a fact (``failure``), not a delta: what follows may 
 
 from __future__ import annotations
 
+from unspool.api import envelope
 from unspool.api import failure as failures
 from unspool.api.deltas import (
     Delta,
@@ -20,15 +21,18 @@ from unspool.api.deltas import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    text_of,
 )
 from unspool.api.toolcalls import Call, Calls
-from unspool.jsontext import clean, rescue, whole
+from unspool.jsontext import clean, from_json, rescue, whole
+from unspool.sse import Events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from unspool.api.envelope import Envelope
     from unspool.sse import Event
 
 # Kinds of text, each with its own stream of characters.
@@ -36,6 +40,9 @@ TEXT = "text"
 REFUSAL = "refusal"
 REASONING = "raw"
 SUMMARY = "summary"
+
+# Chunks that are compared with the envelope at once.
+_ALIKE = 256
 
 # Signs of life that some servers send as events. What they carry, if anything, need not be JSON.
 SIGNS_OF_LIFE = ("ping", "keepalive", "keep-alive", "heartbeat")
@@ -75,6 +82,9 @@ class Decoder:
         # a tool call's arguments its choice and index. Nearly always empty, which is what the hot loops test.
         self._halves: dict[tuple[int, str | int], str] = {}
         self._calls: dict[int, Calls] = {}
+        # What the chunks of this stream have in common, once one has taught it, and how many were learned since one has fitted.
+        self._envelope: Envelope | None = None
+        self._misfits = 0
 
     @property
     def ended(self) -> bool:
@@ -87,8 +97,25 @@ class Decoder:
         return None if self._usage is None else _read_usage(self._usage)
 
     def decode(self, events: Iterable[Event]) -> list[Delta]:
-        """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
-        raise NotImplementedError
+        """Return the deltas that these events carry, in order. Events after the end mark are ignored.
+
+        Pieces of text that follow each other may come as one: see `unspool.api.deltas.apart`.
+        """
+        out: list[Delta] = []
+        for run in (events if type(events) is Events else Events.of(events)).runs:
+            at, size = 0, len(run.utf8)
+            while at < size and not self.done:
+                if self._envelope is not None and not self._halves and run.type != "error":
+                    if size <= _ALIKE and not at:
+                        at += self._take_alike(run.utf8, run.together, out)
+                    else:
+                        # Not all of it at once: the rest is looked at again after each that does not fit.
+                        chunks = run.utf8[at : at + _ALIKE]
+                        at += self._take_alike(chunks, b"".join(chunks), out)
+                if at < size and not self.done:
+                    self._take_one(run.type, run.utf8[at], out)
+                    at += 1
+        return out
 
     def decode_body(self, body: Any) -> list[Delta]:
         """Return the deltas of a whole answer that came as one JSON object, unstreamed.
@@ -119,8 +146,54 @@ class Decoder:
             out.append(usage)
         return out
 
-    # What follows is for the endpoints' decoders. None of it is on the way of an ordinary piece of text: their hot loops
-    # build those themselves and come here for everything else.
+    # What follows is for the endpoints' decoders. An ordinary piece of text goes through the first two methods; everything else
+    # through `_take`, which also understands these.
+
+    def _take_alike(self, chunks: list[bytes], together: bytes, out: list[Delta]) -> int:
+        """Decode the first of these chunks, as many as the envelope fits, without parsing them. Returns how many those are.
+
+        ``together`` is all of them joined.
+        """
+        assert self._envelope is not None
+        texts = self._envelope.texts(chunks, together)
+        if texts:
+            self._misfits = 0
+            choice = self._envelope.place
+            if choice:
+                out += [Text(text.decode(), choice) for text in texts if text]
+            elif (piece := text_of(texts)).text:
+                out.append(piece)
+        return len(texts)
+
+    def _take_one(self, type: str, data: bytes, out: list[Delta]) -> None:
+        """Decode one chunk, whatever it is."""
+        try:
+            chunk = from_json(data)
+        except ValueError:
+            self._take_unparsed(type, data.decode(), out)
+            return
+        plain = self._plain(chunk) if self._started and not self._halves and type != "error" else None
+        if plain is None:
+            self._take(type, chunk, out)
+            return
+        self._take_plain(chunk, plain, out)
+        if self._misfits < envelope.PATIENCE:
+            learned = self._learn(data, chunk, plain)
+            if learned is not None:
+                self._misfits += 1
+                self._envelope = learned
+
+    def _plain(self, chunk: Any) -> tuple[str, Any] | None:
+        """Return the text of a chunk that adds a piece of text and says nothing else, and where it belongs; None for any other."""
+        raise NotImplementedError
+
+    def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, Any], out: list[Delta]) -> None:
+        """Decode a chunk of which `_plain` returned this."""
+        raise NotImplementedError
+
+    def _learn(self, data: bytes, chunk: dict[str, Any], plain: tuple[str, Any]) -> Envelope | None:
+        """Learn such a chunk's envelope."""
+        return envelope.learn(data, chunk, plain, self._plain)
 
     def _take(self, type: str, value: Any, out: list[Delta]) -> None:
         """Decode the JSON value of one event of this type."""
@@ -143,10 +216,10 @@ class Decoder:
             setattr(self, fact, getattr(other, fact))
         return deltas
 
-    def _take_unparsed(self, event: Event, out: list[Delta]) -> None:
+    def _take_unparsed(self, type: str, data: str, out: list[Delta]) -> None:
         """Decode an event whose data the fast parser rejected: the end mark, a sign of life, half a character, or broken."""
-        data = event.data.strip()
-        if event.type == "error":
+        data = data.strip()
+        if type == "error":
             try:
                 self._fail(failures.read(rescue(data)))
             except ValueError:
@@ -159,10 +232,10 @@ class Decoder:
                 # A gateway that frames what is framed already sends "data: data: {…}".
                 value = rescue(data.removeprefix("data:"))
             except ValueError:
-                if event.type not in SIGNS_OF_LIFE:
+                if type not in SIGNS_OF_LIFE:
                     self._fail(failures.malformed(data))
             else:
-                self._take(event.type, value, out)
+                self._take(type, value, out)
 
     def _fail(self, failure: Failure) -> None:
         """Record an error. The first one stands, for later ones are its echo, but may add what it left out."""

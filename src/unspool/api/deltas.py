@@ -16,6 +16,7 @@ from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 
@@ -36,13 +37,42 @@ class Started(Delta):
 
 
 class Text(Delta):
-    """A piece of the answer's text. Never empty, never half a character: what a server splits is put together first."""
+    """A piece of the answer's text. Never empty, never half a character: what a server splits is put together first.
 
-    __match_args__ = __slots__ = ("text", "choice")
+    Of the first choice's pieces those that come together may be one Text: ``pieces`` is the text as the server cut it.
+    """
+
+    __match_args__ = ("text", "choice")
+    __slots__ = ("text", "choice", "_utf8")
 
     def __init__(self, text: str, choice: int = 0) -> None:
         self.text = text
         self.choice = choice
+        # Each piece, where there are several. Nearly nobody looks at them, so they are left as they came.
+        self._utf8: list[bytes] | None = None
+
+    @property
+    def pieces(self) -> list[str]:
+        """The text as the server cut it, in pieces none of which is empty."""
+        return [self.text] if self._utf8 is None else [piece.decode() for piece in self._utf8 if piece]
+
+
+def text_of(utf8: list[bytes]) -> Text:
+    """One Text of several pieces of the first choice, given in UTF-8."""
+    one = Text(b"".join(utf8).decode())
+    if len(utf8) > 1:
+        one._utf8 = utf8
+    return one
+
+
+def apart(deltas: Iterable[Delta]) -> Iterator[Delta]:
+    """Yield these deltas with each piece of text by itself."""
+    for delta in deltas:
+        if type(delta) is Text and delta._utf8 is not None:
+            for piece in delta.pieces:
+                yield Text(piece, delta.choice)
+        else:
+            yield delta
 
 
 class Reasoning(Delta):

@@ -9,27 +9,22 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from unspool.api import decoder, envelope
+from unspool.api import decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
-from unspool.api.deltas import Failure, Text
+from unspool.api.deltas import Failure, Text, text_of
+from unspool.api.envelope import Envelope, unescaped
 from unspool.api.prompt import finished
 from unspool.jsontext import from_json, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from typing import Any
 
     from unspool.api.deltas import Delta
-    from unspool.api.envelope import Padding
     from unspool.api.prompt import Prompt
     from unspool.api.toolcalls import Call
-    from unspool.sse import Event
-
-    # The bytes before the event's number and how many they are, those between it and the text likewise, those after the text,
-    # the padding, the part.
-    _Envelope = tuple[bytes, int, bytes, int, bytes, Padding | None, "_Part"]
 
 PATH = "/responses"
 
@@ -179,8 +174,58 @@ class _Part:
         return len(text) >= self.length and crc32(text[: self.length].encode()) == self.checksum
 
 
-# Fits nothing, like envelope.NONE.
-_NO_ENVELOPE: _Envelope = (b"\0", 1, b"", 0, b"", None, _Part())
+class _Numbered(Envelope):
+    """An envelope in whose chunks the event's number differs too. It stands before ``between``, which stands before the text."""
+
+    __slots__ = ("between",)
+
+    def __init__(self, before: bytes, between: bytes, around: Envelope) -> None:
+        super().__init__(before, around.after, around.middle, around.last, around.place)
+        self.between = between
+
+    def numbered(self, chunks: list[bytes], together: bytes, first: int) -> tuple[list[bytes], Sequence[int]]:
+        """Like `texts`, and the chunks' numbers: a range where they count from ``first``, as they should."""
+        begin, between, numbers = len(self.before), self.between, range(first, first + len(chunks))
+        # Hot: once for every token. As in `texts`, what is cut out is shown to be what was cut out.
+        written = list(map(b"%d".__mod__, numbers))
+        starts = [begin + len(number) + len(between) for number in written]
+        last = self.last if self.middle else self.after
+        end = -len(last)
+        cut = [chunk[start:end] for chunk, start in zip(chunks, starts, strict=True)]
+        paddings: list[bytes] = []
+        texts = cut
+        if self.middle:
+            parts = [one.rpartition(b'"') for one in cut]
+            width = 1 - len(self.middle)
+            texts = [one[0][:width] for one in parts]
+            paddings = [one[2] for one in parts]
+            cut = list(map(self.middle.join, zip(texts, paddings, strict=True)))
+        whole = (last + self.before).join(map(between.join, zip(written, cut, strict=True)))
+        if (not paddings or b"".join(paddings).isalnum()) and b"%b%b%b" % (self.before, whole, last) == together:
+            texts = unescaped(texts)
+            return texts, numbers[: len(texts)]
+        return self._first_numbered(chunks)
+
+    def _first_numbered(self, chunks: list[bytes]) -> tuple[list[bytes], list[int]]:
+        """Return the texts and the numbers of the chunks before the first that does not fit."""
+        begin, last = len(self.before), self.last if self.middle else self.after
+        texts: list[bytes] = []
+        numbers: list[int] = []
+        for chunk in chunks:
+            if not chunk.startswith(self.before) or not chunk.endswith(last) or len(chunk) < begin + len(last):
+                break
+            number, found, text = chunk[begin : -len(last)].partition(self.between)
+            if self.middle and found:
+                text, found, padding = text.partition(self.middle)
+                if padding and not padding.isalnum():
+                    break
+            # No JSON number but 0 begins with 0.
+            if not found or not number.isdigit() or len(number) > 15 or (number[0] == 0x30 and len(number) > 1):
+                break
+            texts.append(text)
+            numbers.append(int(number))
+        texts = unescaped(texts)
+        return texts, numbers[: len(texts)]
 
 
 class Decoder(decoder.Decoder):
@@ -201,67 +246,23 @@ class Decoder(decoder.Decoder):
         # servers count in ways of their own.
         self._next_sequence: int | None = None
         self._disordered = False
-        self._envelope = _NO_ENVELOPE
-        # Envelopes learned since one has fitted.
-        self._misfits = 0
 
-    def decode(self, events: Iterable[Event]) -> list[Delta]:
-        """Return the deltas that these events carry, in order. Events after the end mark are ignored."""
-        out: list[Delta] = []
-        halves = self._halves
-        new = object.__new__
-        fitted = False
-        before, begin, between, width, after, padding, part = self._envelope
-        # Hot: once for every token. A piece of text that fits the envelope is taken apart without being parsed; one for a part
-        # that has begun is decoded here; everything else goes to _take, which also understands these.
-        for event in () if self.done else events:
-            data = event.utf8
-            if data[:begin] == before and not halves and event.type != "error":
-                number, _, rest = data[begin:].partition(b",")
-                text, _, rest_ = rest[width:].partition(b'"')
-                fits = rest[:width] == between
-                if fits and rest_ != after:
-                    fits = False
-                    if padding is not None:
-                        middle, start, last, stop = padding
-                        fits = rest_[:start] == middle and rest_[stop:] == last and rest_[start:stop].isalnum()
-                # No JSON number but 0 begins with 0, and no escape is taken as it is.
-                if fits and text and 0x5C not in text and number.isdigit() and number[0] != 0x30 and len(number) < 16:
-                    part.length += len(decoded := text.decode())
-                    part.checksum = crc32(text, part.checksum)
-                    piece = new(Text)  # not Text(…), whose __init__ costs as much as the rest of this
-                    piece.text = decoded
-                    piece.choice = 0
-                    out.append(piece)
-                    self._count(int(number))
-                    fitted = True
-                    continue
-            try:
-                chunk = from_json(data)
-            except ValueError:
-                self._take_unparsed(event, out)
-                if self.done:
-                    break
-                continue
-            plain = self._plain(chunk) if not halves and event.type != "error" else None
-            if plain is None:
-                self._take(event.type, chunk, out)
-                if self.done:
-                    break
-                continue
-            piece_text, known = plain
-            known.add(piece_text)
-            out.append(Text(piece_text))
-            self._number(chunk)
-            if fitted or self._misfits < envelope.PATIENCE:
-                self._misfits = 0 if fitted else self._misfits + 1
-                learned = self._learn(data, chunk, plain)
-                if learned is not None:
-                    self._envelope = before, begin, between, width, after, padding, part = learned
-                    fitted = False
-        if fitted:
+    def _take_alike(self, chunks: list[bytes], together: bytes, out: list[Delta]) -> int:
+        known = self._envelope
+        assert type(known) is _Numbered
+        texts, numbers = known.numbered(chunks, together, self._next_sequence or 0)
+        if texts:
             self._misfits = 0
-        return out
+            if type(numbers) is range:
+                self._next_sequence = numbers[-1]
+                numbers = numbers[-1:]
+            for number in numbers:
+                self._count(number)
+            piece = text_of(texts)
+            if piece.text:
+                known.place.add(piece.text)
+                out.append(piece)
+        return len(texts)
 
     def _plain(self, chunk: Any) -> tuple[str, _Part] | None:
         """Return the text and the part of an event that adds text to a part that has begun; None for any other."""
@@ -276,24 +277,28 @@ class Decoder(decoder.Decoder):
                 return text, part
         return None
 
-    def _learn(self, data: bytes, chunk: dict[str, Any], plain: tuple[str, _Part]) -> _Envelope | None:
-        """Learn an event's envelope, in which the event's number may differ too; it must come before the text."""
-        learned = envelope.learn(data, chunk, plain, self._plain)
+    def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, _Part], out: list[Delta]) -> None:
+        text, part = plain
+        part.add(text)
+        out.append(Text(text))
+        self._number(chunk)
+
+    def _learn(self, data: bytes, chunk: dict[str, Any], plain: tuple[str, _Part]) -> Envelope | None:
+        # The event's number may differ too; it must come before the text.
+        learned = super()._learn(data, chunk, plain)
         number = chunk.get("sequence_number")
         if learned is None or type(number) is not int:
             return None
-        whole_before, _, after, _, padding, part = learned
-        counted = b"%d," % number
-        before, _, between = whole_before.partition(counted)
-        if not between or counted in between:
+        before, counted, between = learned.before.partition(b"%d," % number)
+        if not counted or counted in between:
             return None
         try:
-            tried = from_json(b"%b1%b%b%b" % (before, counted, between, b"other" + after))
+            tried = from_json(b"%b1%b%b%b" % (before, counted, between, b"other" + learned.after))
         except ValueError:
             return None
-        if self._plain(tried) != ("other", part) or tried.get("sequence_number") != int(f"1{number}"):
+        if self._plain(tried) != ("other", plain[1]) or tried.get("sequence_number") != int(f"1{number}"):
             return None
-        return before, len(before), between, len(between), after[1:], padding, part
+        return _Numbered(before, b"," + between, learned)
 
     def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
         if type_ == "error":

@@ -96,8 +96,8 @@ class Runner:
                 while answer.ending is None:
                     for delta in await answer.step():
                         if type(delta) is Text:
-                            pieces += 1
-                            progress.tokens += 1
+                            pieces += len(delta.pieces)
+                            progress.tokens += len(delta.pieces)
             if answer.usage is not None and answer.usage.output_tokens is not None:
                 progress.tokens += answer.usage.output_tokens - pieces
             if not self.stopped:

@@ -8,6 +8,8 @@ from unspool.terminal.markdown.fences import Fences
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from unspool.api.deltas import Delta
     from unspool.outcome import Ending
     from unspool.sse import Event
@@ -27,7 +29,7 @@ class ExtractFormat(TextFormat):
         self._code: list[str] = []
         self._number = 0
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write what the deltas add to the block."""
         super().show([one for one in deltas if type(one) is not Text or one.choice == 0], events, at)
 

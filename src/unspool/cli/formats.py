@@ -10,7 +10,7 @@ from unspool.cli.options import Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -95,7 +95,7 @@ class TextFormat:
         self._has_text = False
         self.tool_calls: list[ToolCall] = []
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write what the deltas add to the text, in one go."""
         texts = []
         for delta in deltas:

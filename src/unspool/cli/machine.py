@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Reasoning, Refusal, Started, Text, ToolCall, Usage
+from unspool.api.deltas import Reasoning, Refusal, Started, Text, ToolCall, Usage, apart
 from unspool.jsontext import dumps
 from unspool.shape import VERSION, describe, describe_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -24,10 +25,10 @@ class StreamJsonFormat:
         #: What `unspool.cli.tally` has counted, if that is to be told.
         self.stats: dict[str, Any] | None = None
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write the deltas of one turn."""
         lines = []
-        for delta in deltas:
+        for delta in apart(deltas):
             described = describe(delta)
             # To the millisecond, as in the journal.
             described["at"] = round(at, 3)
@@ -58,7 +59,7 @@ class JsonFormat:
         self._started = Started(None, None)
         self.object: Any = None
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Keep what arrived."""
         for delta in deltas:
             match delta:
@@ -106,7 +107,7 @@ class SseFormat:
         self._output = output
         self._last_id = ""
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write the events of one turn."""
         from unspool.sse import encode
 

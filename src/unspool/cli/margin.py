@@ -14,6 +14,7 @@ from unspool.terminal import abilities, progress, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -83,7 +84,7 @@ class Margin:
         self._set_bar(progress.TROUBLED if left is not None else progress.WORKING, now)
         return waiting.FRAME
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Have what arrived shown: the reasoning here, all else by the format."""
         if events:
             self._fed = self._attempt
@@ -168,7 +169,7 @@ class Margin:
 
     # The reasoning
 
-    def _answer(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def _answer(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         if not deltas and not events:
             return
         if self.is_thinking and any(type(one) is not Reasoning for one in deltas):

@@ -17,7 +17,7 @@ from unspool.outcome import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -51,7 +51,7 @@ class Structured(Around):
         self._has_called = False
         self._wrong = ""
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""
         self._format.show(deltas, events, at)
         for delta in deltas:

@@ -15,6 +15,7 @@ from unspool.journal import folder, record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -72,7 +73,7 @@ class View:
 
             self._margin = Margin(notes, stdout, self._format, since=0.0, shows_reasoning=True)
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show what arrived together."""
         if self._tally is not None:
             self._tally.feed(deltas, at)
@@ -125,7 +126,7 @@ class View:
             notes.line(verdict.message, always=True)
         return verdict
 
-    def _put(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def _put(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         (self._format if self._margin is None else self._margin).show(deltas, events, at)
 
     def _call(self, name: str) -> None:

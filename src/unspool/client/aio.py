@@ -18,13 +18,13 @@ import pycurl
 from unspool.api.deltas import Refusal, Text
 from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.facts import Asked, Facts, T
-from unspool.client.transport import Transfer
+from unspool.client.transport import MOST_HELD, Transfer
 from unspool.journal.writer import SYNC_INTERVAL
 from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
     from typing import Any, Self
 
@@ -51,9 +51,14 @@ class _Transfer(Transfer):
         self.wake = wake
 
     def _on_body(self, chunk: bytes) -> int | None:
-        if not self._chunks:
+        # Hot, as there; a call of super() would cost as much as all else here.
+        if chunks := self._chunks:
+            if len(chunks) >= MOST_HELD:
+                return self._pause()
+        else:
             self.wake()
-        return super()._on_body(chunk)
+        chunks.append(chunk)
+        return None
 
     def _on_header(self, line: bytes) -> None:
         super()._on_header(line)
@@ -156,16 +161,29 @@ class AsyncReading(Facts[T]):
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for _ in self._runs():
+            for piece in self._pieces:
+                yield piece
             for delta in self._batch:
-                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
+                if type(delta) is Text and delta.choice == 0:
+                    self._pieces = iter(delta.pieces)
+                    for piece in self._pieces:
+                        yield piece
+                elif type(delta) is Refusal and delta.choice == 0:
                     yield delta.text
         self._raise()
 
     async def deltas(self) -> AsyncIterator[Delta]:
         """Yield everything that arrives, as the values of `unspool.api.deltas`."""
         async for _ in self._runs():
+            for piece in self._pieces:
+                yield Text(piece)
             for delta in self._batch:
-                yield delta
+                if type(delta) is Text and delta.choice == 0:
+                    self._pieces = iter(delta.pieces)
+                    for piece in self._pieces:
+                        yield Text(piece)
+                else:
+                    yield delta
         self._raise()
 
     async def events(self) -> AsyncIterator[Event]:
@@ -218,7 +236,7 @@ class AsyncReading(Facts[T]):
         """Yield what arrives, turn by turn, until the end; nothing, too, when ``due`` is, which says in how many seconds."""
         raise NotImplementedError
 
-    def _events(self) -> list[Event]:
+    def _events(self) -> Iterable[Event]:
         """The server's events of the present turn."""
         raise NotImplementedError
 
@@ -446,7 +464,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             yield self._left_over()
         await self.aclose()  # at its end; who stops before it, or never iterates, needs the with block
 
-    def _events(self) -> list[Event]:
+    def _events(self) -> Iterable[Event]:
         return self.exchange.events
 
 

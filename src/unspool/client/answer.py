@@ -101,15 +101,27 @@ class Reading(Facts[T]):
 
     def __iter__(self) -> Iterator[str]:
         for _ in self._runs():
+            yield from self._pieces
             for delta in self._batch:
-                if (type(delta) is Text or type(delta) is Refusal) and delta.choice == 0:
+                if type(delta) is Text and delta.choice == 0:
+                    self._pieces = iter(delta.pieces)
+                    yield from self._pieces
+                elif type(delta) is Refusal and delta.choice == 0:
                     yield delta.text
         self._raise()
 
     def deltas(self) -> Iterator[Delta]:
         """Yield everything that arrives, as the values of `unspool.api.deltas`."""
         for _ in self._runs():
-            yield from self._batch
+            for piece in self._pieces:
+                yield Text(piece)
+            for delta in self._batch:
+                if type(delta) is Text and delta.choice == 0:
+                    self._pieces = iter(delta.pieces)
+                    for piece in self._pieces:
+                        yield Text(piece)
+                else:
+                    yield delta
         self._raise()
 
     def events(self) -> Iterator[Event]:
@@ -161,7 +173,7 @@ class Reading(Facts[T]):
         """Yield what arrives, turn by turn, until the end; nothing, too, when ``due`` is, which says in how many seconds."""
         raise NotImplementedError
 
-    def _events(self) -> list[Event]:
+    def _events(self) -> Iterable[Event]:
         """The server's events of the present turn."""
         raise NotImplementedError
 
@@ -310,7 +322,7 @@ class Answer(Asked[T], Reading[T]):
                 yield batch
         self.close()  # at its end; who stops before it, or never iterates, needs the with block
 
-    def _events(self) -> list[Event]:
+    def _events(self) -> Iterable[Event]:
         return self.exchange.events
 
     def _send(self) -> Transfer:

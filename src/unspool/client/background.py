@@ -13,6 +13,8 @@ from unspool.jsontext import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from unspool.sse import Event
 
 # Connections in a row that bring nothing new before the stream counts as cut; LangGraph's clients allow as many.
@@ -52,7 +54,7 @@ class Resumption:
         """The URL to which a POST cancels the response."""
         return f"{self.url}/cancel{self.query}"
 
-    def fresh(self, events: list[Event], last_sequence: int | None) -> list[Event]:
+    def fresh(self, events: Iterable[Event], last_sequence: int | None) -> list[Event]:
         """Return those events that follow the last one, without any that came before.
 
         Stops before an event that leaves others out, and sets ``gap``. An event without a number passes.

@@ -125,6 +125,8 @@ class Seam:
 
     def joined(self, deltas: list[Delta]) -> list[Delta]:
         """Return what can be shown of these deltas by now."""
+        if not self._open:
+            return deltas
         kept: list[Delta] = []
         for delta in deltas:
             if type(delta) is Text and delta.choice == 0:

@@ -94,7 +94,7 @@ class Exchange:
         self.first_event_at: float | None = None
         self.at = 0.0
         self.ended_at = 0.0
-        self.events: list[sse.Event] = []
+        self.events = sse.Events()
         self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
         self._pid = pid
         self._retries = retries
@@ -179,7 +179,7 @@ class Exchange:
         if not data:
             return []
         if self._kind == sniff.STREAM:
-            return self._events(self._sse.feed(data))
+            return self._events(self._sse.take(data))
         self._body.append(data)
         if not self._is_success:
             self._refused_size += len(data)
@@ -189,7 +189,7 @@ class Exchange:
             self._kind = sniff.kind(head, transfer.headers.get("content-type", ""))
             if self._kind == sniff.STREAM:
                 self._body.clear()
-                return self._events(self._sse.feed(head))
+                return self._events(self._sse.take(head))
         return []
 
     def finish(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
@@ -220,7 +220,7 @@ class Exchange:
 
         None for the wait means that the stream is over: it had reached its end, or cannot be taken up.
         """
-        deltas = self._events(self._left_over())
+        deltas = self._events(sse.Events.of(self._left_over()))
         if self.decoder.ended or self.decoder.failure is not None or not self._can_resume():
             return deltas + self.end(fault), None
         assert self._resumption is not None
@@ -233,7 +233,7 @@ class Exchange:
 
     def end(self, fault: Fault | None = None) -> list[Delta]:
         """End the stream as its events and its transport say. Returns what the decoder held back."""
-        deltas = self._events(self._left_over())
+        deltas = self._events(sse.Events.of(self._left_over()))
         deltas += self.decoder.close()
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
@@ -330,10 +330,10 @@ class Exchange:
         self._last_event_id = self._sse.last_event_id or self._last_event_id
         return [one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)]
 
-    def _events(self, events: list[sse.Event]) -> list[Delta]:
+    def _events(self, events: sse.Events) -> list[Delta]:
         # Hot: once for each network read. Append before deliver.
         if self._resumption is not None:
-            events = self._resumption.fresh(events, self.decoder.last_sequence)
+            events = sse.Events.of(self._resumption.fresh(events, self.decoder.last_sequence))
         if not events:
             return []
         at = self.at = time.monotonic() - self.sent_at
@@ -342,7 +342,7 @@ class Exchange:
             self.first_event_at = at
         if self.journal is not None:
             self.journal.events(events, at)
-        self.events += events
+        self.events.runs += events.runs
         return self.decoder.decode(events)
 
     def _finish_body(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], Fault | None]:

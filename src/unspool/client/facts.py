@@ -57,6 +57,8 @@ class Facts(Typed[T]):
         self._refusals: list[str] = []
         # What arrived last, for whoever reads next: they may change in the middle of it.
         self._batch: Iterator[Delta] = iter(())
+        # The pieces of a text in it that somebody has begun to read.
+        self._pieces: Iterator[str] = iter(())
 
     @property
     def id(self) -> str | None:

@@ -15,7 +15,7 @@ from unspool.outcome import DAMAGED, Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
@@ -97,7 +97,7 @@ class Followed(Facts):
             asked += messages
         return asked
 
-    def _events(self) -> list[Event]:
+    def _events(self) -> Iterable[Event]:
         return self._arrived
 
     def _news(self) -> Iterator[list[Delta]]:

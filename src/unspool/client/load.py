@@ -314,7 +314,11 @@ class Load:
         for stream in news:
             transfer = stream.transfer
             if transfer is not None and not transfer.over:
-                self._note(stream, stream.exchange.receive(transfer))
+                taken = -1
+                # Not all that has come is handed over at once.
+                while taken != transfer.taken:
+                    taken = transfer.taken
+                    self._note(stream, stream.exchange.receive(transfer))
                 if stream.exchange.done and stream.done_at is None:
                     stream.done_at = time.monotonic()
 
@@ -326,7 +330,7 @@ class Load:
         pieces = 0
         for delta in deltas:
             if isinstance(delta, _CONTENT):
-                pieces += 1
+                pieces += len(delta.pieces) if type(delta) is Text else 1
         if not pieces:
             return
         at = exchange.sent_at + exchange.at

@@ -36,7 +36,7 @@ class Pace:
         for delta in deltas:
             kind = type(delta)
             if kind is Text or kind is Refusal:
-                pieces += 1
+                pieces += len(delta.pieces) if type(delta) is Text else 1
                 if self.first_text is None:
                     self.first_text = at
             elif kind is Reasoning:

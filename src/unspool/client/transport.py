@@ -45,9 +45,11 @@ pycurl = _import_pycurl()
 # A host that does not answer in this time is down: httpx and requests users write 5 to 10, curl waits 300.
 CONNECT_TIMEOUT = 10.0
 
-# Bytes taken from the socket and not yet asked for, above which the socket is left alone: the server then waits for the
-# reader, and memory does not grow when the network is faster than the screen. The kernel's own buffer is of this order.
-_HIGH_WATER = 256 * 1024
+#: Pieces taken from the socket and not yet asked for, at which the socket is left alone: the server then waits for the reader, and
+#: memory does not grow when the network is faster than the screen. A piece is an HTTP chunk, or at most 16 KB of one.
+MOST_HELD = 256
+# Of these, so many are handed over at once: what is made of them then stays in the processor's cache.
+_MOST_TAKEN = 64
 
 # curl's error codes (libcurl-errors(3)) by what they mean here. The request did not get through: nothing was answered or billed.
 _UNREACHABLE = frozenset(
@@ -106,8 +108,8 @@ class Request(Value):
 class Transfer:
     """A request under way and what has come of it.
 
-    ``headers`` have lower-case names, and count once ``status`` is set. ``take`` returns the body bytes that
-    arrived since the last call, ``taken`` counts them and ``held`` those not yet taken. ``over`` says that nothing more
+    ``headers`` have lower-case names, and count once ``status`` is set. ``take`` returns body bytes that have arrived,
+    ``taken`` counts them, and ``held`` says whether some are not yet taken. ``over`` says that nothing more
     comes; ``fault`` then says what went wrong, None for a clean end, which for a stream means only that nobody broke the
     connection.
     """
@@ -120,7 +122,6 @@ class Transfer:
         self.fault: Fault | None = None
         self.taken = 0
         self._chunks: list[bytes] = []
-        self.held = 0
         self._paused = False
         self._status = 0
         self._head_status = 0
@@ -138,22 +139,30 @@ class Transfer:
         return self._status
 
     @property
+    def held(self) -> bool:
+        """Whether there are bytes that have not been taken."""
+        return bool(self._chunks)
+
+    @property
     def connected(self) -> bool:
         """Whether the connection stands, TLS included, so that the request is on its way."""
         return self.over or bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME))
 
     def take(self) -> bytes:
-        """Return the body bytes that have arrived since the last call."""
+        """Return the next body bytes that have arrived; of many only some, while the transfer goes on."""
         chunks = self._chunks
         if not chunks:
             return b""
+        if len(chunks) > _MOST_TAKEN and not self.over:
+            self._chunks = chunks[_MOST_TAKEN:]
+            del chunks[_MOST_TAKEN:]
+        else:
+            self._chunks = []
+            if self._paused and not self.over:
+                self._paused = False
+                self.curl.pause(pycurl.PAUSE_CONT)
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self.held = 0
         self.taken += len(data)
-        if self._paused and not self.over:
-            self._paused = False
-            self.curl.pause(pycurl.PAUSE_CONT)
         return data
 
     def finish(self, code: int, message: str) -> None:
@@ -174,12 +183,14 @@ class Transfer:
 
     def _on_body(self, chunk: bytes) -> int | None:
         # Hot: once for each HTTP chunk, which is to say for each token.
-        if self.held > _HIGH_WATER:
-            self._paused = True
-            return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
+        if len(self._chunks) >= MOST_HELD:
+            return self._pause()
         self._chunks.append(chunk)
-        self.held += len(chunk)
         return None
+
+    def _pause(self) -> int:
+        self._paused = True
+        return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
 
     def _on_header(self, line: bytes) -> None:
         text = line.decode("latin-1").strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from zlib import crc32
 
 from unspool.journal import record
 from unspool.journal.record import Record
@@ -39,11 +40,11 @@ class Damage(ValueError):
 class Reader:
     """Reads a journal, also one that is still being written.
 
-    `read` returns the records that are whole by now and can be called again for those that follow. A torn last block is not
-    returned: it is either still being written, or was never delivered to anybody. ``damage`` is set when a block is not what
-    was written; reading ends there, and all that came before is good. ``ended`` says that the last block read is an end.
+    `read` returns the records that are whole by now and can be called again for those that follow. What was written at once and
+    is torn is not returned: it is either still being written, or was never delivered to anybody. ``damage`` is set when a block is
+    not what was written; reading ends there, and all that came before is good. ``ended`` says that the last block read is an end.
 
-    ``offset`` is where the next block begins, ``next_id`` its id, ``upstream_id`` the server's id in force before it.
+    ``offset`` is where what follows begins, ``next_id`` its id, ``upstream_id`` the server's id in force before it.
     """
 
     def __init__(self, path: str) -> None:
@@ -57,6 +58,10 @@ class Reader:
         self._rest: list[bytes] = []
         self._tail = b""
         self._chunk = _FIRST_CHUNK
+        # The blocks of which the checksum is still to come, their size and their checksum so far.
+        self._group: list[Record] = []
+        self._group_size = 0
+        self._checksum = 0
 
     def __enter__(self) -> Reader:
         return self
@@ -89,8 +94,8 @@ class Reader:
         return self._file.tell()
 
     def torn_at(self) -> int | None:
-        """The offset of the torn block that ends the file, None when the file ends with a whole block."""
-        return self.offset if self._rest or self._tail else None
+        """The offset of what is torn at the end of the file, None when the file ends with a whole block and its checksum."""
+        return self.offset if self._rest or self._tail or self._group else None
 
     def _feed(self, chunk: bytes) -> list[Record]:
         # Blocks end at a blank line, and no block has one inside. A block of many megabytes is collected in a list: only the
@@ -111,16 +116,13 @@ class Reader:
         records: list[Record] = []
         for block in blocks:
             try:
-                one = self._block(block)
+                is_last = self._block(block)
             except (record.Damaged, ValueError) as error:
                 self.damage = Damage(self.path, self.offset, str(error))
                 return records
-            self.offset += len(block) + 2
-            if one is not None:
-                records.append(one)
-                self.ended = one.is_own(record.END)
-                if one.upstream_id is not None:
-                    self.upstream_id = one.upstream_id
+            if is_last:
+                records += self._group
+                self._release()
         self._hold(last)
         return records
 
@@ -129,18 +131,38 @@ class Reader:
             self._rest.append(rest[:-1])
         self._tail = rest[-1:]
 
-    def _block(self, block: bytes) -> Record | None:
-        if self.offset == 0:
+    def _block(self, block: bytes) -> bool:
+        """Take one block; return whether it is the last of those that were written at once. Raises Damaged and ValueError."""
+        at = self.offset + self._group_size
+        self._group_size += len(block) + 2
+        if at == 0:
             if block + b"\n\n" != record.HEADER:
                 raise record.Damaged(_NO_JOURNAL)
-            return None
-        one = record.decode(block, self.offset)
-        if self.ended and not one.is_own(record.ATTEMPT):
+            return True
+        checksum = record.checksum_in(block)
+        if checksum is None:
+            self._checksum = crc32(b"\n\n", crc32(block, self._checksum))
+        elif b"%08x" % crc32(block[:-13], self._checksum) != checksum:
+            raise record.Damaged("a checksum that does not match")
+        one = record.decode(block, at)
+        follows_end = self._group[-1].is_own(record.END) if self._group else self.ended
+        if follows_end and not one.is_own(record.ATTEMPT):
             raise record.Damaged("a block after the end")
-        if one.id != self.next_id:
-            raise record.Damaged(f"block {one.id} where block {self.next_id} should be")
-        self.next_id += 1
-        return one
+        if one.id != self.next_id + len(self._group):
+            raise record.Damaged(f"block {one.id} where block {self.next_id + len(self._group)} should be")
+        self._group.append(one)
+        return checksum is not None
+
+    def _release(self) -> None:
+        """Count the blocks written at once as read."""
+        group, self._group = self._group, []
+        self.offset += self._group_size
+        self.next_id += len(group)
+        self._group_size = self._checksum = 0
+        for one in group:
+            self.ended = one.is_own(record.END)
+            if one.upstream_id is not None:
+                self.upstream_id = one.upstream_id
 
 
 def is_alive(path: str) -> bool:

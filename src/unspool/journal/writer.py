@@ -26,9 +26,7 @@ except ImportError:  # Windows: O_EXCL alone keeps writers apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from unspool.sse import Event
+    from unspool.sse import Events
 
 # Seconds between syncs to the disk with sync="interval": one sync costs some 4 ms, so 2 % of the time at most.
 SYNC_INTERVAL = 0.2
@@ -122,11 +120,11 @@ class Writer:
         self._write(record.encode_own(self._next_id, type, data))
         self._next_id += 1
 
-    def events(self, events: Sequence[Event], at: float) -> None:
+    def events(self, events: Events, at: float) -> None:
         """Append events of the server, ``at`` seconds after its request was sent. On return they survive the process."""
         self._write(record.encode_events(self._next_id, at, events, self._upstream_id))
         self._next_id += len(events)
-        self._upstream_id = events[-1].id
+        self._upstream_id = events.runs[-1].id
 
     def sync_due(self) -> float | None:
         """Seconds until `sync` should be called, 0 when it should be now, None while there is nothing to sync."""

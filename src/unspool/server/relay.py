@@ -296,7 +296,7 @@ def _events(deltas: list[tuple[str, Delta]], at: float) -> bytes:
 
 
 def _is_same_text(one: Delta, other: Delta) -> bool:
-    names: tuple[str, ...] = one.__slots__
+    names: tuple[str, ...] = one.__match_args__
     return type(one) is type(other) and all(
         getattr(one, name) == getattr(other, name) for name in names if name != "text"
     )

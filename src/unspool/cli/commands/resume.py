@@ -23,6 +23,7 @@ from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -158,7 +159,7 @@ class _Joined(Around):
         super().__init__(format)
         self._seam = seam
 
-    def show(self, deltas: list[Delta], events: list[Event], at: float) -> None:
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show the deltas of one turn."""
         self._format.show(self._seam.joined(deltas), events, at)
 

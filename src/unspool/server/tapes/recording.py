@@ -295,19 +295,20 @@ class _Witness:
         """Take a piece of the body, uncompressed and without keys."""
         self._at = at
         if self._kind == sniff.STREAM:
-            return self._events(self._sse.feed(data))
+            return self._events(self._sse.take(data))
         self._body.append(data)
         if self._kind is None and self._status == 200 and self._decoder is not None:
             head = b"".join(self._body)
             self._kind = sniff.kind(head, self._headers.get("content-type", ""))
             if self._kind == sniff.STREAM:
                 self._body.clear()
-                self._events(self._sse.feed(head))
+                self._events(self._sse.take(head))
 
     def close(self) -> None:
         """Say that no more comes: an answer in one piece is read now, and an event that lacks its blank line counts if it is whole."""
         rest = self._sse.close(dispatch_incomplete=True)
-        self._events([one for one in rest if one.data.strip() == "[DONE]" or isinstance(parse(one.data), dict)])
+        whole = [one for one in rest if one.data.strip() == "[DONE]" or isinstance(parse(one.data), dict)]
+        self._events(sse.Events.of(whole))
         if self._kind == sniff.BODY:
             text = b"".join(self._body).decode("utf-8", "replace")
             described = {
@@ -361,7 +362,7 @@ class _Witness:
         value["at"] = round(at, 3)
         return value
 
-    def _events(self, events: list[sse.Event]) -> None:
+    def _events(self, events: sse.Events) -> None:
         if events and self._decoder is not None:
             self._writer.events(events, self._at)
             self._decoder.decode(events)
