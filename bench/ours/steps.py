@@ -25,8 +25,8 @@ def main(step: str, model: str, base_url: str, folder: str) -> None:
     reactor.start(transfer)
     sse, api, output = Decoder(), chat.Decoder(), Output(1)
     journal = Writer(folder) if wanted >= STEPS.index("journal") else None
-    while not transfer.over:
-        reactor.wait(10)
+    while transfer.held or not transfer.over:
+        reactor.wait(0 if transfer.held else 10)
         data = transfer.take()
         if wanted < STEPS.index("events") or not data:
             continue

@@ -239,6 +239,42 @@ def test_the_ways_of_reading_go_on_where_the_others_have_stopped(url: str) -> No
         assert answer.read().startswith(first + second)
 
 
+def test_pieces_that_came_together_are_given_one_by_one_however_they_are_read() -> None:
+    words = [f"w{number} " for number in range(300)]
+    sent = SSE_HEAD + b"".join(map(piece, words)) + finish() + b"data: [DONE]\n\n"
+    with Server(sends(sent)) as server:
+        with unspool.stream("Hi", **at(server)) as answer:
+            assert list(answer) == words
+        with unspool.stream("Hi", **at(server)) as answer:
+            assert [one.text for one in answer.deltas() if type(one) is unspool.Text] == words
+        with unspool.stream("Hi", **at(server)) as answer:
+            read: list[str] = []
+            # A piece in each way in turn: neither loses what the other has begun.
+            while len(read) < len(words):
+                read.append(next(iter(answer)))
+                read.append(next(one.text for one in answer.deltas() if type(one) is unspool.Text))
+            assert read == words
+            assert list(answer) == []
+        assert answer.text == "".join(words)
+
+
+async def test_pieces_that_came_together_are_given_one_by_one_in_asyncio() -> None:
+    words = [f"w{number} " for number in range(300)]
+    sent = SSE_HEAD + b"".join(map(piece, words)) + finish() + b"data: [DONE]\n\n"
+    with Server(sends(sent)) as server:
+        async with unspool.astream("Hi", **at(server)) as answer:
+            assert [one async for one in answer] == words
+        async with unspool.astream("Hi", **at(server)) as answer:
+            read: list[str] = []
+            while len(read) < len(words):
+                read.append(await anext(aiter(answer)))
+                async for one in answer.deltas():
+                    if type(one) is unspool.Text:
+                        read.append(one.text)
+                        break
+            assert read == words
+
+
 def test_events_are_the_servers_own() -> None:
     with Server(sends(SSE_HEAD, WHOLE)) as server, unspool.stream("Hi", **at(server)) as answer:
         events = list(answer.events())

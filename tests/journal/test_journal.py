@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -30,12 +31,12 @@ EVENTS = [
 ]
 
 
-def write(home: Path, events: list[Event] = EVENTS, *, ended: bool = True) -> Path:
+def write(home: Path, events: list[Event] = EVENTS, *, ended: bool = True, at_once: int = 1) -> Path:
     writer = Writer(str(home / "streams"), sync="never")
     writer.own(record.REQUEST, '{"api":"chat","body":{}}')
     writer.own(record.RESPONSE, '{"status":200}')
-    for index, event in enumerate(events):
-        writer.events(Events.of([event]), index / 8)
+    for index in range(0, len(events), at_once):
+        writer.events(Events.of(events[index : index + at_once]), index / 8)
     if ended:
         writer.own(record.END, '{"outcome":"complete"}')
     writer.close()
@@ -98,13 +99,21 @@ def test_a_server_cannot_end_a_journal_by_naming_an_event_so(tmp_path: Path) -> 
             st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=6),
         ),
         max_size=8,
-    )
+    ),
+    st.integers(1, 4),
 )
-def test_any_event_survives(tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, str, str]]) -> None:
-    path = write(tmp_path_factory.mktemp("any"), [Event(*event) for event in events])
+def test_any_event_survives(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, str, str]], at_once: int
+) -> None:
+    path = write(tmp_path_factory.mktemp("any"), [Event(*event) for event in events], at_once=at_once)
     records, damage = read(path)
     assert damage is None
     assert [(one.type, one.data) for one in records if one.at is not None] == [event[:2] for event in events]
+    ids, id = [], ""
+    for one in records:
+        id = id if one.upstream_id is None else one.upstream_id
+        ids += [id] if one.at is not None else []
+    assert ids == [event[2] for event in events]
 
 
 def test_a_block_is_in_the_file_before_events_returns(tmp_path: Path) -> None:
@@ -135,10 +144,18 @@ def test_a_reader_sees_what_was_appended_since_its_last_read(tmp_path: Path) -> 
 # --- recovery -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_truncation_gives_a_prefix_of_whole_blocks(tmp_path: Path) -> None:
-    path = write(tmp_path)
+def ends_of_groups(whole: bytes) -> list[int]:
+    """Where what was written at once ends, the header first."""
+    return [len(record.HEADER), *(at.end() for at in re.finditer(rb"\ncrc: [0-9a-f]{8}\n\n", whole))]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 6])
+def test_every_truncation_gives_a_prefix_of_what_was_written_at_once(tmp_path: Path, at_once: int) -> None:
+    path = write(tmp_path, at_once=at_once)
     whole = path.read_bytes()
     everything, _ = read(path)
+    ends = ends_of_groups(whole)
+    assert len(ends) == 1 + 2 + len(EVENTS) // at_once + 1
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
         with Reader(str(path)) as reader:
@@ -146,13 +163,14 @@ def test_every_truncation_gives_a_prefix_of_whole_blocks(tmp_path: Path) -> None
             assert reader.damage is None
             assert records == everything[: len(records)]
             torn = reader.torn_at()
-        ends = [0, len(record.HEADER), *(one.offset for one in everything[1:])]
-        assert (torn is None) == (size in ends)
-        assert len(records) == sum(1 for one in everything[1:] if one.offset <= size)
+        assert (torn is None) == (size in (0, *ends))
+        last = max((end for end in ends if end <= size), default=0)
+        assert len(records) == sum(1 for one in everything if one.offset < last)
 
 
-def test_every_flipped_bit_is_found_and_what_precedes_it_is_kept(tmp_path: Path) -> None:
-    path = write(tmp_path)
+@pytest.mark.parametrize("at_once", [1, 2, 6])
+def test_every_flipped_bit_is_found_and_what_precedes_it_is_kept(tmp_path: Path, at_once: int) -> None:
+    path = write(tmp_path, at_once=at_once)
     whole = path.read_bytes()
     everything, _ = read(path)
     for place in range(len(whole)):
@@ -163,8 +181,9 @@ def test_every_flipped_bit_is_found_and_what_precedes_it_is_kept(tmp_path: Path)
             records = reader.read()
             intact = [one for one in everything if one in records]
             assert records == everything[: len(records)] == intact
-            # The block with the flipped bit is not among them, and its place is told unless it reads as torn.
-            assert all(one.offset <= place for one in records)
+            # What was written with the flipped bit is not among them, and its place is told unless it reads as torn.
+            before = max((end for end in ends_of_groups(whole) if end <= place), default=0)
+            assert len(records) == sum(1 for one in everything if one.offset < before)
             if reader.damage is not None:
                 assert reader.damage.offset <= place
                 assert str(reader.damage.offset) in str(reader.damage)
@@ -195,6 +214,35 @@ def test_a_block_that_is_missing_is_told(tmp_path: Path) -> None:
     assert "block 4 where block 3" in damage.reason
 
 
+def test_what_was_written_at_once_is_read_when_all_of_it_is_there(tmp_path: Path) -> None:
+    whole = write(tmp_path, at_once=6, ended=False).read_bytes()
+    path = tmp_path / "growing.sse"
+    path.write_bytes(b"")
+    with Reader(str(path)) as reader, path.open("ab", buffering=0) as file:
+        first, last = ends_of_groups(whole)[-2:]
+        file.write(whole[:first])
+        assert len(reader.read()) == 2
+        for at in range(first, last - 1):
+            file.write(whole[at : at + 1])
+            assert reader.read() == []
+            assert (reader.offset, reader.torn_at(), reader.next_id) == (first, first, 2)
+        file.write(whole[last - 1 :])
+        assert len(reader.read()) == 6
+        assert (reader.offset, reader.torn_at(), reader.upstream_id) == (last, None, "9")
+
+
+def test_blocks_exchanged_within_what_was_written_at_once_are_damage(tmp_path: Path) -> None:
+    path = write(tmp_path, at_once=6)
+    everything, _ = read(path)
+    whole = path.read_bytes()
+    at = [one.offset for one in everything]
+    path.write_bytes(whole[: at[3]] + whole[at[4] : at[5]] + whole[at[3] : at[4]] + whole[at[5] :])
+    records, damage = read(path)
+    assert records == everything[:2]
+    assert damage is not None
+    assert damage.offset == at[2]
+
+
 def test_a_file_of_another_kind_is_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "x.sse"
     path.write_bytes(b"data: 1\n\ndata: 2\n\n")
@@ -204,8 +252,9 @@ def test_a_file_of_another_kind_is_told_apart(tmp_path: Path) -> None:
     assert "not a journal" in damage.reason
 
 
-def test_blocks_are_read_whole_however_the_file_arrives(tmp_path: Path) -> None:
-    path = write(tmp_path)
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_blocks_are_read_whole_however_the_file_arrives(tmp_path: Path, at_once: int) -> None:
+    path = write(tmp_path, at_once=at_once)
     everything, _ = read(path)
     whole = path.read_bytes()
     rng = random.Random(7)
@@ -222,8 +271,9 @@ def test_blocks_are_read_whole_however_the_file_arrives(tmp_path: Path) -> None:
 # --- going on -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_journal_is_taken_up_after_every_truncation(tmp_path: Path) -> None:
-    path = write(tmp_path, ended=False)
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_journal_is_taken_up_after_every_truncation(tmp_path: Path, at_once: int) -> None:
+    path = write(tmp_path, ended=False, at_once=at_once)
     whole = path.read_bytes()
     for size in range(len(record.HEADER), len(whole) + 1):
         path.write_bytes(whole[:size])

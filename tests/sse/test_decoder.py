@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unspool.sse import Decoder, Event, EventTooLarge
+from unspool.sse import Decoder, Event, Events, EventTooLarge
 
 WPT = json.loads((Path(__file__).parent / "wpt.json").read_text())
 
@@ -364,4 +364,38 @@ def test_the_cutting_of_a_stream_never_changes_its_events(stream: bytes, cuts: l
     places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
     chunks = [stream[a:b] for a, b in itertools.pairwise(places)]
     assert decode(*chunks) == decode(stream)
+    taking = Decoder()
+    assert [event for chunk in chunks for event in taking.take(chunk)] == decode(stream)
     assert decode(*(stream[i : i + 1] for i in range(len(stream)))) == decode(stream)
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_events_that_differ_in_their_data_alone_are_one_run() -> None:
+    decoder = Decoder()
+    (plain,) = decoder.take(b"data: a\n\ndata: \n\ndata: b\n\n").runs
+    assert (plain.type, plain.utf8, plain.together, plain.id) == ("message", [b"a", b"", b"b"], b"ab", "")
+    (named,) = decoder.take(b"event: x\ndata: c\n\nevent: x\ndata: d\n\n").runs
+    assert (named.type, named.utf8, named.together) == ("x", [b"c", b"d"], b"cd")
+    assert [run.type for run in decoder.take(b"event: x\ndata: 1\n\nevent: y\ndata: 2\n\ndata: 3\n\n").runs] == [
+        "x",
+        "y",
+        "message",
+    ]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from(["message", "x"]), st.text(max_size=4), st.sampled_from(["", "7"]))))
+def test_events_are_the_same_as_runs(given: list[tuple[str, str, str]]) -> None:
+    events = [Event(*one) for one in given]
+    runs = Events.of(events)
+    assert list(runs) == events
+    assert len(runs) == len(events)
+    assert bool(runs) == bool(events)
+    assert all(run.together == b"".join(run.utf8) for run in runs.runs)
+    for event in events:
+        runs.append(event)
+    assert list(runs) == events * 2
+    runs.clear()
+    assert not runs
