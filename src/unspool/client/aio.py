@@ -50,15 +50,19 @@ class _Transfer(Transfer):
         super().__init__(request, connect_timeout)
         self.wake = wake
 
-    def _on_body(self, chunk: bytes) -> int | None:
-        # Hot, as there; a call of super() would cost as much as all else here.
-        if chunks := self._chunks:
-            if len(chunks) >= MOST_HELD:
-                return self._pause()
-        else:
-            self.wake()
-        chunks.append(chunk)
-        return None
+    def _taker(self) -> Callable[[bytes], int | None]:
+        chunks, append, pause = self._chunks, self._chunks.append, pycurl.WRITEFUNC_PAUSE
+
+        def take(chunk: bytes) -> int | None:
+            if not chunks:
+                self.wake()
+            elif len(chunks) >= MOST_HELD:
+                self._paused = True
+                return pause  # type: ignore[no-any-return]
+            append(chunk)
+            return None
+
+        return take
 
     def _on_header(self, line: bytes) -> None:
         super()._on_header(line)

@@ -151,14 +151,19 @@ class _Transfer(Transfer):
     """A transfer that says when there is news, and whose."""
 
     def __init__(self, request: Request, connect_timeout: float, stream: _Stream, news: list[_Stream]) -> None:
-        super().__init__(request, connect_timeout)
         self.stream = stream
         self._news = news
+        super().__init__(request, connect_timeout)
 
-    def _on_body(self, chunk: bytes) -> int | None:
-        if not self._chunks:
-            self._news.append(self.stream)
-        return super()._on_body(chunk)
+    def _taker(self) -> Callable[[bytes], int | None]:
+        chunks, append, news, stream = self._chunks, self._chunks.append, self._news, self.stream
+
+        def take(chunk: bytes) -> None:
+            if not chunks:
+                news.append(stream)
+            append(chunk)
+
+        return take
 
 
 class Load:

@@ -16,7 +16,7 @@ from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 
@@ -127,7 +127,7 @@ class Transfer:
         self._head_status = 0
         self._head_whole = False
         self.curl = _easy(request, connect_timeout)
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._taker())
         self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
 
     @property
@@ -150,20 +150,27 @@ class Transfer:
 
     def take(self) -> bytes:
         """Return the next body bytes that have arrived; of many only some, while the transfer goes on."""
-        chunks = self._chunks
-        if not chunks:
+        held = self._chunks
+        if not held:
             return b""
-        if len(chunks) > _MOST_TAKEN and not self.over:
-            self._chunks = chunks[_MOST_TAKEN:]
-            del chunks[_MOST_TAKEN:]
+        if self.over:
+            chunks = held[:]
+            held.clear()
         else:
-            self._chunks = []
-            if self._paused and not self.over:
+            chunks = held[:_MOST_TAKEN]
+            del held[:_MOST_TAKEN]
+            if self._paused and not held:
                 self._paused = False
                 self.curl.pause(pycurl.PAUSE_CONT)
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.taken += len(data)
         return data
+
+    def restrain(self) -> None:
+        """Leave the socket alone while much is held. Whoever drives the transfer calls it before each of its turns."""
+        if len(self._chunks) >= MOST_HELD and not self._paused:
+            self._paused = True
+            self.curl.pause(pycurl.PAUSE_RECV)
 
     def finish(self, code: int, message: str) -> None:
         """Record that libcurl is done with the transfer: 0, or its error code and words."""
@@ -181,16 +188,10 @@ class Transfer:
         self._status = self.status
         self.over = True
 
-    def _on_body(self, chunk: bytes) -> int | None:
-        # Hot: once for each HTTP chunk, which is to say for each token.
-        if len(self._chunks) >= MOST_HELD:
-            return self._pause()
-        self._chunks.append(chunk)
-        return None
-
-    def _pause(self) -> int:
-        self._paused = True
-        return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
+    def _taker(self) -> Callable[[bytes], int | None]:
+        """What is called with each piece of the body: hot, once for each token. None is all of it taken."""
+        # A turn brings at most some 0.5 MB, for libcurl is fair to other transfers, so `restrain` between turns will do.
+        return self._chunks.append
 
     def _on_header(self, line: bytes) -> None:
         text = line.decode("latin-1").strip()
@@ -264,6 +265,8 @@ class Reactor:
         Returns those descriptors of ``watch`` that can be read, and of ``errors`` that have broken (a pipe without reader). Signals are
         handled, and end nothing by themselves: watch a descriptor that their handler writes to.
         """
+        for transfer in self._transfers.values():
+            transfer.restrain()
         deadline = self._deadline
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
