@@ -25,21 +25,22 @@ def main(step: str, model: str, base_url: str, folder: str) -> None:
     reactor.start(transfer)
     sse, api, output = Decoder(), chat.Decoder(), Output(1)
     journal = Writer(folder) if wanted >= STEPS.index("journal") else None
-    while transfer.held or not transfer.over:
-        reactor.wait(0 if transfer.held else 10)
-        data = transfer.take()
-        if wanted < STEPS.index("events") or not data:
-            continue
-        events = sse.take(data)
-        if wanted < STEPS.index("deltas"):
-            continue
-        if journal is not None and events:
-            journal.events(events, 0.0)
-            if journal.sync_due() == 0:
-                journal.sync()
-        deltas = api.decode(events)
+    while not transfer.over:
+        reactor.wait(10)
+        texts = []
+        while data := transfer.take():
+            if wanted < STEPS.index("events"):
+                continue
+            events = sse.take(data)
+            if wanted < STEPS.index("deltas"):
+                continue
+            if journal is not None and events:
+                journal.events(events, 0.0)
+                if journal.sync_due() == 0:
+                    journal.sync()
+            texts += [delta.text for delta in api.decode(events) if type(delta) is Text]
         if wanted >= STEPS.index("print"):
-            output.write("".join([delta.text for delta in deltas if type(delta) is Text]))
+            output.write("".join(texts))
     if journal is not None:
         journal.close()
     assert transfer.fault is None, transfer.fault

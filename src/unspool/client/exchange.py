@@ -175,22 +175,26 @@ class Exchange:
                 self._throttle.heard(transfer.status, transfer.headers)
             if self._is_success:
                 self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
-        data = transfer.take()
-        if not data:
-            return []
-        if self._kind == sniff.STREAM:
-            return self._events(self._sse.take(data))
+        deltas: list[Delta] = []
+        # In portions, and all of them: what is shown at once costs the least.
+        while data := transfer.take():
+            if self._kind == sniff.STREAM:
+                deltas += self._events(self._sse.take(data))
+            else:
+                self._receive_body(data, transfer, deltas)
+        return deltas
+
+    def _receive_body(self, data: bytes, transfer: Transfer, deltas: list[Delta]) -> None:
+        """Take a piece of a body that is no event stream, or is not known to be one."""
         self._body.append(data)
         if not self._is_success:
             self._refused_size += len(data)
-            return []
-        if self._kind is None:
+        elif self._kind is None:
             head = b"".join(self._body)
             self._kind = sniff.kind(head, transfer.headers.get("content-type", ""))
             if self._kind == sniff.STREAM:
                 self._body.clear()
-                return self._events(self._sse.take(head))
-        return []
+                deltas += self._events(self._sse.take(head))
 
     def finish(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
         """Say how the transfer's end is to be taken: the last deltas, and the seconds to wait before the next attempt.

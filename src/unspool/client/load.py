@@ -319,11 +319,7 @@ class Load:
         for stream in news:
             transfer = stream.transfer
             if transfer is not None and not transfer.over:
-                taken = -1
-                # Not all that has come is handed over at once.
-                while taken != transfer.taken:
-                    taken = transfer.taken
-                    self._note(stream, stream.exchange.receive(transfer))
+                self._note(stream, stream.exchange.receive(transfer))
                 if stream.exchange.done and stream.done_at is None:
                     stream.done_at = time.monotonic()
 
