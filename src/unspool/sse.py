@@ -196,7 +196,14 @@ class Decoder:
 
     def take(self, chunk: bytes) -> Events:
         """Like `feed`, for those who handle many events at once: nothing is made for each of them before it is looked at."""
-        return Events(self._runs(chunk))
+        events = object.__new__(Events)
+        if self._is_clear and chunk[:6] == b"data: ":
+            data = chunk[6:-2]
+            if 0x0A not in data and 0x0D not in data and chunk[-2:] == b"\n\n" and data.isascii():
+                events.runs = [Run("message", [data], data, self.last_event_id)]
+                return events
+        events.runs = self._runs(chunk)
+        return events
 
     def _runs(self, chunk: bytes) -> list[Run]:
         if self._bom is not None:

@@ -154,14 +154,24 @@ class Decoder:
 
         ``together`` is all of them joined.
         """
-        assert self._envelope is not None
-        texts = self._envelope.texts(chunks, together)
+        known = self._envelope
+        assert known is not None
+        choice = known.place
+        if len(chunks) == 1:
+            text = known.text(together)
+            if text is None:
+                return 0
+            if text:
+                out.append(Text(text.decode(), choice))
+            self._misfits = 0
+            return 1
+        texts = known.texts(chunks, together)
         if texts:
             self._misfits = 0
-            choice = self._envelope.place
+            piece = text_of(texts)
             if choice:
-                out += [Text(text.decode(), choice) for text in texts if text]
-            elif (piece := text_of(texts)).text:
+                out += [Text(text, choice) for text in piece.pieces]
+            elif piece.text:
                 out.append(piece)
         return len(texts)
 

@@ -41,57 +41,73 @@ class Envelope:
         self.last = last
         self.place = place
 
+    def text(self, chunk: bytes) -> bytes | None:
+        """Return the text of a chunk, as UTF-8 and maybe empty; None where the chunk does not fit."""
+        before, middle = self.before, self.middle
+        last = self.last if middle else self.after
+        begin, end = len(before), -len(last)
+        if chunk[:begin] != before or chunk[end:] != last or len(chunk) < begin - end:
+            return None
+        text = chunk[begin:end]
+        if middle:
+            text, found, padding = text.partition(middle)
+            if not found or not (padding.isalnum() or not padding):
+                return None
+        return unescaped(text) if 0x22 in text or 0x5C in text else text
+
     def texts(self, chunks: list[bytes], together: bytes) -> list[bytes]:
-        """Return the texts of the first chunks, as many as fit, each as UTF-8 and maybe empty; ``together`` is all chunks joined."""
-        # Hot: once for every token. The texts are cut out on trust, and then shown to be what was cut out: with what belongs
-        # around them they are the same bytes.
-        begin = len(self.before)
-        if not self.middle:
-            end = -len(self.after)
-            texts = [chunk[begin:end] for chunk in chunks]
-            if b"%b%b%b" % (self.before, (self.after + self.before).join(texts), self.after) == together:
-                return unescaped(texts)
-        else:
-            end = -len(self.last)
-            # No padding has a quote in it, so the last one is that before it.
-            cut = [chunk[begin:end].rpartition(b'"') for chunk in chunks]
-            width = 1 - len(self.middle)
-            texts = [one[0][:width] for one in cut]
-            paddings = [one[2] for one in cut]
-            whole = (self.last + self.before).join(map(self.middle.join, zip(texts, paddings, strict=True)))
-            if b"".join(paddings).isalnum() and b"%b%b%b" % (self.before, whole, self.last) == together:
-                return unescaped(texts)
-        return self._first_texts(chunks)
-
-    def _first_texts(self, chunks: list[bytes]) -> list[bytes]:
-        """Return the texts of the chunks before the first that does not fit."""
-        begin, last = len(self.before), self.last if self.middle else self.after
-        texts: list[bytes] = []
+        """Return the texts of the first chunks, as many as fit; ``together`` is all of the chunks joined."""
+        # Hot: once for every token. Texts are cut out on trust, and then shown to be what was cut out: with what belongs around
+        # them they are the same bytes.
+        before, middle = self.before, self.middle
+        last = self.last if middle else self.after
+        begin, end = len(before), -len(last)
+        texts = whole = [chunk[begin:end] for chunk in chunks]
+        fits = True
+        if middle:
+            texts, paddings = cut(whole, middle)
+            whole = list(map(middle.join, zip(texts, paddings, strict=True)))
+            fits = b"".join(paddings).isalnum()
+        if fits and b"%b%b%b" % (before, (last + before).join(whole), last) == together:
+            return all_unescaped(texts)
+        texts = []
         for chunk in chunks:
-            if not chunk.startswith(self.before) or not chunk.endswith(last) or len(chunk) < begin + len(last):
+            text = self.text(chunk)
+            if text is None:
                 break
-            text = chunk[begin : -len(last)]
-            if self.middle:
-                text, found, padding = text.partition(self.middle)
-                if not found or (padding and not padding.isalnum()):
-                    break
             texts.append(text)
-        return unescaped(texts)
+        return texts
 
 
-def unescaped(texts: list[bytes]) -> list[bytes]:
-    """Return what the first of these say, as many as are the inside of a JSON string in whole characters."""
+def cut(pieces: list[bytes], middle: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Return the texts and the paddings that these pieces are made of if ``middle`` stands between them, which is not looked at."""
+    # No padding has a quote in it, so the last one is that before it.
+    parts = [piece.rpartition(b'"') for piece in pieces]
+    width = 1 - len(middle)
+    return [part[0][:width] for part in parts], [part[2] for part in parts]
+
+
+def unescaped(text: bytes) -> bytes | None:
+    """Return what the inside of a JSON string says; None where it is none, or not in whole characters."""
+    try:
+        value: str = from_json(b'"%b"' % text)
+    except ValueError:
+        return None
+    return value.encode()
+
+
+def all_unescaped(texts: list[bytes]) -> list[bytes]:
+    """Return what these say, up to the first that is not the inside of a JSON string in whole characters."""
     together = b"".join(texts)
     if 0x22 not in together and 0x5C not in together:
         return texts
     said: list[bytes] = []
     for text in texts:
         if 0x22 in text or 0x5C in text:
-            try:
-                value = from_json(b'"%b"' % text)
-            except ValueError:
+            value = unescaped(text)
+            if value is None:
                 break
-            text = value.encode()
+            text = value
         said.append(text)
     return said
 

@@ -13,7 +13,7 @@ from unspool.api import decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
 from unspool.api.deltas import Failure, Text, text_of
-from unspool.api.envelope import Envelope, unescaped
+from unspool.api.envelope import Envelope, all_unescaped, cut
 from unspool.api.prompt import finished
 from unspool.jsontext import from_json, whole
 
@@ -183,49 +183,41 @@ class _Numbered(Envelope):
         super().__init__(before, around.after, around.middle, around.last, around.place)
         self.between = between
 
-    def numbered(self, chunks: list[bytes], together: bytes, first: int) -> tuple[list[bytes], Sequence[int]]:
-        """Like `texts`, and the chunks' numbers: a range where they count from ``first``, as they should."""
-        begin, between, numbers = len(self.before), self.between, range(first, first + len(chunks))
-        # Hot: once for every token. As in `texts`, what is cut out is shown to be what was cut out.
-        written = list(map(b"%d".__mod__, numbers))
-        starts = [begin + len(number) + len(between) for number in written]
-        last = self.last if self.middle else self.after
-        end = -len(last)
-        cut = [chunk[start:end] for chunk, start in zip(chunks, starts, strict=True)]
-        paddings: list[bytes] = []
-        texts = cut
-        if self.middle:
-            parts = [one.rpartition(b'"') for one in cut]
-            width = 1 - len(self.middle)
-            texts = [one[0][:width] for one in parts]
-            paddings = [one[2] for one in parts]
-            cut = list(map(self.middle.join, zip(texts, paddings, strict=True)))
-        whole = (last + self.before).join(map(between.join, zip(written, cut, strict=True)))
-        if (not paddings or b"".join(paddings).isalnum()) and b"%b%b%b" % (self.before, whole, last) == together:
-            texts = unescaped(texts)
-            return texts, numbers[: len(texts)]
-        return self._first_numbered(chunks)
+    def numbered(self, chunk: bytes) -> tuple[bytes, int] | None:
+        """Like `text`, and the chunk's number."""
+        number, found, rest = chunk[len(self.before) :].partition(self.between)
+        # No JSON number but 0 begins with 0.
+        if not found or not number.isdigit() or len(number) > 15 or (number[0] == 0x30 and len(number) > 1):
+            return None
+        text = self.text(self.before + rest) if chunk.startswith(self.before) else None
+        return None if text is None else (text, int(number))
 
-    def _first_numbered(self, chunks: list[bytes]) -> tuple[list[bytes], list[int]]:
-        """Return the texts and the numbers of the chunks before the first that does not fit."""
-        begin, last = len(self.before), self.last if self.middle else self.after
-        texts: list[bytes] = []
-        numbers: list[int] = []
+    def all_numbered(self, chunks: list[bytes], together: bytes, first: int) -> tuple[list[bytes], Sequence[int]]:
+        """Like `texts`, and the chunks' numbers: a range where they count from ``first``, as they should."""
+        # Hot: once for every token. As in `texts`, what is cut out is shown to be what was cut out.
+        before, between, middle = self.before, self.between, self.middle
+        last = self.last if middle else self.after
+        width, end = len(before) + len(between), -len(last)
+        numbers = range(first, first + len(chunks))
+        written = list(map(b"%d".__mod__, numbers))
+        texts = whole = [chunk[width + len(one) : end] for chunk, one in zip(chunks, written, strict=True)]
+        fits = True
+        if middle:
+            texts, paddings = cut(whole, middle)
+            whole = list(map(middle.join, zip(texts, paddings, strict=True)))
+            fits = b"".join(paddings).isalnum()
+        joined = (last + before).join(map(between.join, zip(written, whole, strict=True)))
+        if fits and b"%b%b%b" % (before, joined, last) == together:
+            texts = all_unescaped(texts)
+            return texts, numbers[: len(texts)]
+        texts, counted = [], []
         for chunk in chunks:
-            if not chunk.startswith(self.before) or not chunk.endswith(last) or len(chunk) < begin + len(last):
+            found = self.numbered(chunk)
+            if found is None:
                 break
-            number, found, text = chunk[begin : -len(last)].partition(self.between)
-            if self.middle and found:
-                text, found, padding = text.partition(self.middle)
-                if padding and not padding.isalnum():
-                    break
-            # No JSON number but 0 begins with 0.
-            if not found or not number.isdigit() or len(number) > 15 or (number[0] == 0x30 and len(number) > 1):
-                break
-            texts.append(text)
-            numbers.append(int(number))
-        texts = unescaped(texts)
-        return texts, numbers[: len(texts)]
+            texts.append(found[0])
+            counted.append(found[1])
+        return texts, counted
 
 
 class Decoder(decoder.Decoder):
@@ -250,18 +242,26 @@ class Decoder(decoder.Decoder):
     def _take_alike(self, chunks: list[bytes], together: bytes, out: list[Delta]) -> int:
         known = self._envelope
         assert type(known) is _Numbered
-        texts, numbers = known.numbered(chunks, together, self._next_sequence or 0)
-        if texts:
-            self._misfits = 0
-            if type(numbers) is range:
-                self._next_sequence = numbers[-1]
-                numbers = numbers[-1:]
-            for number in numbers:
-                self._count(number)
-            piece = text_of(texts)
-            if piece.text:
-                known.place.add(piece.text)
-                out.append(piece)
+        numbers: Sequence[int]
+        if len(chunks) == 1:
+            found = known.numbered(together)
+            if found is None:
+                return 0
+            texts, numbers = [found[0]], [found[1]]
+        else:
+            texts, numbers = known.all_numbered(chunks, together, self._next_sequence or 0)
+        if not texts:
+            return 0
+        self._misfits = 0
+        if type(numbers) is range:
+            self._next_sequence = numbers[-1]
+            numbers = numbers[-1:]
+        for number in numbers:
+            self._count(number)
+        piece = text_of(texts)
+        if piece.text:
+            known.place.add(piece.text)
+            out.append(piece)
         return len(texts)
 
     def _plain(self, chunk: Any) -> tuple[str, _Part] | None:

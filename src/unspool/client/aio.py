@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 _LINGER = 1.0
 
 
-def _nobody() -> None:
-    """Wake nobody."""
-
-
 class _Transfer(Transfer):
-    """A transfer that wakes whoever waits for its news."""
+    """A transfer that wakes whoever waits for its news: ``waiter``, None while nobody does."""
 
-    def __init__(self, request: Request, connect_timeout: float, wake: Callable[[], None]) -> None:
-        super().__init__(request, connect_timeout)
-        self.wake = wake
+    waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """Say that there is news."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _taker(self) -> Callable[[bytes], int | None]:
         chunks, append, pause = self._chunks, self._chunks.append, pycurl.WRITEFUNC_PAUSE
@@ -100,7 +100,7 @@ class Reactor:
     def leave(self, transfer: _Transfer) -> None:
         """Let a transfer end by itself of which nothing more is wanted, so that its connection can be used again."""
         transfer.leave()
-        transfer.wake = _nobody
+        transfer.waiter = None
         asyncio.get_running_loop().call_later(_LINGER, self._end, transfer)
 
     def _end(self, transfer: _Transfer) -> None:
@@ -164,7 +164,11 @@ class AsyncReading(Facts[T]):
         await self.aclose()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        async for _ in self._runs():
+        # Not in generators one within the other as `unspool.client.answer` has it: each would be gone through for each wake-up.
+        batch: list[Delta] | None = []
+        while batch is not None:
+            if batch:
+                self._batch = iter(batch)
             for piece in self._pieces:
                 yield piece
             for delta in self._batch:
@@ -174,11 +178,15 @@ class AsyncReading(Facts[T]):
                         yield piece
                 elif type(delta) is Refusal and delta.choice == 0:
                     yield delta.text
+            batch = await self._turn()
         self._raise()
 
     async def deltas(self) -> AsyncIterator[Delta]:
         """Yield everything that arrives, as the values of `unspool.api.deltas`."""
-        async for _ in self._runs():
+        batch: list[Delta] | None = []
+        while batch is not None:
+            if batch:
+                self._batch = iter(batch)
             for piece in self._pieces:
                 yield Text(piece)
             for delta in self._batch:
@@ -188,11 +196,12 @@ class AsyncReading(Facts[T]):
                         yield Text(piece)
                 else:
                     yield delta
+            batch = await self._turn()
         self._raise()
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the server's own events as they arrive, to the letter."""
-        async for _ in self._turns():
+        while await self._turn() is not None:
             for event in self._events():
                 yield event
         self._raise()
@@ -206,7 +215,7 @@ class AsyncReading(Facts[T]):
         from unspool.client.objects import NOTHING, Growing
 
         growing = Growing([] if self._texts is None else self._texts)
-        async for _ in self._turns(growing.due):
+        while await self._turn(growing.due()) is not None:
             if (value := growing.look()) is not NOTHING:
                 yield value
         if (value := growing.look(last=True)) is not NOTHING:
@@ -215,7 +224,7 @@ class AsyncReading(Facts[T]):
 
     async def read(self) -> str:
         """Read the answer to its end and return its text, of the first choice, with what had been read before."""
-        async for _ in self._turns():
+        while await self._turn() is not None:
             pass
         self._raise()
         return self.text
@@ -229,15 +238,8 @@ class AsyncReading(Facts[T]):
         """Stop reading, and give back what that took."""
         raise NotImplementedError
 
-    async def _runs(self) -> AsyncIterator[None]:
-        """Yield whenever ``_batch`` has deltas that nobody has had, those included that whoever read before has left in it."""
-        yield
-        async for batch in self._turns():
-            self._batch = iter(batch)
-            yield
-
-    def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
-        """Yield what arrives, turn by turn, until the end; nothing, too, when ``due`` is, which says in how many seconds."""
+    async def _turn(self, seconds: float | None = None) -> list[Delta] | None:
+        """Wait for what arrives, at most this long, and return it, which may be nothing; None when no more comes."""
         raise NotImplementedError
 
     def _events(self) -> Iterable[Event]:
@@ -344,11 +346,11 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
     async def _cancel_upstream(self, reactor: Reactor) -> None:
         if self._cancel_request is None:
             return
-        told = asyncio.Event()
-        transfer = _Transfer(self._cancel_request, CANCEL_PATIENCE, told.set)
+        transfer = _Transfer(self._cancel_request, CANCEL_PATIENCE)
+        transfer.waiter = asyncio.get_running_loop().create_future()
         reactor.start(transfer)
         try:
-            await asyncio.wait_for(told.wait(), CANCEL_PATIENCE)
+            await asyncio.wait_for(transfer.waiter, CANCEL_PATIENCE)
         except TimeoutError:
             pass
         finally:
@@ -372,9 +374,8 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         reactor, transfer = self._reactor, self._transfer
         assert reactor is not None
         assert transfer is not None
-        deltas = exchange.receive(transfer)
-        # Taking what was held lets a paused transfer go on, which may bring more before there is anybody to wake.
-        if not (deltas or transfer.held or transfer.over or exchange.done):
+        deltas = exchange.receive(transfer) if transfer.held else []
+        if not (deltas or transfer.over or exchange.done):
             await self._wait(seconds)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
@@ -396,15 +397,18 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
     async def _wait(self, seconds: float | None) -> None:
         """Wait for news, at most this long."""
         loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
+        self._waiter = waiter = loop.create_future()
+        transfer = self._transfer
+        assert transfer is not None
+        transfer.waiter = waiter
         timer = None if seconds is None else loop.call_later(seconds, self._wake)
         try:
-            await self._waiter
+            await waiter
         except asyncio.CancelledError:
             self.cancel()
             raise
         finally:
-            self._waiter = None
+            self._waiter = transfer.waiter = None
             if timer is not None:
                 timer.cancel()
 
@@ -430,7 +434,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
 
     def _send(self) -> _Transfer:
         assert self._reactor is not None
-        transfer = _Transfer(self.exchange.request(), self._limits.connect, _weakly(self._wake))
+        transfer = _Transfer(self.exchange.request(), self._limits.connect)
         self._reactor.start(transfer)
         return transfer
 
@@ -459,14 +463,16 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             self._watchdog = asyncio.get_running_loop().call_later(self._lapse.left() + 0.001, _weakly(self._watch))
         self._wake()
 
-    async def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
-        while self.exchange.ending is None:
-            batch = await self.step(None if due is None else due())
-            if batch or due is not None or self.exchange.events:
-                yield batch
+    async def _turn(self, seconds: float | None = None) -> list[Delta] | None:
+        exchange = self.exchange
+        while exchange.ending is None:
+            batch = await self.step(seconds)
+            if batch or exchange.events or seconds is not None:
+                return batch
         if self._rest:
-            yield self._left_over()
+            return self._left_over()
         await self.aclose()  # at its end; who stops before it, or never iterates, needs the with block
+        return None
 
     def _events(self) -> Iterable[Event]:
         return self.exchange.events

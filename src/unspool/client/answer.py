@@ -49,16 +49,16 @@ class Lapse:
         self.limits = limits
         self.began_at = time.monotonic()
         self.active_at = self.began_at
-        self._seen = (0, 0)
+        self._taken = 0
+        self._status = 0
 
     def observe(self, transfer: Transfer) -> None:
         """Note whether anything arrived since the last call; bytes of comments count.
 
         While bytes wait to be taken it is the reader who is slow, and not the server that is silent.
         """
-        seen = (transfer.taken, transfer.status)
-        if seen != self._seen or transfer.held:
-            self._seen = seen
+        if transfer.taken != self._taken or transfer.held or transfer.status != self._status:
+            self._taken, self._status = transfer.taken, transfer.status
             self.active_at = time.monotonic()
 
     def restart(self) -> None:

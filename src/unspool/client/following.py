@@ -15,7 +15,7 @@ from unspool.outcome import DAMAGED, Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
@@ -142,24 +142,33 @@ class Following(Followed, Reading):
 class AsyncFollowing(Followed, AsyncReading):
     """An answer read from its journal, for asyncio: `unspool.afollow`."""
 
+    def __init__(self, path: str, after: int | None = None, *, check: bool = True) -> None:
+        super().__init__(path, after, check=check)
+        self._naps = Naps()
+        # What was there at the last look, and nobody has had.
+        self._coming = self._news()
+
     async def aclose(self) -> None:
         """Close the journal. The stream goes on."""
         self._journal.close()
 
-    async def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
+    async def _turn(self, seconds: float | None = None) -> list[Delta] | None:
         running_loop()
-        naps = Naps()
-        while self._ending is None:
-            for deltas in self._news():
-                naps.moved()
-                yield deltas
+        while True:
+            deltas = next(self._coming, None)
+            if deltas is not None:
+                self._naps.moved()
                 # A long journal is read in one go: others get their turn between its pieces.
                 await asyncio.sleep(0)
-            if self._ending is None:
-                await asyncio.sleep(naps.next())
-                if due is not None:
-                    yield []
-        await self.aclose()
+                return deltas
+            if self._ending is not None:
+                await self.aclose()
+                return None
+            nap = self._naps.next()
+            await asyncio.sleep(nap if seconds is None else min(nap, seconds))
+            self._coming = self._news()
+            if seconds is not None:
+                return []
 
     def __del__(self) -> None:
         if hasattr(self, "_journal"):

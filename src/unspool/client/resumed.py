@@ -17,7 +17,7 @@ from unspool.journal.writer import Busy, Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -76,12 +76,9 @@ def aresumed(stream: Revived, arguments: Mapping[str, Any]) -> AsyncAnswer[Any]:
     class AsyncResumedAnswer(Joined, AsyncAnswer):
         """An answer whose beginning was kept, for asyncio."""
 
-        async def _turns(self, due: Callable[[], float | None] | None = None) -> AsyncIterator[list[Delta]]:
-            if self.before:
-                before, self.before = self.before, []
-                yield before
-            async for batch in super()._turns(due):
-                yield batch
+        async def _turn(self, seconds: float | None = None) -> list[Delta] | None:
+            before, self.before = self.before, []
+            return before or await super()._turn(seconds)
 
     return AsyncResumedAnswer(stream, asking.limits_of(arguments), check=arguments["check"])
 

@@ -103,6 +103,10 @@ def encode_events(first_id: int, at: float, events: Events, last_upstream_id: st
         utf8 = run.utf8
         if 0x0A in run.together:
             utf8 = [data.replace(b"\n", b"\ndata: ") for data in utf8]
+        if len(utf8) == 1:
+            groups.append(b"id: %d%b%b%bdata: %b\n\n" % (first_id, stamp, upstream, fields, utf8[0]))
+            first_id += 1
+            continue
         # Hot: once for each token, so all of a run is written in one go.
         blocks = (b"id: %d" + stamp + fields.replace(b"%", b"%%") + b"data: %b\n\n") * len(utf8)
         said: list[Any] = [None] * (2 * len(utf8))
@@ -112,8 +116,8 @@ def encode_events(first_id: int, at: float, events: Events, last_upstream_id: st
         groups.append(group.replace(stamp, stamp + upstream, 1) if upstream else group)
         first_id += len(utf8)
     # The last block's line comes before its blank line.
-    body = memoryview(b"".join(groups))[:-1]
-    return b"".join((body, b"crc: %08x\n\n" % crc32(body)))
+    group = b"".join(groups)[:-1]
+    return b"%bcrc: %08x\n\n" % (group, crc32(group))
 
 
 def checksum_in(block: bytes) -> bytes | None:

@@ -112,7 +112,7 @@ class Relay:
         try:
             async with running.answer as answer:
                 with contextlib.suppress(StreamError):  # the journal tells of it
-                    async for _ in answer._turns():
+                    while await answer._turn() is not None:
                         running.tell()
         finally:
             running.stop_waiting()
