@@ -10,9 +10,6 @@ stream") and 9.2.6 for what the fields do ("Interpreting an event stream").
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import attrgetter
-
 from unspool.value import Value
 
 TYPE_CHECKING = False
@@ -92,11 +89,14 @@ class Events:
     @classmethod
     def of(cls, events: Iterable[Event]) -> Events:
         """The same events as runs."""
-        made = cls()
-        for (type, id, retry), alike in groupby(events, key=attrgetter("type", "id", "retry")):
-            utf8 = [event.utf8 for event in alike]
-            made.runs.append(Run(type, utf8, b"".join(utf8), id, retry))
-        return made
+        alike: list[tuple[Event, list[bytes]]] = []
+        for event in events:
+            first = alike[-1][0] if alike else None
+            if first and (event.type, event.id, event.retry) == (first.type, first.id, first.retry):
+                alike[-1][1].append(event.utf8)
+            else:
+                alike.append((event, [event.utf8]))
+        return cls(Run(first.type, utf8, b"".join(utf8), first.id, first.retry) for first, utf8 in alike)
 
     def append(self, event: Event) -> None:
         """Add one event."""

@@ -358,7 +358,8 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
 
     async def step(self, seconds: float | None = None) -> list[Delta]:
         """Wait for news, at most this long, and return what arrived, which may be nothing. It is in the journal already."""
-        self._open()
+        if self._reactor is None:
+            self._open()
         exchange = self.exchange
         if exchange.ending is not None:
             return self._left_over()
@@ -375,7 +376,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         assert reactor is not None
         assert transfer is not None
         deltas = exchange.receive(transfer) if transfer.held else []
-        if not (deltas or transfer.over or exchange.done):
+        if not (deltas or transfer.held or transfer.over or exchange.done):
             await self._wait(seconds)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()

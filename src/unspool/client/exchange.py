@@ -44,6 +44,8 @@ _KEPT_HEADERS = (
     "openai-version",
     "cf-ray",
 )
+# Portions of what has arrived that are taken in one turn: what is shown at once costs the least, and what is taken needs memory.
+_PORTIONS = 4
 # As browsers: enough for any honest chain, few enough for a loop to be noticed.
 _MOST_REDIRECTS = 5
 # An error body is a sentence or a web page; what is longer is not read.
@@ -163,7 +165,10 @@ class Exchange:
         return Request("POST", self._location, headers, dumps(self.body).encode("utf-8", "replace"), self._use_proxy)
 
     def receive(self, transfer: Transfer) -> list[Delta]:
-        """Take what has arrived: into the journal first, then decoded. Call it whenever there is news, and before `finish`."""
+        """Take what has arrived: into the journal first, then decoded. Call it whenever there is news, and before `finish`.
+
+        Where much is ``held`` some of it is left, for memory's sake: call it again.
+        """
         if not self._head_seen:
             if not transfer.status:
                 return []
@@ -176,8 +181,10 @@ class Exchange:
             if self._is_success:
                 self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
         deltas: list[Delta] = []
-        # In portions, and all of them: what is shown at once costs the least.
-        while data := transfer.take():
+        for _ in range(_PORTIONS):
+            data = transfer.take()
+            if not data:
+                break
             if self._kind == sniff.STREAM:
                 deltas += self._events(self._sse.take(data))
             else:

@@ -156,14 +156,14 @@ class _Transfer(Transfer):
         super().__init__(request, connect_timeout)
 
     def _taker(self) -> Callable[[bytes], int | None]:
-        chunks, append, news, stream = self._chunks, self._chunks.append, self._news, self.stream
+        take, chunks, news, stream = super()._taker(), self._chunks, self._news, self.stream
 
-        def take(chunk: bytes) -> None:
+        def take_news(chunk: bytes) -> int | None:
             if not chunks:
                 news.append(stream)
-            append(chunk)
+            return take(chunk)
 
-        return take
+        return take_news
 
 
 class Load:
@@ -320,6 +320,8 @@ class Load:
             transfer = stream.transfer
             if transfer is not None and not transfer.over:
                 self._note(stream, stream.exchange.receive(transfer))
+                while transfer.held and transfer.status:
+                    self._note(stream, stream.exchange.receive(transfer))
                 if stream.exchange.done and stream.done_at is None:
                     stream.done_at = time.monotonic()
 

@@ -166,12 +166,6 @@ class Transfer:
         self.taken += len(data)
         return data
 
-    def restrain(self) -> None:
-        """Leave the socket alone while much is held. Whoever drives the transfer calls it before each of its turns."""
-        if len(self._chunks) >= MOST_HELD and not self._paused:
-            self._paused = True
-            self.curl.pause(pycurl.PAUSE_RECV)
-
     def finish(self, code: int, message: str) -> None:
         """Record that libcurl is done with the transfer: 0, or its error code and words."""
         if self.over:
@@ -190,8 +184,16 @@ class Transfer:
 
     def _taker(self) -> Callable[[bytes], int | None]:
         """What is called with each piece of the body: hot, once for each token. None is all of it taken."""
-        # A turn brings at most some 0.5 MB, for libcurl is fair to other transfers, so `restrain` between turns will do.
-        return self._chunks.append
+        chunks, append, pause = self._chunks, self._chunks.append, pycurl.WRITEFUNC_PAUSE
+
+        def take(chunk: bytes) -> int | None:
+            if len(chunks) < MOST_HELD:
+                append(chunk)
+                return None
+            self._paused = True
+            return pause  # type: ignore[no-any-return]
+
+        return take
 
     def _on_header(self, line: bytes) -> None:
         text = line.decode("latin-1").strip()
@@ -265,8 +267,6 @@ class Reactor:
         Returns those descriptors of ``watch`` that can be read, and of ``errors`` that have broken (a pipe without reader). Signals are
         handled, and end nothing by themselves: watch a descriptor that their handler writes to.
         """
-        for transfer in self._transfers.values():
-            transfer.restrain()
         deadline = self._deadline
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
