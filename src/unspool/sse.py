@@ -51,18 +51,26 @@ class Event(Value):
 class Run:
     """Events in a row that differ in nothing but their data, as nearly all events of a stream do.
 
-    ``utf8`` is the data of each, as UTF-8, and ``together`` that of all joined: what is cheap for a run as a whole need not be
-    done for each event.
+    ``utf8`` is the data of each, as UTF-8. What is cheap for a run as a whole need not be done for each event.
     """
 
-    __slots__ = ("type", "utf8", "together", "id", "retry")
+    __slots__ = ("type", "utf8", "id", "retry", "_together")
 
-    def __init__(self, type: str, utf8: list[bytes], together: bytes, id: str = "", retry: int | None = None) -> None:
+    def __init__(
+        self, type: str, utf8: list[bytes], id: str = "", retry: int | None = None, *, together: bytes | None = None
+    ) -> None:
         self.type = type
         self.utf8 = utf8
-        self.together = together
         self.id = id
         self.retry = retry
+        self._together = together
+
+    @property
+    def together(self) -> bytes:
+        """The data of all, joined."""
+        if self._together is None:
+            self._together = b"".join(self.utf8)
+        return self._together
 
     def events(self, out: list[Event]) -> None:
         """Append the run's events to a list."""
@@ -96,11 +104,11 @@ class Events:
                 alike[-1][1].append(event.utf8)
             else:
                 alike.append((event, [event.utf8]))
-        return cls(Run(first.type, utf8, b"".join(utf8), first.id, first.retry) for first, utf8 in alike)
+        return cls(Run(first.type, utf8, first.id, first.retry) for first, utf8 in alike)
 
     def append(self, event: Event) -> None:
         """Add one event."""
-        self.runs.append(Run(event.type, [event.utf8], event.utf8, event.id, event.retry))
+        self.runs.append(Run(event.type, [event.utf8], event.id, event.retry))
 
     def clear(self) -> None:
         """Drop them all."""
@@ -200,7 +208,7 @@ class Decoder:
         if self._is_clear and chunk[:6] == b"data: ":
             data = chunk[6:-2]
             if 0x0A not in data and 0x0D not in data and chunk[-2:] == b"\n\n" and data.isascii():
-                events.runs = [Run("message", [data], data, self.last_event_id)]
+                events.runs = [Run("message", [data], self.last_event_id)]
                 return events
         events.runs = self._runs(chunk)
         return events
@@ -224,15 +232,22 @@ class Decoder:
         end = chunk.rfind(b"\n\n") + 2
         if end > 1:
             start = 0
+            begun = b""
             if self._in_block:
                 begun = self._begun_line()
-                if begun:
-                    chunk, end = begun + chunk, end + len(begun)
-                else:
+                if not begun:
                     start = chunk.find(b"\n\n") + 2
                     self._lines(chunk[:start], runs)
+                elif len(begun) < 6:
+                    chunk, end, begun = begun + chunk, end + len(begun), b""
+            # Each copy of a chunk costs as much as splitting a tenth of it.
             if start < end:
-                self._blocks(chunk[start : end - 2], runs)
+                if (begun[:6] or chunk[start : start + 6]) != b"data: ":
+                    self._typed_blocks(begun + chunk[start : end - 2], runs)
+                elif begun:
+                    self._plain_blocks(begun[6:] + chunk[: end - 2], runs)
+                else:
+                    self._plain_blocks(chunk[start + 6 : end - 2], runs)
             chunk = chunk[end:]
             self._in_block = False
         if chunk:
@@ -243,28 +258,25 @@ class Decoder:
             self._check_size(self._max)
         return runs
 
-    def _blocks(self, blocks: bytes, runs: list[Run]) -> None:
-        """Take whole blocks, given without the blank line of the last.
+    def _plain_blocks(self, blocks: bytes, runs: list[Run]) -> None:
+        """Take whole blocks, given without the first ``data: `` and the last blank line.
 
         Hot: those that are one ``data: …`` line are found all at once, and the others by `_typed_blocks`.
         """
-        if blocks[:6] != b"data: ":
-            self._typed_blocks(blocks, runs)
-            return
-        utf8 = blocks[6:].split(b"\n\ndata: ")
+        utf8 = blocks.split(b"\n\ndata: ")
         together = b"".join(utf8)
         if 0x0A not in together:
-            self._add(runs, "message", utf8, together)
+            self._add(runs, "message", utf8, together, together)
             return
         first = 0
         for at, data in enumerate(utf8):
             if 0x0A in data:
                 if first < at:
-                    self._add(runs, "message", utf8[first:at])
+                    self._add(runs, "message", utf8[first:at], blocks)
                 self._typed_blocks(b"data: " + data, runs)
                 first = at + 1
         if first < len(utf8):
-            self._add(runs, "message", utf8[first:])
+            self._add(runs, "message", utf8[first:], blocks)
 
     def _typed_blocks(self, blocks: bytes, runs: list[Run]) -> None:
         """Take whole blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
@@ -273,7 +285,7 @@ class Decoder:
         if names[0][:7] == b"event: " and len(names[0]) > 7 and names.count(names[0]) == len(names):
             utf8 = [line[6:] for line in lines[1::3] if line[:6] == b"data: "]
             if len(utf8) == len(names) and not any(lines[2::3]):
-                self._add(runs, names[0][7:].decode("utf-8", "replace"), utf8)
+                self._add(runs, names[0][7:].decode("utf-8", "replace"), utf8, blocks)
                 return
         last, type = b"", ""
         utf8 = []
@@ -281,7 +293,7 @@ class Decoder:
             line, _, data = block.partition(b"\ndata: ")
             if line != last:
                 if utf8:
-                    self._add(runs, type, utf8)
+                    self._add(runs, type, utf8, blocks)
                     utf8 = []
                 last, type = line, ""
                 if line[:7] == b"event: " and 0x0A not in line:
@@ -290,19 +302,17 @@ class Decoder:
                 utf8.append(data)
             else:
                 if utf8:
-                    self._add(runs, type, utf8)
+                    self._add(runs, type, utf8, blocks)
                     utf8 = []
                 self._lines(block + b"\n\n", runs)
         if utf8:
-            self._add(runs, type, utf8)
+            self._add(runs, type, utf8, blocks)
 
-    def _add(self, runs: list[Run], type: str, utf8: list[bytes], together: bytes | None = None) -> None:
-        """Add a run of events whose data may not be UTF-8 yet."""
-        together = b"".join(utf8) if together is None else together
-        if not together.isascii():
-            utf8 = [one.decode("utf-8", "replace").encode() for one in utf8]
-            together = b"".join(utf8)
-        runs.append(Run(type, utf8, together, self.last_event_id))
+    def _add(self, runs: list[Run], type: str, utf8: list[bytes], blocks: bytes, together: bytes | None = None) -> None:
+        """Add a run of events, whose data is some of what is in these blocks, and may not be UTF-8 yet."""
+        if not blocks.isascii():
+            utf8, together = [one.decode("utf-8", "replace").encode() for one in utf8], None
+        runs.append(Run(type, utf8, self.last_event_id, together=together))
 
     def _lines(self, chunk: bytes, runs: list[Run]) -> None:
         """Take bytes that begin and end anywhere, line by line: all that the format can say."""
@@ -344,7 +354,7 @@ class Decoder:
         """The event that the fields so far make."""
         type = self._type.decode("utf-8", "replace") or "message"
         utf8 = b"\n".join(self._data).decode("utf-8", "replace").encode()
-        return Run(type, [utf8], utf8, self.last_event_id, self._event_retry)
+        return Run(type, [utf8], self.last_event_id, self._event_retry)
 
     def close(self, *, dispatch_incomplete: bool = False) -> list[Event]:
         """Say that the stream has ended, and drop the block that no blank line ended, as 9.2.6 demands.

@@ -18,6 +18,11 @@ def whom_to_ask(arguments: dict[str, Any], settings: Settings) -> Endpoint:
     return resolve(settings=settings, **{name: arguments[name] for name in names})
 
 
+def ask_simulator(arguments: dict[str, Any], url: str) -> None:
+    """Have the options mean the built-in simulator at this URL, whatever profile they name."""
+    arguments.update(base_url=url, profile=None, model=arguments["model"] or "sim-1")
+
+
 def lacks_key(endpoint: Endpoint) -> bool:
     """Whether asking is no use, for the server wants a key and there is none."""
     return endpoint.needs_key and not endpoint.key

@@ -7,7 +7,7 @@ import os
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats, stdin
-from unspool.cli.access import lacks_key, missing_key, whom_to_ask
+from unspool.cli.access import ask_simulator, lacks_key, missing_key, whom_to_ask
 from unspool.cli.flags import LIMIT_OPTIONS, MATERIAL_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
@@ -184,7 +184,7 @@ def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], N
 
         with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
             notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
-            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            ask_simulator(arguments, simulator.url)
             return _ask(arguments, notes, started)
     except ConfigError as error:
         notes.line(str(error), always=True)

@@ -6,7 +6,7 @@ import os
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.access import ask_simulator, lacks_key, missing_key
 from unspool.cli.flags import SERVER_OPTIONS, TIME_OPTIONS, count, number, positive, seconds
 from unspool.cli.options import Option, scan
 from unspool.cli.signals import Signals
@@ -166,7 +166,7 @@ def run(name: str, argv: list[str]) -> int:
 
         _raise_descriptors()  # before the simulator inherits them
         with SimulatorApart() as simulator:
-            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            ask_simulator(arguments, simulator.url)
             return _bench(arguments, notes, simulator)
     except ConfigError as error:
         notes.line(str(error), always=True)

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from unspool import outcome
-from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.access import ask_simulator, lacks_key, missing_key
 from unspool.cli.chat import commands, entry
 from unspool.cli.chat.external import NoEditor
 from unspool.cli.chat.keyboard import Keyboard
@@ -95,7 +95,7 @@ def run(name: str, argv: list[str]) -> int:
         from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
         with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
-            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            ask_simulator(arguments, simulator.url)
             return _chat(arguments, notes)
     except ConfigError as error:
         notes.line(str(error), always=True)

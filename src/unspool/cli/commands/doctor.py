@@ -13,7 +13,7 @@ import time
 from unspool import outcome
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
-from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask
+from unspool.cli.access import ask_simulator, key_advice, lacks_key, missing_key, whom_to_ask
 from unspool.cli.commands import models
 from unspool.cli.flags import SERVER_OPTIONS, seconds
 from unspool.cli.options import Option, scan
@@ -104,7 +104,7 @@ def run(name: str, argv: list[str]) -> int:
     from unspool.server.running import Simulator
 
     with Simulator() as simulator:
-        arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+        ask_simulator(arguments, simulator.url)
         return _report(arguments, stdout)
 
 

@@ -13,7 +13,7 @@ from unspool.batch import results
 from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
-from unspool.cli.access import lacks_key, missing_key, whom_to_ask
+from unspool.cli.access import ask_simulator, lacks_key, missing_key, whom_to_ask
 from unspool.cli.flags import LIMIT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
 from unspool.client.aio import AsyncAnswer
@@ -104,7 +104,7 @@ def run(name: str, argv: list[str]) -> int:
         from unspool.server.running import Simulator
 
         with Simulator() as simulator:
-            arguments.update(base_url=simulator.url, profile=None, model=arguments["model"] or "sim-1")
+            ask_simulator(arguments, simulator.url)
             return _run(arguments, notes)
     except ConfigError as error:
         notes.line(str(error), always=True)
