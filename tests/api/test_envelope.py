@@ -129,6 +129,18 @@ def test_a_chunk_changed_anywhere_says_the_same_with_and_without_an_envelope(
 
 @pytest.mark.parametrize("api", list(MODULES))
 @pytest.mark.parametrize("padding", [None, "q7"])
+@pytest.mark.parametrize("odd", ['"', "\\", "\n", "\ud83d", "", None])
+def test_a_long_run_says_the_same_whatever_stands_in_it(api: str, padding: str | None, odd: str | None) -> None:
+    # Longer than what is compared at once; every 70th text is odd, or its chunk is.
+    chunks = [
+        chunk(api, f"w{number} " if number % 70 or odd is None else odd, padding, created=7 + (number % 70 == 69))
+        for number in range(600)
+    ]
+    assert_same(api, [event(one, ascii=True) for one in chunks], together=True)
+
+
+@pytest.mark.parametrize("api", list(MODULES))
+@pytest.mark.parametrize("padding", [None, "q7"])
 def test_chunks_that_differ_in_text_and_padding_are_parsed_no_more(
     api: str, padding: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
