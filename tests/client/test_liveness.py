@@ -211,3 +211,28 @@ def test_a_kept_connection_that_the_server_has_closed_costs_nothing() -> None:
             with Answer(exchange(server.url, retries=0), reactor=reactor) as answer:
                 assert "".join(answer) == "Hello"
         reactor.close()
+
+
+@pytest.mark.parametrize("way", ["cancelled", "too late"])
+def test_what_had_come_is_kept_when_the_stream_is_ended(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unspool.client.exchange._PORTIONS", 1)
+    words = [f"w{number} " for number in range(200)]
+    done = threading.Event()
+
+    def silent_then(connection: Connection) -> None:
+        connection.send(CHUNKED_HEAD, *(chunk(piece(word)) for word in words))
+        done.wait(PATIENCE)
+
+    with Server(silent_then) as server, ask(server.url, total=0.5 if way == "too late" else None) as answer:
+        answer._transfer = transfer = answer._send()
+        while len(transfer._chunks) < len(words):
+            answer._reactor.wait(0.1)
+        if way == "too late":
+            time.sleep(0.6)
+        answer.step()
+        if way == "cancelled":
+            assert answer.text == "".join(words[:64])
+            answer.cancel()
+        assert answer.text == "".join(words)
+        assert answer.outcome == ("cancelled" if way == "cancelled" else "cut")
+        done.set()

@@ -96,8 +96,9 @@ class Runner:
                 while answer.ending is None:
                     for delta in await answer.step():
                         if type(delta) is Text:
-                            pieces += len(delta.pieces)
-                            progress.tokens += len(delta.pieces)
+                            more = len(delta.pieces)
+                            pieces += more
+                            progress.tokens += more
             if answer.usage is not None and answer.usage.output_tokens is not None:
                 progress.tokens += answer.usage.output_tokens - pieces
             if not self.stopped:

@@ -316,6 +316,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         if self._reactor is not None and self._transfer is not None:
             self._reactor.cancel(self._transfer)
             if self.exchange.ending is None:
+                self._rest += self._kept(self.exchange.receive(self._transfer))  # what had come is kept
                 self._cancel_request = self.exchange.cancel_request()
         self._rest += self._kept(self.exchange.stop(CANCELLED, message))
         self._wake()

@@ -223,13 +223,16 @@ class Answer(Asked[T], Reading[T]):
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
         """Stop the stream now and close its connection; a background response is stopped at the server too.
 
-        Returns what was held back.
+        Returns what had come and was held back.
         """
+        deltas: list[Delta] = []
         if self._transfer is not None:
             self._reactor.cancel(self._transfer)
         if self.exchange.ending is None:
+            if self._transfer is not None:
+                deltas = self.exchange.receive(self._transfer)  # what had come is kept
             self._cancel_upstream()
-        return self._kept(self.exchange.stop(outcome, message, signal))
+        return self._kept(deltas + self.exchange.stop(outcome, message, signal))
 
     def close(self) -> None:
         """Cancel the stream if it has not ended, and give back its connection and its journal."""
@@ -291,7 +294,7 @@ class Answer(Asked[T], Reading[T]):
             if fault is not None:
                 self._reactor.cancel(transfer, fault)
                 if self._lapse.is_over():
-                    return self._kept(deltas + exchange.end(fault))
+                    return self._kept(deltas + exchange.receive(transfer) + exchange.end(fault))
         if transfer.over:
             more, retry_in = exchange.finish(transfer)
             deltas += more
