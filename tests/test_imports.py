@@ -16,8 +16,21 @@ from unspool.server.running import Simulator
 
 # Each of these executes more instructions when it is imported than decoding a whole short answer does.
 HEAVY = {
-    *("argparse", "asyncio", "concurrent.futures", "contextlib", "dataclasses", "difflib", "email", "enum", "gettext"),
-    *("hashlib", "html", "http", "inspect", "json", "logging", "pathlib", "platformdirs", "random", "re", "secrets"),
+    *("argparse", "asyncio", "concurrent.futures", "contextlib", "dataclasses", "datetime", "difflib", "email", "enum"),
+    *(
+        "gettext",
+        "hashlib",
+        "html",
+        "http",
+        "inspect",
+        "json",
+        "logging",
+        "pathlib",
+        "platformdirs",
+        "random",
+        "re",
+        "secrets",
+    ),
     *("shutil", "signal", "socket", "sqlite3", "ssl", "string", "subprocess", "tempfile", "threading", "tomllib"),
     *("typing", "urllib", "uuid", "starlette", "uvicorn", "anyio", "h11", "pycurl", "pycurl.async_multi", "certifi"),
 }

@@ -38,6 +38,23 @@ def test_whoever_asks_for_it_gets_the_real_class(use: str) -> None:
     run(f"{LEFT_OUT}{use}\n{check}{same}")
 
 
+def test_what_the_core_got_of_datetime_is_the_real_thing() -> None:
+    run(
+        "import sys, unspool.client.transport as transport\n"
+        "assert 'datetime' not in sys.modules\n"
+        "import datetime, pickle\n"
+        "assert datetime.UTC and datetime.__file__ and datetime.datetime is sys.modules['_datetime'].datetime\n"
+        "now = datetime.datetime.now(datetime.UTC)\n"
+        "assert pickle.loads(pickle.dumps(now)) == now\n"
+        "curl = transport.pycurl.Curl()\n"
+        "curl.setopt(transport.pycurl.HSTSREADFUNCTION, lambda: (b'localhost', now, True))"
+    )
+
+
+def test_a_program_that_imported_datetime_first_keeps_it() -> None:
+    run("import datetime as before, unspool.client.transport, sys; assert sys.modules['datetime'] is before")
+
+
 def test_the_core_is_the_same_for_both() -> None:
     run(
         "import unspool.client.transport as transport, pycurl\n"

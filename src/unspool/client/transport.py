@@ -33,11 +33,19 @@ def _import_pycurl() -> Any:
         return __import__("pycurl")
     package = type(sys)("pycurl")
     package.__path__ = spec.submodule_search_locations
-    sys.modules["pycurl"] = package
+    stand_ins = {"pycurl": package}
+    if "datetime" not in sys.modules:
+        # The core wants one class of it, a compiled one. Up to Python 3.11 the module around that is 2,600 lines that come to nothing.
+        try:
+            stand_ins["datetime"] = __import__("_datetime")
+        except ImportError:  # not CPython
+            pass
+    sys.modules.update(stand_ins)
     try:
         return __import__("pycurl._pycurl", fromlist=["Curl"])
     finally:
-        del sys.modules["pycurl"]
+        for name in stand_ins:
+            del sys.modules[name]
 
 
 pycurl = _import_pycurl()
