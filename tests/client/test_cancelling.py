@@ -157,6 +157,29 @@ async def test_cancelling_from_another_task_ends_the_iteration() -> None:
     assert (texts, answer.outcome) == (["Hel"], "cancelled")
 
 
+async def test_what_had_come_when_it_was_cancelled_is_kept_and_given() -> None:
+    more = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.send(SSE_HEAD, piece("Hel"))
+        more.wait(5)
+        connection.send(piece("lo"))
+        connection.wait_closed()
+
+    with Server(script) as server:
+        async with aask(server.url) as answer:
+            texts = []
+            async for text in answer:
+                texts.append(text)
+                more.set()
+                while len(texts) == 1 and not (answer._transfer and answer._transfer.held):
+                    await asyncio.sleep(0.01)
+                answer.cancel()
+    assert texts == ["Hel", "lo"]
+    assert answer.text == "Hello"
+    assert answer.outcome == "cancelled"
+
+
 async def test_cancelling_from_another_task_ends_the_wait_for_a_retry() -> None:
     with Server(sends(reply(429, b"slow", retry_after="60"))) as server:
         async with aask(server.url) as answer:

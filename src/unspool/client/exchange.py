@@ -44,8 +44,6 @@ _KEPT_HEADERS = (
     "openai-version",
     "cf-ray",
 )
-# Portions of what has arrived that are taken in one turn: what is shown at once costs the least, and what is taken needs memory.
-_PORTIONS = 4
 # As browsers: enough for any honest chain, few enough for a loop to be noticed.
 _MOST_REDIRECTS = 5
 # An error body is a sentence or a web page; what is longer is not read.
@@ -167,7 +165,7 @@ class Exchange:
     def receive(self, transfer: Transfer) -> list[Delta]:
         """Take what has arrived: into the journal first, then decoded. Call it whenever there is news, and before `finish`.
 
-        Where much is ``held`` some of it is left, for memory's sake: call it again.
+        Where there was too much to hold, more may be ``held`` after it: call it again.
         """
         if not self._head_seen:
             if not transfer.status:
@@ -181,12 +179,10 @@ class Exchange:
             if self._is_success:
                 self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
         deltas: list[Delta] = []
-        for _ in range(_PORTIONS):
-            data = transfer.take()
-            if not data:
-                break
+        data = transfer.take()
+        if data:
             if self._kind == sniff.STREAM:
-                deltas += self._events(self._sse.take(data))
+                deltas = self._events(self._sse.take(data))
             else:
                 self._receive_body(data, transfer, deltas)
         return deltas

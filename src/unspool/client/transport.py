@@ -55,9 +55,11 @@ CONNECT_TIMEOUT = 10.0
 
 #: Pieces taken from the socket and not yet asked for, at which the socket is left alone: the server then waits for the reader, and
 #: memory does not grow when the network is faster than the screen. A piece is an HTTP chunk, or at most 16 KB of one.
-MOST_HELD = 256
-# Of these, so many are handed over at once: what is made of them then stays in the processor's cache.
-_MOST_TAKEN = 64
+MOST_HELD = 192
+
+# What is made of a burst is some hundred kilobytes, which glibc would give back to the system after each and ask for again, page by
+# page: half the cost of an event. Once it has seen a larger block come and go, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
+bytes(1 << 20)
 
 # curl's error codes (libcurl-errors(3)) by what they mean here. The request did not get through: nothing was answered or billed.
 _UNREACHABLE = frozenset(
@@ -157,21 +159,16 @@ class Transfer:
         return self.over or bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME))
 
     def take(self) -> bytes:
-        """Return the next body bytes that have arrived; of many only some, while the transfer goes on."""
+        """Return the body bytes that have arrived. Where there were too many to hold, the next ones may be ``held`` at once."""
         held = self._chunks
         if not held:
             return b""
-        if self.over:
-            chunks = held[:]
-            held.clear()
-        else:
-            chunks = held[:_MOST_TAKEN]
-            del held[:_MOST_TAKEN]
-            if self._paused and not held:
-                self._paused = False
-                self.curl.pause(pycurl.PAUSE_CONT)
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
         self.taken += len(data)
+        if self._paused and not self.over:
+            self._paused = False
+            self.curl.pause(pycurl.PAUSE_CONT)
         return data
 
     def finish(self, code: int, message: str) -> None:
