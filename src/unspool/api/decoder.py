@@ -41,9 +41,6 @@ REFUSAL = "refusal"
 REASONING = "raw"
 SUMMARY = "summary"
 
-# Chunks that are compared with the envelope at once.
-_ALIKE = 256
-
 # Signs of life that some servers send as events. What they carry, if anything, need not be JSON.
 SIGNS_OF_LIFE = ("ping", "keepalive", "keep-alive", "heartbeat")
 
@@ -103,18 +100,20 @@ class Decoder:
         """
         out: list[Delta] = []
         for run in (events if type(events) is Events else Events.of(events)).runs:
-            at, size = 0, len(run.utf8)
+            at = 0
+            size = alike = len(run.utf8)
             while at < size and not self.done:
                 if self._envelope is not None and not self._halves and run.type != "error":
-                    if size <= _ALIKE and not at:
-                        at += self._take_alike(run.utf8, run.together, out)
-                    else:
-                        # Not all of it at once: the rest is looked at again after each that does not fit.
-                        chunks = run.utf8[at : at + _ALIKE]
-                        at += self._take_alike(chunks, b"".join(chunks), out)
-                if at < size and not self.done:
-                    self._take_one(run.type, run.utf8[at], out)
-                    at += 1
+                    chunks = run.utf8[at : at + alike] if at else run.utf8
+                    taken = self._take_alike(chunks, b"".join(chunks) if at else run.together, out)
+                    at += taken
+                    if taken == len(chunks):
+                        alike *= 2
+                        continue
+                    # Not all of the rest at once from now on: it would be looked at again after each that does not fit.
+                    alike = 2 * taken + 1
+                self._take_one(run.type, run.utf8[at], out)
+                at += 1
         return out
 
     def decode_body(self, body: Any) -> list[Delta]:
