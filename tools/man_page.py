@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unspool import __version__, outcome
-from unspool.cli import COMMANDS, parser
+from unspool.cli import COMMANDS
+from unspool.cli.options import parser
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "unspool.1"
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from unspool.cli import COMMANDS, candidates
+from unspool.cli import COMMANDS
 from unspool.cli.commands import completion
+from unspool.cli.options import candidates
 
 from .playing import PATIENCE
 

@@ -421,4 +421,9 @@ def test_the_margin_is_not_imported_for_a_quick_answer_to_a_pipe(unspool, serve)
     done = unspool("--base-url", serve(stream("chat", "ok")).url, "-m", "m", "hi")
     imported = set(re.findall(rb"\| +([\w.]+)\n", done.stderr))
     assert b"unspool.cli.streaming" in imported
-    assert not imported & {b"unspool.cli.margin", b"unspool.cli.tally", b"unspool.client.pace", b"unspool.cli.extract"}
+    assert not imported & {
+        b"unspool.cli.margin",
+        b"unspool.cli.tally",
+        b"unspool.client.pace",
+        b"unspool.cli.formats.extract",
+    }

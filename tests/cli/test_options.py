@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from unspool.cli.commands import ask, models, show, sim
 from unspool.cli.options import scan
-from unspool.cli.parser import build, read
+from unspool.cli.options.parser import build, read
 
 _NAMES = [name for option in ask.OPTIONS for name in option.names]
 _WORDS = [

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unspool.api.validation import mismatch
-from unspool.cli.material import read_schema, several, short_schema
+from unspool.cli.prompt.material import read_schema, several, short_schema
 
 from .playing import end, head, piece, refusal, start, stream
 

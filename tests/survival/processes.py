@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unspool.cli import formats, machine
+from unspool.cli.formats import machine
+from unspool.cli.formats.text import TextFormat
 from unspool.client.replay import Replay
 from unspool.journal.reader import Reader
 from unspool.journal.record import Record
@@ -134,7 +135,7 @@ class Kept:
     def shown(self, form: str) -> str:
         """What has been shown of it, in a format: the end, which no stream has shown that was killed, is left out."""
         output = Collected()
-        view = {"text": formats.TextFormat, **machine.FORMATS}[form](output)  # type: ignore[arg-type, abstract]
+        view = {"text": TextFormat, **machine.FORMATS}[form](output)  # type: ignore[arg-type, abstract]
         for deltas, events, at in self._turns:
             view.show(deltas, events, at)
         view.show(self._rest, [], 0.0)

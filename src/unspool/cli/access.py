@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def whom_to_ask(arguments: dict[str, Any], settings: Settings) -> Endpoint:
-    """Where to ask, by the options of `unspool.cli.flags` and a model. Raises ConfigError."""
+    """Where to ask, by the options of `unspool.cli.options.flags` and a model. Raises ConfigError."""
     from unspool.config.settings import resolve
 
     names = ("profile", "base_url", "key", "model", "api")

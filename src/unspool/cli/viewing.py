@@ -6,8 +6,8 @@ import os
 
 from unspool import outcome
 from unspool.cli import formats
-from unspool.cli.flags import FORMAT_OPTIONS
 from unspool.cli.options import Option
+from unspool.cli.options.flags import FORMAT_OPTIONS, RENDERING_OPTIONS
 from unspool.cli.streaming import judged, tallied
 from unspool.client.replay import Replay
 from unspool.config.paths import streams_dir
@@ -35,7 +35,7 @@ OPTIONS = (
         const="sse",
         default="text",
     ),
-    *formats.RENDERING_OPTIONS,
+    *RENDERING_OPTIONS,
     Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group="what comes out"),
 )
 

@@ -7,11 +7,12 @@ import os
 import signal
 
 from unspool import outcome
-from unspool.cli import conversation, formats
+from unspool.cli import formats
 from unspool.cli.access import key_advice
 from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands import ask
-from unspool.cli.conversation import History
+from unspool.cli.prompt import conversation
+from unspool.cli.prompt.conversation import History
 from unspool.cli.streaming import kept_id, stream, tell
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body

@@ -6,10 +6,11 @@ import os
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.cli import formats, stdin
+from unspool.cli import formats
 from unspool.cli.access import ask_simulator, lacks_key, missing_key, whom_to_ask
-from unspool.cli.flags import LIMIT_OPTIONS, MATERIAL_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import LIMIT_OPTIONS, MATERIAL_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
+from unspool.cli.prompt import stdin
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
 from unspool.client.answer import Answer, Limits
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from unspool.cli.conversation import History
-    from unspool.cli.material import Material
+    from unspool.cli.prompt.conversation import History
+    from unspool.cli.prompt.material import Material
     from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
 
@@ -132,7 +133,7 @@ def run(name: str, argv: list[str]) -> int:
     """Ask, and return the exit code."""
     arguments = scan(OPTIONS, argv, "prompt")
     if arguments is None:
-        from unspool.cli.parser import read
+        from unspool.cli.options.parser import read
 
         arguments = read(parser(), argv)
     notes = Notes(Output(2), quiet=arguments["quiet"])
@@ -146,7 +147,7 @@ def run(name: str, argv: list[str]) -> int:
 def parser() -> Any:
     """The argparse parser of this command, which is also the program's."""
     from unspool.cli import COMMANDS
-    from unspool.cli.parser import build
+    from unspool.cli.options.parser import build
 
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  unspool {name:<{width}}  {words}" for name, (_, words) in COMMANDS.items())
@@ -169,7 +170,7 @@ def parser() -> Any:
 def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
     try:
         if arguments["save"] is not None or arguments["template"] or arguments["params"]:
-            from unspool.cli import templating
+            from unspool.cli.prompt import templating
 
             try:
                 if arguments["save"] is not None:
@@ -212,7 +213,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     except ValueError as error:
         raise UsageError(str(error)) from error
     if arguments["dry_run"]:
-        from unspool.cli import dry_run
+        from unspool.cli.prompt import dry_run
 
         return dry_run.show(Exchange(endpoint, prompt, journal=None))
     if keyless:
@@ -263,7 +264,7 @@ def _view(arguments: dict[str, Any]) -> Any:
     """What makes the format that the arguments ask for, and looks after the schema where there is one."""
     if not arguments["schema"] and not arguments["schema_multi"]:
         return formats.choose(arguments)
-    from unspool.cli import structured
+    from unspool.cli.formats import structured
 
     try:
         return structured.choose(arguments)
@@ -273,7 +274,7 @@ def _view(arguments: dict[str, Any]) -> Any:
 
 def _history(arguments: dict[str, Any], settings: Settings) -> History:
     """The conversation to go on with."""
-    from unspool.cli import conversation
+    from unspool.cli.prompt import conversation
     from unspool.journal.folder import NotFound
 
     named = any(arguments[name] for name in ("profile", "base_url", "model", "api", "sim"))
@@ -343,7 +344,7 @@ def _material(arguments: dict[str, Any], notes: Notes, history: History | None) 
     tools = history is not None and (history.tools or history.pending)
     if not tools and not any(arguments[name] for name in _MATERIAL):
         return None
-    from unspool.cli import material
+    from unspool.cli.prompt import material
 
     try:
         return material.gather(arguments, notes, history)

@@ -10,8 +10,8 @@ import select
 
 from unspool import outcome
 from unspool.cli import viewing
-from unspool.cli.flags import count
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import count
 from unspool.cli.signals import Signals
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, ulid
@@ -42,7 +42,7 @@ def run(name: str, argv: list[str]) -> int:
     """Follow a stream to its end, and return its exit code."""
     arguments = scan(OPTIONS, argv, "id")
     if arguments is None or len(arguments["id"]) != 1:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool attach",

@@ -7,8 +7,8 @@ import os
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli.access import ask_simulator, lacks_key, missing_key
-from unspool.cli.flags import SERVER_OPTIONS, TIME_OPTIONS, count, number, positive, seconds
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import SERVER_OPTIONS, TIME_OPTIONS, count, number, positive, seconds
 from unspool.cli.signals import Signals
 from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange, build_body
@@ -140,7 +140,7 @@ def run(name: str, argv: list[str]) -> int:
     """Measure, print it, and return the exit code: 0 when every answer came whole."""
     arguments = scan(OPTIONS, argv, "url")
     if arguments is None or len(arguments["url"]) > 1:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool bench",

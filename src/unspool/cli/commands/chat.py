@@ -14,8 +14,8 @@ from unspool.cli.chat.keyboard import Keyboard
 from unspool.cli.chat.lines import Lines
 from unspool.cli.chat.session import Session
 from unspool.cli.commands import ask
-from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
 from unspool.cli.options import defaults, scan
+from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
 from unspool.cli.signals import tidy_up_first
 from unspool.config import ConfigError
 from unspool.config.paths import state_dir
@@ -71,7 +71,7 @@ def run(name: str, argv: list[str]) -> int:
     """Converse, and return the exit code."""
     arguments = scan(OPTIONS, argv, "prompt")
     if arguments is None:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         arguments = read(
             build(

@@ -92,7 +92,7 @@ def run(name: str, argv: list[str]) -> int:
         return _tell(argv[1], argv[2:])
     arguments = scan((), argv, "shell")
     if arguments is None or len(arguments["shell"]) != 1 or arguments["shell"][0] not in _SCRIPTS:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool completion",
@@ -114,7 +114,7 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def _tell(shell: str, words: Sequence[str]) -> int:
-    from unspool.cli.candidates import candidates
+    from unspool.cli.options.candidates import candidates
 
     partial = words[-1]
     if shell == "bash":

@@ -15,8 +15,8 @@ from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
 from unspool.cli.access import ask_simulator, key_advice, lacks_key, missing_key, whom_to_ask
 from unspool.cli.commands import models
-from unspool.cli.flags import SERVER_OPTIONS, seconds
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import SERVER_OPTIONS, seconds
 from unspool.client import whole
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
@@ -84,7 +84,7 @@ def run(name: str, argv: list[str]) -> int:
     """Print each step as it is done. The exit code is that of the first one that failed."""
     arguments = scan(OPTIONS, argv, "words")
     if arguments is None or arguments["words"]:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool doctor",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from unspool import outcome
-from unspool.cli import moments
-from unspool.cli.options import Option, scan
+from unspool.cli.options import Option, moments, scan
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid
 from unspool.jsontext import dumps
@@ -37,7 +36,7 @@ def run(name: str, argv: list[str]) -> int:
     """Print the conversation, and return the exit code."""
     arguments = scan(OPTIONS, argv, "id")
     if arguments is None or len(arguments["id"]) > 1:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool export",

@@ -10,7 +10,7 @@ def run(name: str, argv: list[str]) -> int:
     """Print the faults, one a line: how each is written, an example of it, what it does."""
     arguments = scan((), argv, "words")
     if arguments is None or arguments["words"]:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool faults",

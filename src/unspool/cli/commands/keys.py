@@ -69,7 +69,7 @@ def _read_line() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from unspool.cli.parser import Parser
+    from unspool.cli.options.parser import Parser
 
     parser = Parser(
         "unspool keys",

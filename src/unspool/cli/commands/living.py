@@ -31,7 +31,7 @@ def run(name: str, argv: list[str]) -> int:
     arguments = scan(OPTIONS[name], argv, "id")
     wanted = 1 if name == "cancel" else 0
     if arguments is None or len(arguments["id"]) != wanted:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             f"unspool {name}",

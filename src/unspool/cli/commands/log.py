@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
-from unspool.cli import moments
 from unspool.cli.columns import clip, columns, pad, width
-from unspool.cli.flags import count
-from unspool.cli.options import Option, scan
+from unspool.cli.options import Option, moments, scan
+from unspool.cli.options.flags import count
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid, words
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
@@ -93,7 +92,7 @@ def run(name: str, argv: list[str]) -> int:
     options = SEARCH_OPTIONS if searching else LOG_OPTIONS
     arguments = scan(options, argv, "words")
     if arguments is None or _mistake(searching, arguments):
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         last = "the words around the hit" if searching else "the first words of the answer"
         parser = build(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from unspool import outcome
 from unspool.api import failure as failures
 from unspool.cli.access import key_advice, lacks_key, missing_key
-from unspool.cli.flags import SERVER_OPTIONS, seconds
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import SERVER_OPTIONS, seconds
 from unspool.client import whole
 from unspool.client.transport import Request
 from unspool.config import ConfigError
@@ -35,7 +35,7 @@ def run(name: str, argv: list[str]) -> int:
     """Print the ids of a server's models, sorted, one a line."""
     arguments = scan(OPTIONS, argv, "words")
     if arguments is None or arguments["words"]:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool models",

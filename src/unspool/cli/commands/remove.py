@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli import moments
-from unspool.cli.flags import count
-from unspool.cli.options import Option, scan
+from unspool.cli.options import Option, moments, scan
+from unspool.cli.options.flags import count
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record, story, ulid
 from unspool.journal.catalogue import Catalogue
@@ -65,7 +64,7 @@ def run(name: str, argv: list[str]) -> int:
     options = PRUNE_OPTIONS if pruning else RM_OPTIONS
     arguments = scan(options, argv, "id")
     if arguments is None or _mistake(pruning, arguments):
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             f"unspool {name}",

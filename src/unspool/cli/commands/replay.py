@@ -7,8 +7,8 @@ import time
 
 from unspool import outcome
 from unspool.cli import viewing
-from unspool.cli.flags import speed
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import speed
 from unspool.cli.signals import Signals
 from unspool.client.replay import RECONNECTING
 from unspool.journal import folder, reader, ulid
@@ -39,7 +39,7 @@ def run(name: str, argv: list[str]) -> int:
     """Play a kept answer in time, and return the exit code it had."""
     arguments = scan(OPTIONS, argv, "id")
     if arguments is None or len(arguments["id"]) != 1:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool replay",

@@ -8,10 +8,10 @@ from unspool import outcome
 from unspool.api.deltas import Text
 from unspool.cli import formats
 from unspool.cli.access import lacks_key, missing_key
-from unspool.cli.around import Around
 from unspool.cli.commands.show import show
-from unspool.cli.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
+from unspool.cli.formats.around import Around
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
 from unspool.client import rest
@@ -46,7 +46,7 @@ def run(name: str, argv: list[str]) -> int:
     """Print what is kept of an answer and the rest of it, and return how that ended."""
     arguments = scan(OPTIONS, argv, "id")
     if arguments is None or len(arguments["id"]) > 1:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool resume",

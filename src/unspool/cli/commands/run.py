@@ -14,8 +14,8 @@ from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
 from unspool.cli.access import ask_simulator, lacks_key, missing_key, whom_to_ask
-from unspool.cli.flags import LIMIT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import LIMIT_OPTIONS, SERVER_OPTIONS, number, positive
 from unspool.client.aio import AsyncAnswer
 from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
@@ -80,7 +80,7 @@ def run(name: str, argv: list[str]) -> int:
     """Ask for every line of a file that has no answer yet, and print all results."""
     arguments = scan(OPTIONS, argv, "file")
     if arguments is None or len(arguments["file"]) != 1:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool run",

@@ -19,7 +19,7 @@ def run(name: str, argv: list[str]) -> int:
     arguments = scan(OPTIONS, argv, "id")
     wanted = 0 if name == "last" else 1
     if arguments is None or len(arguments["id"]) != wanted:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             f"unspool {name}",

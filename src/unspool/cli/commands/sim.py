@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.flags import count, number, positive, seconds, speed
 from unspool.cli.options import Option, scan
+from unspool.cli.options.flags import count, number, positive, seconds, speed
 from unspool.outcome import USAGE_EXIT_CODE
 from unspool.terminal.output import Notes, Output
 
@@ -310,7 +310,7 @@ def run(name: str, argv: list[str]) -> int:
     """Serve until Ctrl-C, after printing the base URL."""
     arguments = scan(OPTIONS, argv, "words")
     if arguments is None or arguments["words"]:
-        from unspool.cli.parser import build, read
+        from unspool.cli.options.parser import build, read
 
         parser = build(
             "unspool sim",

@@ -93,7 +93,7 @@ def _edit(name: str, notes: Notes) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from unspool.cli.parser import Parser
+    from unspool.cli.options.parser import Parser
 
     parser = Parser(
         "unspool templates",

@@ -204,10 +204,63 @@ FORMAT_OPTIONS = (
     ),
 )
 
+#: Options of every command that shows text.
+RENDERING_OPTIONS = (
+    Option(
+        ("-r", "--raw"),
+        "flag",
+        "show the text as it is, without rendering; a terminal still gets no control characters",
+        group=_OUTPUT,
+    ),
+    Option(("--markdown",), "flag", "render Markdown even into a pipe or file", group=_OUTPUT),
+    Option(
+        ("--color",),
+        "value",
+        "colours: auto on a terminal, unless NO_COLOR is set, and elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a"
+        " light background",
+        group=_OUTPUT,
+        choices=("auto", "always", "never"),
+        default="auto",
+    ),
+    Option(
+        ("-x", "--extract"),
+        "flag",
+        "print the first fenced code block alone, as it arrives; exit code 1 if there is none",
+        group=_OUTPUT,
+        const="first",
+    ),
+    Option(
+        ("--xl",),
+        "flag",
+        "print the last fenced code block alone",
+        group=_OUTPUT,
+        dest="extract",
+        const="last",
+    ),
+    Option(
+        ("--show-reasoning",),
+        "flag",
+        "show the model's reasoning on stderr also where that is no terminal",
+        group=_OUTPUT,
+        dest="reasoning",
+        const="show",
+        default="auto",
+    ),
+    Option(("--copy",), "flag", "put the answer on the clipboard when it is whole", group=_OUTPUT),
+    Option(("-u", "--usage"), "flag", "say on stderr what it took: tokens, seconds", group=_OUTPUT),
+    Option(
+        ("--stats",),
+        "value",
+        "say on stderr all that was measured, as a line or as JSON; with --json it is a line of the output",
+        group=_OUTPUT,
+        choices=("line", "json"),
+    ),
+)
+
 #: Options of every command that shows a stream while it comes.
 OUTPUT_OPTIONS = (
     *FORMAT_OPTIONS,
-    *formats.RENDERING_OPTIONS,
+    *RENDERING_OPTIONS,
     Option(
         ("-R", "--hide-reasoning"),
         "flag",

@@ -88,7 +88,7 @@ def save(arguments: dict[str, Any], notes: Notes, read_value: Any) -> int:
             fields[name] = [_absolute(one) for one in arguments[name]]
     for name in _SCHEMAS:
         if arguments[name]:
-            from unspool.cli.material import read_schema
+            from unspool.cli.prompt.material import read_schema
 
             # Read now: a mistake is told now, and the template needs no other file.
             schema = read_schema(arguments[name])

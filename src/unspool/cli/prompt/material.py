@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli import stdin
+from unspool.cli.prompt import stdin
 from unspool.client import attachment
 from unspool.client.attachment import Unattachable
 from unspool.jsontext import loads
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from unspool.cli.conversation import History
+    from unspool.cli.prompt.conversation import History
     from unspool.terminal.output import Notes
 
 # What the types of llm's short form of a schema are to JSON Schema, and the names that other people type.

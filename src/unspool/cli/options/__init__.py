@@ -1,7 +1,7 @@
 """Options as data, and two readers of them that agree.
 
 `scan` reads what people type all day and costs nothing. Whatever it does not take for granted (help, abbreviations, mistakes) it
-leaves to `unspool.cli.parser`, which builds an argparse parser from the same table, has the last word, and costs a third of a
+leaves to `unspool.cli.options.parser`, which builds an argparse parser from the same table, has the last word, and costs a third of a
 whole short answer.
 """
 

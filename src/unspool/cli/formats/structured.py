@@ -9,8 +9,8 @@ from unspool import outcome
 from unspool.api.deltas import Refusal, Text, ToolCall
 from unspool.api.validation import mismatch
 from unspool.cli import formats
-from unspool.cli.around import Around
-from unspool.cli.material import read_schema, several
+from unspool.cli.formats.around import Around
+from unspool.cli.prompt.material import read_schema, several
 from unspool.client.objects import NOTHING, Growing
 from unspool.jsontext import clean, dumps, loads
 from unspool.outcome import Ending

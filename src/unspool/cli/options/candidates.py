@@ -6,7 +6,8 @@ import argparse
 import os
 
 from unspool import outcome
-from unspool.cli import COMMANDS, parser
+from unspool.cli import COMMANDS
+from unspool.cli.options import parser
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
 from unspool.journal import folder, reader, record, story, ulid

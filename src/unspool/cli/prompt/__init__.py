@@ -1,0 +1,1 @@
+"""What is asked: the words, what goes with them, and where they come from."""
