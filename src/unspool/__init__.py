@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from unspool.client.errors import Unauthorized as Unauthorized
     from unspool.client.errors import Unreachable as Unreachable
     from unspool.client.facts import Messages as Messages
-    from unspool.client.following import AsyncFollowing as AsyncFollowing
-    from unspool.client.following import Following as Following
     from unspool.client.library import AsyncClient as AsyncClient
     from unspool.client.library import Client as Client
     from unspool.client.library import afollow as afollow
@@ -50,7 +48,9 @@ if TYPE_CHECKING:
     from unspool.client.library import follow as follow
     from unspool.client.library import resume as resume
     from unspool.client.library import stream as stream
-    from unspool.client.tools import tool as tool
+    from unspool.client.library.following import AsyncFollowing as AsyncFollowing
+    from unspool.client.library.following import Following as Following
+    from unspool.client.library.tools import tool as tool
     from unspool.config import ConfigError as ConfigError
     from unspool.journal.folder import NotFound as NotFound
     from unspool.journal.writer import Busy as Busy
@@ -65,9 +65,9 @@ _NAMES = {
     "unspool.client.answer": "Answer Reading",
     "unspool.client.errors": "BadRequest Cancelled InvalidOutput RateLimited ServerError StreamCut StreamError Unauthorized Unreachable",
     "unspool.client.facts": "Messages",
-    "unspool.client.following": "AsyncFollowing Following",
+    "unspool.client.library.following": "AsyncFollowing Following",
     "unspool.client.library": "AsyncClient Client afollow aresume astream follow resume stream",
-    "unspool.client.tools": "tool",
+    "unspool.client.library.tools": "tool",
     "unspool.config": "ConfigError",
     "unspool.journal.folder": "NotFound",
     "unspool.journal.writer": "Busy",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unspool.client import attachment
-from unspool.client.attachment import Unattachable, part
+from unspool.client.library import attachment
+from unspool.client.library.attachment import Unattachable, part
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 8
 WAV = b"RIFF\x24\0\0\0WAVEfmt "

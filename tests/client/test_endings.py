@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from unspool.client.transport import Request, Transfer
+from unspool.client.http.transport import Request, Transfer
 
 from .scripted import (
     CHUNKED_HEAD,

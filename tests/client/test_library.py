@@ -20,7 +20,7 @@ from typing import Any, TypedDict
 import pytest
 
 import unspool
-from unspool.client import objects
+from unspool.client.library import objects
 from unspool.outcome import Ending
 from unspool.server.running import Simulator
 

@@ -9,7 +9,7 @@ import pytest
 
 from unspool.api.deltas import Delta
 from unspool.client.answer import Answer
-from unspool.client.transport import MOST_HELD, Reactor, Transfer
+from unspool.client.http.transport import MOST_HELD, Reactor, Transfer
 
 from .scripted import (
     CHUNKED_HEAD,

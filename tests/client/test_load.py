@@ -12,8 +12,8 @@ import pytest
 from unspool.api.prompt import Prompt
 from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
+from unspool.client.http.transport import Transfer, pycurl
 from unspool.client.load import Load, Measures, Schedule
-from unspool.client.transport import Transfer, pycurl
 from unspool.config.endpoint import Endpoint
 from unspool.server.running import Simulator
 from unspool.server.simulator import Settings

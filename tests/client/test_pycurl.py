@@ -12,12 +12,12 @@ def run(code: str) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-LEFT_OUT = "import sys, unspool.client.transport; assert 'pycurl.async_multi' not in sys.modules; import pycurl\n"
+LEFT_OUT = "import sys, unspool.client.http.transport; assert 'pycurl.async_multi' not in sys.modules; import pycurl\n"
 
 
 def test_the_asyncio_half_is_not_imported() -> None:
     run(
-        "import sys, unspool.client.transport\n"
+        "import sys, unspool.client.http.transport\n"
         "assert not {'pycurl', 'pycurl.async_multi', 'asyncio', 'dataclasses'} & set(sys.modules)"
     )
 
@@ -40,7 +40,7 @@ def test_whoever_asks_for_it_gets_the_real_class(use: str) -> None:
 
 def test_what_the_core_got_of_datetime_is_the_real_thing() -> None:
     run(
-        "import sys, unspool.client.transport as transport\n"
+        "import sys, unspool.client.http.transport as transport\n"
         "assert 'datetime' not in sys.modules\n"
         "import datetime, pickle\n"
         "assert datetime.UTC and datetime.__file__ and datetime.datetime is sys.modules['_datetime'].datetime\n"
@@ -52,12 +52,12 @@ def test_what_the_core_got_of_datetime_is_the_real_thing() -> None:
 
 
 def test_a_program_that_imported_datetime_first_keeps_it() -> None:
-    run("import datetime as before, unspool.client.transport, sys; assert sys.modules['datetime'] is before")
+    run("import datetime as before, unspool.client.http.transport, sys; assert sys.modules['datetime'] is before")
 
 
 def test_the_core_is_the_same_for_both() -> None:
     run(
-        "import unspool.client.transport as transport, pycurl\n"
+        "import unspool.client.http.transport as transport, pycurl\n"
         "assert transport.pycurl.error is pycurl.error and transport.pycurl.Curl is pycurl.Curl\n"
         "assert pycurl._pycurl is transport.pycurl"
     )
@@ -66,7 +66,7 @@ def test_the_core_is_the_same_for_both() -> None:
 def test_a_program_that_imported_pycurl_first_keeps_it() -> None:
     run(
         "import pycurl; before = pycurl, pycurl.AsyncCurlMulti\n"
-        "import unspool.client.transport as transport\n"
+        "import unspool.client.http.transport as transport\n"
         "assert transport.pycurl is pycurl and before == (pycurl, pycurl.AsyncCurlMulti)"
     )
 

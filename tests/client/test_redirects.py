@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from unspool.client.location import same_origin
+from unspool.client.http.location import same_origin
 
 from .scripted import KEY, SSE_HEAD, WHOLE, Server, error, read, reply, sends
 

@@ -10,7 +10,7 @@ import pytest
 
 from unspool.api.deltas import Failure
 from unspool.client import retry
-from unspool.client.transport import Transfer
+from unspool.client.http.transport import Transfer
 from unspool.outcome import CUT, QUOTA_CODES, UNREACHABLE, Fault
 
 from .scripted import SSE_HEAD, WHOLE, Connection, Script, Server, ask, error, piece, read, reply, sends

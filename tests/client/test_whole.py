@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trustme
 
-from unspool.client.transport import Request
-from unspool.client.whole import fetch
+from unspool.client.http.transport import Request
+from unspool.client.http.whole import fetch
 
 from .scripted import Server, sends
 

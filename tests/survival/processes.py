@@ -16,7 +16,7 @@ from typing import Any
 
 from unspool.cli.formats import machine
 from unspool.cli.formats.text import TextFormat
-from unspool.client.replay import Replay
+from unspool.client.kept.replay import Replay
 from unspool.journal.reader import Reader
 from unspool.journal.record import Record
 from unspool.sse import Event

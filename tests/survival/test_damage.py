@@ -17,7 +17,7 @@ from unspool.api.prompt import Prompt
 from unspool.client import retry
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
-from unspool.client.replay import Replay
+from unspool.client.kept.replay import Replay
 from unspool.config.endpoint import Endpoint
 from unspool.journal import record, story
 from unspool.journal.reader import Damage, Reader

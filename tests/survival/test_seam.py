@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from unspool.client.continuation import Seam
+from unspool.client.kept.continuation import Seam
 
 from .processes import rounds
 

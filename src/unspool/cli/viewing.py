@@ -9,7 +9,7 @@ from unspool.cli import formats
 from unspool.cli.options import Option
 from unspool.cli.options.flags import FORMAT_OPTIONS, RENDERING_OPTIONS
 from unspool.cli.streaming import judged, tallied
-from unspool.client.replay import Replay
+from unspool.client.kept.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record
 

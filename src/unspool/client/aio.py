@@ -18,7 +18,7 @@ import pycurl
 from unspool.api.deltas import Refusal, Text
 from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.facts import Asked, Facts, T
-from unspool.client.transport import MOST_HELD, Transfer
+from unspool.client.http.transport import MOST_HELD, Transfer
 from unspool.journal.writer import SYNC_INTERVAL
 from unspool.outcome import CANCELLED
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
-    from unspool.client.transport import Request
+    from unspool.client.http.transport import Request
     from unspool.journal.writer import Writer
     from unspool.sse import Event
 
@@ -212,7 +212,7 @@ class AsyncReading(Facts[T]):
         The last one is the whole object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
         whole text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
         """
-        from unspool.client.objects import NOTHING, Growing
+        from unspool.client.library.objects import NOTHING, Growing
 
         growing = Growing([] if self._texts is None else self._texts)
         while await self._turn(growing.due()) is not None:

@@ -6,7 +6,7 @@ import time
 
 from unspool.api.deltas import Refusal, Text
 from unspool.client.facts import Asked, Facts, T
-from unspool.client.transport import CONNECT_TIMEOUT, Reactor, Transfer
+from unspool.client.http.transport import CONNECT_TIMEOUT, Reactor, Transfer
 from unspool.outcome import CANCELLED, CUT, Fault
 from unspool.value import Value
 
@@ -136,7 +136,7 @@ class Reading(Facts[T]):
         The last one is the whole object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
         whole text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
         """
-        from unspool.client.objects import NOTHING, Growing
+        from unspool.client.library.objects import NOTHING, Growing
 
         growing = Growing([] if self._texts is None else self._texts)
         for _ in self._turns(growing.due):

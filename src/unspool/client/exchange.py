@@ -11,9 +11,10 @@ import time
 from unspool import __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.deltas import Failure
-from unspool.client import retry, sniff
-from unspool.client.location import host, origin, resolve, same_origin
-from unspool.client.transport import Request
+from unspool.client import retry
+from unspool.client.http import sniff
+from unspool.client.http.location import host, origin, resolve, same_origin
+from unspool.client.http.transport import Request
 from unspool.config.url import is_loopback, percent_encode
 from unspool.journal import record
 from unspool.jsontext import dumps, parse
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
     from unspool.client.background import Resumption
+    from unspool.client.http.transport import Transfer
     from unspool.client.throttle import Throttle
-    from unspool.client.transport import Transfer
     from unspool.config.endpoint import Endpoint
     from unspool.journal.writer import Writer
 

@@ -156,7 +156,7 @@ class Facts(Typed[T]):
         """
         if self.ending is None:
             raise RuntimeError("the answer has not ended yet: parse() reads it to its end")
-        from unspool.client.objects import validated
+        from unspool.client.library.objects import validated
 
         value: T = validated(self._schema, self.text, self.refusal, self.outcome, self.id)
         return value

@@ -22,8 +22,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from unspool import sse
-from unspool.client import roots
-from unspool.client.sniff import is_event_stream
+from unspool.client.http import roots
+from unspool.client.http.sniff import is_event_stream
 from unspool.server.block import Block
 from unspool.server.connection import listen, reset, stopped_by_signal
 from unspool.server.errors import RequestError

@@ -21,8 +21,8 @@ import contextlib
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.client.aio import running_loop
 from unspool.client.errors import StreamError
-from unspool.client.following import Naps
-from unspool.client.replay import Replay
+from unspool.client.kept.replay import Replay
+from unspool.client.library.following import Naps
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, ulid
 from unspool.jsontext import dumps

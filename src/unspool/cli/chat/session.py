@@ -16,7 +16,7 @@ from unspool.cli.prompt.conversation import History
 from unspool.cli.streaming import kept_id, stream, tell
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
-from unspool.client.transport import Reactor
+from unspool.client.http.transport import Reactor
 from unspool.config.paths import streams_dir
 from unspool.journal import story
 from unspool.journal.writer import Writer

@@ -15,7 +15,7 @@ from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
-from unspool.client.transport import Reactor
+from unspool.client.http.transport import Reactor
 from unspool.config import ConfigError
 from unspool.terminal.output import Notes, Output
 

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.client.percentiles import Distribution
+    from unspool.client.load.percentiles import Distribution
     from unspool.config.endpoint import Endpoint
 
 _CONCURRENCY = 10
@@ -448,7 +448,7 @@ def _as_json(
     import platform
 
     from unspool import __version__
-    from unspool.client.transport import pycurl
+    from unspool.client.http.transport import pycurl
 
     elapsed = measures.elapsed or 1e-9
     told: dict[str, Any] = {

@@ -17,10 +17,10 @@ from unspool.cli.access import ask_simulator, key_advice, lacks_key, missing_key
 from unspool.cli.commands import models
 from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import SERVER_OPTIONS, seconds
-from unspool.client import whole
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
-from unspool.client.transport import Request, proxy_for
+from unspool.client.http import whole
+from unspool.client.http.transport import Request, proxy_for
 from unspool.config import ConfigError, paths, settings
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from unspool.client.whole import Connection, Reply
+    from unspool.client.http.whole import Connection, Reply
     from unspool.config.endpoint import Endpoint
 
 EXAMPLES = """\
@@ -289,7 +289,7 @@ def _versions() -> str:
     import platform
 
     from unspool import __version__
-    from unspool.client.transport import pycurl
+    from unspool.client.http.transport import pycurl
 
     # "PycURL/7.47 libcurl/8.23.0 OpenSSL/3.6.5 …": what else it was built with rarely matters.
     library = " ".join(pycurl.version.split()[1:3])

@@ -7,8 +7,8 @@ from unspool.api import failure as failures
 from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import SERVER_OPTIONS, seconds
-from unspool.client import whole
-from unspool.client.transport import Request
+from unspool.client.http import whole
+from unspool.client.http.transport import Request
 from unspool.config import ConfigError
 from unspool.jsontext import dumps, parse
 from unspool.outcome import Ending
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.client.whole import Reply
+    from unspool.client.http.whole import Reply
     from unspool.config.endpoint import Endpoint
 
 OPTIONS = (

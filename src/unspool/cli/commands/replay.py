@@ -10,7 +10,7 @@ from unspool.cli import viewing
 from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import speed
 from unspool.cli.signals import Signals
-from unspool.client.replay import RECONNECTING
+from unspool.client.kept.replay import RECONNECTING
 from unspool.journal import folder, reader, ulid
 from unspool.terminal.output import Notes, Output
 

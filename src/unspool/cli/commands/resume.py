@@ -14,9 +14,9 @@ from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
-from unspool.client import rest
 from unspool.client.answer import Answer, Limits
-from unspool.client.transport import Reactor
+from unspool.client.http.transport import Reactor
+from unspool.client.kept import rest
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, ulid
 from unspool.terminal.output import Notes, Output
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta
-    from unspool.client.continuation import Seam
     from unspool.client.exchange import Exchange
+    from unspool.client.kept.continuation import Seam
     from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
     from unspool.journal.story import Story

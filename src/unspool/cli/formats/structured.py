@@ -11,7 +11,7 @@ from unspool.api.validation import mismatch
 from unspool.cli import formats
 from unspool.cli.formats.around import Around
 from unspool.cli.prompt.material import read_schema, several
-from unspool.client.objects import NOTHING, Growing
+from unspool.client.library.objects import NOTHING, Growing
 from unspool.jsontext import clean, dumps, loads
 from unspool.outcome import Ending
 

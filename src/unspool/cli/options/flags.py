@@ -5,8 +5,8 @@ from __future__ import annotations
 from unspool.cli import formats
 from unspool.cli.options import Option
 from unspool.client.answer import IDLE_TIMEOUT
+from unspool.client.http.transport import CONNECT_TIMEOUT
 from unspool.client.retry import DEFAULT_RETRIES
-from unspool.client.transport import CONNECT_TIMEOUT
 
 
 def positive(text: str) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unspool.client import continuation
-from unspool.client.rest import endpoint_of
+from unspool.client.kept import continuation
+from unspool.client.kept.rest import endpoint_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story
 from unspool.outcome import COMPLETE

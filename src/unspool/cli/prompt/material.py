@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 from unspool.cli.prompt import stdin
-from unspool.client import attachment
-from unspool.client.attachment import Unattachable
+from unspool.client.library import attachment
+from unspool.client.library.attachment import Unattachable
 from unspool.jsontext import loads
 from unspool.value import Value
 

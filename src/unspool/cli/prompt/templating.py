@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from unspool.client.attachment import is_url
+from unspool.client.library.attachment import is_url
 from unspool.config import templates
 from unspool.config.templates import Template
 from unspool.jsontext import dumps

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unspool.client.sniff import is_event_stream
+from unspool.client.http.sniff import is_event_stream
 from unspool.server.clock import Clock
 from unspool.server.errors import RequestError
 from unspool.server.faults.course import Plan

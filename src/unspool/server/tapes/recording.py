@@ -17,8 +17,8 @@ import h11
 
 from unspool import api, sse
 from unspool.api import failure as failures
-from unspool.client import sniff
 from unspool.client.background import UNFINISHED
+from unspool.client.http import sniff
 from unspool.journal import record
 from unspool.journal.story import messages_of, plain
 from unspool.journal.writer import Writer

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from unspool import sse
-from unspool.client.replay import RECONNECTING
+from unspool.client.kept.replay import RECONNECTING
 from unspool.journal import reader, record
 from unspool.journal.record import Record
 from unspool.jsontext import parse

@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 from _thread import RLock
 
-from unspool.client import asking
 from unspool.client.answer import Answer
-from unspool.client.transport import Reactor
+from unspool.client.http.transport import Reactor
+from unspool.client.library import asking
 from unspool.outcome import UNAUTHORIZED
 
 TYPE_CHECKING = False
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar, Unpack, overload
 
     from unspool.client.aio import AsyncAnswer
-    from unspool.client.asking import Asking, Options, Reading
     from unspool.client.exchange import Exchange
-    from unspool.client.following import AsyncFollowing, Following
+    from unspool.client.library.asking import Asking, Options, Reading
+    from unspool.client.library.following import AsyncFollowing, Following
     from unspool.config import Settings
     from unspool.config.endpoint import Endpoint
 
@@ -107,7 +107,7 @@ def resume(id: str, **options: Unpack[Reading]) -> Answer[Any]:
 
     Raises NotFound, Busy while another process still writes it, ConfigError, and ValueError for what cannot be gone on with.
     """
-    from unspool.client import resumed
+    from unspool.client.library import resumed
 
     arguments = {**asking.READING, **asking.checked("resume", options, asking.READING)}
     return resumed.resumed(resumed.revived(id, arguments), arguments)
@@ -115,7 +115,7 @@ def resume(id: str, **options: Unpack[Reading]) -> Answer[Any]:
 
 def aresume(id: str, **options: Unpack[Reading]) -> AsyncAnswer[Any]:
     """Go on with an answer that was cut, for asyncio: see `resume`."""
-    from unspool.client import resumed
+    from unspool.client.library import resumed
 
     arguments = {**asking.READING, **asking.checked("aresume", options, asking.READING)}
     return resumed.aresumed(resumed.revived(id, arguments), arguments)
@@ -131,14 +131,14 @@ def follow(id: str, *, after: int | None = None, check: bool = True) -> Followin
     ``id`` is any piece of an id that only one stream has. ``after`` leaves out what comes up to that block of the journal: give
     it the ``last_id`` of what you had. Raises NotFound; while iterating, StreamCut when the process that wrote it is gone before the end.
     """
-    from unspool.client.following import Following, path_of
+    from unspool.client.library.following import Following, path_of
 
     return Following(path_of(id), after, check=check)
 
 
 def afollow(id: str, *, after: int | None = None, check: bool = True) -> AsyncFollowing:
     """Read an answer from its journal, for asyncio: see `follow`."""
-    from unspool.client.following import AsyncFollowing, path_of
+    from unspool.client.library.following import AsyncFollowing, path_of
 
     return AsyncFollowing(path_of(id), after, check=check)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from unspool.api.prompt import Prompt
 from unspool.client.answer import IDLE_TIMEOUT, Limits
 from unspool.client.exchange import Exchange
+from unspool.client.http.transport import CONNECT_TIMEOUT
 from unspool.client.retry import DEFAULT_RETRIES
-from unspool.client.transport import CONNECT_TIMEOUT
 from unspool.config import ConfigError
 
 TYPE_CHECKING = False
@@ -106,11 +106,11 @@ def exchange(asked: Asking, arguments: Mapping[str, Any], endpoint: Endpoint, se
         **{name: arguments[name] for name in _SAMPLING},
     )
     if arguments["tools"] is not None:
-        from unspool.client.tools import described
+        from unspool.client.library.tools import described
 
         prompt.tools = described(arguments["tools"])
     if arguments["schema"] is not None:
-        from unspool.client import schema
+        from unspool.client.library import schema
 
         prompt.schema = schema.schema_of(arguments["schema"])
         prompt.schema_name = schema.name_of(arguments["schema"])
@@ -130,7 +130,7 @@ def _messages(asked: Asking, attachments: Iterable[str | bytes | os.PathLike[str
         messages = [dict(one) for one in asked]
     parts = []
     if attachments is not None:
-        from unspool.client.attachment import part
+        from unspool.client.library.attachment import part
 
         if isinstance(attachments, str | bytes):
             raise TypeError("attachments is a list, also of one")

@@ -20,7 +20,7 @@ def tool(function: Callable[..., Any]) -> dict[str, Any]:
     >>> tool(weather)["function"]["parameters"]["required"]
     ['city']
     """
-    from unspool.client.schema import parameters_of
+    from unspool.client.library.schema import parameters_of
 
     parameters, text = parameters_of(function)
     described: dict[str, Any] = {"name": getattr(function, "__name__", "tool"), "parameters": parameters}

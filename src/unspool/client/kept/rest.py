@@ -6,9 +6,9 @@ import time
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.client import continuation
 from unspool.client.exchange import Exchange, is_background
-from unspool.client.replay import Replay
+from unspool.client.kept import continuation
+from unspool.client.kept.replay import Replay
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
 from unspool.journal import record, story, ulid

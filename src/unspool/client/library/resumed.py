@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.deltas import Text
-from unspool.client import asking, continuation, rest
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.facts import Messages
-from unspool.client.replay import Replay
+from unspool.client.kept import continuation, rest
+from unspool.client.kept.replay import Replay
+from unspool.client.library import asking
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, ulid

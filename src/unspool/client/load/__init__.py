@@ -1,6 +1,6 @@
 """Many streams at once, measured: the load that `unspool bench` puts on a server.
 
-One thread and one loop drive all of them, as `unspool.client.transport.Reactor` drives one: libcurl's sockets in a selector, for what
+One thread and one loop drive all of them, as `unspool.client.http.transport.Reactor` drives one: libcurl's sockets in a selector, for what
 polls a list would go through all of them for each event. Every stream is a whole `Exchange`, so that how it ended is judged as the command
 would. Nothing is kept in journals.
 
@@ -17,8 +17,8 @@ from collections import Counter
 
 from unspool.api.deltas import Reasoning, Refusal, Text, ToolCallDelta
 from unspool.client.answer import Lapse, Limits
-from unspool.client.percentiles import Distribution
-from unspool.client.transport import Transfer, pycurl
+from unspool.client.http.transport import Transfer, pycurl
+from unspool.client.load.percentiles import Distribution
 from unspool.outcome import COMPLETE, LENGTH, Ending
 from unspool.value import Value
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
-    from unspool.client.transport import Request
+    from unspool.client.http.transport import Request
     from unspool.outcome import Fault
 
 #: The outcomes of an answer that came whole, as far as it was asked for: a load test limits the tokens on purpose.

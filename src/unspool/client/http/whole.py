@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from unspool.client.transport import Reactor, Request, Transfer, pycurl
+from unspool.client.http.transport import Reactor, Request, Transfer, pycurl
 from unspool.outcome import UNREACHABLE, Fault
 from unspool.value import Value
 

@@ -8,7 +8,7 @@ import time
 from unspool.client.aio import AsyncReading, running_loop
 from unspool.client.answer import Reading
 from unspool.client.facts import Facts, Messages
-from unspool.client.replay import Replay
+from unspool.client.kept.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
 from unspool.outcome import DAMAGED, Ending

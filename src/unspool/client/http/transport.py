@@ -388,7 +388,7 @@ def _easy(request: Request, connect_timeout: float) -> Any:
         if not environ.get("http_proxy") and (proxy := environ.get("HTTP_PROXY")) and "REQUEST_METHOD" not in environ:
             set_option(pycurl.PROXY, proxy)
     if request.url.startswith("https:") or (request.proxy and _proxy_of(request.url).startswith("https:")):
-        from unspool.client import roots
+        from unspool.client.http import roots
 
         roots.trust(curl, pycurl)
     return curl

@@ -1,0 +1,1 @@
+"""Answers that are kept in journals: shown again, and gone on from."""
