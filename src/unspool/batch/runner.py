@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from unspool.api.deltas import Text
-from unspool.client.aio import AsyncAnswer, kept_connections
+from unspool.client.aio import AsyncAnswer
+from unspool.client.loop import kept_connections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,25 +1,16 @@
-"""A streamed answer for asyncio: the same stream, awaited.
-
-Works on asyncio's selector event loops, the default everywhere but on Windows, and on uvloop. Trio is not supported: libcurl's sockets
-are driven by pycurl's own asyncio integration.
-"""
+"""A streamed answer for asyncio: the same stream, awaited. `unspool.client.loop` says where that works."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import time
 import weakref
 from functools import partial
 
-import pycurl
-
 from unspool.api.deltas import Refusal, Text
 from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.facts import Asked, Facts, T
-from unspool.client.http.transport import MOST_HELD, Transfer
-from unspool.journal.writer import SYNC_INTERVAL
+from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop
 from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
@@ -31,125 +22,9 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
     from unspool.client.http.transport import Request
+    from unspool.client.loop import Reactor
     from unspool.journal.writer import Writer
     from unspool.sse import Event
-
-
-# Seconds in which an HTTP answer ends after its stream has: one packet later, as a rule.
-_LINGER = 1.0
-
-
-class _Transfer(Transfer):
-    """A transfer that wakes whoever waits for its news: ``waiter``, None while nobody does."""
-
-    waiter: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        """Say that there is news."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _taker(self) -> Callable[[bytes], int | None]:
-        chunks, append, pause = self._chunks, self._chunks.append, pycurl.WRITEFUNC_PAUSE
-
-        def take(chunk: bytes) -> int | None:
-            if not chunks:
-                self.wake()
-            elif len(chunks) >= MOST_HELD:
-                self._paused = True
-                return pause  # type: ignore[no-any-return]
-            append(chunk)
-            return None
-
-        return take
-
-    def _on_header(self, line: bytes) -> None:
-        super()._on_header(line)
-        if self._head_whole:
-            self.wake()
-
-
-class Reactor:
-    """The transfers and journals of one event loop. Connections are kept for the next transfer to the same server."""
-
-    def __init__(self) -> None:
-        self._multi: Any = pycurl.AsyncCurlMulti()
-        self._journals: set[Writer] = set()
-        self._syncing: asyncio.Task[None] | None = None
-
-    def start(self, transfer: _Transfer) -> None:
-        """Begin a transfer."""
-
-        def ended(future: asyncio.Future[Any]) -> None:
-            if future.cancelled() or (error := future.exception()) is None:
-                transfer.finish(0, "")
-            else:
-                transfer.finish(error.args[0], error.args[1])
-            transfer.wake()
-
-        self._multi.add_handle(transfer.curl).add_done_callback(ended)
-
-    def cancel(self, transfer: _Transfer) -> None:
-        """End a transfer now and close its connection."""
-        if not transfer.over:
-            with contextlib.suppress(RuntimeError):
-                self._multi.remove_handle(transfer.curl)
-            transfer.finish(0, "")
-
-    def leave(self, transfer: _Transfer) -> None:
-        """Let a transfer end by itself of which nothing more is wanted, so that its connection can be used again."""
-        transfer.leave()
-        transfer.waiter = None
-        asyncio.get_running_loop().call_later(_LINGER, self._end, transfer)
-
-    def _end(self, transfer: _Transfer) -> None:
-        if not self._multi.closed:
-            with contextlib.suppress(RuntimeError):
-                self._multi.remove_handle(transfer.curl)
-        transfer.finish(0, "")
-
-    def keep(self, journal: Writer) -> None:
-        """Sync a journal from time to time, in another thread: a disk must not stop the event loop."""
-        self._journals.add(journal)
-        if self._syncing is None:
-            self._syncing = asyncio.get_running_loop().create_task(self._sync())
-
-    async def release(self, journal: Writer) -> None:
-        """Close a journal, which waits for the disk."""
-        self.drop(journal)
-        # Shielded: whoever cancels the waiting does not keep the journal from being closed.
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, journal.close))
-
-    def drop(self, journal: Writer | None) -> None:
-        """Sync a journal no more."""
-        if journal is not None:
-            self._journals.discard(journal)
-        if not self._journals and self._syncing is not None:
-            self._syncing.cancel()
-            self._syncing = None
-
-    def close(self) -> None:
-        """End all transfers and close all connections."""
-        # A coroutine that waits for nothing: one step is all of it, also where nobody can await.
-        with contextlib.suppress(StopIteration):
-            self._multi.aclose().send(None)
-
-    async def _sync(self) -> None:
-        # One job at a time for all journals, however many: a thousand streams must not queue a thousand syncs.
-        while True:
-            await asyncio.sleep(SYNC_INTERVAL)
-            due = [journal for journal in self._journals if journal.sync_due() == 0]
-            if due:
-                await asyncio.get_running_loop().run_in_executor(None, _sync_each, due)
-
-
-def _sync_each(journals: list[Writer]) -> None:
-    for journal in journals:
-        journal.sync()
-
-
-_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, int]] = weakref.WeakKeyDictionary()
 
 
 class AsyncReading(Facts[T]):
@@ -277,7 +152,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         self._limits = limits or Limits()
         self._reactor: Reactor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._transfer: _Transfer | None = None
+        self._transfer: LoopTransfer | None = None
         self._retry_at: float | None = None
         self._lapse = Lapse(self._limits)
         self._watchdog: asyncio.TimerHandle | None = None
@@ -347,7 +222,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
     async def _cancel_upstream(self, reactor: Reactor) -> None:
         if self._cancel_request is None:
             return
-        transfer = _Transfer(self._cancel_request, CANCEL_PATIENCE)
+        transfer = LoopTransfer(self._cancel_request, CANCEL_PATIENCE)
         transfer.waiter = asyncio.get_running_loop().create_future()
         reactor.start(transfer)
         try:
@@ -434,9 +309,9 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         self._lapse.restart()
         self._watch()
 
-    def _send(self) -> _Transfer:
+    def _send(self) -> LoopTransfer:
         assert self._reactor is not None
-        transfer = _Transfer(self.exchange.request(), self._limits.connect)
+        transfer = LoopTransfer(self.exchange.request(), self._limits.connect)
         self._reactor.start(transfer)
         return transfer
 
@@ -480,17 +355,6 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         return self.exchange.events
 
 
-@contextlib.asynccontextmanager
-async def kept_connections() -> AsyncIterator[None]:
-    """Keep the connections of this event loop open between one stream and the next."""
-    loop = running_loop()
-    borrow(loop)
-    try:
-        yield
-    finally:
-        give_back(loop)
-
-
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
     """The same method, for those who call it as long as there is somebody to call: the loop must not keep an answer alive."""
     reference = weakref.WeakMethod(method)
@@ -504,56 +368,10 @@ def _weakly(method: Callable[[], None]) -> Callable[[], None]:
 
 
 def _leave(
-    loop: asyncio.AbstractEventLoop, reactor: Reactor, transfer: _Transfer | None, journal: Writer | None
+    loop: asyncio.AbstractEventLoop, reactor: Reactor, transfer: LoopTransfer | None, journal: Writer | None
 ) -> None:
     """Give back what an answer has taken that is no more."""
     if transfer is not None:
         reactor.cancel(transfer)
     reactor.drop(journal)
     give_back(loop)
-
-
-def running_loop() -> asyncio.AbstractEventLoop:
-    """The running event loop. RuntimeError says what to do where there is none that sockets can be watched in."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        if "trio" in sys.modules and _in_trio():
-            raise RuntimeError(
-                "this runs under trio, and unspool's async half needs asyncio: read unspool.stream in trio.to_thread.run_sync"
-            ) from None
-        raise RuntimeError(
-            "no asyncio event loop is running here: call this from a coroutine under asyncio.run, or use unspool.stream"
-        ) from None
-    proactor = getattr(asyncio, "ProactorEventLoop", None)
-    if proactor is not None and isinstance(loop, proactor):
-        raise RuntimeError(
-            "Windows' ProactorEventLoop cannot watch sockets: asyncio.run(…, loop_factory=asyncio.SelectorEventLoop), or use unspool.stream"
-        )
-    return loop
-
-
-def _in_trio() -> bool:
-    try:
-        sys.modules["trio"].lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True
-
-
-def borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
-    """The reactor of a loop, to be given back. Its connections live until the last who borrowed it has done that."""
-    reactor, users = _reactors.get(loop) or (Reactor(), 0)
-    _reactors[loop] = (reactor, users + 1)
-    return reactor
-
-
-def give_back(loop: asyncio.AbstractEventLoop) -> None:
-    """Give back the reactor of a loop."""
-    # The last stream closes the connections: nothing is left behind for the loop's end to warn about.
-    reactor, users = _reactors[loop]
-    if users > 1:
-        _reactors[loop] = (reactor, users - 1)
-        return
-    del _reactors[loop]
-    reactor.close()

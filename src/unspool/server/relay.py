@@ -19,10 +19,10 @@ import asyncio
 import contextlib
 
 from unspool.api.deltas import Reasoning, Refusal, Text
-from unspool.client.aio import running_loop
 from unspool.client.errors import StreamError
 from unspool.client.kept.replay import Replay
 from unspool.client.library.following import Naps
+from unspool.client.loop import running_loop
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, ulid
 from unspool.jsontext import dumps

@@ -1,7 +1,7 @@
 """HTTP by libcurl: one request, its answer in pieces as they arrive. The only module that knows pycurl.
 
 Two drivers run the same `Transfer`: `Reactor` here, for one thread that waits for the network, signals and timers in one
-place, and `unspool.client.aio` for asyncio.
+place, and `unspool.client.loop` for asyncio.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _import_pycurl() -> Any:
     """Import pycurl's compiled core, and not the package around it.
 
     The package copies a thousand names and brings its asyncio half, which costs twice what the core does. Whoever imports
-    pycurl after this, `unspool.client.aio` among them, gets the whole package, around the same core.
+    pycurl after this, `unspool.client.loop` among them, gets the whole package, around the same core.
     """
     if "pycurl" in sys.modules:
         return sys.modules["pycurl"]

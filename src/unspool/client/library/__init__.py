@@ -304,7 +304,7 @@ class AsyncClient(_Defaults):
 
     async def aclose(self) -> None:
         """Close the connections in this event loop. Streams that still run keep theirs to their end."""
-        from unspool.client.aio import give_back, running_loop
+        from unspool.client.loop import give_back, running_loop
 
         loop = running_loop()
         if loop in self._loops:
@@ -312,7 +312,7 @@ class AsyncClient(_Defaults):
             give_back(loop)
 
     def _keep_connections(self) -> None:
-        from unspool.client.aio import borrow, running_loop
+        from unspool.client.loop import borrow, running_loop
 
         loop = running_loop()
         if loop not in self._loops:

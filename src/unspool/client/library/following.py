@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from unspool.client.aio import AsyncReading, running_loop
+from unspool.client.aio import AsyncReading
 from unspool.client.answer import Reading
 from unspool.client.facts import Facts, Messages
 from unspool.client.kept.replay import Replay
+from unspool.client.loop import running_loop
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
 from unspool.outcome import DAMAGED, Ending

@@ -1,0 +1,198 @@
+"""What the streams of an asyncio event loop share: connections, and the syncing of their journals.
+
+Works on asyncio's selector event loops, the default everywhere but on Windows, and on uvloop. Trio is not supported: libcurl's sockets
+are driven by pycurl's own asyncio integration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import weakref
+
+import pycurl
+
+from unspool.client.http.transport import MOST_HELD, Transfer
+from unspool.journal.writer import SYNC_INTERVAL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from typing import Any
+
+    from unspool.journal.writer import Writer
+
+
+# Seconds in which an HTTP answer ends after its stream has: one packet later, as a rule.
+_LINGER = 1.0
+
+
+class LoopTransfer(Transfer):
+    """A transfer that wakes whoever waits for its news: ``waiter``, None while nobody does."""
+
+    waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """Say that there is news."""
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _taker(self) -> Callable[[bytes], int | None]:
+        chunks, append, pause = self._chunks, self._chunks.append, pycurl.WRITEFUNC_PAUSE
+
+        def take(chunk: bytes) -> int | None:
+            if not chunks:
+                self.wake()
+            elif len(chunks) >= MOST_HELD:
+                self._paused = True
+                return pause  # type: ignore[no-any-return]
+            append(chunk)
+            return None
+
+        return take
+
+    def _on_header(self, line: bytes) -> None:
+        super()._on_header(line)
+        if self._head_whole:
+            self.wake()
+
+
+class Reactor:
+    """The transfers and journals of one event loop. Connections are kept for the next transfer to the same server."""
+
+    def __init__(self) -> None:
+        self._multi: Any = pycurl.AsyncCurlMulti()
+        self._journals: set[Writer] = set()
+        self._syncing: asyncio.Task[None] | None = None
+
+    def start(self, transfer: LoopTransfer) -> None:
+        """Begin a transfer."""
+
+        def ended(future: asyncio.Future[Any]) -> None:
+            if future.cancelled() or (error := future.exception()) is None:
+                transfer.finish(0, "")
+            else:
+                transfer.finish(error.args[0], error.args[1])
+            transfer.wake()
+
+        self._multi.add_handle(transfer.curl).add_done_callback(ended)
+
+    def cancel(self, transfer: LoopTransfer) -> None:
+        """End a transfer now and close its connection."""
+        if not transfer.over:
+            with contextlib.suppress(RuntimeError):
+                self._multi.remove_handle(transfer.curl)
+            transfer.finish(0, "")
+
+    def leave(self, transfer: LoopTransfer) -> None:
+        """Let a transfer end by itself of which nothing more is wanted, so that its connection can be used again."""
+        transfer.leave()
+        transfer.waiter = None
+        asyncio.get_running_loop().call_later(_LINGER, self._end, transfer)
+
+    def _end(self, transfer: LoopTransfer) -> None:
+        if not self._multi.closed:
+            with contextlib.suppress(RuntimeError):
+                self._multi.remove_handle(transfer.curl)
+        transfer.finish(0, "")
+
+    def keep(self, journal: Writer) -> None:
+        """Sync a journal from time to time, in another thread: a disk must not stop the event loop."""
+        self._journals.add(journal)
+        if self._syncing is None:
+            self._syncing = asyncio.get_running_loop().create_task(self._sync())
+
+    async def release(self, journal: Writer) -> None:
+        """Close a journal, which waits for the disk."""
+        self.drop(journal)
+        # Shielded: whoever cancels the waiting does not keep the journal from being closed.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, journal.close))
+
+    def drop(self, journal: Writer | None) -> None:
+        """Sync a journal no more."""
+        if journal is not None:
+            self._journals.discard(journal)
+        if not self._journals and self._syncing is not None:
+            self._syncing.cancel()
+            self._syncing = None
+
+    def close(self) -> None:
+        """End all transfers and close all connections."""
+        # A coroutine that waits for nothing: one step is all of it, also where nobody can await.
+        with contextlib.suppress(StopIteration):
+            self._multi.aclose().send(None)
+
+    async def _sync(self) -> None:
+        # One job at a time for all journals, however many: a thousand streams must not queue a thousand syncs.
+        while True:
+            await asyncio.sleep(SYNC_INTERVAL)
+            due = [journal for journal in self._journals if journal.sync_due() == 0]
+            if due:
+                await asyncio.get_running_loop().run_in_executor(None, _sync_each, due)
+
+
+def _sync_each(journals: list[Writer]) -> None:
+    for journal in journals:
+        journal.sync()
+
+
+_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, int]] = weakref.WeakKeyDictionary()
+
+
+@contextlib.asynccontextmanager
+async def kept_connections() -> AsyncIterator[None]:
+    """Keep the connections of this event loop open between one stream and the next."""
+    loop = running_loop()
+    borrow(loop)
+    try:
+        yield
+    finally:
+        give_back(loop)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop. RuntimeError says what to do where there is none that sockets can be watched in."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        if "trio" in sys.modules and _in_trio():
+            raise RuntimeError(
+                "this runs under trio, and unspool's async half needs asyncio: read unspool.stream in trio.to_thread.run_sync"
+            ) from None
+        raise RuntimeError(
+            "no asyncio event loop is running here: call this from a coroutine under asyncio.run, or use unspool.stream"
+        ) from None
+    proactor = getattr(asyncio, "ProactorEventLoop", None)
+    if proactor is not None and isinstance(loop, proactor):
+        raise RuntimeError(
+            "Windows' ProactorEventLoop cannot watch sockets: asyncio.run(…, loop_factory=asyncio.SelectorEventLoop), or use unspool.stream"
+        )
+    return loop
+
+
+def _in_trio() -> bool:
+    try:
+        sys.modules["trio"].lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
+    """The reactor of a loop, to be given back. Its connections live until the last who borrowed it has done that."""
+    reactor, users = _reactors.get(loop) or (Reactor(), 0)
+    _reactors[loop] = (reactor, users + 1)
+    return reactor
+
+
+def give_back(loop: asyncio.AbstractEventLoop) -> None:
+    """Give back the reactor of a loop."""
+    # The last stream closes the connections: nothing is left behind for the loop's end to warn about.
+    reactor, users = _reactors[loop]
+    if users > 1:
+        _reactors[loop] = (reactor, users - 1)
+        return
+    del _reactors[loop]
+    reactor.close()
