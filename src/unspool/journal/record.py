@@ -104,19 +104,19 @@ def encode_events(first_id: int, at: float, events: Events, last_upstream_id: st
         if 0x0A in run.together:
             utf8 = [data.replace(b"\n", b"\ndata: ") for data in utf8]
         if len(utf8) == 1:
-            groups.append(b"id: %d%b%b%bdata: %b\n\n" % (first_id, stamp, upstream, fields, utf8[0]))
+            groups.append(b"id: %d%b%b%bdata: %b\n" % (first_id, stamp, upstream, fields, utf8[0]))
             first_id += 1
             continue
         # Hot: once for each token, so all of a run is written in one go.
-        blocks = (b"id: %d" + stamp + fields.replace(b"%", b"%%") + b"data: %b\n\n") * len(utf8)
+        blocks = ((b"id: %d" + stamp + fields.replace(b"%", b"%%") + b"data: %b\n\n") * len(utf8))[:-1]
         said: list[Any] = [None] * (2 * len(utf8))
         said[::2] = range(first_id, first_id + len(utf8))
         said[1::2] = utf8
         group = blocks % tuple(said)
         groups.append(group.replace(stamp, stamp + upstream, 1) if upstream else group)
         first_id += len(utf8)
-    # The last block's line comes before its blank line.
-    group = b"".join(groups)[:-1]
+    # All but the last blank line, which the checksum's own line comes before.
+    group = b"\n".join(groups)
     return b"%bcrc: %08x\n\n" % (group, crc32(group))
 
 
