@@ -281,11 +281,13 @@ class Decoder:
     def _typed_blocks(self, blocks: bytes, runs: list[Run]) -> None:
         """Take whole blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
         lines = blocks.split(b"\n")
-        names = lines[::3]
-        if names[0][:7] == b"event: " and len(names[0]) > 7 and names.count(names[0]) == len(names):
-            utf8 = [line[6:] for line in lines[1::3] if line[:6] == b"data: "]
-            if len(utf8) == len(names) and not any(lines[2::3]):
-                self._add(runs, names[0][7:].decode("utf-8", "replace"), utf8, blocks)
+        name = lines[0]
+        if name[:7] == b"event: " and len(name) > 7:
+            # Cut out on trust, and then shown to be all that there is between lines of that name.
+            utf8 = [line[6:] for line in lines[1::3]]
+            head = name + b"\ndata: "
+            if head + (b"\n\n" + head).join(utf8) == blocks:
+                self._add(runs, name[7:].decode("utf-8", "replace"), utf8, blocks)
                 return
         last, type = b"", ""
         utf8 = []
