@@ -494,3 +494,105 @@ def test_no_colour_and_a_dumb_terminal_still_chat(unspool, converse, serve):
     person.type("\x04")
     assert person.leaves() == 0
     assert person.is_restored
+
+
+def test_the_rest_of_a_cut_answer_is_had_and_the_conversation_goes_on_with_the_whole(unspool, converse, serve):
+    cut = then_reset(head() + start("chat") + piece("chat", "Ada Lovelace was a mathe"))
+    server = serve(stream("chat", "Hello."), cut, stream("chat", "matician."), stream("chat", "In 1815."))
+    person = converse(server)
+    person.answers("I am Ada\r", "Hello.")
+    person.answers("Who was I?\r", "cut: ", "/resume gets the rest, and /retry asks again")
+    person.answers("/resume\r", "Ada Lovelace was a mathe", "matician.")
+    person.answers("Born when?\r", "1815")
+    leave(person)
+    asked_again, after = (server.requests[number].json["messages"] for number in (2, 3))
+    assert [one["content"] for one in asked_again[:-1]] == [
+        "I am Ada",
+        "Hello.",
+        "Who was I?",
+        "Ada Lovelace was a mathe",
+    ]
+    whole = "Ada Lovelace was a mathematician."
+    assert [one["content"] for one in after] == ["I am Ada", "Hello.", "Who was I?", whole, "Born when?"]
+    assert request(unspool, 2)["parent"] == unspool.journals()[1].stem
+    assert request(unspool, 3)["parent"] == unspool.journals()[2].stem
+
+
+def test_an_answer_that_is_cut_twice_is_resumed_twice(converse, serve):
+    first = then_reset(head() + start("chat") + piece("chat", "One, two, "))
+    second = then_reset(head() + start("chat") + piece("chat", "three, "))
+    server = serve(first, second, stream("chat", "four."), stream("chat", "Five."))
+    person = converse(server)
+    person.answers("Count\r", "/resume gets the rest")
+    person.answers("/resume\r", "three,", "/resume gets the rest")
+    person.answers("/resume\r", "four.")
+    person.answers("And?\r", "Five.")
+    assert [one["content"] for one in server.requests[3].json["messages"]] == [
+        "Count",
+        "One, two, three, four.",
+        "And?",
+    ]
+
+
+def test_the_rest_of_an_answer_can_be_had_after_a_failure_brought_nothing(converse, serve):
+    cut = then_reset(head() + start("chat") + piece("chat", "One, two, "))
+    server = serve(cut, error(429, "Slow down."), stream("chat", "three."))
+    person = converse(server)
+    person.answers("Count\r", "/resume gets the rest")
+    person.answers("/resume\r", "Slow down", "/retry asks again")
+    person.answers("/resume\r", "three.")
+    assert [one["content"] for one in server.requests[2].json["messages"][:-1]] == ["Count", "One, two, "]
+
+
+def test_an_answer_at_its_token_limit_goes_on(converse, serve):
+    limited = stream("chat", "One, two, ", reason="length")
+    server = serve(limited, stream("chat", "three."), stream("chat", "Four."))
+    person = converse(server)
+    person.answers("Count\r", "stopped at the token limit (length); /resume goes on, and /set max_tokens N allows more")
+    person.answers("/resume\r", "three.")
+    person.answers("And?\r", "Four.")
+    assert [one["content"] for one in server.requests[2].json["messages"]] == ["Count", "One, two, three.", "And?"]
+
+
+def test_a_conversation_that_ended_in_a_cut_answer_is_resumed_in_a_later_chat(unspool, converse, serve):
+    cut = then_reset(head() + start("chat") + piece("chat", "One, two, "))
+    server = serve(cut, stream("chat", "three."), stream("chat", "Four."))
+    unspool.env |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-0123456789"}
+    unspool("--api", "chat", "-m", "m", "--retries", "0", "Count")
+    person = converse(server, "-c")
+    person.answers("/resume\r", "One, two, ", "three.")
+    person.answers("And?\r", "Four.")
+    assert [one["content"] for one in server.requests[2].json["messages"]] == ["Count", "One, two, three.", "And?"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before", "words"),
+    [
+        ((), None, "nothing has been asked yet"),
+        ((), stream("chat", "Hello."), "the last answer is whole"),
+        (("--no-log",), then_reset(head() + start("chat") + piece("chat", "Hel")), "is not kept"),
+    ],
+    ids=["nothing", "whole", "not kept"],
+)
+def test_where_there_is_no_rest_it_says_so(converse, serve, arguments, before, words):
+    server = serve(*([before] if before is not None else [stream("chat", "Hello.")]))
+    person = converse(server, *arguments)
+    if before is not None:
+        person.answers("Hi\r", "Hel")
+    person.answers("/resume\r", words)
+    assert len(server.requests) == (before is not None)
+
+
+def test_the_rest_of_a_background_response_is_that_of_the_same_answer(unspool, converse, serve):
+    begun = then_silence(head() + start("responses") + piece("responses", "Ada Lovelace was a mathe"))
+    rest = head() + piece("responses", "matician.") + end("responses")
+    server = serve(begun, rest, stream("responses", "In 1815."))
+    person = converse(server, "--api", "responses", "--background", "--timeout", "1")
+    person.answers("Who was I?\r", "cut: ", "/resume gets the rest")
+    person.answers("/resume\r", "Ada Lovelace was a mathematician.")
+    person.answers("Born when?\r", "1815")
+    leave(person)
+    assert [one.method for one in server.requests] == ["POST", "GET", "POST"]
+    assert len(unspool.journals()) == 2
+    said = [one["content"] for one in server.requests[2].json["input"]]
+    assert said == ["Who was I?", "Ada Lovelace was a mathematician.", "Born when?"]

@@ -36,21 +36,30 @@ class Refused(Exception):
 
 
 class Command(Value):
-    """One command. ``takes`` shows what follows the name; ``completes`` says what that is, for the completion menu.
+    """One command. ``takes`` shows what follows the name; ``completes`` says what that is, for the completion menu. One that is
+    not ``listed`` is another name for what is.
 
     ``run`` is given what follows the name, and returns whether the chat is over.
     """
 
-    __slots__ = ("names", "takes", "help", "completes", "run")
+    __slots__ = ("names", "takes", "help", "completes", "run", "listed")
 
     def __init__(
-        self, names: str, takes: str, help: str, run: Callable[[Session, str], bool | None], completes: str = ""
+        self,
+        names: str,
+        takes: str,
+        help: str,
+        run: Callable[[Session, str], bool | None],
+        completes: str = "",
+        *,
+        listed: bool = True,
     ) -> None:
         self.names = tuple(names.split())
         self.takes = takes
         self.help = help
         self.completes = completes
         self.run = run
+        self.listed = listed
 
 
 def run(session: Session, name: str, rest: str) -> bool:
@@ -175,6 +184,12 @@ def _retry(session: Session, rest: str) -> None:
     if session.turn is None:
         raise Refused("nothing has been asked yet")
     session.ask_again()
+
+
+def _resume(session: Session, rest: str) -> None:
+    if session.turn is None:
+        raise Refused("nothing has been asked yet")
+    session.resume()
 
 
 def _edit(session: Session, rest: str) -> None:
@@ -306,9 +321,10 @@ def _history(session: Session, rest: str) -> None:
 
 
 def _help(session: Session, rest: str) -> None:
-    heads = ["/" + " /".join(one.names) + (f" {one.takes}" if one.takes else "") for one in COMMANDS]
+    listed = [one for one in COMMANDS if one.listed]
+    heads = ["/" + " /".join(one.names) + (f" {one.takes}" if one.takes else "") for one in listed]
     width = max(map(len, heads))
-    lines = [f"{pad(head, width)}  {one.help}" for head, one in zip(heads, COMMANDS, strict=True)]
+    lines = [f"{pad(head, width)}  {one.help}" for head, one in zip(heads, listed, strict=True)]
     session.say("\n".join([*lines, *_KEYS]))
 
 
@@ -334,12 +350,13 @@ COMMANDS = (
     Command("profile", "[NAME]", "ask another server", _profile, "profile"),
     Command("clear new", "", "begin a new conversation", _clear),
     Command("retry regenerate", "", "ask the last question again", _retry),
+    Command("resume continue", "", "get the rest of an answer that stopped too early", _resume),
     Command("edit", "", "change the last question in your editor, and ask that", _edit),
     Command("file", "PATH", "put a file's text before the next prompt; - takes all away", _file, "file"),
     Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
     Command("copy", "", "put the last answer on the clipboard", _copy),
-    Command("last", "[raw]", "show the last answer again", _last),
-    Command("raw", "", "show it as it came, without rendering", _raw),
+    Command("last", "[raw]", "show the last answer again, or as it came, without rendering", _last),
+    Command("raw", "", "show the last answer as it came", _raw, listed=False),
     Command("history log", "", "what was said so far", _history),
     Command("usage", "", "tokens of the last answer, and in all", _usage),
     Command("multi", "", "let Enter make a new line and Alt-Enter send, or back", _multi),

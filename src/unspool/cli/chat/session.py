@@ -6,19 +6,21 @@ import gc
 import os
 import signal
 
-from unspool import outcome
+from unspool import Error, outcome
 from unspool.cli import formats
-from unspool.cli.access import key_advice
+from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands import ask
+from unspool.cli.commands.resume import Rest
 from unspool.cli.prompt import conversation
 from unspool.cli.prompt.conversation import History
 from unspool.cli.streaming import kept_id, stream, tell
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.http.transport import Reactor
+from unspool.client.kept import continuation, rest
 from unspool.config.paths import streams_dir
-from unspool.journal import story
+from unspool.journal import folder, story, ulid
 from unspool.journal.writer import Writer
 from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
@@ -26,6 +28,7 @@ from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from unspool.cli.chat.keyboard import Keyboard
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 # After these an answer with text belongs to the conversation: it is whole, or somebody has decided that it is long enough. All else has
 # failed, and asking it again must not tell the model of the failure.
 _KEEPING = (outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED, outcome.CANCELLED)
+# Of these there is a rest to be had.
+_RESUMABLE = (outcome.CUT, outcome.SERVER_ERROR)
 
 
 class Turn(Value):
@@ -57,7 +62,7 @@ class Session:
     """A conversation and everything that commands change of it.
 
     ``arguments`` are those of the command line, ``endpoint`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
-    is the last question, answered or not; ``text`` its answer, as much as there is; ``ending`` how that ended. ``files`` go before the next
+    is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream that is kept as, if it is; ``ending`` how that ended. ``files`` go before the next
     question. ``is_multiline`` says that Enter makes a line. ``spent`` are the tokens in and out of all answers, ``unknown`` the number of
     answers whose tokens the server did not tell.
     """
@@ -84,6 +89,7 @@ class Session:
         self.files: list[tuple[str, str]] = []
         self.turn: Turn | None = None
         self.text = ""
+        self.answer_id: str | None = None
         self.ending: Ending | None = None
         self.usage: Any = None
         self.spent = (0, 0)
@@ -101,9 +107,29 @@ class Session:
         assert self.turn is not None
         return self._ask(self.turn if text is None else self.turn.replace(text=text))
 
+    def resume(self) -> Ending:
+        """Get the rest of the last answer, which stopped too early. Raises UsageError where it has none, or it cannot be had."""
+        assert self.turn is not None
+        if self.answer_id is None:
+            raise ask.UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
+        proxied = not self.arguments["sim"]
+        try:
+            one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
+            if rest.is_whole(one):
+                raise ask.UsageError("the last answer is whole; /retry asks for another one")
+            endpoint = rest.endpoint_of(one, self.arguments["key"], self.settings)
+            if lacks_key(endpoint):
+                raise ask.UsageError(missing_key(endpoint))
+            found = Rest.of(one, endpoint, self.settings, retries=self.arguments["retries"], use_proxy=proxied)
+        except (Error, ValueError) as error:  # its journal is gone, damaged or another's, or cannot be continued
+            raise ask.UsageError(str(error)) from error
+        if found is None:
+            raise ask.UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
+        return self._stream(self.turn, lambda: found.exchange, found)
+
     def clear(self) -> None:
         """Forget what was said. Whom to ask and how stays, and so does the system instruction."""
-        self.history = self.turn = None
+        self.history = self.turn = self.answer_id = None
         self.text = ""
         self.files.clear()
 
@@ -155,6 +181,7 @@ class Session:
         if messages and messages[-1].get("role") == "user":
             before = conversation.before(history, messages[:-1])
             self.turn = Turn(story.plain(messages[-1].get("content")), (), before)
+            self.answer_id = history.parent or None
 
     def _ask(self, turn: Turn) -> Ending:
         arguments, notes = self.arguments, self.notes
@@ -164,25 +191,34 @@ class Session:
             build_body(self.endpoint, prompt, self.endpoint.api)
         except ValueError as error:
             raise ask.UsageError(str(error)) from error
-        stdout = Output(1)
-        with Interrupts(self.keyboard, stdout, notes.output) as signals:
-            self.keyboard.quieten()
-            journal = Writer(None if arguments["no_log"] else streams_dir(), sync=self.settings.sync)
-            exchange = Exchange(
+
+        def begin() -> Exchange:
+            return Exchange(
                 self.endpoint,
                 prompt,
-                journal=journal,
+                journal=Writer(None if arguments["no_log"] else streams_dir(), sync=self.settings.sync),
                 retries=arguments["retries"],
                 parent=(turn.before.parent or None) if turn.before is not None else None,
                 pid=os.getpid(),
                 use_proxy=not arguments["sim"],
             )
+
+        return self._stream(turn, begin)
+
+    def _stream(self, turn: Turn, begin: Callable[[], Exchange], found: Rest | None = None) -> Ending:
+        """Show the answer to a question, or the rest that was found of one, and take it into the conversation."""
+        arguments, notes = self.arguments, self.notes
+        stdout = Output(1)
+        with Interrupts(self.keyboard, stdout, notes.output) as signals:
+            self.keyboard.quieten()
             limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
             try:
-                with Answer(exchange, limits, reactor=Reactor()) as answer:
+                with Answer(begin(), limits, reactor=Reactor()) as answer:
                     format = self.view(stdout)
+                    if found is not None:
+                        format = found.joined(format, notes)
                     ending = stream(answer, format, notes, signals, stdout, arguments)
-                    self._take(turn, answer, ending)
+                    self._take(turn, answer, ending, is_rest=found is not None)
                     tell(answer, ending, format, notes, arguments["verbose"], self._sentence(answer, ending))
             finally:
                 # What was drawn makes no room any more; and what one turn leaves behind is garbage in the next.
@@ -194,10 +230,16 @@ class Session:
             stdout.write("\n")
         return ending
 
-    def _take(self, turn: Turn, answer: Answer, ending: Ending) -> None:
+    def _take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:
         """Take an answer into the conversation, or leave that as it was before."""
         self.turn, self.ending, self.usage = turn, ending, answer.usage
-        self.text = answer.text or self.text
+        text = answer.text
+        if is_rest and text:
+            # With all that it is the rest of, as it stands in the journals.
+            text = continuation.text_of(story.conversation(streams_dir(), kept_id(answer) or ""))
+        self.text = text or self.text
+        if text or not is_rest:
+            self.answer_id = kept_id(answer)
         self.answers += 1
         if answer.usage is not None:
             self.spent = (
@@ -211,11 +253,12 @@ class Session:
         before = turn.before
         self.files.clear()
         is_stored = self.endpoint.api == "responses" and self.arguments["store"] and ending.outcome == outcome.COMPLETE
+        is_stored = is_stored and not is_rest
         self.history = History(
             [
                 *(before.messages if before is not None else ()),
                 {"role": "user", "content": turn.question},
-                {"role": "assistant", "content": answer.text},
+                {"role": "assistant", "content": text},
             ],
             None,
             kept_id(answer) or (before.parent if before is not None else ""),
@@ -231,11 +274,16 @@ class Session:
                 return "stopped; what arrived stays in the conversation, and the next prompt goes on from it"
             return "stopped before anything arrived; the conversation is as it was"
         if ending.outcome == outcome.LENGTH:
-            return f"stopped at the token limit ({ending.finish_reason}); /set max_tokens N allows more"
-        words = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
+            goes_on = "/resume goes on, and " if kept_id(answer) is not None else ""
+            return f"stopped at the token limit ({ending.finish_reason}); {goes_on}/set max_tokens N allows more"
+        has_rest = (
+            self.is_watched and bool(answer.text) and ending.outcome in _RESUMABLE and kept_id(answer) is not None
+        )
+        words = outcome.sentence(ending, None if has_rest else kept_id(answer), key_advice(answer.exchange.endpoint))
         if _is_kept(answer, ending) or ending.outcome in (outcome.CANCELLED, outcome.CLOSED) or not self.is_watched:
             return words
-        return f"{words or 'the answer is empty'}; the conversation is as it was, and /retry asks again"
+        ways = "/resume gets the rest, and /retry asks again" if has_rest else "and /retry asks again"
+        return f"{words or 'the answer is empty'}; the conversation is as it was, {ways}"
 
 
 def _is_kept(answer: Answer, ending: Ending) -> bool:

@@ -91,65 +91,82 @@ def _resume(path: str, arguments: dict[str, Any], notes: Notes) -> int:
     if lacks_key(endpoint):
         notes.line(missing_key(endpoint), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    go_on = _take_up if rest.is_at_server(one) else _ask_again
-    return go_on(one, endpoint, settings, arguments, notes)
-
-
-def _take_up(one: Story, endpoint: Endpoint, settings: Settings, arguments: dict[str, Any], notes: Notes) -> int:
-    """Go on with a background response, in its own journal."""
-    exchange, turns = rest.take_up(one, endpoint, settings, retries=arguments["retries"], pid=os.getpid())
-    if exchange is None:
+    found = Rest.of(one, endpoint, settings, retries=arguments["retries"])
+    if found is None:
         return show(one.path, arguments, notes)
-    return _stream(exchange, turns, arguments, notes)
+    code = _stream(found, arguments, notes)
+    if code == outcome.EXIT_CODES[outcome.UNREACHABLE] and not found.is_same:
+        notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
+    return code
 
 
-def _ask_again(one: Story, endpoint: Endpoint, settings: Settings, arguments: dict[str, Any], notes: Notes) -> int:
-    """Ask for the rest in a new stream, whose parent is the cut one."""
-    exchange, text, seam = rest.ask_again(one, endpoint, settings, retries=arguments["retries"], pid=os.getpid())
-    words = ""
-    if text:
+def _stream(found: Rest, arguments: dict[str, Any], notes: Notes) -> int:
+    """Show what is kept and what follows. Returns the exit code."""
+    stdout = Output(1)
+    limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
+    with (
+        Signals(stdout, notes.output) as signals,
+        Answer(found.exchange, limits, reactor=Reactor(), keep_text=False) as answer,
+    ):
+        format = found.joined(formats.choose(arguments)(stdout), notes)
+        ending = stream(answer, format, notes, signals, stdout, arguments)
+        tell(answer, ending, format, notes, arguments["verbose"])
+    return ending.exit_code
+
+
+class Rest:
+    """The rest of a cut answer, about to be asked for by ``exchange``. ``is_same`` says that it is of the very same answer."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        kept: list[tuple[list[Delta], list[Event], float]],
+        words: str = "",
+        seam: Seam | None = None,
+        *,
+        is_same: bool = False,
+    ) -> None:
+        self.exchange = exchange
+        self.is_same = is_same
+        self._kept = kept
+        self._words = words
+        self._seam = seam
+
+    @classmethod
+    def of(
+        cls, one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, use_proxy: bool = True
+    ) -> Rest | None:
+        """What there is to ask for, None where another process has been quicker. Raises ValueError for what cannot be continued."""
+        pid = os.getpid()
+        if rest.is_at_server(one):
+            # A background response goes on in its own journal.
+            exchange, turns = rest.take_up(one, endpoint, settings, retries=retries, pid=pid, use_proxy=use_proxy)
+            return None if exchange is None else cls(exchange, turns, is_same=True)
+        # All else is a new stream, whose parent is the cut one.
+        new, text, seam = rest.ask_again(one, endpoint, settings, retries=retries, pid=pid, use_proxy=use_proxy)
+        if not text:
+            return cls(new, [], seam=seam)
         words = (
             "is what the server makes of the prompt and this text"
             if seam is None
             else "was asked for anew, and is another answer"
         )
-        if exchange.journal is not None:
-            words += f" ({ulid.short(exchange.journal.id)})"
-    code = _stream(exchange, [([Text(text)], [], 0.0)] if text else [], arguments, notes, words, seam)
-    if code == outcome.EXIT_CODES[outcome.UNREACHABLE]:
-        short = ulid.short(one.id)
-        notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
-    return code
+        if new.journal is not None:
+            words += f" ({ulid.short(new.journal.id)})"
+        return cls(new, [([Text(text)], [], 0.0)], words, seam)
 
-
-def _stream(
-    exchange: Exchange,
-    kept: list[tuple[list[Delta], list[Event], float]],
-    arguments: dict[str, Any],
-    notes: Notes,
-    words: str = "",
-    seam: Seam | None = None,
-) -> int:
-    """Show what is kept, say these words of what follows, and show that. Returns the exit code."""
-    stdout = Output(1)
-    limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
-    with (
-        Signals(stdout, notes.output) as signals,
-        Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer,
-    ):
-        format = formats.choose(arguments)(stdout)
+    def joined(self, format: Any, notes: Notes) -> Any:
+        """Show what is kept, say what follows, and return what shows that."""
         notes.before = getattr(format, "step_aside", None)
-        for deltas, events, at in kept:
+        for deltas, events, at in self._kept:
             format.show(deltas, events, at)
-        if words:
+        if self._words:
             # What is not final yet is drawn again below this line.
             redrawn = notes.before is not None and notes.output.is_tty
-            notes.line(f"{'cut in the paragraph below; its rest' if redrawn else 'cut here; what follows'} {words}")
-        if seam is not None:
-            format = _Joined(format, seam)
-        ending = stream(answer, format, notes, signals, stdout, arguments)
-        tell(answer, ending, format, notes, arguments["verbose"])
-    return ending.exit_code
+            notes.line(
+                f"{'cut in the paragraph below; its rest' if redrawn else 'cut here; what follows'} {self._words}"
+            )
+        return format if self._seam is None else _Joined(format, self._seam)
 
 
 class _Joined(Around):

@@ -62,7 +62,7 @@ def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
 
 
 def take_up(
-    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None
+    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None, use_proxy: bool = True
 ) -> tuple[Exchange | None, list[tuple[list[Delta], list[Event], float]]]:
     """Go on with a background response, in its own journal. Returns what does so, and the turns that are kept.
 
@@ -77,13 +77,13 @@ def take_up(
     if replay.decoder.ended:
         journal.close()
         return None, turns
-    exchange = exchange_of(one, endpoint, one.body, retries=retries, pid=pid)
+    exchange = exchange_of(one, endpoint, one.body, retries=retries, pid=pid, use_proxy=use_proxy)
     exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
     return exchange, turns
 
 
 def ask_again(
-    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None
+    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None, use_proxy: bool = True
 ) -> tuple[Exchange, str, continuation.Seam | None]:
     """Ask for the rest in a new stream, whose parent is the cut one. Returns what does so, the text that is kept, and the seam to it.
 
@@ -93,18 +93,26 @@ def ask_again(
     choices = max(one.body.get("n") or 1, len(one.texts))
     if choices > 1:
         raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
-    exchange = exchange_of(one, endpoint, continuation.rest_of(one), retries=retries, pid=pid)
+    exchange = exchange_of(one, endpoint, continuation.rest_of(one), retries=retries, pid=pid, use_proxy=use_proxy)
     text = continuation.text_of(story.conversation(streams_dir(), one.id))
     exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
     return exchange, text, None if one.api == "completions" else continuation.Seam(text)
 
 
 def exchange_of(
-    one: Story, endpoint: Endpoint, body: dict[str, Any], *, retries: int, pid: int | None = None
+    one: Story,
+    endpoint: Endpoint,
+    body: dict[str, Any],
+    *,
+    retries: int,
+    pid: int | None = None,
+    use_proxy: bool = True,
 ) -> Exchange:
     """What asks a kept stream's server for this, without a journal yet."""
     prompt = Prompt([], one.model, stream=bool(body.get("stream")))
-    return Exchange(endpoint, prompt, journal=None, api_name=one.api, body=body, retries=retries, pid=pid)
+    return Exchange(
+        endpoint, prompt, journal=None, api_name=one.api, body=body, retries=retries, pid=pid, use_proxy=use_proxy
+    )
 
 
 def _end(one: Story, settings: Settings) -> None:
