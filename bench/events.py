@@ -53,9 +53,15 @@ def measure(setting: Setting) -> Iterator[Row]:
     )
     responses, why = attempt(lambda: each(setting, lambda n: _sdk_responses(setting, n), _THEIRS))
     yield Row("responses", command["responses"], "openai SDK, bare loop", responses, "us", note=why)
+    unlike = each(setting, lambda n: setting.command(events=n, wish="unlike"), many)
+    yield Row("chat, events with nothing in common", unlike, "openai SDK, bare loop", sdk, "us", note=no_sdk)
+
+    counted = {"chat": ("openai SDK, bare loop", _sdk_chat), "completions": ("the tutorial's script", _tutorial)}
+    for api, (rival, program) in counted.items():
+        ours, theirs, why = _whole(setting, api, many, program)
+        yield Row(f"{api}, {many:,} events and the start", ours, rival, theirs, "s", note=why)
 
     # Not what the kernel does, but the same on a busy machine as on an idle one.
-    counted = {"chat": ("openai SDK, bare loop", _sdk_chat), "completions": ("the tutorial's script", _tutorial)}
     for api, (rival, program) in counted.items():
         ours, why = attempt(lambda api=api: each_executed(lambda n: setting.command(api=api, events=n), _COUNTED_OURS))
         theirs, no_rival = attempt(
@@ -86,6 +92,15 @@ def measure(setting: Setting) -> Iterator[Row]:
 
 def _step(setting: Setting, step: str, n: int) -> Program:
     return setting.ours("steps.py", step, f"n={n}", f"{setting.url}/v1", str(setting.home / "steps"))
+
+
+def _whole(
+    setting: Setting, api: str, many: int, rival: Callable[[Setting, int], Program]
+) -> tuple[float, float | None, str]:
+    """Return the CPU seconds of a whole process with so many events, the rival's, and why there is none."""
+    ours = setting.command(api=api, events=many)
+    both, why = attempt(lambda: cheapest([ours, rival(setting, many)], setting.rounds(3)))
+    return (*both, why) if both is not None else (cheapest([ours], setting.rounds(3))[0], None, why)
 
 
 def each_executed(program: Callable[[int], Program], many: int) -> float:

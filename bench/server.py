@@ -3,7 +3,8 @@
 The model's name says what is wanted, so that every client can ask for it in its own way:
 
 - ``n=1000``: that many events with text
-- ``n=1000,rate=10``: the same, that many a second; without a rate, as fast as the client reads
+- ``n=1000,unlike``: the same (Chat Completions), each with an id of its own, so that the events have nothing in common
+- ``n=1000,rate=10``: the first again, that many a second; without a rate, as fast as the client reads
 - ``stamp``: one event whose text is ``@T@``, T being the time of its writing in nanoseconds of the monotonic clock. It is
   written a moment after the head, when every client has had the time to be waiting for it
 
@@ -159,10 +160,12 @@ def _chunk(event: bytes) -> bytes:
 
 
 @cache
-def _batches(endpoint: str, n: int) -> list[bytes]:
+def _batches(endpoint: str, n: int, unlike: bool) -> list[bytes]:
     """The whole answer in HTTP chunks, some of them at a time, made before the first byte of it is sent."""
-    if endpoint == "responses":  # its events are numbered, so no two are alike
-        chunks = [_chunk(event) for event in events(endpoint, n)]
+    if unlike or endpoint == "responses":  # whose events are numbered, so no two are alike
+        made = enumerate(events(endpoint, n))
+        id = _CHAT["id"].encode()
+        chunks = [_chunk(event.replace(id, b"chatcmpl-%020d" % i) if unlike else event) for i, event in made]
         return [b"".join(chunks[i : i + _BATCH]) for i in range(0, len(chunks), _BATCH)]
     # A million events of a few words: the same bytes again and again.
     size = len(_WORDS) * (_BATCH // len(_WORDS))
@@ -172,8 +175,8 @@ def _batches(endpoint: str, n: int) -> list[bytes]:
     return [before, *[b"".join(pieces)] * (n // size), b"".join(pieces[: n % size]) + after]
 
 
-async def _flow(writer: asyncio.StreamWriter, endpoint: str, n: int) -> None:
-    for batch in _batches(endpoint, n):
+async def _flow(writer: asyncio.StreamWriter, endpoint: str, n: int, unlike: bool) -> None:
+    for batch in _batches(endpoint, n, unlike):
         writer.write(batch)
         await writer.drain()
 
@@ -229,7 +232,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             elif "rate" in wishes:
                 await _pace(writer, endpoint, n, float(wishes["rate"]))
             else:
-                await _flow(writer, endpoint, n)
+                await _flow(writer, endpoint, n, "unlike" in wishes)
             writer.write(_END)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):

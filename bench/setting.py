@@ -52,9 +52,10 @@ class Setting(NamedTuple):
             "PYTHONHASHSEED": "0",
         }
 
-    def command(self, *arguments: str, api: str = "chat", events: int = 1) -> Program:
-        """The installed ``unspool`` command, asking for an answer of so many events."""
-        command = (str(environments.unspool() / "unspool"), "--api", api, "-m", f"n={events}", *arguments, "hi")
+    def command(self, *arguments: str, api: str = "chat", events: int = 1, wish: str = "") -> Program:
+        """The installed ``unspool`` command, asking for an answer of so many events, and of the kind that is wished for."""
+        model = f"n={events},{wish}" if wish else f"n={events}"
+        command = (str(environments.unspool() / "unspool"), "--api", api, "-m", model, *arguments, "hi")
         return Program(command, self.environment, text(events))
 
     def ours(self, script: str, *arguments: str) -> Program:

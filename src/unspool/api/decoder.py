@@ -191,6 +191,8 @@ class Decoder:
             if learned is not None:
                 self._misfits += 1
                 self._envelope = learned
+        else:
+            self._envelope = None
 
     def _plain(self, chunk: Any) -> tuple[str, Any] | None:
         """Return the text of a chunk that adds a piece of text and says nothing else, and where it belongs; None for any other."""
