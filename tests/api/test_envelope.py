@@ -165,6 +165,30 @@ def test_a_text_that_stands_elsewhere_too_teaches_nothing(data: str) -> None:
     assert envelope.learn(data.encode(), value, decoder._plain(value), decoder._plain) is None
 
 
+@pytest.mark.parametrize("api", list(MODULES))
+@pytest.mark.parametrize("every", [1, 2, 3, 10, 100])
+def test_chunks_that_do_not_fit_do_not_make_the_others_be_looked_at_again_and_again(
+    api: str, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each that does not fit says the second in which it was made, which no other does.
+    looked_at = []
+    take = MODULES[api].Decoder._take_alike
+
+    def counting(self: Any, chunks: list[bytes], *rest: Any) -> int:
+        looked_at.append(len(chunks))
+        taken: int = take(self, chunks, *rest)
+        return taken
+
+    monkeypatch.setattr(MODULES[api].Decoder, "_take_alike", counting)
+    size = 5_000
+    chunks = [
+        event(chunk(api, "a", None, created=number if number % every == every - 1 else 0)) for number in range(size)
+    ]
+    decoder = MODULES[api].Decoder()
+    assert "".join(one.text for one in decoder.decode(chunks) if type(one) is Text) == "a" * size
+    assert sum(looked_at) < 4 * size
+
+
 def test_a_server_whose_chunks_have_nothing_in_common_is_not_learned_from_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,6 +198,7 @@ def test_a_server_whose_chunks_have_nothing_in_common_is_not_learned_from_for_ev
     decoder = chat.Decoder()
     decoder.decode([event(chunk("chat", "a", None, created=number)) for number in range(100)])
     assert len(learned) < 10
+    assert decoder._envelope is None
     decoder = chat.Decoder()
     for number in range(100):
         decoder.decode([event(chunk("chat", "a", None, created=number // 4))])
