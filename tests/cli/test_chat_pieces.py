@@ -162,12 +162,54 @@ def test_nothing_to_ask_is_no_failure(unspool, serve):
 # Commands
 
 
-def test_files_go_before_the_next_prompt_alone(unspool, serve, tmp_path):
+def test_files_go_with_the_next_prompt_alone(unspool, serve, tmp_path):
     (tmp_path / "notes.md").write_text("a\n```\nb\n```\n")
     server = serve(stream("chat", "Hello."))
     assert chat(unspool, server, f"/file {tmp_path}/notes.md\none\ntwo\n").returncode == 0
     asked = [one["content"] for one in server.requests[1].json["messages"]]
-    assert asked == ["notes.md:\n\n````\na\n```\nb\n```\n````\n\none", "Hello.", "two"]
+    assert asked == ["File notes.md:\n````\na\n```\nb\n```\n````\n\none", "Hello.", "two"]
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n1234"
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgoxMjM0"}}
+
+
+@pytest.mark.parametrize("way", ["command", "option"])
+def test_a_picture_goes_with_the_next_prompt_and_stays_in_the_conversation(unspool, serve, tmp_path, way):
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    server = serve(stream("chat", "A cat."))
+    if way == "command":
+        done = chat(unspool, server, f"/file {tmp_path}/a.png\nWhat is it?\nAnd now?\n/retry\n")
+    else:
+        done = chat(unspool, server, "And now?\n/retry\n", "-a", f"{tmp_path}/a.png", "What is it?")
+    assert done.returncode == 0
+    first, second, again = ([one["content"] for one in request.json["messages"]] for request in server.requests)
+    assert first == [[{"type": "text", "text": "What is it?"}, IMAGE]]
+    assert second == [*first, "A cat.", "And now?"]
+    assert again == second
+    later = chat(unspool, server, "/retry\n", "-c")
+    assert later.returncode == 0
+    assert [one["content"] for one in server.requests[-1].json["messages"]] == second
+
+
+def test_a_question_with_a_picture_is_asked_again_with_it(unspool, serve, tmp_path):
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    server = serve(stream("chat", "A cat."))
+    assert chat(unspool, server, "", "-a", f"{tmp_path}/a.png", "What is it?").returncode == 0
+    assert chat(unspool, server, "/retry\n", "-c").returncode == 0
+    assert server.requests[1].json["messages"] == server.requests[0].json["messages"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [("-", b"by its name"), ("nowhere.png", b"cannot be read"), ("empty", b"is empty")]
+)
+def test_what_cannot_go_with_the_first_prompt_is_told_before_anything_is_asked(unspool, serve, tmp_path, source, words):
+    (tmp_path / "empty").write_bytes(b"")
+    server = serve(b"")
+    done = chat(unspool, server, "one\n", "-a", source if source == "-" else f"{tmp_path}/{source}")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not server.requests
 
 
 @pytest.mark.parametrize("content", [b"\x00", b"\xff\xfe", b"x" * ((1 << 20) + 1)], ids=["NUL", "not UTF-8", "long"])

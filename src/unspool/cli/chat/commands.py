@@ -9,6 +9,7 @@ from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.chat import external
 from unspool.cli.columns import clip, columns, pad
 from unspool.cli.commands import ask, models
+from unspool.client.library.attachment import Unattachable
 from unspool.config import nearest
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a list of models may take: somebody waits with the hands on the keys.
 MODELS_TIMEOUT = 3.0
-# A file longer than this is more than most models read; sending it would be a mistake.
-_LONGEST_FILE = 1 << 20
 # What clears a value that otherwise is a text.
 _NOTHING = ('""', "''", "none", "-")
 
@@ -218,28 +217,20 @@ def _multi(session: Session, rest: str) -> None:
 def _file(session: Session, rest: str) -> None:
     if not rest:
         if not session.files:
-            raise Refused("which file? /file PATH puts its text before the next prompt")
+            raise Refused("which file? /file PATH lets a text, an image, a PDF or a sound go with the next prompt")
         session.notes.line(
-            f"before the next prompt: {', '.join(name for name, _ in session.files)}; /file - takes them away"
+            f"with the next prompt: {', '.join(name for name, _ in session.files)}; /file - takes them away"
         )
         return
     if rest == "-":
         session.files.clear()
-        session.notes.line("no file goes before the next prompt")
+        session.notes.line("no file goes with the next prompt")
         return
-    path = _path(rest)
-    with open(path, "rb") as file:
-        data = file.read(_LONGEST_FILE + 1)
-    if len(data) > _LONGEST_FILE:
-        raise Refused(f"{rest} is longer than {_LONGEST_FILE >> 20} MiB")
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise Refused(f"{rest} is no text in UTF-8")
-    session.files.append((os.path.basename(path), text))
-    session.notes.line(f"{rest} ({len(data):,} bytes) goes before the next prompt")
+        name = session.attach(_path(rest))
+    except Unattachable as error:
+        raise Refused(str(error)) from error
+    session.notes.line(f"{name} goes with the next prompt")
 
 
 def _save(session: Session, rest: str) -> None:
@@ -352,10 +343,10 @@ COMMANDS = (
     Command("retry regenerate", "", "ask the last question again", _retry),
     Command("resume continue", "", "get the rest of an answer that stopped too early", _resume),
     Command("edit", "", "change the last question in your editor, and ask that", _edit),
-    Command("file", "PATH", "put a file's text before the next prompt; - takes all away", _file, "file"),
+    Command("file attach", "PATH", "a text, image, PDF or sound for the next prompt; - for none", _file, "file"),
     Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
     Command("copy", "", "put the last answer on the clipboard", _copy),
-    Command("last", "[raw]", "show the last answer again, or as it came, without rendering", _last),
+    Command("last", "[raw]", "show the last answer again, or as it came", _last),
     Command("raw", "", "show the last answer as it came", _raw, listed=False),
     Command("history log", "", "what was said so far", _history),
     Command("usage", "", "tokens of the last answer, and in all", _usage),

@@ -14,11 +14,14 @@ from unspool.cli.commands import ask
 from unspool.cli.commands.resume import Rest
 from unspool.cli.prompt import conversation
 from unspool.cli.prompt.conversation import History
+from unspool.cli.prompt.material import Material
 from unspool.cli.streaming import kept_id, stream, tell
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.http.transport import Reactor
 from unspool.client.kept import continuation, rest
+from unspool.client.library import attachment
+from unspool.client.library.attachment import Unattachable
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, story, ulid
 from unspool.journal.writer import Writer
@@ -38,32 +41,37 @@ if TYPE_CHECKING:
 # After these an answer with text belongs to the conversation: it is whole, or somebody has decided that it is long enough. All else has
 # failed, and asking it again must not tell the model of the failure.
 _KEEPING = (outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED, outcome.CANCELLED)
+# A text longer than this is more than most models read; sending it would be a mistake.
+_LONGEST_TEXT = 1 << 20
 # Of these there is a rest to be had.
 _RESUMABLE = (outcome.CUT, outcome.SERVER_ERROR)
 
 
 class Turn(Value):
-    """One question: the ``text`` that was typed, the ``files`` (name and text) put before it, and what was said ``before``."""
+    """One question: the ``text`` that was typed, the ``parts`` of a message that go with it, and what was said ``before``."""
 
-    __slots__ = ("text", "files", "before")
+    __slots__ = ("text", "parts", "before")
 
-    def __init__(self, text: str, files: tuple[tuple[str, str], ...], before: History | None) -> None:
+    def __init__(self, text: str, parts: tuple[dict[str, Any], ...], before: History | None) -> None:
         self.text = text
-        self.files = files
+        self.parts = parts
         self.before = before
 
     @property
-    def question(self) -> str:
+    def message(self) -> dict[str, Any]:
         """All of it, as it is asked."""
-        return "\n\n".join([*(_fenced(name, text) for name, text in self.files), self.text])
+        # Words go with the words, where every endpoint takes them.
+        words = [part["text"] for part in self.parts if part["type"] == "text"]
+        others = [part for part in self.parts if part["type"] != "text"]
+        return Material(words, others, [], {}).messages(self.text)[0]
 
 
 class Session:
     """A conversation and everything that commands change of it.
 
     ``arguments`` are those of the command line, ``endpoint`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
-    is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream that is kept as, if it is; ``ending`` how that ended. ``files`` go before the next
-    question. ``is_multiline`` says that Enter makes a line. ``spent`` are the tokens in and out of all answers, ``unknown`` the number of
+    is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream that is kept as, if it is; ``ending`` how that ended. ``files`` (name and
+    part) go with the next question. ``is_multiline`` says that Enter makes a line. ``spent`` are the tokens in and out of all answers, ``unknown`` the number of
     answers whose tokens the server did not tell.
     """
 
@@ -86,7 +94,7 @@ class Session:
         self.keyboard = keyboard
         self.is_watched = is_watched
         self.is_multiline = False
-        self.files: list[tuple[str, str]] = []
+        self.files: list[tuple[str, dict[str, Any]]] = []
         self.turn: Turn | None = None
         self.text = ""
         self.answer_id: str | None = None
@@ -100,7 +108,7 @@ class Session:
 
     def ask(self, text: str) -> Ending:
         """Ask the next question, with the files that were added for it."""
-        return self._ask(Turn(text, tuple(self.files), self.history))
+        return self._ask(Turn(text, tuple(part for _, part in self.files), self.history))
 
     def ask_again(self, text: str | None = None) -> Ending:
         """Ask the last question again in place of it, or another one."""
@@ -126,6 +134,15 @@ class Session:
         if found is None:
             raise ask.UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
         return self._stream(self.turn, lambda: found.exchange, found)
+
+    def attach(self, source: str) -> str:
+        """Let a file go with the next question, and return what it is called. Raises Unattachable."""
+        part = attachment.part(source)
+        if part["type"] == "text" and len(part["text"]) > _LONGEST_TEXT:
+            raise Unattachable(f"{source} is longer than {_LONGEST_TEXT >> 20} MiB")
+        name = source[:80] if attachment.is_url(source) else os.path.basename(source)
+        self.files.append((name, part))
+        return name
 
     def clear(self) -> None:
         """Forget what was said. Whom to ask and how stays, and so does the system instruction."""
@@ -180,13 +197,15 @@ class Session:
             self.text = story.plain(messages.pop().get("content"))
         if messages and messages[-1].get("role") == "user":
             before = conversation.before(history, messages[:-1])
-            self.turn = Turn(story.plain(messages[-1].get("content")), (), before)
+            self.turn = _turn_of(messages[-1].get("content"), before)
             self.answer_id = history.parent or None
 
     def _ask(self, turn: Turn) -> Ending:
         arguments, notes = self.arguments, self.notes
-        asked = {**arguments, "prompt": [turn.question], "no_stdin": True}
+        # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
+        asked = {**arguments, "prompt": [turn.text or "."], "files": None, "attachments": None, "no_stdin": True}
         prompt = ask.prompt_of(asked, self.endpoint, notes, turn.before)
+        prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
         try:
             build_body(self.endpoint, prompt, self.endpoint.api)
         except ValueError as error:
@@ -257,7 +276,7 @@ class Session:
         self.history = History(
             [
                 *(before.messages if before is not None else ()),
-                {"role": "user", "content": turn.question},
+                turn.message,
                 {"role": "assistant", "content": text},
             ],
             None,
@@ -290,9 +309,8 @@ def _is_kept(answer: Answer, ending: Ending) -> bool:
     return bool(answer.text) and ending.outcome in _KEEPING
 
 
-def _fenced(name: str, text: str) -> str:
-    """A file's text with its name, in a fence that nothing in it closes."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{name}:\n\n{fence}\n{text.rstrip(chr(10))}\n{fence}"
+def _turn_of(content: Any, before: History | None) -> Turn:
+    """The question that a message's content asks."""
+    parts = content if type(content) is list else []
+    words = story.plain([part for part in parts if part.get("type") == "text"] if parts else content)
+    return Turn(words, tuple(part for part in parts if part.get("type") != "text"), before)

@@ -17,6 +17,7 @@ from unspool.cli.commands import ask
 from unspool.cli.options import defaults, scan
 from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
 from unspool.cli.signals import tidy_up_first
+from unspool.client.library.attachment import Unattachable, is_url
 from unspool.config import ConfigError
 from unspool.config.paths import state_dir
 from unspool.journal import ulid
@@ -52,7 +53,7 @@ EXAMPLES = """\
 # What a chat shares with a single question.
 _SHARED = (
     *("model", "system", "temperature", "top_p", "max_tokens", "options", "goes_on", "cid", "background", "store"),
-    *("no_stream", "no_log"),
+    *("no_stream", "no_log", "attachments", "files"),
 )
 OPTIONS = (
     *(option for option in ask.OPTIONS if option.dest in _SHARED),
@@ -127,6 +128,7 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
 
     keyboard = Keyboard(None if is_dumb else screen, leave)
     session = Session(arguments, settings, endpoint, history, notes, keyboard, is_watched=is_watched)
+    _attach(session, [*(arguments["files"] or ()), *(arguments["attachments"] or ())])
     tidy_up_first()
     if not is_watched or is_dumb:
         reader: Reader = Lines(screen, keyboard)
@@ -139,6 +141,17 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
 
         path = None if arguments["no_log"] else os.path.join(state_dir(), HISTORY)
         return _converse(session, Editor(session, path, sys.stdout if os.isatty(1) else sys.stderr))
+
+
+def _attach(session: Session, sources: list[str]) -> None:
+    """Let what the command line names go with the first prompt."""
+    if "-" in sources:
+        raise ask.UsageError("chat reads prompts from standard input: attach a file by its name")
+    try:
+        for source in sources:
+            session.attach(source if is_url(source) else os.path.expanduser(source))
+    except Unattachable as error:
+        raise ask.UsageError(str(error)) from error
 
 
 def _greet(session: Session) -> None:
