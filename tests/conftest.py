@@ -1,8 +1,18 @@
-"""For all tests: what a shell left in the way of signals is undone, for processes that tests start inherit it."""
+"""For all tests: how many run at once; and what a shell left in the way of signals is undone, which processes that tests start inherit."""
 
 from __future__ import annotations
 
+import os
 import signal
+
+import pytest
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What ``-n auto`` means: two workers for each processor, for half of the time a test waits."""
+    return 2 * (os.cpu_count() or 1)
+
 
 # nohup ignores the one, a shell without job control the other for what it runs in the background.
 for _number, _handler in (

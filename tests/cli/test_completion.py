@@ -17,6 +17,7 @@ import pytest
 from unspool.cli import COMMANDS
 from unspool.cli.commands import completion
 from unspool.cli.options import candidates
+from unspool.server.running import Simulator
 
 from .playing import PATIENCE
 
@@ -36,8 +37,10 @@ def offered(unspool):
 @pytest.fixture
 def kept(unspool):
     """A whole answer and one that was cut, as the short pieces of their ids, the newest first."""
-    unspool("--sim", "--max-tokens", "4", "Count to; then $(touch bad)\n\x1b[2J")
-    unspool("--sim", "--no-stdin", "What is Python?")
+    with Simulator() as simulator:  # at once, where --sim takes a model's time
+        there = ("--base-url", simulator.url, "-m", "sim-1", "--no-stdin")
+        unspool(*there, "--max-tokens", "4", "Count to; then $(touch bad)\n\x1b[2J")
+        unspool(*there, "What is Python?")
     # What ids have in common a shell would fill in first, and chance now and then gives two the same first character.
     for path, piece in zip(unspool.journals(), ("AAAAAA", "BBBBBB"), strict=True):
         path.rename(path.with_name(f"{path.stem[:-6]}{piece}{path.suffix}"))
@@ -144,8 +147,9 @@ def test_a_question_with_control_characters_is_one_safe_line(kept, offered):
 
 
 def test_a_name_that_a_shell_would_obey_is_not_offered(unspool, offered):
-    unspool("--sim", "-m", "x;touch$IFS bad", "hi")
-    unspool("--sim", "-m", "x-plain:7b", "hi")
+    with Simulator() as simulator:
+        for name in ("x;touch$IFS bad", "x-plain:7b"):
+            unspool("--base-url", simulator.url, "--no-stdin", "-m", name, "hi")
     assert values(offered("-m", "x")) == ["x-plain:7b"]
 
 
