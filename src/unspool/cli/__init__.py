@@ -76,17 +76,22 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         return 141
     except Error as error:
-        # What no command has words of its own for: no such stream, a configuration that cannot be used.
-        from unspool.terminal.output import Notes, Output
-
-        Notes(Output(2)).line(str(error))
-        return 1
+        return explain(error)
     except OSError as error:
         from unspool.terminal.output import Notes, Output
 
         place = f" ({error.filename})" if error.filename else ""
         Notes(Output(2)).line(f"{error.strerror or error}{place}")
         return 1
+
+
+def explain(error: Error) -> int:
+    """Say what kept a command from its work, and return the exit code: 2 where it is the command line, else 1."""
+    from unspool.cli.options import UsageError
+    from unspool.terminal.output import Notes, Output
+
+    Notes(Output(2)).line(str(error))
+    return 2 if isinstance(error, UsageError) else 1
 
 
 def _slip(word: str) -> str | None:

@@ -1,6 +1,8 @@
-"""The server that a command asks, and what to say about the key for it."""
+"""The server that a command asks, and what to say about the model and the key for it."""
 
 from __future__ import annotations
+
+from unspool.cli.options import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from unspool.config.endpoint import Endpoint
 
 
-def whom_to_ask(arguments: dict[str, Any], settings: Settings) -> Endpoint:
+def whom_to_ask(arguments: dict[str, Any], settings: Settings | None = None) -> Endpoint:
     """Where to ask, by the options of `unspool.cli.options.flags` and a model. Raises ConfigError."""
     from unspool.config.settings import resolve
 
@@ -21,6 +23,14 @@ def whom_to_ask(arguments: dict[str, Any], settings: Settings) -> Endpoint:
 def ask_simulator(arguments: dict[str, Any], url: str) -> None:
     """Have the options mean the built-in simulator at this URL, whatever profile they name."""
     arguments.update(base_url=url, profile=None, model=arguments["model"] or "sim-1")
+
+
+def check_model(endpoint: Endpoint) -> None:
+    """Raise UsageError where nobody has said which model to ask."""
+    if not endpoint.model:
+        raise UsageError(
+            f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
+        )
 
 
 def lacks_key(endpoint: Endpoint) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unspool import outcome
+from unspool import Error, outcome
+from unspool.cli import explain
 from unspool.cli.signals import ignore_hang_up
 from unspool.journal.ulid import short
 from unspool.terminal.output import Output
@@ -29,6 +30,8 @@ def in_background(work: Callable[[Callable[[str], None]], int]) -> tuple[str | N
         code = 1
         try:
             code = work(lambda id: _leave(id, write_fd))
+        except Error as error:
+            code = explain(error)
         finally:
             os._exit(code)
     os.close(write_fd)

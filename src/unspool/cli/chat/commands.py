@@ -9,6 +9,7 @@ from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.chat import external
 from unspool.cli.columns import clip, columns, pad
 from unspool.cli.commands import ask, models
+from unspool.cli.options.flags import value_of
 from unspool.client.library.attachment import Unattachable
 from unspool.config import nearest
 from unspool.config.paths import streams_dir
@@ -140,7 +141,7 @@ def _set(session: Session, rest: str) -> None:
 
 def _show_options(session: Session) -> None:
     values = {name: session.arguments[name] for name in _OPTIONS if session.arguments[name] is not None}
-    values.update((name, ask.value_of(text)) for name, text in session.arguments["options"] or ())
+    values.update((name, value_of(text)) for name, text in session.arguments["options"] or ())
     session.notes.line(", ".join(f"{name} {dumps(value)}" for name, value in values.items()) or "no option is set")
 
 

@@ -12,6 +12,7 @@ from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands import ask
 from unspool.cli.commands.resume import Rest
+from unspool.cli.options import UsageError
 from unspool.cli.prompt import conversation
 from unspool.cli.prompt.conversation import History
 from unspool.cli.prompt.material import Material
@@ -119,20 +120,20 @@ class Session:
         """Get the rest of the last answer, which stopped too early. Raises UsageError where it has none, or it cannot be had."""
         assert self.turn is not None
         if self.answer_id is None:
-            raise ask.UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
+            raise UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
         proxied = not self.arguments["sim"]
         try:
             one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
             if rest.is_whole(one):
-                raise ask.UsageError("the last answer is whole; /retry asks for another one")
+                raise UsageError("the last answer is whole; /retry asks for another one")
             endpoint = rest.endpoint_of(one, self.arguments["key"], self.settings)
             if lacks_key(endpoint):
-                raise ask.UsageError(missing_key(endpoint))
+                raise UsageError(missing_key(endpoint))
             found = Rest.of(one, endpoint, self.settings, retries=self.arguments["retries"], use_proxy=proxied)
         except (Error, ValueError) as error:  # its journal is gone, damaged or another's, or cannot be continued
-            raise ask.UsageError(str(error)) from error
+            raise UsageError(str(error)) from error
         if found is None:
-            raise ask.UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
+            raise UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
         return self._stream(self.turn, lambda: found.exchange, found)
 
     def attach(self, source: str) -> str:
@@ -209,7 +210,7 @@ class Session:
         try:
             build_body(self.endpoint, prompt, self.endpoint.api)
         except ValueError as error:
-            raise ask.UsageError(str(error)) from error
+            raise UsageError(str(error)) from error
 
         def begin() -> Exchange:
             return Exchange(

@@ -7,16 +7,23 @@ import os
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats
-from unspool.cli.access import ask_simulator, lacks_key, missing_key, whom_to_ask
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import LIMIT_OPTIONS, MATERIAL_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS, number, positive
+from unspool.cli.access import ask_simulator, check_model, lacks_key, missing_key, whom_to_ask
+from unspool.cli.options import Option, UsageError, scan
+from unspool.cli.options.flags import (
+    LIMIT_OPTIONS,
+    MATERIAL_OPTIONS,
+    OUTPUT_OPTIONS,
+    SERVER_OPTIONS,
+    number,
+    positive,
+    value_of,
+)
 from unspool.cli.prompt import stdin
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import stream, tell
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.http.transport import Reactor
-from unspool.config import ConfigError
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -125,10 +132,6 @@ _MATERIAL = (
 )
 
 
-class UsageError(Exception):
-    """The command line asks for something that cannot be; the message says what to do."""
-
-
 def run(name: str, argv: list[str]) -> int:
     """Ask, and return the exit code."""
     arguments = scan(OPTIONS, argv, "prompt")
@@ -140,8 +143,8 @@ def run(name: str, argv: list[str]) -> int:
     if arguments["detach"]:
         from unspool.cli import detach
 
-        return detach.begin(lambda started: _guarded(arguments, notes, started), arguments, notes)
-    return _guarded(arguments, notes)
+        return detach.begin(lambda started: _begin(arguments, notes, started), arguments, notes)
+    return _begin(arguments, notes)
 
 
 def parser() -> Any:
@@ -167,32 +170,25 @@ def parser() -> Any:
     return built
 
 
-def _guarded(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
-    try:
-        if arguments["save"] is not None or arguments["template"] or arguments["params"]:
-            from unspool.cli.prompt import templating
+def _begin(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None = None) -> int:
+    if arguments["save"] is not None or arguments["template"] or arguments["params"]:
+        from unspool.cli.prompt import templating
 
-            try:
-                if arguments["save"] is not None:
-                    return templating.save(arguments, notes, value_of)
-                templating.apply(arguments)
-            except ValueError as error:
-                raise UsageError(str(error)) from error
-        if not arguments["sim"]:
-            return _ask(arguments, notes, started)
-        from unspool.server.running import Simulator
-        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+        try:
+            if arguments["save"] is not None:
+                return templating.save(arguments, notes, value_of)
+            templating.apply(arguments)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    if not arguments["sim"]:
+        return _ask(arguments, notes, started)
+    from unspool.server.running import Simulator
+    from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
-        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
-            notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
-            ask_simulator(arguments, simulator.url)
-            return _ask(arguments, notes, started)
-    except ConfigError as error:
-        notes.line(str(error), always=True)
-        return outcome.EXIT_CODES[outcome.ERROR]
-    except UsageError as error:
-        notes.line(str(error), always=True)
-        return outcome.USAGE_EXIT_CODE
+    with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+        notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
+        ask_simulator(arguments, simulator.url)
+        return _ask(arguments, notes, started)
 
 
 def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None] | None) -> int:
@@ -284,14 +280,6 @@ def _history(arguments: dict[str, Any], settings: Settings) -> History:
         raise UsageError(str(error)) from error
 
 
-def check_model(endpoint: Endpoint) -> None:
-    """Raise UsageError where nobody has said which model to ask."""
-    if not endpoint.model:
-        raise UsageError(
-            f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
-        )
-
-
 def prompt_of(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
     """What to ask, by the command line and standard input, after what the history says. Raises UsageError."""
     check_model(endpoint)
@@ -366,16 +354,6 @@ def _text(arguments: dict[str, Any], notes: Notes, *, suffices: bool) -> str:
     text = f"{piped}\n\n{words}" if piped and words else piped or words
     # What is not UTF-8 in arguments reaches Python as lone surrogates, which no request can carry.
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def value_of(text: str) -> Any:
-    """The value of ``-o KEY VALUE``: JSON, or else the text itself."""
-    import jiter
-
-    try:
-        return jiter.from_json(text.encode(), allow_inf_nan=False)
-    except ValueError:
-        return text
 
 
 def _no_key(endpoint: Endpoint, view: Any, notes: Notes) -> int:

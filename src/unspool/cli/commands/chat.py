@@ -7,14 +7,14 @@ import signal
 import sys
 
 from unspool import outcome
-from unspool.cli.access import ask_simulator, lacks_key, missing_key
+from unspool.cli.access import ask_simulator, check_model, lacks_key, missing_key
 from unspool.cli.chat import commands, entry
 from unspool.cli.chat.external import NoEditor
 from unspool.cli.chat.keyboard import Keyboard
 from unspool.cli.chat.lines import Lines
 from unspool.cli.chat.session import Session
 from unspool.cli.commands import ask
-from unspool.cli.options import defaults, scan
+from unspool.cli.options import UsageError, defaults, scan
 from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
 from unspool.cli.signals import tidy_up_first
 from unspool.client.library.attachment import Unattachable, is_url
@@ -89,21 +89,14 @@ def run(name: str, argv: list[str]) -> int:
         )
     arguments = {**defaults(ask.OPTIONS), **arguments}
     notes = Notes(Output(2), quiet=arguments["quiet"])
-    try:
-        if not arguments["sim"]:
-            return _chat(arguments, notes)
-        from unspool.server.running import Simulator
-        from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    if not arguments["sim"]:
+        return _chat(arguments, notes)
+    from unspool.server.running import Simulator
+    from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
-        with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
-            ask_simulator(arguments, simulator.url)
-            return _chat(arguments, notes)
-    except ConfigError as error:
-        notes.line(str(error), always=True)
-        return outcome.EXIT_CODES[outcome.ERROR]
-    except ask.UsageError as error:
-        notes.line(str(error), always=True)
-        return outcome.USAGE_EXIT_CODE
+    with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+        ask_simulator(arguments, simulator.url)
+        return _chat(arguments, notes)
 
 
 def _chat(arguments: dict[str, Any], notes: Notes) -> int:
@@ -113,7 +106,7 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
     if arguments["reasoning"] == "auto":
         arguments["reasoning"] = settings.reasoning
     endpoint, history = ask.whom(arguments, settings)
-    ask.check_model(endpoint)
+    check_model(endpoint)
     if lacks_key(endpoint):
         notes.line(missing_key(endpoint), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
@@ -146,12 +139,12 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
 def _attach(session: Session, sources: list[str]) -> None:
     """Let what the command line names go with the first prompt."""
     if "-" in sources:
-        raise ask.UsageError("chat reads prompts from standard input: attach a file by its name")
+        raise UsageError("chat reads prompts from standard input: attach a file by its name")
     try:
         for source in sources:
             session.attach(source if is_url(source) else os.path.expanduser(source))
     except Unattachable as error:
-        raise ask.UsageError(str(error)) from error
+        raise UsageError(str(error)) from error
 
 
 def _greet(session: Session) -> None:
@@ -214,7 +207,7 @@ def _do(session: Session, text: str) -> tuple[bool, bool]:
         if command is not None:
             return commands.run(session, *command), False
         session.ask(entry.unquoted(text))
-    except (commands.Refused, ask.UsageError, ConfigError, NoEditor) as error:
+    except (commands.Refused, UsageError, ConfigError, NoEditor) as error:
         session.notes.line(str(error), always=True)
         return False, True
     except BrokenPipeError:

@@ -9,7 +9,6 @@ from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import SERVER_OPTIONS, seconds
 from unspool.client.http import whole
 from unspool.client.http.transport import Request
-from unspool.config import ConfigError
 from unspool.jsontext import dumps, parse
 from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
@@ -50,17 +49,13 @@ def run(name: str, argv: list[str]) -> int:
         if arguments["words"]:
             parser.error("it takes options only; choose the server with -P or --base-url")
     notes = Notes(Output(2))
-    try:
-        if arguments["sim"]:
-            from unspool.server.running import Simulator
-
-            with Simulator() as simulator:
-                arguments["base_url"] = simulator.url
-                return _list(arguments, notes)
+    if not arguments["sim"]:
         return _list(arguments, notes)
-    except ConfigError as error:
-        notes.line(str(error), always=True)
-        return outcome.EXIT_CODES[outcome.ERROR]
+    from unspool.server.running import Simulator
+
+    with Simulator() as simulator:
+        arguments["base_url"] = simulator.url
+        return _list(arguments, notes)
 
 
 def _list(arguments: dict[str, Any], notes: Notes) -> int:

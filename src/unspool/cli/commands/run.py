@@ -20,7 +20,7 @@ from unspool.client.aio import AsyncAnswer
 from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle
-from unspool.config import ConfigError, paths, settings
+from unspool.config import paths, settings
 from unspool.journal import story
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps
@@ -106,9 +106,6 @@ def run(name: str, argv: list[str]) -> int:
         with Simulator() as simulator:
             ask_simulator(arguments, simulator.url)
             return _run(arguments, notes)
-    except ConfigError as error:
-        notes.line(str(error), always=True)
-        return outcome.EXIT_CODES[outcome.ERROR]
     except Unreadable as error:
         for line in str(error).split("\n"):
             notes.line(f"{arguments['file'][0]}: {line}", always=True)

@@ -7,12 +7,17 @@ whole short answer.
 
 from __future__ import annotations
 
+from unspool import Error
 from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+
+class UsageError(Error):
+    """The command line asks for something that cannot be; the message says what to do."""
 
 
 class Option(Value):

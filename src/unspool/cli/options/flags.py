@@ -8,6 +8,10 @@ from unspool.client.answer import IDLE_TIMEOUT
 from unspool.client.http.transport import CONNECT_TIMEOUT
 from unspool.client.retry import DEFAULT_RETRIES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def positive(text: str) -> int:
     """A whole number above zero."""
@@ -50,6 +54,16 @@ def seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise ValueError(f"{text!r} is not a time such as 30, 1.5, 300ms or 2m")
     return seconds
+
+
+def value_of(text: str) -> Any:
+    """The value of ``-o KEY VALUE``: JSON, or else the text itself."""
+    import jiter
+
+    try:
+        return jiter.from_json(text.encode(), allow_inf_nan=False)
+    except ValueError:
+        return text
 
 
 def speed(text: str) -> float:
