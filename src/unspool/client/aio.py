@@ -7,7 +7,6 @@ import time
 import weakref
 from functools import partial
 
-from unspool.api.deltas import Refusal, Text
 from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
 from unspool.client.facts import Asked, Facts, T
 from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop
@@ -39,20 +38,13 @@ class AsyncReading(Facts[T]):
         await self.aclose()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        # Not in generators one within the other as `unspool.client.answer` has it: each would be gone through for each wake-up.
+        # Not in asynchronous generators one within the other: each would be gone through for each wake-up.
         batch: list[Delta] | None = []
         while batch is not None:
             if batch:
                 self._batch = iter(batch)
-            for piece in self._pieces:
+            for piece in self._said():
                 yield piece
-            for delta in self._batch:
-                if type(delta) is Text and delta.choice == 0:
-                    self._pieces = iter(delta.pieces)
-                    for piece in self._pieces:
-                        yield piece
-                elif type(delta) is Refusal and delta.choice == 0:
-                    yield delta.text
             batch = await self._turn()
         self._raise()
 
@@ -62,15 +54,8 @@ class AsyncReading(Facts[T]):
         while batch is not None:
             if batch:
                 self._batch = iter(batch)
-            for piece in self._pieces:
-                yield Text(piece)
-            for delta in self._batch:
-                if type(delta) is Text and delta.choice == 0:
-                    self._pieces = iter(delta.pieces)
-                    for piece in self._pieces:
-                        yield Text(piece)
-                else:
-                    yield delta
+            for delta in self._each():
+                yield delta
             batch = await self._turn()
         self._raise()
 

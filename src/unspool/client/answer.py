@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from unspool.api.deltas import Refusal, Text
 from unspool.client.facts import Asked, Facts, T
 from unspool.client.http.transport import CONNECT_TIMEOUT, Reactor, Transfer
 from unspool.outcome import CANCELLED, CUT, Fault
@@ -101,27 +100,13 @@ class Reading(Facts[T]):
 
     def __iter__(self) -> Iterator[str]:
         for _ in self._runs():
-            yield from self._pieces
-            for delta in self._batch:
-                if type(delta) is Text and delta.choice == 0:
-                    self._pieces = iter(delta.pieces)
-                    yield from self._pieces
-                elif type(delta) is Refusal and delta.choice == 0:
-                    yield delta.text
+            yield from self._said()
         self._raise()
 
     def deltas(self) -> Iterator[Delta]:
         """Yield everything that arrives, as the values of `unspool.api.deltas`."""
         for _ in self._runs():
-            for piece in self._pieces:
-                yield Text(piece)
-            for delta in self._batch:
-                if type(delta) is Text and delta.choice == 0:
-                    self._pieces = iter(delta.pieces)
-                    for piece in self._pieces:
-                        yield Text(piece)
-                else:
-                    yield delta
+            yield from self._each()
         self._raise()
 
     def events(self) -> Iterator[Event]:

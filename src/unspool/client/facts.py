@@ -83,6 +83,28 @@ class Facts(Typed[T]):
         """What was asked."""
         raise NotImplementedError
 
+    def _said(self) -> Iterator[str]:
+        """The text of ``_batch`` that nobody has had, as the server cut it."""
+        yield from self._pieces
+        for delta in self._batch:
+            if type(delta) is Text and delta.choice == 0:
+                self._pieces = iter(delta.pieces)
+                yield from self._pieces
+            elif type(delta) is Refusal and delta.choice == 0:
+                yield delta.text
+
+    def _each(self) -> Iterator[Delta]:
+        """What nobody has had of ``_batch``, each piece of text by itself."""
+        for piece in self._pieces:
+            yield Text(piece)
+        for delta in self._batch:
+            if type(delta) is Text and delta.choice == 0:
+                self._pieces = iter(delta.pieces)
+                for piece in self._pieces:
+                    yield Text(piece)
+            else:
+                yield delta
+
     @property
     def outcome(self) -> str | None:
         """How the stream ended in one word of `unspool.outcome`, None while it has not."""
