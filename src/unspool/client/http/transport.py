@@ -55,7 +55,7 @@ CONNECT_TIMEOUT = 10.0
 
 #: Pieces taken from the socket and not yet asked for, at which the socket is left alone: the server then waits for the reader, and
 #: memory does not grow when the network is faster than the screen. A piece is an HTTP chunk, or at most 16 KB of one.
-MOST_HELD = 192
+MOST_HELD = 128
 
 # What is made of a burst is some hundred kilobytes, which glibc would give back to the system after each and ask for again, page by
 # page: half the cost of an event. Once it has seen a larger block come and go, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
