@@ -554,6 +554,32 @@ def test_an_answer_at_its_token_limit_goes_on(converse, serve):
     assert [one["content"] for one in server.requests[2].json["messages"]] == ["Count", "One, two, three.", "And?"]
 
 
+def test_an_answer_that_was_stopped_goes_on(converse, serve):
+    begun = then_silence(head() + start("chat") + piece("chat", "One, two, "))
+    server = serve(begun, stream("chat", "three."), stream("chat", "Four."))
+    person = converse(server)
+    person.asks()
+    person.type("Count\r")
+    person.sees("One, two,")
+    person.type("\x03")
+    person.sees("stopped; what arrived stays in the conversation")
+    person.answers("/resume\r", "three.")
+    person.answers("And?\r", "Four.")
+    assert [one["content"] for one in server.requests[2].json["messages"]] == ["Count", "One, two, three.", "And?"]
+
+
+def test_a_file_for_the_next_prompt_waits_while_the_last_answer_is_resumed(converse, serve, tmp_path):
+    (tmp_path / "notes.md").write_text("a")
+    cut = then_reset(head() + start("chat") + piece("chat", "One, two, "))
+    server = serve(cut, stream("chat", "three."), stream("chat", "Four."))
+    person = converse(server)
+    person.answers("Count\r", "/resume gets the rest")
+    person.answers(f"/file {tmp_path}/notes.md\r", "goes with the next prompt")
+    person.answers("/resume\r", "three.")
+    person.answers("And?\r", "Four.")
+    assert server.requests[2].json["messages"][-1]["content"].startswith("File notes.md:")
+
+
 def test_a_conversation_that_ended_in_a_cut_answer_is_resumed_in_a_later_chat(unspool, converse, serve):
     cut = then_reset(head() + start("chat") + piece("chat", "One, two, "))
     server = serve(cut, stream("chat", "three."), stream("chat", "Four."))

@@ -192,7 +192,7 @@ class Decoder:
                 self._misfits += 1
                 self._envelope = learned
         else:
-            self._envelope = None
+            self._envelope = None  # there is nothing to be compared with any more
 
     def _plain(self, chunk: Any) -> tuple[str, Any] | None:
         """Return the text of a chunk that adds a piece of text and says nothing else, and where it belongs; None for any other."""

@@ -63,11 +63,10 @@ def main(argv: list[str]) -> int:
         if argv[0] == "help" and (len(argv) == 1 or argv[1] in COMMANDS):
             return main([*argv[1:], "--help"])
         if (meant := _slip(argv[0])) is not None:
-            # Taken for a prompt it would be asked, and be paid for.
-            from unspool.terminal.output import Notes, Output
+            from unspool.cli.options import UsageError
 
-            Notes(Output(2)).line(f"did you mean unspool {meant}? To ask it as a prompt: unspool ask {argv[0]}")
-            return 2
+            # Taken for a prompt it would be asked, and be paid for.
+            return explain(UsageError(f"did you mean unspool {meant}? To ask it as a prompt: unspool ask {argv[0]}"))
     try:
         module = __import__(f"unspool.cli.commands.{COMMANDS[name][0]}", fromlist=["run"])
         return int(module.run(name, argv[1:] if argv[:1] == [name] else argv))
@@ -78,11 +77,8 @@ def main(argv: list[str]) -> int:
     except Error as error:
         return explain(error)
     except OSError as error:
-        from unspool.terminal.output import Notes, Output
-
         place = f" ({error.filename})" if error.filename else ""
-        Notes(Output(2)).line(f"{error.strerror or error}{place}")
-        return 1
+        return explain(Error(f"{error.strerror or error}{place}"))
 
 
 def explain(error: Error) -> int:

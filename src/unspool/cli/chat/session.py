@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 
-from unspool import Error, outcome
+from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
@@ -71,9 +71,9 @@ class Session:
     """A conversation and everything that commands change of it.
 
     ``arguments`` are those of the command line, ``endpoint`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
-    is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream that is kept as, if it is; ``ending`` how that ended. ``files`` (name and
-    part) go with the next question. ``is_multiline`` says that Enter makes a line. ``spent`` are the tokens in and out of all answers, ``unknown`` the number of
-    answers whose tokens the server did not tell.
+    is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream in which that is kept, if it
+    is; ``ending`` how it ended. ``files`` (name and part) go with the next question. ``is_multiline`` says that Enter makes a line.
+    ``spent`` are the tokens in and out of all answers, ``unknown`` the number of answers whose tokens the server did not tell.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Session:
         return self._ask(self.turn if text is None else self.turn.replace(text=text))
 
     def resume(self) -> Ending:
-        """Get the rest of the last answer, which stopped too early. Raises UsageError where it has none, or it cannot be had."""
+        """Get the rest of the last answer, which stopped too early. Raises Error where it has none, or it cannot be had."""
         assert self.turn is not None
         if self.answer_id is None:
             raise UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
@@ -130,7 +130,7 @@ class Session:
             if lacks_key(endpoint):
                 raise UsageError(missing_key(endpoint))
             found = Rest.of(one, endpoint, self.settings, retries=self.arguments["retries"], use_proxy=proxied)
-        except (Error, ValueError) as error:  # its journal is gone, damaged or another's, or cannot be continued
+        except ValueError as error:  # its journal is damaged, or it cannot be continued
             raise UsageError(str(error)) from error
         if found is None:
             raise UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
@@ -253,13 +253,13 @@ class Session:
     def _take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:
         """Take an answer into the conversation, or leave that as it was before."""
         self.turn, self.ending, self.usage = turn, ending, answer.usage
-        text = answer.text
+        text, id = answer.text, kept_id(answer)
         if is_rest and text:
-            # With all that it is the rest of, as it stands in the journals.
-            text = continuation.text_of(story.conversation(streams_dir(), kept_id(answer) or ""))
+            # With all that it is the rest of, as it stands in the journals; where the disk took no more, as it was shown.
+            text = continuation.text_of(story.conversation(streams_dir(), id)) if id is not None else self.text + text
         self.text = text or self.text
         if text or not is_rest:
-            self.answer_id = kept_id(answer)
+            self.answer_id = id
         self.answers += 1
         if answer.usage is not None:
             self.spent = (
@@ -271,7 +271,8 @@ class Session:
         if not _is_kept(answer, ending):
             return
         before = turn.before
-        self.files.clear()
+        # Those that were asked with; what is to go with the next question waits for it.
+        self.files = [one for one in self.files if one[1] not in turn.parts]
         is_stored = self.endpoint.api == "responses" and self.arguments["store"] and ending.outcome == outcome.COMPLETE
         is_stored = is_stored and not is_rest
         self.history = History(

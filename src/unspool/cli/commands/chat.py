@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from unspool import outcome
+from unspool import Error, outcome
 from unspool.cli.access import ask_simulator, check_model, lacks_key, missing_key
 from unspool.cli.chat import commands, entry
 from unspool.cli.chat.external import NoEditor
@@ -18,7 +18,6 @@ from unspool.cli.options import UsageError, defaults, scan
 from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
 from unspool.cli.signals import tidy_up_first
 from unspool.client.library.attachment import Unattachable, is_url
-from unspool.config import ConfigError
 from unspool.config.paths import state_dir
 from unspool.journal import ulid
 from unspool.terminal import abilities
@@ -207,7 +206,7 @@ def _do(session: Session, text: str) -> tuple[bool, bool]:
         if command is not None:
             return commands.run(session, *command), False
         session.ask(entry.unquoted(text))
-    except (commands.Refused, UsageError, ConfigError, NoEditor) as error:
+    except (commands.Refused, Error, NoEditor) as error:
         session.notes.line(str(error), always=True)
         return False, True
     except BrokenPipeError:

@@ -58,7 +58,7 @@ CONNECT_TIMEOUT = 10.0
 MOST_HELD = 128
 
 # What is made of a burst is some hundred kilobytes, which glibc would give back to the system after each and ask for again, page by
-# page: half the cost of an event. Once it has seen a larger block come and go, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
+# page: a fifth of the cost of an event. Once it has seen a larger block come and go, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
 bytes(1 << 20)
 
 # curl's error codes (libcurl-errors(3)) by what they mean here. The request did not get through: nothing was answered or billed.
