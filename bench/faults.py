@@ -20,8 +20,8 @@ from bench import environments
 from bench.process import Program
 from unspool import sse
 from unspool.jsontext import parse
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 HERE = Path(__file__).parent
 RESULT = HERE / "faults.json"

@@ -41,19 +41,19 @@ def text(n: int) -> str:
     return "".join(_word(i) for i in range(n))
 
 
-def events(endpoint: str, n: int) -> list[bytes]:
+def events(target: str, n: int) -> list[bytes]:
     """The bytes of each event of an answer whose text comes in ``n`` of them."""
-    return [*_before(endpoint), *(_piece(endpoint, i, _word(i)) for i in range(n)), *_after(endpoint, n)]
+    return [*_before(target), *(_piece(target, i, _word(i)) for i in range(n)), *_after(target, n)]
 
 
 def _word(i: int) -> str:
     return _WORDS[i % len(_WORDS)] + " "
 
 
-def _before(endpoint: str) -> list[bytes]:
-    if endpoint == "chat":
+def _before(target: str) -> list[bytes]:
+    if target == "chat":
         return [_chat({"role": "assistant", "content": ""})]
-    if endpoint == "completions":
+    if target == "completions":
         return []
     answer = _response("in_progress")
     item = {"id": _AT["item_id"], "type": "message", "status": "in_progress", "role": "assistant", "content": []}
@@ -65,20 +65,20 @@ def _before(endpoint: str) -> list[bytes]:
     ]
 
 
-def _piece(endpoint: str, i: int, word: str) -> bytes:
-    if endpoint == "chat":
+def _piece(target: str, i: int, word: str) -> bytes:
+    if target == "chat":
         return _chat({"content": word}, padding=_padding(i))
-    if endpoint == "completions":
+    if target == "completions":
         return _completion(word)
     return _typed("response.output_text.delta", i + 4, **_AT, delta=word, logprobs=[], obfuscation=_padding(i))
 
 
-def _after(endpoint: str, n: int) -> list[bytes]:
+def _after(target: str, n: int) -> list[bytes]:
     usage = {"prompt_tokens": 3, "completion_tokens": n, "total_tokens": n + 3}
     done = b"data: [DONE]\n\n"
-    if endpoint == "chat":
+    if target == "chat":
         return [_chat({}, "stop"), _frame({**_CHAT, "choices": [], "usage": usage}), done]
-    if endpoint == "completions":
+    if target == "completions":
         return [_completion("", "stop"), done]
     answer = _response("completed", text(n))
     [item] = answer["output"]
@@ -160,31 +160,31 @@ def _chunk(event: bytes) -> bytes:
 
 
 @cache
-def _batches(endpoint: str, n: int, unlike: bool) -> list[bytes]:
+def _batches(target: str, n: int, unlike: bool) -> list[bytes]:
     """The whole answer in HTTP chunks, some of them at a time, made before the first byte of it is sent."""
-    if unlike or endpoint == "responses":  # whose events are numbered, so no two are alike
-        made = enumerate(events(endpoint, n))
+    if unlike or target == "responses":  # whose events are numbered, so no two are alike
+        made = enumerate(events(target, n))
         id = _CHAT["id"].encode()
         chunks = [_chunk(event.replace(id, b"chatcmpl-%020d" % i) if unlike else event) for i, event in made]
         return [b"".join(chunks[i : i + _BATCH]) for i in range(0, len(chunks), _BATCH)]
     # A million events of a few words: the same bytes again and again.
     size = len(_WORDS) * (_BATCH // len(_WORDS))
-    pieces = [_chunk(_piece(endpoint, i, _word(i))) for i in range(size)]
-    before = b"".join(map(_chunk, _before(endpoint)))
-    after = b"".join(map(_chunk, _after(endpoint, n)))
+    pieces = [_chunk(_piece(target, i, _word(i))) for i in range(size)]
+    before = b"".join(map(_chunk, _before(target)))
+    after = b"".join(map(_chunk, _after(target, n)))
     return [before, *[b"".join(pieces)] * (n // size), b"".join(pieces[: n % size]) + after]
 
 
-async def _flow(writer: asyncio.StreamWriter, endpoint: str, n: int, unlike: bool) -> None:
-    for batch in _batches(endpoint, n, unlike):
+async def _flow(writer: asyncio.StreamWriter, target: str, n: int, unlike: bool) -> None:
+    for batch in _batches(target, n, unlike):
         writer.write(batch)
         await writer.drain()
 
 
-async def _pace(writer: asyncio.StreamWriter, endpoint: str, n: int, rate: float) -> None:
+async def _pace(writer: asyncio.StreamWriter, target: str, n: int, rate: float) -> None:
     clock = asyncio.get_running_loop().time
     due = clock()
-    for event in _prepared(endpoint, n):
+    for event in _prepared(target, n):
         writer.write(event)
         await writer.drain()
         due += 1 / rate
@@ -192,17 +192,17 @@ async def _pace(writer: asyncio.StreamWriter, endpoint: str, n: int, rate: float
 
 
 @cache
-def _prepared(endpoint: str, n: int) -> list[bytes]:
-    return [_chunk(event) for event in events(endpoint, n)]
+def _prepared(target: str, n: int) -> list[bytes]:
+    return [_chunk(event) for event in events(target, n)]
 
 
-async def _stamp(writer: asyncio.StreamWriter, endpoint: str) -> None:
-    before, place = b"".join(map(_chunk, _before(endpoint))), b"T" * 20
-    event = _chunk(_piece(endpoint, 0, f"@{place.decode()}@"))
+async def _stamp(writer: asyncio.StreamWriter, target: str) -> None:
+    before, place = b"".join(map(_chunk, _before(target))), b"T" * 20
+    event = _chunk(_piece(target, 0, f"@{place.decode()}@"))
     writer.write(before)
     await asyncio.sleep(_PAUSE)
     writer.write(event.replace(place, b"%020d" % time.monotonic_ns()))
-    writer.write(b"".join(map(_chunk, _after(endpoint, 1))))
+    writer.write(b"".join(map(_chunk, _after(target, 1))))
 
 
 def _wishes(model: str) -> dict[str, str]:
@@ -220,19 +220,19 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.readexactly(_length(head))
             path = head.split(b" ", 2)[1].decode().partition("?")[0]
-            endpoint = path.rpartition("/v1/")[2].removeprefix("chat/completions") or "chat"
+            target = path.rpartition("/v1/")[2].removeprefix("chat/completions") or "chat"
             wishes = _wishes(json.loads(body or b"{}").get("model", ""))
-            if endpoint not in ENDPOINTS:
+            if target not in ENDPOINTS:
                 writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                 continue
             writer.write(_HEAD)
             n = int(wishes.get("n", "1"))
             if "stamp" in wishes:
-                await _stamp(writer, endpoint)
+                await _stamp(writer, target)
             elif "rate" in wishes:
-                await _pace(writer, endpoint, n, float(wishes["rate"]))
+                await _pace(writer, target, n, float(wishes["rate"]))
             else:
-                await _flow(writer, endpoint, n, "unlike" in wishes)
+                await _flow(writer, target, n, "unlike" in wishes)
             writer.write(_END)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):

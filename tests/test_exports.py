@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import unspool
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 
 def written() -> tuple[set[str], set[str]]:

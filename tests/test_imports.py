@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 # Each of these executes more instructions when it is imported than decoding a whole short answer does.
 HEAVY = {

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from unspool.journal.folder import NotFound as NotFound
     from unspool.journal.writer import Busy as Busy
     from unspool.outcome import Ending as Ending
-    from unspool.server.relay import Relay as Relay
+    from unspool.serve.relay import Relay as Relay
 
 # The names of each room. Written out once more above, where type checkers look, and below, in __all__, where they do too;
 # tests/test_exports.py compares the three.
@@ -72,7 +72,7 @@ _NAMES = {
     "unspool.journal.folder": "NotFound",
     "unspool.journal.writer": "Busy",
     "unspool.outcome": "Ending",
-    "unspool.server.relay": "Relay",
+    "unspool.serve.relay": "Relay",
 }
 _ROOMS = {name: room for room, names in _NAMES.items() for name in names.split()}
 

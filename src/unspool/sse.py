@@ -48,7 +48,7 @@ class Event(Value):
         return self.utf8.decode()
 
 
-class Run:
+class EventBatch:
     """Events in a row that differ in nothing but their data, as nearly all events of a stream do.
 
     ``utf8`` is the data of each, as UTF-8. What is cheap for a run as a whole need not be done for each event.
@@ -91,7 +91,7 @@ class Events:
 
     __slots__ = ("runs",)
 
-    def __init__(self, runs: Iterable[Run] = ()) -> None:
+    def __init__(self, runs: Iterable[EventBatch] = ()) -> None:
         self.runs = list(runs)
 
     @classmethod
@@ -104,11 +104,11 @@ class Events:
                 alike[-1][1].append(event.utf8)
             else:
                 alike.append((event, [event.utf8]))
-        return cls(Run(first.type, utf8, first.id, first.retry) for first, utf8 in alike)
+        return cls(EventBatch(first.type, utf8, first.id, first.retry) for first, utf8 in alike)
 
     def append(self, event: Event) -> None:
         """Add one event."""
-        self.runs.append(Run(event.type, [event.utf8], event.id, event.retry))
+        self.runs.append(EventBatch(event.type, [event.utf8], event.id, event.retry))
 
     def clear(self) -> None:
         """Drop them all."""
@@ -208,12 +208,12 @@ class Decoder:
         if self._is_clear and chunk[:6] == b"data: ":
             data = chunk[6:-2]
             if 0x0A not in data and 0x0D not in data and chunk[-2:] == b"\n\n" and data.isascii():
-                events.runs = [Run("message", [data], self.last_event_id)]
+                events.runs = [EventBatch("message", [data], self.last_event_id)]
                 return events
         events.runs = self._runs(chunk)
         return events
 
-    def _runs(self, chunk: bytes) -> list[Run]:
+    def _runs(self, chunk: bytes) -> list[EventBatch]:
         if self._bom is not None:
             chunk = self._strip_bom(chunk)
         if self._skip_lf and chunk:
@@ -227,7 +227,7 @@ class Decoder:
             self._skip_lf = chunk[-1] == 0x0D
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-        runs: list[Run] = []
+        runs: list[EventBatch] = []
         # A blank line leaves nothing pending: the blocks between the first one here and the last stand for themselves.
         end = chunk.rfind(b"\n\n") + 2
         if end > 1:
@@ -258,7 +258,7 @@ class Decoder:
             self._check_size(self._max)
         return runs
 
-    def _plain_blocks(self, blocks: bytes, runs: list[Run]) -> None:
+    def _plain_blocks(self, blocks: bytes, runs: list[EventBatch]) -> None:
         """Take whole blocks, given without the first ``data: `` and the last blank line.
 
         Hot: those that are one ``data: …`` line are found all at once, and the others by `_typed_blocks`.
@@ -278,7 +278,7 @@ class Decoder:
         if first < len(utf8):
             self._add(runs, "message", utf8[first:], blocks)
 
-    def _typed_blocks(self, blocks: bytes, runs: list[Run]) -> None:
+    def _typed_blocks(self, blocks: bytes, runs: list[EventBatch]) -> None:
         """Take whole blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
         lines = blocks.split(b"\n")
         name = lines[0]
@@ -310,13 +310,15 @@ class Decoder:
         if utf8:
             self._add(runs, type, utf8, blocks)
 
-    def _add(self, runs: list[Run], type: str, utf8: list[bytes], blocks: bytes, together: bytes | None = None) -> None:
+    def _add(
+        self, runs: list[EventBatch], type: str, utf8: list[bytes], blocks: bytes, together: bytes | None = None
+    ) -> None:
         """Add a run of events, whose data is some of what is in these blocks, and may not be UTF-8 yet."""
         if not blocks.isascii():
             utf8, together = [one.decode("utf-8", "replace").encode() for one in utf8], None
-        runs.append(Run(type, utf8, self.last_event_id, together=together))
+        runs.append(EventBatch(type, utf8, self.last_event_id, together=together))
 
-    def _lines(self, chunk: bytes, runs: list[Run]) -> None:
+    def _lines(self, chunk: bytes, runs: list[EventBatch]) -> None:
         """Take bytes that begin and end anywhere, line by line: all that the format can say."""
         lines = chunk.split(b"\n")
         partial = self._partial
@@ -352,11 +354,11 @@ class Decoder:
             return b""
         return partial.pop() if self._event_retry is None else b""
 
-    def _run(self) -> Run:
+    def _run(self) -> EventBatch:
         """The event that the fields so far make."""
         type = self._type.decode("utf-8", "replace") or "message"
         utf8 = b"\n".join(self._data).decode("utf-8", "replace").encode()
-        return Run(type, [utf8], self.last_event_id, self._event_retry)
+        return EventBatch(type, [utf8], self.last_event_id, self._event_retry)
 
     def close(self, *, dispatch_incomplete: bool = False) -> list[Event]:
         """Say that the stream has ended, and drop the block that no blank line ended, as 9.2.6 demands.

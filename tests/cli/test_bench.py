@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 from .playing import PATIENCE
 

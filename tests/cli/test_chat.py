@@ -9,8 +9,8 @@ import stat
 
 import pytest
 
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 from .chatting import Person
 from .playing import PATIENCE, end, error, head, piece, start, stream, then_reset, then_silence

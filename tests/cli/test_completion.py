@@ -17,7 +17,7 @@ import pytest
 from unspool.cli import COMMANDS
 from unspool.cli.commands import completion
 from unspool.cli.options import candidates
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .playing import PATIENCE
 

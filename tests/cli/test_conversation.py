@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 
 @pytest.fixture

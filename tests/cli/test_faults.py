@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from unspool.server.faults.table import TABLE
+from unspool.sim.faults.table import TABLE
 
 from .playing import PATIENCE
 

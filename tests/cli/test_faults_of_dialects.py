@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import unspool
-from unspool.server.faults.dialects import TABLE
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.faults.dialects import TABLE
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 OUTCOMES = {
     "": "complete",

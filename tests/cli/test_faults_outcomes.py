@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from unspool.outcome import EXIT_CODES
-from unspool.server.faults.dialects import TABLE as DIALECTS
-from unspool.server.faults.table import BY_NAME, TABLE
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.faults.dialects import TABLE as DIALECTS
+from unspool.sim.faults.table import BY_NAME, TABLE
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 BESIDE = Path(__file__).parents[2] / "bench" / "faults.json"

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PNG_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()

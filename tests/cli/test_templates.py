@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unspool.config import templates
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from unspool.api.prompt import Prompt
 from unspool.client.aio import AsyncAnswer
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
-from unspool.config.endpoint import Endpoint
+from unspool.config.target import Target
 from unspool.journal.writer import Writer
 
 KEY = "sk-test-0123456789abcdef"
@@ -203,7 +203,7 @@ class Server:
 
 def exchange(url: str, **arguments: Any) -> Exchange:
     """A stream to be asked of a server, journalled in memory."""
-    endpoint = Endpoint(
+    target = Target(
         arguments.pop("name", "test"),
         url,
         arguments.pop("api", "chat"),
@@ -212,7 +212,7 @@ def exchange(url: str, **arguments: Any) -> Exchange:
         headers=arguments.pop("headers", None),
     )
     prompt = Prompt("Hi", "m", **arguments.pop("prompt", {}))
-    return Exchange(endpoint, prompt, journal=arguments.pop("journal", None) or Writer(None), **arguments)
+    return Exchange(target, prompt, journal=arguments.pop("journal", None) or Writer(None), **arguments)
 
 
 def ask(

@@ -13,7 +13,7 @@ import pytest
 import unspool
 from unspool.api.deltas import Finish, Text, ToolCall
 from unspool.client.errors import StreamCut
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .scripted import (
     DONE,

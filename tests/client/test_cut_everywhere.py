@@ -17,9 +17,9 @@ from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
-from unspool.config.endpoint import Endpoint
+from unspool.config.target import Target
 from unspool.outcome import COMPLETE, CUT, UNREACHABLE, Fault
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .scripted import Connection, Server
 
@@ -51,8 +51,8 @@ def recorded() -> dict[str, bytes]:
     return found
 
 
-def endpoint(url: str, api: str) -> Endpoint:
-    return Endpoint("test", url, api, key="sk-0123456789abcdef")
+def endpoint(url: str, api: str) -> Target:
+    return Target("test", url, api, key="sk-0123456789abcdef")
 
 
 def prompt(**options: Any) -> Prompt:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 HEAD = """
 import asyncio, gc, os, sys, threading

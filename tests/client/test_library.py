@@ -22,7 +22,7 @@ import pytest
 import unspool
 from unspool.client.library import objects
 from unspool.outcome import Ending
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .scripted import (
     CHUNKED_HEAD,
@@ -671,7 +671,7 @@ def test_a_whole_answer_is_resumed_by_reading_it(url: str) -> None:
 
 
 def test_a_background_response_is_taken_up_as_the_same_stream() -> None:
-    from unspool.server.simulator import Settings
+    from unspool.sim.simulator import Settings
 
     with Simulator(Settings(drop_after=4)) as running:
         options = {"background": True, "store": True}

@@ -14,17 +14,17 @@ from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
 from unspool.client.http.transport import Transfer, pycurl
 from unspool.client.load import Load, Measures, Schedule
-from unspool.config.endpoint import Endpoint
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.config.target import Target
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 TOKENS = 12
 ASK = f"a story in {TOKENS} tokens"
 
 
 def asking(url: str, *, api: str = "chat", retries: int = 0) -> Callable[[int], Exchange]:
-    endpoint = Endpoint("test", url, api)
-    return lambda number: Exchange(endpoint, Prompt(ASK, "m"), journal=None, retries=retries)
+    target = Target("test", url, api)
+    return lambda number: Exchange(target, Prompt(ASK, "m"), journal=None, retries=retries)
 
 
 def measure(url: str, schedule: Schedule, limits: Limits | None = None, **arguments: Any) -> Measures:

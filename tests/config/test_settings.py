@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from unspool.config import ConfigError, settings
-from unspool.config.endpoint import Endpoint, plain_http_warning
 from unspool.config.keys import store_key
 from unspool.config.profiles import BUILT_IN, DEFAULT_MODEL
 from unspool.config.settings import resolve
+from unspool.config.target import Target, plain_http_warning
 
 OPENAI = "https://api.openai.com/v1"
 PROXY = "https://proxy.example/v1"
@@ -238,17 +238,17 @@ def test_the_profile_comes_from_the_first_that_names_it(
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_every_built_in_profile_resolves(environ: dict[str, str], name: str) -> None:
     environ.update(AZURE_OPENAI_ENDPOINT="https://res.openai.azure.com/", OPENAI_API_VERSION="2026-01-01")
-    endpoint = resolve(profile=name, environ=environ)
-    assert endpoint.name == name
-    assert endpoint.key is None
-    assert "keys set " + name in endpoint.key_hint
+    target = resolve(profile=name, environ=environ)
+    assert target.name == name
+    assert target.key is None
+    assert "keys set " + name in target.key_hint
 
 
 def test_azure_takes_its_url_from_the_environment_and_a_token_as_bearer(environ: dict[str, str]) -> None:
     environ.update(AZURE_OPENAI_ENDPOINT="https://res.openai.azure.com/", AZURE_OPENAI_AD_TOKEN="token")
-    endpoint = resolve(profile="azure", environ=environ)
-    assert endpoint.url("/responses") == "https://res.openai.azure.com/openai/v1/responses"
-    assert endpoint.auth_headers() == {"Authorization": "Bearer token"}
+    target = resolve(profile="azure", environ=environ)
+    assert target.url("/responses") == "https://res.openai.azure.com/openai/v1/responses"
+    assert target.auth_headers() == {"Authorization": "Bearer token"}
     environ["AZURE_OPENAI_API_KEY"] = "key"
     assert resolve(profile="azure", environ=environ).auth_headers() == {"api-key": "key"}
 
@@ -394,9 +394,9 @@ def test_a_key_command_does_not_eat_the_prompt_on_stdin(environ: dict[str, str])
 def test_a_key_in_plain_http_is_warned_of_unless_it_stays_on_this_machine(
     environ: dict[str, str], base_url: str, key: str | None, warned: bool
 ) -> None:
-    endpoint = resolve(base_url=base_url, key=key, environ=environ)
-    assert bool(plain_http_warning(endpoint)) is warned
-    assert len(endpoint.warnings) == warned
+    target = resolve(base_url=base_url, key=key, environ=environ)
+    assert bool(plain_http_warning(target)) is warned
+    assert len(target.warnings) == warned
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
@@ -424,9 +424,9 @@ def test_a_server_that_is_not_known_may_do_without_a_key(environ: dict[str, str]
 
 
 def test_no_secret_is_in_the_repr_of_an_endpoint() -> None:
-    endpoint = Endpoint("x", OTHER, "chat", key="hunter2", headers={"X": "hunter2"}, query={"key": "hunter2"})
-    assert "hunter2" not in repr(endpoint)
-    assert hash(endpoint) == hash(endpoint.replace())
+    target = Target("x", OTHER, "chat", key="hunter2", headers={"X": "hunter2"}, query={"key": "hunter2"})
+    assert "hunter2" not in repr(target)
+    assert hash(target) == hash(target.replace())
 
 
 def test_resolving_from_the_environment_imports_nothing_expensive(environ: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 # The id that the documentation goes on with, of an answer that is kept, and that of one that was cut.
 ID = "01M82MM7NC5GYA5PV07H7F3K9Q"

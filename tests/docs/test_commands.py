@@ -11,7 +11,7 @@ import pytest
 from unspool.cli import COMMANDS
 from unspool.cli.commands import ask
 from unspool.cli.options import scan
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .pages import DOCS, PAGES, ROOT, Block, blocks, is_one_session, table_commands
 from .stage import Ran, Stage, matches

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .pages import ROOT
 

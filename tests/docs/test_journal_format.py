@@ -14,7 +14,7 @@ import pytest
 
 import unspool
 from unspool.journal.reader import Reader
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .pages import DOCS
 

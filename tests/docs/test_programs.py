@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 from .pages import DOCS, PAGES, Block, blocks, is_one_session
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the documentation is 
 
 def programs() -> list[Block]:
     found = [block for path in PAGES if not is_one_session(path) for block in blocks(path, "python")]
-    # Those of pytest have their tests beside the fixtures: tests/server and tests/tapes.
+    # Those of pytest have their tests beside the fixtures: tests/sim and tests/tapes.
     return [block for block in found if "def test_" not in block.text and "not run" not in block.marks]
 
 

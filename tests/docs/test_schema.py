@@ -11,8 +11,8 @@ import pytest
 
 from unspool import outcome
 from unspool.cli import main
-from unspool.server.faults.table import TABLE
-from unspool.server.running import Simulator
+from unspool.sim.faults.table import TABLE
+from unspool.sim.running import Simulator
 
 from .pages import DOCS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.journal import story, ulid
+from unspool.journal import summary, ulid
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
 from unspool.sse import Events
 
@@ -145,7 +145,7 @@ def test_a_journal_that_did_not_change_is_not_read_again(kept: Kept, monkeypatch
     kept.keep(outcome="cut")
     kept.keep(outcome=None)
     before = entries(kept)
-    monkeypatch.setattr(story, "read", None)
+    monkeypatch.setattr(summary, "read", None)
     assert entries(kept) == before
 
 

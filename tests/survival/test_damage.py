@@ -18,13 +18,13 @@ from unspool.client import retry
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.kept.replay import Replay
-from unspool.config.endpoint import Endpoint
-from unspool.journal import record, story
+from unspool.config.target import Target
+from unspool.journal import record, summary
 from unspool.journal.reader import Damage, Reader
 from unspool.journal.record import Record
 from unspool.journal.writer import Writer
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 from unspool.sse import Event, Events
 
 from .processes import APIS, ROUNDS, rounds
@@ -35,11 +35,11 @@ EVENT = Event("message", '{"choices":[{"index":0,"delta":{"content":"more"}}]}')
 
 
 def ask(folder: Path, url: str, api: str, *, stream: bool = True, retries: int = 2, **options: object) -> Path:
-    endpoint = Endpoint("test", url, api, needs_key=False)
+    target = Target("test", url, api, needs_key=False)
     background = bool(options.get("background"))
     prompt = Prompt("Tell it in 12 tokens", "sim-1", max_tokens=60, stream=stream, store=background, options=options)
     writer = Writer(str(folder), sync="never")
-    with Answer(Exchange(endpoint, prompt, journal=writer, retries=retries), check=False) as answer:
+    with Answer(Exchange(target, prompt, journal=writer, retries=retries), check=False) as answer:
         for _ in answer:
             pass
     assert writer.path is not None
@@ -48,13 +48,13 @@ def ask(folder: Path, url: str, api: str, *, stream: bool = True, retries: int =
 
 def take_up(path: Path, url: str) -> None:
     """Go on with a background response whose connection broke, as another process does."""
-    one = story.read(str(path))
+    one = summary.read(str(path))
     writer = Writer.reopen(str(path), sync="never")
     with Reader(str(path)) as reader:
         replay = Replay(reader)
         list(replay.turns())
-    endpoint = Endpoint("test", url, "responses", needs_key=False)
-    exchange = Exchange(endpoint, Prompt([], one.model), journal=None, body=one.body)
+    target = Target("test", url, "responses", needs_key=False)
+    exchange = Exchange(target, Prompt([], one.model), journal=None, body=one.body)
     assert replay.decoder is not None
     exchange.take_up(writer, replay.decoder, 0.0)
     with Answer(exchange) as answer:
@@ -157,11 +157,11 @@ class States:
         assert after[: len(records)] == records
         assert [one.type for one in after[len(records) :]] == [record.ATTEMPT, EVENT.type, record.END]
 
-    def tell(self) -> story.Story | None:
+    def tell(self) -> summary.Summary | None:
         """Its story, which must be one whatever the state, but for a file that is no journal at all."""
         try:
-            return story.read(str(self.path))
-        except story.NoJournal:
+            return summary.read(str(self.path))
+        except summary.NoJournal:
             return None
 
 

@@ -25,7 +25,7 @@ import asyncio, json, sys
 from unspool.api.prompt import Prompt
 from unspool.client.aio import AsyncAnswer
 from unspool.client.exchange import Exchange
-from unspool.config.endpoint import Endpoint
+from unspool.config.target import Target
 from unspool.config.paths import streams_dir
 from unspool.journal.writer import Writer
 
@@ -37,7 +37,7 @@ async def one(number):
     marker = f"marker-{number:06d}-end"
     prompt = Prompt(f"{marker}: say so", "sim-1", max_tokens=500)
     writer = Writer(streams_dir(), sync="never" if number % 2 else "interval")
-    exchange = Exchange(Endpoint("test", url, api, needs_key=False), prompt, journal=writer)
+    exchange = Exchange(Target("test", url, api, needs_key=False), prompt, journal=writer)
     async with AsyncAnswer(exchange) as answer:
         text = "".join([piece async for piece in answer])
     return [marker, writer.id, text]

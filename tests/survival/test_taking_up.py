@@ -15,10 +15,10 @@ from unspool.client import background, retry
 from unspool.client.aio import AsyncAnswer
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
-from unspool.config.endpoint import Endpoint
+from unspool.config.target import Target
 from unspool.journal.writer import Writer
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 from . import upstream as acts
 from .processes import Kept, rounds
@@ -39,7 +39,7 @@ class Asked:
     ) -> None:
         asked = Prompt(prompt, "sim-1", max_tokens=999, store=True, options={"background": True})
         writer = Writer(str(folder / "streams"), sync="never")
-        exchange = Exchange(Endpoint("test", url, "responses", needs_key=False), asked, journal=writer)
+        exchange = Exchange(Target("test", url, "responses", needs_key=False), asked, journal=writer)
         limits = Limits(idle=0.3)
         if concurrent:
             self.text = asyncio.run(self._read(exchange, limits))

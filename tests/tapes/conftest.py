@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from unspool.server.proxy import Proxy
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
+from unspool.sim.proxy import Proxy
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
 
 NOON = 1_800_000_000.0
 

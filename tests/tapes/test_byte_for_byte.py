@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unspool
-from unspool.server import proxy
-from unspool.server.faults.table import HEADER, TABLE
-from unspool.server.proxy import Proxy
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
-from unspool.server.tapes.recording import Recording
+from unspool.sim import proxy
+from unspool.sim.faults.table import HEADER, TABLE
+from unspool.sim.proxy import Proxy
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
+from unspool.sim.tapes.recording import Recording
 
 from .wire import ASKS, CHUNKED, LAST_CHUNK, PATHS, Upstream, ask, chunk, sends, then_resets
 

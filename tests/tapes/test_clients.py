@@ -10,7 +10,7 @@ import pytest
 
 from unspool.journal import record as records
 from unspool.journal.writer import Writer
-from unspool.server.faults.table import HEADER
+from unspool.sim.faults.table import HEADER
 from unspool.sse import Event, Events
 
 from .wire import ASKS, PATHS

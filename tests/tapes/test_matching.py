@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from unspool.server.clock import Clock
-from unspool.server.running import Simulator
-from unspool.server.simulator import Settings
-from unspool.server.tapes.deck import MATCHES, Deck
-from unspool.server.tapes.tape import NoTape, Tape
+from unspool.sim.clock import Clock
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
+from unspool.sim.tapes.matcher import MATCHES, TapeMatcher
+from unspool.sim.tapes.tape import NoTape, Tape
 
 from .wire import ASKS, PATHS, ask
 
@@ -73,7 +73,7 @@ TAPED = chat("One", "Two", "Three", system="Be brief.", temperature=0.5)
 def test_how_much_has_to_be_the_same(taped, asked, found):
     folder = taped(TAPED)
     body = json.dumps(asked).encode()
-    assert tuple(how for how in MATCHES if Deck([folder], match=how).find("POST", CHAT, {}, body)) == found
+    assert tuple(how for how in MATCHES if TapeMatcher([folder], match=how).find("POST", CHAT, {}, body)) == found
 
 
 @pytest.mark.parametrize("api", PATHS)
@@ -82,7 +82,7 @@ def test_the_last_message_is_found_at_every_endpoint(api, record, simulator, end
         ask(recorder.url, PATHS[api], ASKS[api])
         ended(1)
     asked = {**ASKS[api], "temperature": 0.3}
-    deck = Deck([folder], match="last-message")
+    deck = TapeMatcher([folder], match="last-message")
     for path in PATHS.values():
         assert (deck.find("POST", path, {}, json.dumps(asked).encode()) is not None) == (path == PATHS[api])
 
@@ -138,7 +138,7 @@ def test_what_is_on_no_tape_the_simulator_answers_itself(taped):
 def test_the_deck_takes_files_and_folders_and_says_what_is_neither(taped, tmp_path):
     folder = taped(chat("Hi"))
     (tape,) = folder.iterdir()
-    deck = Deck([tape])
+    deck = TapeMatcher([tape])
     deck.add(str(folder))
     assert len(deck) == 2
     (tmp_path / "empty").mkdir()
@@ -153,14 +153,14 @@ def test_the_deck_takes_files_and_folders_and_says_what_is_neither(taped, tmp_pa
     with pytest.raises(NoTape, match="damaged at byte"):
         deck.add(tape)
     with pytest.raises(ValueError, match="loosely"):
-        Deck(match="loosely")
+        TapeMatcher(match="loosely")
     with pytest.raises(ValueError, match="above zero"):
         Settings(tape_speed=0)
 
 
 def test_a_server_of_another_make_sends_the_same_content(taped):
     """One that does not let the application write to its connections."""
-    from unspool.server.simulator import app
+    from unspool.sim.simulator import app
 
     body = json.dumps(chat("Hi")).encode()
     application = app(Settings(tapes=taped(chat("Hi")), tapes_only=True))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from unspool.server.running import Simulator
+from unspool.sim.running import Simulator
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "tapes.md"
 # A tree that is on the path but not installed has no entry points.
 INSTALLED = any(
-    entry.value == "unspool.server.pytest_plugin" for entry in metadata.entry_points(group="pytest11", name="unspool")
+    entry.value == "unspool.sim.pytest_plugin" for entry in metadata.entry_points(group="pytest11", name="unspool")
 )
 TEST = """
 import json, pytest, urllib.request
@@ -34,7 +34,7 @@ def test_one(unspool_tape, word):
 
 def run_pytest(folder, test, *arguments, **environ):
     (folder / "test_mine.py").write_text(test)
-    named = () if INSTALLED else ("-p", "unspool.server.pytest_plugin")
+    named = () if INSTALLED else ("-p", "unspool.sim.pytest_plugin")
     options = ("-q", "-p", "no:cacheprovider", "-W", "error", "--strict-markers", *named, *arguments, str(folder))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(

@@ -16,9 +16,9 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unspool.journal.story import read as story_of
-from unspool.server.proxy import Proxy
-from unspool.server.tapes.masking import Mask, secrets_of
+from unspool.journal.summary import read as story_of
+from unspool.sim.proxy import Proxy
+from unspool.sim.tapes.masking import Mask, secrets_of
 
 from .wire import ASKS, CHUNKED, LAST_CHUNK, PATIENCE, Upstream, ask, chunk, sends
 
@@ -103,7 +103,7 @@ def test_short_values_are_no_keys():
 
 def test_a_compressed_answer_is_kept_as_it_was_sent_unless_a_key_is_in_it(folder, play):
     told = []
-    from unspool.server.tapes.recording import Recorder
+    from unspool.sim.tapes.recording import Recorder
 
     def answer(text):
         data = gzip.compress(text)

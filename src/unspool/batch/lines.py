@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 _FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
 _KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", *_FIELDS))
@@ -65,9 +65,9 @@ class Lines:
     ``place`` names the server in the keys; its URL unless said otherwise, for one that is elsewhere each time.
     """
 
-    def __init__(self, endpoint: Endpoint, defaults: dict[str, Any], *, place: str = "") -> None:
-        self._endpoint = endpoint
-        self._place = place or endpoint.base_url
+    def __init__(self, target: Target, defaults: dict[str, Any], *, place: str = "") -> None:
+        self._target = target
+        self._place = place or target.base_url
         self._defaults = defaults
         self._names: dict[str, int] = {}
         self._seen: dict[str, int] = {}
@@ -122,7 +122,7 @@ class Lines:
         given = value["body"]
         if type(given) is not dict:
             raise ValueError("body is not a JSON object")
-        model = given.get("model") or self._endpoint.model
+        model = given.get("model") or self._target.model
         if type(model) is not str or not model:
             raise ValueError("body names no model, and there is no default one; -m names it")
         body = {**given, "model": model, "stream": True}
@@ -138,7 +138,7 @@ class Lines:
         asked = value.get("messages", value.get("prompt"))
         if type(asked) is not (list if "messages" in value else str) or not asked:
             raise ValueError("it has neither a prompt, which is a text, nor messages, which are a list")
-        model = value.get("model") or self._defaults.get("model") or self._endpoint.model
+        model = value.get("model") or self._defaults.get("model") or self._target.model
         if type(model) is not str or not model:
             raise ValueError("it names no model, and there is no default one; -m names it")
         options = value.get("options") or {}
@@ -148,6 +148,6 @@ class Lines:
         options = {**(self._defaults.get("options") or {}), **options}
         prompt = Prompt(asked, model, options=options, **fields)
         try:
-            return self._endpoint.api, prompt, build_body(self._endpoint, prompt, self._endpoint.api)
+            return self._target.api, prompt, build_body(self._target, prompt, self._target.api)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError("its messages have not the form of Chat Completions") from error

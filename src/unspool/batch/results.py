@@ -9,8 +9,8 @@ import time
 from calendar import timegm
 
 from unspool import outcome
-from unspool.journal import reader, record, story
-from unspool.journal.story import Story
+from unspool.journal import reader, record, summary
+from unspool.journal.summary import Summary
 from unspool.jsontext import parse
 
 TYPE_CHECKING = False
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 ANSWERED = frozenset({outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED})
 
 
-def result(line: Line, told: Story) -> dict[str, Any]:
+def result(line: Line, told: Summary) -> dict[str, Any]:
     """Return the result of a line from the story of its stream."""
     return _batch(line, told) if line.is_batch else _plain(line, told)
 
 
-def unkept(id: str, answer: AsyncAnswer) -> Story:
+def unkept(id: str, answer: AsyncAnswer) -> Summary:
     """The story of a stream whose journal could not be written: as much as the stream itself knows."""
-    told = Story("")
+    told = Summary("")
     told.id = id
     ending = answer.ending
     told.outcome = ending.outcome if ending is not None else outcome.INTERRUPTED
@@ -43,7 +43,7 @@ def unkept(id: str, answer: AsyncAnswer) -> Story:
     return told
 
 
-def _plain(line: Line, told: Story) -> dict[str, Any]:
+def _plain(line: Line, told: Summary) -> dict[str, Any]:
     usage = told.usage
     made: dict[str, Any] = {
         "custom_id": line.custom_id,
@@ -74,7 +74,7 @@ def _plain(line: Line, told: Story) -> dict[str, Any]:
     return made
 
 
-def _batch(line: Line, told: Story) -> dict[str, Any]:
+def _batch(line: Line, told: Summary) -> dict[str, Any]:
     made: dict[str, Any] = {"id": told.id, "custom_id": line.custom_id, "response": None, "error": None}
     if told.outcome in ANSWERED:
         body = _response(told) if line.api == "responses" else _completion(line.api, told)
@@ -86,7 +86,7 @@ def _batch(line: Line, told: Story) -> dict[str, Any]:
     return made
 
 
-def _completion(api: str, told: Story) -> dict[str, Any]:
+def _completion(api: str, told: Summary) -> dict[str, Any]:
     """The object that an unstreamed request would have been answered with, as far as a stream tells."""
     chat = api == "chat"
     choices: list[dict[str, Any]] = []
@@ -116,7 +116,7 @@ def _completion(api: str, told: Story) -> dict[str, Any]:
     }
 
 
-def _response(told: Story) -> Any:
+def _response(told: Summary) -> Any:
     """The response object of the stream's last event, which has all of it."""
     last: Any = None
     with reader.Reader(told.path) as journal:
@@ -140,13 +140,13 @@ def _seconds(moment: str) -> int:
     return timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")) if moment else 0
 
 
-def kept(folder: str, ids: list[str]) -> Story | None:
+def kept(folder: str, ids: list[str]) -> Summary | None:
     """Of a line's streams, newest first, return the story of the first whose answer is whole; None when none is."""
     from unspool.journal.folder import path_of
 
     for id in ids:
         try:
-            told = story.read(path_of(folder, id))
+            told = summary.read(path_of(folder, id))
         except (OSError, ValueError):  # removed since, or never written
             continue
         if told.outcome in ANSWERED:

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 
-def whom_to_ask(arguments: dict[str, Any], settings: Settings | None = None) -> Endpoint:
+def whom_to_ask(arguments: dict[str, Any], settings: Settings | None = None) -> Target:
     """Where to ask, by the options of `unspool.cli.options.flags` and a model. Raises ConfigError."""
     from unspool.config.settings import resolve
 
@@ -25,24 +25,26 @@ def ask_simulator(arguments: dict[str, Any], url: str) -> None:
     arguments.update(base_url=url, profile=None, model=arguments["model"] or "sim-1")
 
 
-def check_model(endpoint: Endpoint) -> None:
+def check_model(target: Target) -> None:
     """Raise UsageError where nobody has said which model to ask."""
-    if not endpoint.model:
+    if not target.model:
         raise UsageError(
-            f"name a model with -m, for {endpoint.name} has no default one; unspool models lists what it has"
+            f"name a model with -m, for {target.name} has no default one; unspool models lists what it has"
         )
 
 
-def lacks_key(endpoint: Endpoint) -> bool:
+def lacks_key(target: Target) -> bool:
     """Whether asking is no use, for the server wants a key and there is none."""
-    return endpoint.needs_key and not endpoint.key
+    return target.needs_key and not target.key
 
 
-def missing_key(endpoint: Endpoint) -> str:
+def missing_key(target: Target) -> str:
     """Say that there is no key, and the ways to give one or to do without."""
-    return f"no API key for {endpoint.name}: {endpoint.key_hint}, or ask the built-in simulator, which needs none, with --sim"
+    return (
+        f"no API key for {target.name}: {target.key_hint}, or ask the built-in simulator, which needs none, with --sim"
+    )
 
 
-def key_advice(endpoint: Endpoint) -> str:
+def key_advice(target: Target) -> str:
     """Say how to give a key that the server takes, after it has taken none or not this one."""
-    return f"to give {'another' if endpoint.key else 'a'} key, {endpoint.key_hint}"
+    return f"to give {'another' if target.key else 'a'} key, {target.key_hint}"

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from unspool.cli.margin import Margin
     from unspool.cli.signals import Signals
-    from unspool.cli.tally import Tally
+    from unspool.cli.stats import Stats
+    from unspool.cli.status_line import StatusLine
     from unspool.client.answer import Answer
     from unspool.journal.writer import Writer
     from unspool.outcome import Ending
@@ -56,13 +56,13 @@ def stream(
     return judged(format, ending, tally.tell(ending, notes, stdout) if tally is not None else "")
 
 
-def tallied(arguments: dict[str, Any] | None, format: Any) -> Tally | None:
+def tallied(arguments: dict[str, Any] | None, format: Any) -> Stats | None:
     """What counts and keeps for the options that ask for it, None if none does."""
     if not arguments or not (arguments["usage"] or arguments["stats"] or arguments["copy"]):
         return None
-    from unspool.cli.tally import Tally
+    from unspool.cli.stats import Stats
 
-    return Tally(arguments, format)
+    return Stats(arguments, format)
 
 
 def judged(format: Any, ending: Ending, trouble: str = "") -> Ending:
@@ -87,13 +87,13 @@ def _show(
     signals: Signals,
     trouble: _Trouble,
     stdout: Output,
-    tally: Tally | None,
+    tally: Stats | None,
     shows_reasoning: bool,
 ) -> Ending:
     readers = (1,) if stdout.has_reader else ()
     # What came before is another's.
     stdout.is_used = False
-    margin: Margin | None = None
+    margin: StatusLine | None = None
     began_at = time.monotonic()
     speaks_at = began_at + _QUIET if notes.is_tty else None
     # What is drawn has a time of its own: formats that draw say when, and make room for what is said in between.
@@ -122,9 +122,9 @@ def _show(
                 or (wait is not None and time.monotonic() >= began_at + _QUIET)
                 or (shows_reasoning and any(type(one) is Reasoning for one in deltas))
             ):
-                from unspool.cli.margin import Margin
+                from unspool.cli.status_line import StatusLine
 
-                margin = Margin(notes, stdout, format, since=began_at, shows_reasoning=shows_reasoning)
+                margin = StatusLine(notes, stdout, format, since=began_at, shows_reasoning=shows_reasoning)
             trouble.tell()
             if deltas or answer.exchange.events:
                 if tally is not None:
@@ -191,7 +191,7 @@ def _sooner(seconds: float | None, due: Callable[[], float | None] | None) -> fl
 def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool, sentence: str | None = None) -> None:
     """Say how an answer ended, in the words of ``sentence`` if there is one."""
     if sentence is None:
-        sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.endpoint))
+        sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.target))
     if sentence:
         notes.line(sentence, always=True)
     for call in getattr(format, "tool_calls", ()):

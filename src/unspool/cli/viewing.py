@@ -69,9 +69,9 @@ class View:
         notes.before = getattr(self._format, "step_aside", None)
         self._margin = None
         if arguments["reasoning"] == "show":
-            from unspool.cli.margin import Margin
+            from unspool.cli.status_line import StatusLine
 
-            self._margin = Margin(notes, stdout, self._format, since=0.0, shows_reasoning=True)
+            self._margin = StatusLine(notes, stdout, self._format, since=0.0, shows_reasoning=True)
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show what arrived together."""

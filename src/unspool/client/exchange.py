@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unspool.client.background import Resumption
     from unspool.client.http.transport import Transfer
     from unspool.client.throttle import Throttle
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
     from unspool.journal.writer import Writer
 
 # Headers of an answer that are worth keeping: for support, for pacing, for statistics. None of them is secret.
@@ -67,7 +67,7 @@ class Exchange:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        target: Target,
         prompt: Prompt,
         *,
         journal: Writer | None,
@@ -79,12 +79,12 @@ class Exchange:
         use_proxy: bool = True,
         throttle: Throttle | None = None,
     ) -> None:
-        self.endpoint = endpoint
+        self.target = target
         self.prompt = prompt
-        self.api_name = api_name or endpoint.api
+        self.api_name = api_name or target.api
         self.api = api.endpoint(self.api_name)
-        self.body: dict[str, Any] = build_body(endpoint, prompt, self.api_name) if body is None else body
-        self.url = endpoint.url(self.api.PATH, prompt.model)
+        self.body: dict[str, Any] = build_body(target, prompt, self.api_name) if body is None else body
+        self.url = target.url(self.api.PATH, prompt.model)
         self.journal = journal
         self.ending: Ending | None = None
         self.started = False
@@ -102,8 +102,8 @@ class Exchange:
         self._use_proxy = use_proxy
         self._throttle = throttle
         # A query's version is no secret, and its date may stand in any message.
-        query = [value for name, value in endpoint.query.items() if "version" not in name.lower()]
-        self._secrets = _forms([endpoint.key, *endpoint.headers.values(), *query, *map(percent_encode, query)])
+        query = [value for name, value in target.query.items() if "version" not in name.lower()]
+        self._secrets = _forms([target.key, *target.headers.values(), *query, *map(percent_encode, query)])
         self._sse: sse.Decoder
         self._kind: str | None
         self._head_seen: bool
@@ -123,7 +123,7 @@ class Exchange:
         """Keep the stream in this journal, from its request on."""
         self.journal = journal
         # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
-        journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent)), _forms([self.endpoint.key])))
+        journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent)), _forms([self.target.key])))
 
     def take_up(self, journal: Writer, decoder: Decoder, seconds: float) -> None:
         """Go on with a background response of which a journal has the beginning, and a decoder has read it.
@@ -149,8 +149,8 @@ class Exchange:
             "User-Agent": f"unspool/{__version__}",
         }
         if same_origin(self._location, self.url):
-            headers.update(self.endpoint.headers)
-            headers.update(self.endpoint.auth_headers())
+            headers.update(self.target.headers)
+            headers.update(self.target.auth_headers())
             self._key_withheld_from = ""
         else:
             self._key_withheld_from = origin(self._location)
@@ -270,7 +270,7 @@ class Exchange:
         from unspool.client.background import Resumption
 
         url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
-        headers = {"Content-Type": "application/json", **self.endpoint.headers, **self.endpoint.auth_headers()}
+        headers = {"Content-Type": "application/json", **self.target.headers, **self.target.auth_headers()}
         return Request("POST", url, headers, b"", self._use_proxy)
 
     def _new_answer(self) -> None:
@@ -477,7 +477,7 @@ class Exchange:
         return {
             "api": self.api_name,
             "url": self.url.partition("?")[0],
-            "profile": self.endpoint.name,
+            "profile": self.target.name,
             "model": self.prompt.model,
             "body": self.body,
             "parent": parent,
@@ -505,13 +505,13 @@ class Exchange:
         return described
 
 
-def build_body(endpoint: Endpoint, prompt: Prompt, api_name: str) -> dict[str, Any]:
+def build_body(target: Target, prompt: Prompt, api_name: str) -> dict[str, Any]:
     """The request body for a prompt at an endpoint."""
     module = api.endpoint(api_name)
-    if endpoint.options:
-        prompt = prompt.with_defaults(endpoint.options)
+    if target.options:
+        prompt = prompt.with_defaults(target.options)
     if api_name == "chat":
-        return module.build(prompt, modern=is_openai(endpoint.base_url))  # type: ignore[no-any-return]
+        return module.build(prompt, modern=is_openai(target.base_url))  # type: ignore[no-any-return]
     return module.build(prompt)  # type: ignore[no-any-return]
 
 

@@ -238,7 +238,7 @@ class Asked(Facts[T]):
 
     def _asked(self) -> Messages:
         # From the request itself, so that answers that were resumed have theirs too.
-        from unspool.journal.story import messages_of
+        from unspool.journal.summary import messages_of
 
         prompt = self.exchange.prompt
         system, messages = prompt.system, prompt.messages

@@ -1,7 +1,7 @@
 """Which server to ask, as whom, and where files go.
 
 `settings.resolve` is the way in: it takes what the command line said, the environment and the configuration file, and returns
-an `endpoint.Endpoint`.
+an `target.Target`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from __future__ import annotations
 import os
 
 from unspool.config import ConfigError
-from unspool.config.endpoint import clean
 from unspool.config.paths import keys_file
+from unspool.config.target import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ import os
 
 from unspool.api import NAMES
 from unspool.config import SYNC, ConfigError, Settings, nearest
-from unspool.config.endpoint import Endpoint, clean, plain_http_warning
 from unspool.config.paths import config_file
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, OPENAI_HOSTS, Profile
+from unspool.config.target import Target, clean, plain_http_warning
 from unspool.config.url import Address, parse_base_url
 
 TYPE_CHECKING = False
@@ -68,10 +68,10 @@ def resolve(
     api: str | None = None,
     environ: Mapping[str, str] = os.environ,
     settings: Settings | None = None,
-) -> Endpoint:
+) -> Target:
     """Return where a request goes and as whom; ``settings`` saves reading the file again. ConfigError says what is wrong.
 
-    A key that is missing is no error: ``Endpoint.key`` is then None, and the caller looks at ``needs_key``. The file's
+    A key that is missing is no error: ``Target.key`` is then None, and the caller looks at ``needs_key``. The file's
     ``key_cmd`` is run, for at most `KEY_CMD_TIMEOUT` seconds, when it is what the key comes from.
     """
     if settings is None:
@@ -87,7 +87,7 @@ def resolve(
         pasted = address.api
     at_home = address.origin in _home(chosen, environ)
     secret, auth, warning = _key(chosen, address, environ) if key is None else (_given(key), chosen.auth, None)
-    endpoint = Endpoint(
+    target = Target(
         chosen.name,
         address.base_url,
         _api(api or pasted or environ.get("UNSPOOL_API") or address.api or chosen.api, address),
@@ -104,8 +104,8 @@ def resolve(
         paths=chosen.paths,
         options=chosen.options if at_home else {},  # another server may not know them
     )
-    endpoint.warnings = tuple(sentence for sentence in (warning, plain_http_warning(endpoint)) if sentence)
-    return endpoint
+    target.warnings = tuple(sentence for sentence in (warning, plain_http_warning(target)) if sentence)
+    return target
 
 
 def _named(name: str, settings: Settings) -> Profile:

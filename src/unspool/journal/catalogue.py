@@ -13,7 +13,7 @@ import os
 
 from unspool import outcome
 from unspool.journal import folder as folders
-from unspool.journal import reader, story, ulid, words
+from unspool.journal import fulltext, reader, summary, ulid
 from unspool.jsontext import whole
 from unspool.value import Value
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeVar
 
-    from unspool.journal.story import Story
+    from unspool.journal.summary import Summary
 
     Result = TypeVar("Result")
     #: A journal's size in bytes and the time of its last change in nanoseconds.
-    Stamp = tuple[int, int]
+    RequestIdentity = tuple[int, int]
 
 #: The name of the file, beside the folder of the journals.
 NAME = "catalogue.sqlite"
@@ -47,7 +47,7 @@ CREATE TABLE streams (
     prompt TEXT NOT NULL,
     answer TEXT NOT NULL
 );
-CREATE VIRTUAL TABLE words USING fts5(prompt, answer, tokenize = '{words.TOKENIZER}');
+CREATE VIRTUAL TABLE words USING fts5(prompt, answer, tokenize = '{fulltext.TOKENIZER}');
 PRAGMA user_version = {_VERSION};
 """
 
@@ -141,8 +141,8 @@ class Catalogue:
         return self._with_database(lambda database: self._listed(database, filter))
 
     def search(self, typed: Iterable[str], filter: Filter) -> list[Hit]:
-        """Return these of the streams in which all that was typed is found, newest first. Raises `unspool.journal.words.NoWords`."""
-        wanted = words.query(typed)
+        """Return these of the streams in which all that was typed is found, newest first. Raises `unspool.journal.fulltext.NoWords`."""
+        wanted = fulltext.query(typed)
         return self._with_database(lambda database: self._found(database, wanted, filter))
 
     def forget(self, ids: Iterable[str]) -> None:
@@ -209,10 +209,10 @@ class Catalogue:
                 # Asked for one by one: a snippet costs more than finding its stream did.
                 found = database.execute(
                     "SELECT snippet(words, -1, ?, ?, '…', 24) FROM words WHERE words MATCH ? AND rowid = ?",
-                    [words.BEGIN, words.END, wanted, number],
+                    [fulltext.BEGIN, fulltext.END, wanted, number],
                 ).fetchone()
                 if found is not None:
-                    hits.append(Hit(entry, *words.hit(found[0])))
+                    hits.append(Hit(entry, *fulltext.hit(found[0])))
         return hits
 
     def _settled(self, id: str, size: int, ended: str, model: str, prompt: str, answer: str) -> Entry:
@@ -226,7 +226,7 @@ class Catalogue:
                 if reader.is_alive(path):
                     ended = outcome.RUNNING
                 elif os.stat(path).st_size != size:
-                    ended = story.read(path).outcome
+                    ended = summary.read(path).outcome
             except (OSError, ValueError):
                 pass  # removed a moment ago
         return Entry(id, ended, model, prompt, answer)
@@ -252,7 +252,7 @@ class Catalogue:
         for (id,) in database.execute("SELECT id FROM streams WHERE outcome IS NULL"):
             self.skipped[f"{id}.sse"] = "not a journal"
 
-    def _add(self, database: sqlite3.Connection, ids: list[str], present: dict[str, Stamp]) -> None:
+    def _add(self, database: sqlite3.Connection, ids: list[str], present: dict[str, RequestIdentity]) -> None:
         rows: list[tuple[str, Entry | None, str, str]] = []
         for id in ids:
             one = self._read(folders.path_of(self.folder, id))
@@ -275,17 +275,17 @@ class Catalogue:
                 database.execute("ROLLBACK")
             raise
 
-    def _read(self, path: str) -> Story | None:
+    def _read(self, path: str) -> Summary | None:
         """Return a journal's story; note why there is none. An empty file is a stream about to begin, and not worth a word."""
         name = os.path.basename(path)
         try:
-            one = story.read(path)
+            one = summary.read(path)
         except FileNotFoundError:
             return None
         except OSError as error:
             self.skipped[name] = error.strerror or str(error)
             return None
-        except story.NoJournal:
+        except summary.NoJournal:
             self.skipped[name] = "not a journal"
             return None
         return one if one.size else None
@@ -372,7 +372,7 @@ def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _present(folder: str) -> dict[str, Stamp]:
+def _present(folder: str) -> dict[str, RequestIdentity]:
     """The ids of the journals in a folder that are not empty, with their stamps."""
     try:
         entries = os.scandir(folder)
@@ -391,7 +391,7 @@ def _present(folder: str) -> dict[str, Stamp]:
     return present
 
 
-def _batches(ids: list[str], present: dict[str, Stamp]) -> Iterator[list[str]]:
+def _batches(ids: list[str], present: dict[str, RequestIdentity]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for id in ids:
@@ -404,16 +404,18 @@ def _batches(ids: list[str], present: dict[str, Stamp]) -> Iterator[list[str]]:
         yield batch
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def _stamp(status: os.stat_result) -> RequestIdentity:
     return (status.st_size, status.st_mtime_ns)
 
 
-def _stored(database: sqlite3.Connection, id: str) -> Stamp | None:
-    row: Stamp | None = database.execute("SELECT size, changed FROM streams WHERE id = ?", [id]).fetchone()
+def _stored(database: sqlite3.Connection, id: str) -> RequestIdentity | None:
+    row: RequestIdentity | None = database.execute("SELECT size, changed FROM streams WHERE id = ?", [id]).fetchone()
     return row
 
 
-def _store(database: sqlite3.Connection, id: str, stamp: Stamp, entry: Entry | None, prompt: str, answer: str) -> None:
+def _store(
+    database: sqlite3.Connection, id: str, stamp: RequestIdentity, entry: Entry | None, prompt: str, answer: str
+) -> None:
     _remove(database, id)
     if entry is None:
         values: list[Any] = [id, *stamp, None, "", "", ""]
@@ -465,7 +467,7 @@ def _fits(entry: Entry, filter: Filter) -> bool:
     return not filter.outcomes or entry.outcome in filter.outcomes
 
 
-def _entry(one: Story) -> Entry:
+def _entry(one: Summary) -> Entry:
     answer = one.text or next((text for text in one.texts if text), "")
     if not answer and one.tool_calls:
         answer = f"[{one.tool_calls[0].name}({one.tool_calls[0].arguments})]"
@@ -477,4 +479,4 @@ def _first_words(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return words.spaced(text[:_MOST_TEXT])
+    return fulltext.spaced(text[:_MOST_TEXT])

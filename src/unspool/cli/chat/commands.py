@@ -13,7 +13,7 @@ from unspool.cli.options.flags import value_of
 from unspool.client.library.attachment import Unattachable
 from unspool.config import nearest
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story, ulid
+from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
@@ -88,7 +88,7 @@ def profile_names(session: Session) -> list[str]:
 
 def model_names(session: Session) -> list[str]:
     """The models of the server, sorted. Raises Refused where it does not say."""
-    ending, found = models.fetch(session.endpoint, MODELS_TIMEOUT, use_proxy=not session.arguments["sim"])
+    ending, found = models.fetch(session.target, MODELS_TIMEOUT, use_proxy=not session.arguments["sim"])
     if ending is not None:
         raise Refused(f"the server does not list its models: {ending.message}")
     return sorted(models.names(found))
@@ -96,11 +96,11 @@ def model_names(session: Session) -> list[str]:
 
 def _model(session: Session, rest: str) -> None:
     if rest:
-        session.endpoint = session.endpoint.replace(model=rest)
+        session.target = session.target.replace(model=rest)
         session.arguments["model"] = rest
         session.notes.line(f"the next answer is by {rest}")
         return
-    session.say(f"{session.endpoint.model}, of:\n" + "".join(f"  {one_line(one)}\n" for one in model_names(session)))
+    session.say(f"{session.target.model}, of:\n" + "".join(f"  {one_line(one)}\n" for one in model_names(session)))
 
 
 def _system(session: Session, rest: str) -> None:
@@ -149,29 +149,29 @@ def _api(session: Session, rest: str) -> None:
     if rest and rest not in api.NAMES:
         raise Refused(f"there is no API called {rest!r}{nearest(rest, api.NAMES)}")
     if rest:
-        session.endpoint = session.endpoint.replace(api=rest)
+        session.target = session.target.replace(api=rest)
         session.arguments["api"] = rest
-    whole = "; it is sent the conversation as one text" if session.endpoint.api == "completions" else ""
-    session.notes.line(f"the API is {session.endpoint.api}{whole}")
+    whole = "; it is sent the conversation as one text" if session.target.api == "completions" else ""
+    session.notes.line(f"the API is {session.target.api}{whole}")
 
 
 def _profile(session: Session, rest: str) -> None:
     from unspool.config.settings import resolve
 
     if rest:
-        endpoint = resolve(profile=rest, settings=session.settings)
-        if lacks_key(endpoint):
-            raise Refused(missing_key(endpoint))
-        if not endpoint.model:
-            endpoint = endpoint.replace(model=session.endpoint.model)
-        session.endpoint = endpoint
+        target = resolve(profile=rest, settings=session.settings)
+        if lacks_key(target):
+            raise Refused(missing_key(target))
+        if not target.model:
+            target = target.replace(model=session.target.model)
+        session.target = target
         session.arguments["sim"] = False
         # The other server does not know what this one keeps.
         if session.history is not None:
             session.history.response_id = None
-        for warning in endpoint.warnings:
+        for warning in target.warnings:
             session.notes.line(warning)
-    session.notes.line(f"{session.endpoint.model} at {session.endpoint.name} ({session.endpoint.api})")
+    session.notes.line(f"{session.target.model} at {session.target.name} ({session.target.api})")
 
 
 def _clear(session: Session, rest: str) -> None:
@@ -252,7 +252,7 @@ def _written(session: Session, *, is_json: bool) -> str:
     from unspool.cli.commands import export
 
     if session.id is not None and not session.arguments["no_log"]:
-        stories = story.conversation(streams_dir(), folder.find(streams_dir(), session.id))
+        stories = summary.conversation(streams_dir(), folder.find(streams_dir(), session.id))
         return export.as_json(stories) if is_json else export.markdown(stories)
     assert session.history is not None
     system = session.arguments["system"]

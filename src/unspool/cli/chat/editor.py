@@ -175,7 +175,7 @@ class _History(History):
 
     def store_string(self, string: str) -> None:
         """Keep a prompt."""
-        key = self._session.endpoint.key
+        key = self._session.target.key
         self._kept.add(scrub(string, [key] if key else []))
 
 
@@ -228,7 +228,7 @@ class _Completer(Completer):
         return list(NAMES) if kind == "api" else []
 
     def _known_models(self) -> list[str]:
-        server = self._session.endpoint.base_url
+        server = self._session.target.base_url
         if server not in self._models:
             try:
                 self._models[server] = commands.model_names(self._session)

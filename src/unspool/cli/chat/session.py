@@ -24,7 +24,7 @@ from unspool.client.kept import continuation, rest
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story, ulid
+from unspool.journal import folder, summary, ulid
 from unspool.journal.writer import Writer
 from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from unspool.cli.chat.keyboard import Keyboard
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 # After these an answer with text belongs to the conversation: it is whole, or somebody has decided that it is long enough. All else has
 # failed, and asking it again must not tell the model of the failure.
@@ -70,7 +70,7 @@ class Turn(Value):
 class Session:
     """A conversation and everything that commands change of it.
 
-    ``arguments`` are those of the command line, ``endpoint`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
+    ``arguments`` are those of the command line, ``target`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
     is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream in which that is kept, if it
     is; ``ending`` how it ended. ``files`` (name and part) go with the next question. ``is_multiline`` says that Enter makes a line.
     ``spent`` are the tokens in and out of all answers, ``unknown`` the number of answers whose tokens the server did not tell.
@@ -80,7 +80,7 @@ class Session:
         self,
         arguments: dict[str, Any],
         settings: Settings,
-        endpoint: Endpoint,
+        target: Target,
         history: History | None,
         notes: Notes,
         keyboard: Keyboard,
@@ -89,7 +89,7 @@ class Session:
     ) -> None:
         self.arguments = arguments
         self.settings = settings
-        self.endpoint = endpoint
+        self.target = target
         self.history = history
         self.notes = notes
         self.keyboard = keyboard
@@ -126,10 +126,10 @@ class Session:
             one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
             if rest.is_whole(one):
                 raise UsageError("the last answer is whole; /retry asks for another one")
-            endpoint = rest.endpoint_of(one, self.arguments["key"], self.settings)
-            if lacks_key(endpoint):
-                raise UsageError(missing_key(endpoint))
-            found = Rest.of(one, endpoint, self.settings, retries=self.arguments["retries"], use_proxy=proxied)
+            target = rest.endpoint_of(one, self.arguments["key"], self.settings)
+            if lacks_key(target):
+                raise UsageError(missing_key(target))
+            found = Rest.of(one, target, self.settings, retries=self.arguments["retries"], use_proxy=proxied)
         except ValueError as error:  # its journal is damaged, or it cannot be continued
             raise UsageError(str(error)) from error
         if found is None:
@@ -164,7 +164,7 @@ class Session:
     def exchanges(self) -> list[tuple[str, str]]:
         """What was said so far: who (user, assistant, …) and the text."""
         messages = self.history.messages if self.history is not None else []
-        return [(str(one.get("role")), story.plain(one.get("content"))) for one in messages]
+        return [(str(one.get("role")), summary.plain(one.get("content"))) for one in messages]
 
     def say(self, text: str) -> None:
         """Say some lines to a person, made safe."""
@@ -195,7 +195,7 @@ class Session:
         self.history = History(history.messages, None, history.parent, None, history.response_id, history.tools)
         messages = list(history.messages)
         while messages and messages[-1].get("role") == "assistant":
-            self.text = story.plain(messages.pop().get("content"))
+            self.text = summary.plain(messages.pop().get("content"))
         if messages and messages[-1].get("role") == "user":
             before = conversation.before(history, messages[:-1])
             self.turn = _turn_of(messages[-1].get("content"), before)
@@ -205,16 +205,16 @@ class Session:
         arguments, notes = self.arguments, self.notes
         # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
         asked = {**arguments, "prompt": [turn.text or "."], "files": None, "attachments": None, "no_stdin": True}
-        prompt = ask.prompt_of(asked, self.endpoint, notes, turn.before)
+        prompt = ask.prompt_of(asked, self.target, notes, turn.before)
         prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
         try:
-            build_body(self.endpoint, prompt, self.endpoint.api)
+            build_body(self.target, prompt, self.target.api)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
         def begin() -> Exchange:
             return Exchange(
-                self.endpoint,
+                self.target,
                 prompt,
                 journal=Writer(None if arguments["no_log"] else streams_dir(), sync=self.settings.sync),
                 retries=arguments["retries"],
@@ -256,7 +256,7 @@ class Session:
         text, id = answer.text, kept_id(answer)
         if is_rest and text:
             # With all that it is the rest of, as it stands in the journals; where the disk took no more, as it was shown.
-            text = continuation.text_of(story.conversation(streams_dir(), id)) if id is not None else self.text + text
+            text = continuation.text_of(summary.conversation(streams_dir(), id)) if id is not None else self.text + text
         self.text = text or self.text
         if text or not is_rest:
             self.answer_id = id
@@ -273,7 +273,7 @@ class Session:
         before = turn.before
         # Those that were asked with; what is to go with the next question waits for it.
         self.files = [one for one in self.files if one[1] not in turn.parts]
-        is_stored = self.endpoint.api == "responses" and self.arguments["store"] and ending.outcome == outcome.COMPLETE
+        is_stored = self.target.api == "responses" and self.arguments["store"] and ending.outcome == outcome.COMPLETE
         is_stored = is_stored and not is_rest
         self.history = History(
             [
@@ -300,7 +300,7 @@ class Session:
         has_rest = (
             self.is_watched and bool(answer.text) and ending.outcome in _RESUMABLE and kept_id(answer) is not None
         )
-        words = outcome.sentence(ending, None if has_rest else kept_id(answer), key_advice(answer.exchange.endpoint))
+        words = outcome.sentence(ending, None if has_rest else kept_id(answer), key_advice(answer.exchange.target))
         if _is_kept(answer, ending) or ending.outcome in (outcome.CANCELLED, outcome.CLOSED) or not self.is_watched:
             return words
         ways = "/resume gets the rest, and /retry asks again" if has_rest else "and /retry asks again"
@@ -314,5 +314,5 @@ def _is_kept(answer: Answer, ending: Ending) -> bool:
 def _turn_of(content: Any, before: History | None) -> Turn:
     """The question that a message's content asks."""
     parts = content if type(content) is list else []
-    words = story.plain([part for part in parts if part.get("type") == "text"] if parts else content)
+    words = summary.plain([part for part in parts if part.get("type") == "text"] if parts else content)
     return Turn(words, tuple(part for part in parts if part.get("type") != "text"), before)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from unspool.cli.prompt.conversation import History
     from unspool.cli.prompt.material import Material
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 EXAMPLES = """\
   unspool "What is Python?"
@@ -182,8 +182,8 @@ def _begin(arguments: dict[str, Any], notes: Notes, started: Callable[[str], Non
             raise UsageError(str(error)) from error
     if not arguments["sim"]:
         return _ask(arguments, notes, started)
-    from unspool.server.running import Simulator
-    from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.running import Simulator
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
     with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
         notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
@@ -197,24 +197,24 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     settings = load()
     if arguments["reasoning"] == "auto":
         arguments["reasoning"] = settings.reasoning
-    endpoint, history = whom(arguments, settings)
+    target, history = whom(arguments, settings)
     view = _view(arguments)
-    keyless = lacks_key(endpoint) and not arguments["dry_run"]
+    keyless = lacks_key(target) and not arguments["dry_run"]
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (arguments["prompt"] or os.isatty(0)):
-        return _no_key(endpoint, view, notes)
-    prompt = prompt_of(arguments, endpoint, notes, history)
+        return _no_key(target, view, notes)
+    prompt = prompt_of(arguments, target, notes, history)
     try:
-        build_body(endpoint, prompt, endpoint.api)
+        build_body(target, prompt, target.api)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if arguments["dry_run"]:
         from unspool.cli.prompt import dry_run
 
-        return dry_run.show(Exchange(endpoint, prompt, journal=None))
+        return dry_run.show(Exchange(target, prompt, journal=None))
     if keyless:
-        return _no_key(endpoint, view, notes)
-    for warning in endpoint.warnings:
+        return _no_key(target, view, notes)
+    for warning in target.warnings:
         notes.line(warning)
 
     from unspool.config.paths import streams_dir
@@ -228,7 +228,7 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
                 raise UsageError(f"--detach needs a journal, and {journal.trouble}")
             started(journal.id)
         exchange = Exchange(
-            endpoint,
+            target,
             prompt,
             journal=journal,
             retries=arguments["retries"],
@@ -247,13 +247,13 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     return ending.exit_code
 
 
-def whom(arguments: dict[str, Any], settings: Settings) -> tuple[Endpoint, History | None]:
+def whom(arguments: dict[str, Any], settings: Settings) -> tuple[Target, History | None]:
     """Where to ask, and the conversation to go on with. Raises UsageError, ConfigError."""
     history = _history(arguments, settings) if arguments["goes_on"] or arguments["cid"] else None
-    endpoint = whom_to_ask(arguments, settings)
-    if history is not None and history.endpoint is not None:
-        endpoint = history.endpoint
-    return endpoint, history
+    target = whom_to_ask(arguments, settings)
+    if history is not None and history.target is not None:
+        target = history.target
+    return target, history
 
 
 def _view(arguments: dict[str, Any]) -> Any:
@@ -280,9 +280,9 @@ def _history(arguments: dict[str, Any], settings: Settings) -> History:
         raise UsageError(str(error)) from error
 
 
-def prompt_of(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, history: History | None) -> Prompt:
+def prompt_of(arguments: dict[str, Any], target: Target, notes: Notes, history: History | None) -> Prompt:
     """What to ask, by the command line and standard input, after what the history says. Raises UsageError."""
-    check_model(endpoint)
+    check_model(target)
     material = _material(arguments, notes, history)
     filling = arguments["template"]
     # Nobody is asked to type what nothing waits for.
@@ -313,12 +313,12 @@ def prompt_of(arguments: dict[str, Any], endpoint: Endpoint, notes: Notes, histo
             said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
             messages = [*history.messages, *said]
     if arguments["background"]:
-        if endpoint.api != "responses":
+        if target.api != "responses":
             raise UsageError("--background is only known to the Responses API; use --api responses")
         options.setdefault("background", True)
     return Prompt(
         messages,
-        endpoint.model or "",
+        target.model or "",
         system=system,
         stream=not arguments["no_stream"],
         store=arguments["store"] or arguments["background"],
@@ -356,8 +356,8 @@ def _text(arguments: dict[str, Any], notes: Notes, *, suffices: bool) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _no_key(endpoint: Endpoint, view: Any, notes: Notes) -> int:
-    ending = outcome.Ending(outcome.UNAUTHORIZED, missing_key(endpoint))
+def _no_key(target: Target, view: Any, notes: Notes) -> int:
+    ending = outcome.Ending(outcome.UNAUTHORIZED, missing_key(target))
     # A program that reads JSON is told as well.
     view(Output(1)).close(ending, None)
     notes.line(ending.message, always=True)

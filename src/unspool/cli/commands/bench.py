@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 _CONCURRENCY = 10
 _REQUESTS = 100
@@ -152,23 +152,23 @@ def run(name: str, argv: list[str]) -> int:
         arguments["base_url"] = arguments["url"][0]
     if not arguments["sim"]:
         return _bench(arguments, notes, None)
-    from unspool.server.apart import SimulatorApart
+    from unspool.sim.subprocess_simulator import SubprocessSimulator
 
     _raise_descriptors()  # before the simulator inherits them
-    with SimulatorApart() as simulator:
+    with SubprocessSimulator() as simulator:
         ask_simulator(arguments, simulator.url)
         return _bench(arguments, notes, simulator)
 
 
 def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
-    endpoint = whom_to_ask(arguments)
-    check_model(endpoint)
+    target = whom_to_ask(arguments)
+    check_model(target)
     schedule = _schedule(arguments)
-    prompts = _prompts(arguments, endpoint)
-    if lacks_key(endpoint):
-        notes.line(missing_key(endpoint), always=True)
+    prompts = _prompts(arguments, target)
+    if lacks_key(target):
+        notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in endpoint.warnings:
+    for warning in target.warnings:
         notes.line(warning)
     room = _raise_descriptors() - _OTHER_DESCRIPTORS
     if schedule.concurrency is not None and schedule.concurrency > room:
@@ -178,7 +178,7 @@ def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
 
     def make(number: int) -> Exchange:
         prompt = prompts[number % len(prompts)]
-        return Exchange(endpoint, prompt, journal=None, retries=arguments["retries"], use_proxy=simulator is None)
+        return Exchange(target, prompt, journal=None, retries=arguments["retries"], use_proxy=simulator is None)
 
     limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
     stdout = Output(1)
@@ -206,10 +206,10 @@ def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
         if arguments["json"]:
             import json
 
-            shown = json.dumps(as_json(arguments, endpoint, schedule, measures, begun, simulator), ensure_ascii=False)
+            shown = json.dumps(as_json(arguments, target, schedule, measures, begun, simulator), ensure_ascii=False)
             stdout.write(stdout.safe(shown + "\n"))
         else:
-            stdout.write(report(stdout, endpoint, schedule, measures, simulator))
+            stdout.write(report(stdout, target, schedule, measures, simulator))
         for warning in warnings(measures):
             notes.line(warning, always=True)
     return _exit_code(measures, signals.number)
@@ -229,7 +229,7 @@ def _schedule(arguments: dict[str, Any]) -> Schedule:
     )
 
 
-def _prompts(arguments: dict[str, Any], endpoint: Endpoint) -> list[Prompt]:
+def _prompts(arguments: dict[str, Any], target: Target) -> list[Prompt]:
     texts = list(arguments["prompt"] or ())
     if arguments["prompts"]:
         try:
@@ -242,7 +242,7 @@ def _prompts(arguments: dict[str, Any], endpoint: Endpoint) -> list[Prompt]:
     prompts = [
         Prompt(
             text,
-            endpoint.model or "",
+            target.model or "",
             system=arguments["system"],
             max_tokens=arguments["max_tokens"],
             options={key: value_of(value) for key, value in arguments["options"] or ()},
@@ -251,7 +251,7 @@ def _prompts(arguments: dict[str, Any], endpoint: Endpoint) -> list[Prompt]:
     ]
     try:
         for prompt in prompts:
-            build_body(endpoint, prompt, endpoint.api)
+            build_body(target, prompt, target.api)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return prompts

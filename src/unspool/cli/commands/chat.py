@@ -90,8 +90,8 @@ def run(name: str, argv: list[str]) -> int:
     notes = Notes(Output(2), quiet=arguments["quiet"])
     if not arguments["sim"]:
         return _chat(arguments, notes)
-    from unspool.server.running import Simulator
-    from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.running import Simulator
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
     with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
         ask_simulator(arguments, simulator.url)
@@ -104,12 +104,12 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
     settings = load()
     if arguments["reasoning"] == "auto":
         arguments["reasoning"] = settings.reasoning
-    endpoint, history = ask.whom(arguments, settings)
-    check_model(endpoint)
-    if lacks_key(endpoint):
-        notes.line(missing_key(endpoint), always=True)
+    target, history = ask.whom(arguments, settings)
+    check_model(target)
+    if lacks_key(target):
+        notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in endpoint.warnings:
+    for warning in target.warnings:
         notes.line(warning)
     is_watched = os.isatty(0) and (os.isatty(1) or os.isatty(2))
     screen = Output(1 if os.isatty(1) else 2) if is_watched else None
@@ -119,7 +119,7 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
         _say_how_to_go_on(session)
 
     keyboard = Keyboard(None if is_dumb else screen, leave)
-    session = Session(arguments, settings, endpoint, history, notes, keyboard, is_watched=is_watched)
+    session = Session(arguments, settings, target, history, notes, keyboard, is_watched=is_watched)
     _attach(session, [*(arguments["files"] or ()), *(arguments["attachments"] or ())])
     tidy_up_first()
     if not is_watched or is_dumb:
@@ -147,9 +147,9 @@ def _attach(session: Session, sources: list[str]) -> None:
 
 
 def _greet(session: Session) -> None:
-    endpoint = session.endpoint
-    where = "the built-in simulator" if session.arguments["sim"] else endpoint.name
-    session.notes.line(f"{endpoint.model} at {where}; /help lists the commands")
+    target = session.target
+    where = "the built-in simulator" if session.arguments["sim"] else target.name
+    session.notes.line(f"{target.model} at {where}; /help lists the commands")
     if session.turn is None or not session.text:
         return
     lines = session.text.strip("\n").split("\n")

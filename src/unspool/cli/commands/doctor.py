@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.client.http.whole import Connection, Reply
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 EXAMPLES = """\
   unspool doctor
@@ -101,7 +101,7 @@ def run(name: str, argv: list[str]) -> int:
     stdout = Output(1)
     if not arguments["sim"]:
         return _report(arguments, stdout)
-    from unspool.server.running import Simulator
+    from unspool.sim.running import Simulator
 
     with Simulator() as simulator:
         ask_simulator(arguments, simulator.url)
@@ -128,7 +128,7 @@ def examine(arguments: dict[str, Any]) -> Iterator[Step]:
     began = time.monotonic()
     try:
         configuration = settings.load()
-        endpoint = whom_to_ask(arguments, configuration)
+        target = whom_to_ask(arguments, configuration)
     except ConfigError as error:
         yield Step("config", FAILED, _without_home(str(error)), code=outcome.EXIT_CODES[outcome.ERROR])
         return
@@ -136,29 +136,29 @@ def examine(arguments: dict[str, Any]) -> Iterator[Step]:
     file = _without_home(path) if os.path.exists(path) else f"no {_without_home(path)}, which is fine"
     yield Step(
         "config",
-        WARNING if endpoint.warnings else OK,
-        "; ".join((f"{file}; profile {endpoint.name}: {endpoint.base_url}, {endpoint.api}", *endpoint.warnings)),
+        WARNING if target.warnings else OK,
+        "; ".join((f"{file}; profile {target.name}: {target.base_url}, {target.api}", *target.warnings)),
         time.monotonic() - began,
     )
     yield _journals()
-    yield _key(endpoint, arguments["key"])
-    if lacks_key(endpoint):
+    yield _key(target, arguments["key"])
+    if lacks_key(target):
         return
     use_proxy = not arguments["sim"]
-    proxy = proxy_for(endpoint.base_url) if use_proxy else ""
+    proxy = proxy_for(target.base_url) if use_proxy else ""
     yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
-    headers = {"Accept": "application/json", **endpoint.headers, **endpoint.auth_headers()}
-    reply = whole.fetch(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy), arguments["timeout"])
-    yield from _way(endpoint, reply)
+    headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
+    reply = whole.fetch(Request("GET", target.url("/models"), headers, proxy=use_proxy), arguments["timeout"])
+    yield from _way(target, reply)
     if not reply.status:
         return
-    yield from _list(endpoint, reply)
-    if not endpoint.model:
+    yield from _list(target, reply)
+    if not target.model:
         return
     if arguments["no_ask"]:
         yield Step("first token", SKIPPED, "--no-ask")
         return
-    yield from _ask(endpoint, arguments["timeout"], use_proxy)
+    yield from _ask(target, arguments["timeout"], use_proxy)
 
 
 def _journals() -> Step:
@@ -180,12 +180,12 @@ def _journals() -> Step:
     return Step("journals", OK, f"{_without_home(folder)} can be written", time.monotonic() - began)
 
 
-def _key(endpoint: Endpoint, given: str | None) -> Step:
-    if not endpoint.key:
-        if endpoint.needs_key:
-            return Step("key", FAILED, missing_key(endpoint), code=outcome.EXIT_CODES[outcome.UNAUTHORIZED])
-        return Step("key", SKIPPED, f"none, and {endpoint.name} may need none")
-    return Step("key", OK, f"{len(endpoint.key)} characters, from {_source(endpoint.key, given)}")
+def _key(target: Target, given: str | None) -> Step:
+    if not target.key:
+        if target.needs_key:
+            return Step("key", FAILED, missing_key(target), code=outcome.EXIT_CODES[outcome.UNAUTHORIZED])
+        return Step("key", SKIPPED, f"none, and {target.name} may need none")
+    return Step("key", OK, f"{len(target.key)} characters, from {_source(target.key, given)}")
 
 
 def _source(key: str, given: str | None) -> str:
@@ -202,10 +202,10 @@ def _source(key: str, given: str | None) -> str:
     return "key_cmd"
 
 
-def _way(endpoint: Endpoint, reply: Reply) -> Iterator[Step]:
+def _way(target: Target, reply: Reply) -> Iterator[Step]:
     """The steps of a connection: those that were done, and the one that failed."""
     seen = reply.connection
-    secure = endpoint.base_url.startswith("https:")
+    secure = target.base_url.startswith("https:")
     parts = [("DNS", seen.resolved, "resolved"), ("TCP", seen.connected, seen.address)]
     if secure:
         parts.append(("TLS", seen.tls, _certificate(seen)))
@@ -232,23 +232,21 @@ def _certificate(seen: Connection) -> str:
     return f"{words}, until {one_line(seen.expires)}" if seen.expires else words
 
 
-def _list(endpoint: Endpoint, reply: Reply) -> Iterator[Step]:
+def _list(target: Target, reply: Reply) -> Iterator[Step]:
     """Whether the key is taken, and whether the model is there, as far as the list of models tells."""
-    ending, offered = models.read_list(endpoint, reply)
+    ending, offered = models.read_list(target, reply)
     if ending is not None and ending.outcome == outcome.UNAUTHORIZED:
-        yield Step("auth", FAILED, outcome.sentence(ending, None, key_advice(endpoint)), code=ending.exit_code)
+        yield Step("auth", FAILED, outcome.sentence(ending, None, key_advice(target)), code=ending.exit_code)
         return
     if ending is not None:
         yield Step("auth", WARNING, f"not known: the list of models cannot be had ({ending.message})")
         names = None
     else:
-        yield Step("auth", OK, "the list of models was given" + ("" if endpoint.key else " without a key"))
+        yield Step("auth", OK, "the list of models was given" + ("" if target.key else " without a key"))
         names = models.names(offered)
-    model = one_line(endpoint.model or "")
+    model = one_line(target.model or "")
     if not model:
-        yield Step(
-            "model", FAILED, f"name one with -m: {endpoint.name} has no default one", code=outcome.USAGE_EXIT_CODE
-        )
+        yield Step("model", FAILED, f"name one with -m: {target.name} has no default one", code=outcome.USAGE_EXIT_CODE)
     elif names is None:
         yield Step("model", WARNING, f"{model}: not known to be there")
     elif model in names:
@@ -257,9 +255,9 @@ def _list(endpoint: Endpoint, reply: Reply) -> Iterator[Step]:
         yield Step("model", WARNING, f"{model} is not in the list of {len(names)}; unspool models prints it")
 
 
-def _ask(endpoint: Endpoint, timeout: float, use_proxy: bool) -> Iterator[Step]:
-    prompt = Prompt(_QUESTION, endpoint.model or "", max_tokens=_FEWEST_TOKENS)
-    exchange = Exchange(endpoint, prompt, journal=None, retries=0, use_proxy=use_proxy)
+def _ask(target: Target, timeout: float, use_proxy: bool) -> Iterator[Step]:
+    prompt = Prompt(_QUESTION, target.model or "", max_tokens=_FEWEST_TOKENS)
+    exchange = Exchange(target, prompt, journal=None, retries=0, use_proxy=use_proxy)
     began = time.monotonic()
     first: float | None = None
     kind = ""
@@ -271,17 +269,17 @@ def _ask(endpoint: Endpoint, timeout: float, use_proxy: bool) -> Iterator[Step]:
     ending = answer.ending
     assert ending is not None
     if first is not None:
-        yield Step("first token", OK, f"{endpoint.api}, {kind}", first - began)
+        yield Step("first token", OK, f"{target.api}, {kind}", first - began)
     elif ending.outcome == outcome.LENGTH:
         yield Step("first token", OK, f"none to show within {_FEWEST_TOKENS} tokens: the model reasons first")
     else:
-        yield Step("first token", FAILED, f"{endpoint.api}: none came", code=ending.exit_code)
+        yield Step("first token", FAILED, f"{target.api}: none came", code=ending.exit_code)
     took = time.monotonic() - began
     # The limit is this command's own, so that reaching it is as good an end as any.
     if ending.outcome in (outcome.COMPLETE, outcome.LENGTH):
         yield Step("end", OK, ending.outcome, took)
     else:
-        said = outcome.sentence(ending, None, key_advice(endpoint)) or ending.outcome
+        said = outcome.sentence(ending, None, key_advice(target)) or ending.outcome
         yield Step("end", FAILED, said, took, ending.exit_code)
 
 

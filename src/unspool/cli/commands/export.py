@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from unspool import outcome
-from unspool.cli.options import Option, moments, scan
+from unspool.cli.options import Option, dates, scan
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story, ulid
+from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
 from unspool.terminal.safety import Sanitizer, one_line
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.journal.story import Story
+    from unspool.journal.summary import Summary
 
 OPTIONS = (
     Option(("--format",), "value", "the form of the output", choices=("markdown", "json"), default="markdown"),
@@ -54,8 +54,8 @@ def run(name: str, argv: list[str]) -> int:
     kept = streams_dir()
     id = folder.id_of(folder.locate(kept, arguments["id"][0] if arguments["id"] else None))
     try:
-        stories = story.conversation(kept, id)
-    except story.NoJournal as error:
+        stories = summary.conversation(kept, id)
+    except summary.NoJournal as error:
         notes.line(one_line(str(error)), always=True)
         return 1
     except OSError as error:
@@ -77,7 +77,7 @@ def run(name: str, argv: list[str]) -> int:
     return 0
 
 
-def markdown(stories: list[Story]) -> str:
+def markdown(stories: list[Summary]) -> str:
     """Return a conversation as Markdown: what was asked and answered, to the letter, with who, when and how it ended."""
     first = stories[0]
     blocks = []
@@ -93,7 +93,7 @@ def markdown(stories: list[Story]) -> str:
 
 def message_blocks(message: dict[str, Any]) -> list[str]:
     """The Markdown blocks of a message: who says it, its text, and the tools it calls."""
-    text = _closed(story.plain(message.get("content")))
+    text = _closed(summary.plain(message.get("content")))
     role = message.get("role")
     calls = message.get("tool_calls")
     blocks = [f"## {one_line(str(role)).capitalize()}"] + ([text] if text else [])
@@ -104,8 +104,8 @@ def message_blocks(message: dict[str, Any]) -> list[str]:
     return blocks
 
 
-def _answer(one: Story) -> list[str]:
-    when = moments.shown(ulid.milliseconds(one.id))
+def _answer(one: Summary) -> list[str]:
+    when = dates.shown(ulid.milliseconds(one.id))
     blocks = ["## Assistant", f"*{_unstyled(one.response_model or one.model or 'unknown model')}, {when}*"]
     if one.reasoning:
         quoted = "\n".join(f"> {line}".rstrip() for line in _closed(one.reasoning).split("\n"))
@@ -162,7 +162,7 @@ def _unstyled(text: str) -> str:
     return "".join("\\" + one if one in "\\`*_[]<>#" else one for one in one_line(text))
 
 
-def as_json(stories: list[Story]) -> str:
+def as_json(stories: list[Summary]) -> str:
     """Return a conversation as one JSON object."""
     from unspool import shape
     from unspool.cli.commands.log import describe

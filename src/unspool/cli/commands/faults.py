@@ -24,7 +24,7 @@ def run(name: str, argv: list[str]) -> int:
         arguments = read(parser, argv)
         if arguments["words"]:
             parser.error("it takes no words")
-    from unspool.server.faults.table import TABLE
+    from unspool.sim.faults.table import TABLE
 
     wide = max(len(fault.form) for fault in TABLE)
     for fault in TABLE:

@@ -6,10 +6,10 @@ import os
 
 from unspool import outcome
 from unspool.cli.columns import clip, columns, pad, width
-from unspool.cli.options import Option, moments, scan
+from unspool.cli.options import Option, dates, scan
 from unspool.cli.options.flags import count
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story, ulid, words
+from unspool.journal import folder, fulltext, summary, ulid
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
 from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
@@ -44,7 +44,7 @@ _FILTERS = (
         "value",
         "those not older than this: 2h, 3d, today, 2026-11-01",
         metavar="TIME",
-        type=moments.moment,
+        type=dates.moment,
     ),
     Option(("--json",), "flag", "a JSON object a line, with all that is known of a stream"),
 )
@@ -150,7 +150,7 @@ def _search(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
         with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
             hits = catalogue.search(arguments["words"], filter)
             _tell_skipped(catalogue, notes)
-    except words.NoWords as error:
+    except fulltext.NoWords as error:
         notes.line(str(error), always=True)
         return outcome.USAGE_EXIT_CODE
     stdout = Output(1)
@@ -185,20 +185,20 @@ def _put(stdout: Output, ones: Sequence[Any], line: Callable[[Any], str]) -> Non
 
 def _row(entry: Entry, last: str) -> str:
     """One line for a program."""
-    time = moments.exact(ulid.milliseconds(entry.id))
+    time = dates.exact(ulid.milliseconds(entry.id))
     fields = (entry.id, time, entry.outcome, entry.model, entry.prompt, last)
     return "\t".join(map(one_line, fields)) + "\n"
 
 
 def _json(entry: Entry, more: dict[str, Any]) -> str:
     try:
-        told = story.read(folder.path_of(streams_dir(), entry.id))
+        told = summary.read(folder.path_of(streams_dir(), entry.id))
     except (OSError, ValueError):
         return ""  # removed a moment ago
     return dumps({**describe(told), **more}) + "\n"
 
 
-def describe(told: story.Story) -> dict[str, Any]:
+def describe(told: summary.Summary) -> dict[str, Any]:
     """A story as a JSON object. What ``--format json`` has too is the same here, but ``model`` is the one that was asked for."""
     from unspool import shape
 
@@ -266,7 +266,7 @@ class _Layout:
         """One line for a person."""
         parts = [
             ulid.short(entry.id),
-            moments.shown(ulid.milliseconds(entry.id)),
+            dates.shown(ulid.milliseconds(entry.id)),
             pad(clip(one_line(entry.outcome), 12), self._outcome),
         ]
         if self._model:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.client.http.whole import Reply
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
 OPTIONS = (
     *SERVER_OPTIONS,
@@ -51,7 +51,7 @@ def run(name: str, argv: list[str]) -> int:
     notes = Notes(Output(2))
     if not arguments["sim"]:
         return _list(arguments, notes)
-    from unspool.server.running import Simulator
+    from unspool.sim.running import Simulator
 
     with Simulator() as simulator:
         arguments["base_url"] = simulator.url
@@ -61,15 +61,15 @@ def run(name: str, argv: list[str]) -> int:
 def _list(arguments: dict[str, Any], notes: Notes) -> int:
     from unspool.config.settings import resolve
 
-    endpoint = resolve(profile=arguments["profile"], base_url=arguments["base_url"], key=arguments["key"])
-    if lacks_key(endpoint):
-        notes.line(missing_key(endpoint), always=True)
+    target = resolve(profile=arguments["profile"], base_url=arguments["base_url"], key=arguments["key"])
+    if lacks_key(target):
+        notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in endpoint.warnings:
+    for warning in target.warnings:
         notes.line(warning)
-    ending, models = fetch(endpoint, arguments["timeout"], use_proxy=not arguments["sim"])
+    ending, models = fetch(target, arguments["timeout"], use_proxy=not arguments["sim"])
     if ending is not None:
-        notes.line(outcome.sentence(ending, None, key_advice(endpoint)), always=True)
+        notes.line(outcome.sentence(ending, None, key_advice(target)), always=True)
         return ending.exit_code
     stdout = Output(1)
     if arguments["json"]:
@@ -79,25 +79,25 @@ def _list(arguments: dict[str, Any], notes: Notes) -> int:
     return 0
 
 
-def fetch(endpoint: Endpoint, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
+def fetch(target: Target, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
     """Return the server's list of models, or how getting it failed."""
-    headers = {"Accept": "application/json", **endpoint.headers, **endpoint.auth_headers()}
-    reply = whole.fetch(Request("GET", endpoint.url("/models"), headers, proxy=use_proxy), timeout)
-    return read_list(endpoint, reply)
+    headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
+    reply = whole.fetch(Request("GET", target.url("/models"), headers, proxy=use_proxy), timeout)
+    return read_list(target, reply)
 
 
-def read_list(endpoint: Endpoint, reply: Reply) -> tuple[Ending | None, Any]:
+def read_list(target: Target, reply: Reply) -> tuple[Ending | None, Any]:
     """Return the list of models that a server answered with, or what is wrong with its answer."""
     if reply.fault is not None:
         return Ending(reply.fault.outcome, reply.fault.message), None
     if reply.status != 200:
         failure = failures.from_response(reply.status, reply.headers, reply.body)
-        message = failures.scrub(failure.message, [endpoint.key] if endpoint.key else [])
+        message = failures.scrub(failure.message, [target.key] if target.key else [])
         return Ending(outcome.of_failure(failure), message, failure=failure), None
     models = parse(reply.body)
     if not isinstance(models, dict | list):
         return Ending(
-            outcome.UNREACHABLE, f"what {endpoint.base_url} answers is no list of models; check the base URL"
+            outcome.UNREACHABLE, f"what {target.base_url} answers is no list of models; check the base URL"
         ), None
     return None, models
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.options import Option, moments, scan
+from unspool.cli.options import Option, dates, scan
 from unspool.cli.options.flags import count
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, record, story, ulid
+from unspool.journal import folder, record, summary, ulid
 from unspool.journal.catalogue import Catalogue
 from unspool.journal.reader import is_alive
 from unspool.terminal.output import Notes, Output
@@ -27,7 +27,7 @@ PRUNE_OPTIONS = (
         "value",
         "remove those older than this: 90d, 12h, 2026-11-01",
         metavar="TIME",
-        type=moments.moment,
+        type=dates.moment,
     ),
     Option(
         ("--keep",),
@@ -177,10 +177,10 @@ def _described(kept: str, id: str) -> str:
     """Say in a line which stream this is, as far as it can be read."""
     said = ""
     try:
-        said = " ".join(story.read(folder.path_of(kept, id)).question[:400].split())[:60]
+        said = " ".join(summary.read(folder.path_of(kept, id)).question[:400].split())[:60]
     except (OSError, ValueError):
         pass
-    return one_line(f"{ulid.short(id)}, {moments.shown(ulid.milliseconds(id))}: {said}")
+    return one_line(f"{ulid.short(id)}, {dates.shown(ulid.milliseconds(id))}: {said}")
 
 
 def _is_running(kept: str, id: str) -> bool:

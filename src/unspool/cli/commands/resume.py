@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from unspool.client.exchange import Exchange
     from unspool.client.kept.continuation import Seam
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
-    from unspool.journal.story import Story
+    from unspool.config.target import Target
+    from unspool.journal.summary import Summary
     from unspool.outcome import Ending
     from unspool.sse import Event
 
@@ -87,11 +87,11 @@ def _resume(path: str, arguments: dict[str, Any], notes: Notes) -> int:
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
-    endpoint = rest.endpoint_of(one, arguments["key"], settings)
-    if lacks_key(endpoint):
-        notes.line(missing_key(endpoint), always=True)
+    target = rest.endpoint_of(one, arguments["key"], settings)
+    if lacks_key(target):
+        notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    found = Rest.of(one, endpoint, settings, retries=arguments["retries"])
+    found = Rest.of(one, target, settings, retries=arguments["retries"])
     if found is None:
         return show(one.path, arguments, notes)
     code = _stream(found, arguments, notes)
@@ -134,16 +134,16 @@ class Rest:
 
     @classmethod
     def of(
-        cls, one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, use_proxy: bool = True
+        cls, one: Summary, target: Target, settings: Settings, *, retries: int, use_proxy: bool = True
     ) -> Rest | None:
         """What there is to ask for, None where another process has been quicker. Raises ValueError for what cannot be continued."""
         pid = os.getpid()
         if rest.is_at_server(one):
             # A background response goes on in its own journal.
-            exchange, turns = rest.take_up(one, endpoint, settings, retries=retries, pid=pid, use_proxy=use_proxy)
+            exchange, turns = rest.take_up(one, target, settings, retries=retries, pid=pid, use_proxy=use_proxy)
             return None if exchange is None else cls(exchange, turns, is_same=True)
         # All else is a new stream, whose parent is the cut one.
-        new, text, seam = rest.ask_again(one, endpoint, settings, retries=retries, pid=pid, use_proxy=use_proxy)
+        new, text, seam = rest.ask_again(one, target, settings, retries=retries, pid=pid, use_proxy=use_proxy)
         if not text:
             return cls(new, [], seam=seam)
         words = (

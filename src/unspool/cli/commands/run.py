@@ -21,7 +21,7 @@ from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle
 from unspool.config import paths, settings
-from unspool.journal import story
+from unspool.journal import summary
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from unspool.batch.lines import Line
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
-    from unspool.journal.story import Story
+    from unspool.config.target import Target
+    from unspool.journal.summary import Summary
 
 EXAMPLES = """\
   unspool run prompts.jsonl > results.jsonl
@@ -101,7 +101,7 @@ def run(name: str, argv: list[str]) -> int:
     try:
         if not arguments["sim"]:
             return _run(arguments, notes)
-        from unspool.server.running import Simulator
+        from unspool.sim.running import Simulator
 
         with Simulator() as simulator:
             ask_simulator(arguments, simulator.url)
@@ -115,11 +115,11 @@ def run(name: str, argv: list[str]) -> int:
 
 def _run(arguments: dict[str, Any], notes: Notes) -> int:
     configuration = settings.load()
-    endpoint = whom_to_ask(arguments, configuration)
-    if lacks_key(endpoint):
-        notes.line(missing_key(endpoint), always=True)
+    target = whom_to_ask(arguments, configuration)
+    if lacks_key(target):
+        notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in endpoint.warnings:
+    for warning in target.warnings:
         notes.line(warning)
     named = arguments["file"][0]
     try:
@@ -130,7 +130,7 @@ def _run(arguments: dict[str, Any], notes: Notes) -> int:
     fields = {name: arguments[name] for name in ("model", "system", "temperature", "max_tokens")}
     # All of it is read before anything is asked: a mistake in the last line should not come to light after an hour.
     place = "simulator" if arguments["sim"] else ""
-    total = sum(1 for _ in Lines(endpoint, fields, place=place).read(content))
+    total = sum(1 for _ in Lines(target, fields, place=place).read(content))
     try:
         ledger = Ledger(
             os.path.join(paths.state_dir(), "runs"),
@@ -141,8 +141,8 @@ def _run(arguments: dict[str, Any], notes: Notes) -> int:
         notes.line(f"{named} is being run by another process", always=True)
         return outcome.EXIT_CODES[outcome.ERROR]
     try:
-        lines = Lines(endpoint, fields, place=place).read(content)
-        work = _Run(arguments, notes, endpoint, configuration, ledger, total)
+        lines = Lines(target, fields, place=place).read(content)
+        work = _Run(arguments, notes, target, configuration, ledger, total)
         return asyncio.run(work.run(lines))
     finally:
         ledger.close()
@@ -162,13 +162,13 @@ class _Run:
         self,
         arguments: dict[str, Any],
         notes: Notes,
-        endpoint: Endpoint,
+        target: Target,
         configuration: Settings,
         ledger: Ledger,
         total: int,
     ) -> None:
         self._notes = notes
-        self._endpoint = endpoint
+        self._target = target
         self._sync = configuration.sync
         self._ledger = ledger
         self._total = total
@@ -187,7 +187,7 @@ class _Run:
         self._codes: list[int] = []
         self._signal = 0
         # With --ordered: the results that wait for their turn, and the lines whose turn it is, in order.
-        self._waiting: dict[int, tuple[Line, Story]] | None = {} if arguments["ordered"] else None
+        self._waiting: dict[int, tuple[Line, Summary]] | None = {} if arguments["ordered"] else None
         self._turns: list[int] = []
         self._next = 0
 
@@ -227,7 +227,7 @@ class _Run:
         if journal.trouble is None:
             self._ledger.begin(line.key, journal.id)
         exchange = Exchange(
-            self._endpoint,
+            self._target,
             line.prompt,
             journal=journal,
             api_name=line.api,
@@ -244,7 +244,7 @@ class _Run:
         journal = answer.exchange.journal
         assert journal is not None
         if journal.trouble is None and journal.path is not None:
-            told = story.read(journal.path)
+            told = summary.read(journal.path)
         else:
             self._notes.line(f"line {line.number}: {journal.trouble}; a second run would ask for it again", always=True)
             told = results.unkept(journal.id, answer)
@@ -258,7 +258,7 @@ class _Run:
                 self._notes.line(f"line {line.number}: {outcome.sentence(ending, None)}")
         self._print(line, told)
 
-    def _print(self, line: Line, told: Story) -> None:
+    def _print(self, line: Line, told: Summary) -> None:
         if self._waiting is None:
             self._put(line, told)
             return
@@ -267,7 +267,7 @@ class _Run:
             self._next += 1
             self._put(*ready)
 
-    def _put(self, line: Line, told: Story) -> None:
+    def _put(self, line: Line, told: Summary) -> None:
         self._stdout.write(self._stdout.safe(dumps(results.result(line, told)) + "\n"))
 
     def _stop(self, number: int) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from unspool.server.pace import Delay
+    from unspool.sim.pace import Delay
 
 
 def _delay(text: str) -> float:
@@ -29,7 +29,7 @@ def _port(text: str) -> int:
 
 
 def _varying(text: str) -> Delay:
-    from unspool.server.pace import Delay
+    from unspool.sim.pace import Delay
 
     return Delay.read(text)
 
@@ -42,7 +42,7 @@ def _rate(text: str) -> float:
 
 
 def _dialect(text: str) -> str:
-    from unspool.server.faults.dialects import BY_NAME
+    from unspool.sim.faults.dialects import BY_NAME
 
     if text not in BY_NAME:
         raise ValueError(f"{text!r} is none of {', '.join(BY_NAME)}")
@@ -57,14 +57,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _faults(text: str) -> str:
-    from unspool.server.faults.table import read
+    from unspool.sim.faults.table import read
 
     read(text)
     return text
 
 
 def _match(text: str) -> str:
-    from unspool.server.tapes.deck import MATCHES
+    from unspool.sim.tapes.matcher import MATCHES
 
     if text not in MATCHES:
         raise ValueError(f"{text!r} is none of {', '.join(MATCHES)}")
@@ -390,13 +390,13 @@ def _located(path: str) -> str:
 def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes) -> int:
     faults, script = arguments["fault"] or (), arguments["script"] or ()
     if arguments["record"]:
-        from unspool.server.proxy import serve_proxy
-        from unspool.server.tapes.recording import Recorder
+        from unspool.sim.proxy import serve_proxy
+        from unspool.sim.tapes.recording import Recorder
 
         recorder = Recorder(arguments["into"] or _INTO, tell=notes.line)
         return serve_proxy(arguments["record"], arguments["host"], arguments["port"], record=recorder, on_ready=ready)
     if arguments["upstream"]:
-        from unspool.server.proxy import serve_proxy
+        from unspool.sim.proxy import serve_proxy
 
         cut = () if arguments["drop_after"] is None else (f"cut={arguments['drop_after']}",)
         return serve_proxy(
@@ -407,8 +407,8 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
             script=script,
             on_ready=ready,
         )
-    from unspool.server.running import serve
-    from unspool.server.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.running import serve
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
 
     ttft = REALISTIC_TTFT if arguments["ttft"] is None else arguments["ttft"]
     itl = REALISTIC_ITL if arguments["itl"] is None else arguments["itl"]

@@ -22,7 +22,7 @@ class StreamJsonFormat:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        #: What `unspool.cli.tally` has counted, if that is to be told.
+        #: What `unspool.cli.stats` has counted, if that is to be told.
         self.stats: dict[str, Any] | None = None
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:

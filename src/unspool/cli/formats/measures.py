@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from unspool.client.load import Measures, Schedule
     from unspool.client.load.percentiles import Distribution
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
     from unspool.terminal.output import Output
 
 # Rows of a histogram, and kinds of errors that are told.
@@ -27,13 +27,13 @@ def progress(measures: Measures, schedule: Schedule) -> str:
     )
 
 
-def report(stdout: Output, endpoint: Endpoint, schedule: Schedule, measures: Measures, simulator: Any) -> str:
+def report(stdout: Output, target: Target, schedule: Schedule, measures: Measures, simulator: Any) -> str:
     from unspool.terminal.bars import bars, has_blocks
     from unspool.terminal.safety import one_line
 
     elapsed = measures.elapsed or 1e-9
     lines = [
-        f"{one_line(endpoint.base_url)}, {endpoint.api}, {one_line(endpoint.model or '')}: {_described(schedule)}; {measures.elapsed:.1f} s",
+        f"{one_line(target.base_url)}, {target.api}, {one_line(target.model or '')}: {_described(schedule)}; {measures.elapsed:.1f} s",
         "",
         _row(
             "answers",
@@ -137,7 +137,7 @@ def _columns(stdout: Output) -> int:
 
 
 def as_json(
-    arguments: dict[str, Any], endpoint: Endpoint, schedule: Schedule, measures: Measures, begun: str, simulator: Any
+    arguments: dict[str, Any], target: Target, schedule: Schedule, measures: Measures, begun: str, simulator: Any
 ) -> dict[str, Any]:
     import platform
 
@@ -156,10 +156,10 @@ def as_json(
             "system": platform.platform(),
         },
         "target": {
-            "base_url": endpoint.base_url,
-            "profile": endpoint.name,
-            "api": endpoint.api,
-            "model": endpoint.model,
+            "base_url": target.base_url,
+            "profile": target.name,
+            "api": target.api,
+            "model": target.model,
             "simulator": simulator is not None,
         },
         "schedule": {

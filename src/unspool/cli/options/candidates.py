@@ -10,7 +10,7 @@ from unspool.cli import COMMANDS
 from unspool.cli.options import parser
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
-from unspool.journal import folder, reader, record, story, ulid
+from unspool.journal import folder, reader, record, summary, ulid
 from unspool.jsontext import loads
 from unspool.terminal.safety import one_line
 from unspool.value import Value
@@ -179,13 +179,13 @@ def _key_names(typed: str) -> list[Candidate]:
 
 
 def _dialects(typed: str) -> list[Candidate]:
-    from unspool.server.faults.dialects import TABLE
+    from unspool.sim.faults.dialects import TABLE
 
     return [Candidate(dialect.name) for dialect in TABLE]
 
 
 def _faults(typed: str) -> list[Candidate]:
-    from unspool.server.faults.table import TABLE
+    from unspool.sim.faults.table import TABLE
 
     return [Candidate(fault.example, fault.does) for fault in TABLE]
 
@@ -226,8 +226,8 @@ def _shown(id: str, typed: str) -> str:
 def _of_id(id: str, typed: str) -> Candidate:
     request = _request(id)
     body = request.get("body")
-    messages = story.messages_of(str(request.get("api")), body)[1] if type(body) is dict else []
-    asked = [story.plain(one.get("content")) for one in messages if one.get("role") == "user"]
+    messages = summary.messages_of(str(request.get("api")), body)[1] if type(body) is dict else []
+    asked = [summary.plain(one.get("content")) for one in messages if one.get("role") == "user"]
     return Candidate(_shown(id, typed), asked[-1] if asked else "")
 
 

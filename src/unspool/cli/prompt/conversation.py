@@ -5,7 +5,7 @@ from __future__ import annotations
 from unspool.client.kept import continuation
 from unspool.client.kept.rest import endpoint_of
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, story
+from unspool.journal import folder, summary
 from unspool.outcome import COMPLETE
 from unspool.value import Value
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
-    from unspool.journal.story import Story
+    from unspool.config.target import Target
+    from unspool.journal.summary import Summary
 
 
 class History(Value):
     """What was said so far: ``messages`` with the last answer among them, and the ``system`` instruction.
 
-    ``parent`` is the id of the stream that said it last. ``endpoint`` is where, None when another is to be asked.
+    ``parent`` is the id of the stream that said it last. ``target`` is where, None when another is to be asked.
     ``response_id`` is the server's id for what it said, where it keeps that and need not be told it again. ``tools`` are those that
     the model could call, and ``pending`` the calls that wait for their results: their ids with the names of the tools.
     """
 
-    __slots__ = ("endpoint", "messages", "parent", "response_id", "system", "tools", "pending")
+    __slots__ = ("target", "messages", "parent", "response_id", "system", "tools", "pending")
 
     def __init__(
         self,
         messages: list[dict[str, Any]],
         system: str | None,
         parent: str,
-        endpoint: Endpoint | None,
+        target: Target | None,
         response_id: str | None,
         tools: list[dict[str, Any]] | None = None,
     ) -> None:
         self.messages = messages
         self.system = system
         self.parent = parent
-        self.endpoint = endpoint
+        self.target = target
         self.response_id = response_id
         self.tools = tools or []
         self.pending = continuation.pending_calls(messages)
@@ -53,7 +53,7 @@ def find(piece: str | None, key: str | None, settings: Settings, *, same_server:
     """
     kept = streams_dir()
     id = folder.find(kept, piece) if piece else _last_answered(kept)
-    stories = story.conversation(kept, id)
+    stories = summary.conversation(kept, id)
     last = stories[-1]
     is_stored = last.api == "responses" and last.body.get("store") is True and last.outcome == COMPLETE
     return History(
@@ -72,8 +72,8 @@ def before(history: History, messages: list[dict[str, Any]]) -> History | None:
         return None
     kept = streams_dir()
     try:
-        parent = story.read(folder.path_of(kept, history.parent)).parent or ""
-    except (OSError, story.NoJournal):
+        parent = summary.read(folder.path_of(kept, history.parent)).parent or ""
+    except (OSError, summary.NoJournal):
         parent = ""
     return History(messages, None, parent, None, None)
 
@@ -82,8 +82,8 @@ def _last_answered(kept: str) -> str:
     """The newest stream with an answer: one that failed before it said anything is nothing to go on with."""
     for id in reversed(folder.ids(kept)):
         try:
-            one: Story = story.read(folder.path_of(kept, id))
-        except (OSError, story.NoJournal):
+            one: Summary = summary.read(folder.path_of(kept, id))
+        except (OSError, summary.NoJournal):
             continue
         if one.text or one.tool_calls:
             return id

@@ -19,7 +19,7 @@ _LONGEST_WORD = 200
 def show(exchange: Exchange) -> int:
     """Print the request; on a terminal with the files in it cut short."""
     request = exchange.request()
-    hidden = set(exchange.endpoint.auth_headers()) | set(exchange.endpoint.headers)
+    hidden = set(exchange.target.auth_headers()) | set(exchange.target.headers)
     stdout = Output(1)
     body = _shortened(exchange.body) if stdout.is_tty else exchange.body
     lines = [f"{request.method} {request.url}"]

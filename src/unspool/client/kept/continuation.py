@@ -7,21 +7,21 @@ what it brings is a new answer, which must never pass for the old one.
 from __future__ import annotations
 
 from unspool.api.deltas import Text
-from unspool.journal.story import GO_ON
+from unspool.journal.summary import GO_ON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta, ToolCall
-    from unspool.journal.story import Story
+    from unspool.journal.summary import Summary
 
 # The shortest repetition that is taken for one. Of fewer characters two texts may agree by chance: "\\n- " often does.
 _SHORTEST_OVERLAP = 8
 _LONGEST_OVERLAP = 400
 
 
-def messages(stories: list[Story]) -> list[dict[str, Any]]:
+def messages(stories: list[Summary]) -> list[dict[str, Any]]:
     """The messages of a conversation, its last answer included, partial or whole, from the stories of its streams, oldest first."""
     found: list[dict[str, Any]] = []
     for story in stories:
@@ -54,7 +54,7 @@ def _described(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def rest_of(story: Story) -> dict[str, Any]:
+def rest_of(story: Summary) -> dict[str, Any]:
     """The request body that asks for the rest of a cut answer, with all that the cut one asked for.
 
     For Completions it is exact: the prompt and what came of the answer, to go on from. The others are asked to go on.
@@ -74,7 +74,7 @@ def rest_of(story: Story) -> dict[str, Any]:
     return body
 
 
-def text_of(stories: list[Story]) -> str:
+def text_of(stories: list[Summary]) -> str:
     """The text of the last of these streams, oldest first, with the texts of those that it is the rest of."""
     text = ""
     for before, story in zip([None, *stories], stories, strict=False):
@@ -88,7 +88,7 @@ def text_of(stories: list[Story]) -> str:
     return text
 
 
-def _is_rest(story: Story, before: Story) -> bool:
+def _is_rest(story: Summary, before: Summary) -> bool:
     try:
         return story.api == before.api and story.body == rest_of(before)
     except ValueError:

@@ -11,7 +11,7 @@ from unspool.client.kept import continuation
 from unspool.client.kept.replay import Replay
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import record, story, ulid
+from unspool.journal import record, summary, ulid
 from unspool.journal.reader import Reader
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
-    from unspool.journal.story import Story
+    from unspool.config.target import Target
+    from unspool.journal.summary import Summary
     from unspool.sse import Event
 
 
-def read(path: str, settings: Settings) -> Story:
+def read(path: str, settings: Settings) -> Summary:
     """The story of a kept stream, whose end is written where the server's had come and a killed process had no time for it."""
-    one = story.read(path)
+    one = summary.read(path)
     if one.outcome == outcome.INTERRUPTED and one.is_final:
         _end(one, settings)
-        return story.read(path)
+        return summary.read(path)
     return one
 
 
-def is_whole(one: Story) -> bool:
+def is_whole(one: Summary) -> bool:
     """Whether there is no rest."""
     return one.outcome in (outcome.COMPLETE, outcome.FILTERED)
 
 
-def is_at_server(one: Story) -> bool:
+def is_at_server(one: Summary) -> bool:
     """Whether the server goes on with the response, so that its rest is that of the same answer."""
     return one.api == "responses" and bool(one.response_id) and is_background(one.body) and not one.is_final
 
 
-def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
+def endpoint_of(one: Summary, key: str | None, settings: Settings) -> Target:
     """Where a kept stream was asked, with the key that belongs there."""
     from unspool import api
     from unspool.config.settings import resolve
@@ -62,7 +62,13 @@ def endpoint_of(one: Story, key: str | None, settings: Settings) -> Endpoint:
 
 
 def take_up(
-    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None, use_proxy: bool = True
+    one: Summary,
+    target: Target,
+    settings: Settings,
+    *,
+    retries: int,
+    pid: int | None = None,
+    use_proxy: bool = True,
 ) -> tuple[Exchange | None, list[tuple[list[Delta], list[Event], float]]]:
     """Go on with a background response, in its own journal. Returns what does so, and the turns that are kept.
 
@@ -77,13 +83,19 @@ def take_up(
     if replay.decoder.ended:
         journal.close()
         return None, turns
-    exchange = exchange_of(one, endpoint, one.body, retries=retries, pid=pid, use_proxy=use_proxy)
+    exchange = exchange_of(one, target, one.body, retries=retries, pid=pid, use_proxy=use_proxy)
     exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
     return exchange, turns
 
 
 def ask_again(
-    one: Story, endpoint: Endpoint, settings: Settings, *, retries: int, pid: int | None = None, use_proxy: bool = True
+    one: Summary,
+    target: Target,
+    settings: Settings,
+    *,
+    retries: int,
+    pid: int | None = None,
+    use_proxy: bool = True,
 ) -> tuple[Exchange, str, continuation.Seam | None]:
     """Ask for the rest in a new stream, whose parent is the cut one. Returns what does so, the text that is kept, and the seam to it.
 
@@ -93,15 +105,15 @@ def ask_again(
     choices = max(one.body.get("n") or 1, len(one.texts))
     if choices > 1:
         raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
-    exchange = exchange_of(one, endpoint, continuation.rest_of(one), retries=retries, pid=pid, use_proxy=use_proxy)
-    text = continuation.text_of(story.conversation(streams_dir(), one.id))
+    exchange = exchange_of(one, target, continuation.rest_of(one), retries=retries, pid=pid, use_proxy=use_proxy)
+    text = continuation.text_of(summary.conversation(streams_dir(), one.id))
     exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
     return exchange, text, None if one.api == "completions" else continuation.Seam(text)
 
 
 def exchange_of(
-    one: Story,
-    endpoint: Endpoint,
+    one: Summary,
+    target: Target,
     body: dict[str, Any],
     *,
     retries: int,
@@ -111,11 +123,11 @@ def exchange_of(
     """What asks a kept stream's server for this, without a journal yet."""
     prompt = Prompt([], one.model, stream=bool(body.get("stream")))
     return Exchange(
-        endpoint, prompt, journal=None, api_name=one.api, body=body, retries=retries, pid=pid, use_proxy=use_proxy
+        target, prompt, journal=None, api_name=one.api, body=body, retries=retries, pid=pid, use_proxy=use_proxy
     )
 
 
-def _end(one: Story, settings: Settings) -> None:
+def _end(one: Summary, settings: Settings) -> None:
     journal = Writer.reopen(one.path, sync=settings.sync)
     with Reader(one.path) as reader:
         replay = Replay(reader)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unspool.client.library.asking import Asking, Options, Reading
     from unspool.client.library.following import AsyncFollowing, Following
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
     T = TypeVar("T")
 else:
@@ -151,8 +151,8 @@ class _Defaults:
 
         self._settings: Settings = load()
         self._defaults = {**asking.DEFAULTS, **asking.checked(type(self).__name__, options)}
-        self._endpoints: dict[tuple[Any, ...], Endpoint] = {}
-        self._endpoint(self._defaults)
+        self._targets: dict[tuple[Any, ...], Target] = {}
+        self._target(self._defaults)
 
     def _arguments(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         arguments = {**self._defaults, **asking.checked(name, options)}
@@ -161,18 +161,18 @@ class _Defaults:
         return arguments
 
     def _exchange(self, prompt: Asking, arguments: Mapping[str, Any]) -> Exchange:
-        return asking.exchange(prompt, arguments, self._endpoint(arguments), self._settings)
+        return asking.exchange(prompt, arguments, self._target(arguments), self._settings)
 
-    def _endpoint(self, arguments: Mapping[str, Any]) -> Endpoint:
+    def _target(self, arguments: Mapping[str, Any]) -> Target:
         place = tuple(arguments[name] for name in asking.PLACES)
-        if place not in self._endpoints:
-            self._endpoints[place] = _resolve(arguments, self._settings)
-        return self._endpoints[place]
+        if place not in self._targets:
+            self._targets[place] = _resolve(arguments, self._settings)
+        return self._targets[place]
 
     def _learn(self, outcome: str | None) -> None:
         """Take what an answer's end says: a key that was refused may have run out, and is asked for again."""
         if outcome == UNAUTHORIZED:
-            self._endpoints.clear()
+            self._targets.clear()
 
 
 class Client(_Defaults):
@@ -336,7 +336,7 @@ def _exchange(name: str, prompt: Asking, options: Mapping[str, Any]) -> tuple[Ex
     return asking.exchange(prompt, arguments, _resolve(arguments, settings), settings), arguments
 
 
-def _resolve(arguments: Mapping[str, Any], settings: Settings) -> Endpoint:
+def _resolve(arguments: Mapping[str, Any], settings: Settings) -> Target:
     from unspool.config.settings import resolve
 
     return resolve(**{name: arguments[name] for name in asking.PLACES}, settings=settings)

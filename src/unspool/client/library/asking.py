@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
+    from unspool.config.target import Target
 
     #: What a prompt may be: a text, or messages as in Chat Completions.
     Asking = str | Sequence[Mapping[str, Any]]
@@ -90,13 +90,13 @@ def limits_of(arguments: Mapping[str, Any]) -> Limits:
     return Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
 
 
-def exchange(asked: Asking, arguments: Mapping[str, Any], endpoint: Endpoint, settings: Settings) -> Exchange:
+def exchange(asked: Asking, arguments: Mapping[str, Any], target: Target, settings: Settings) -> Exchange:
     """The stream that asks this of an endpoint, with a value for every argument. Raises ValueError, TypeError and ConfigError."""
-    model = arguments["model"] or endpoint.model
+    model = arguments["model"] or target.model
     if not model:
-        raise ValueError(f"name a model: the profile {endpoint.name!r} has no default one")
-    if endpoint.needs_key and not endpoint.key:
-        raise ConfigError(f"no API key for {endpoint.name}: {endpoint.key_hint}")
+        raise ValueError(f"name a model: the profile {target.name!r} has no default one")
+    if target.needs_key and not target.key:
+        raise ConfigError(f"no API key for {target.name}: {target.key_hint}")
     system = arguments["system"]
     prompt = Prompt(
         _messages(asked, arguments["attachments"]),
@@ -114,7 +114,7 @@ def exchange(asked: Asking, arguments: Mapping[str, Any], endpoint: Endpoint, se
 
         prompt.schema = schema.schema_of(arguments["schema"])
         prompt.schema_name = schema.name_of(arguments["schema"])
-    made = Exchange(endpoint, prompt, journal=None, retries=arguments["retries"])
+    made = Exchange(target, prompt, journal=None, retries=arguments["retries"])
     if arguments["journal"]:
         from unspool.config import paths
         from unspool.journal.writer import Writer

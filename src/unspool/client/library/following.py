@@ -90,7 +90,7 @@ class Followed(Facts):
         return self._replay.decoder
 
     def _asked(self) -> Messages:
-        from unspool.journal.story import messages_of
+        from unspool.journal.summary import messages_of
 
         asked = Messages()
         if self._replay.request is not None:

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.client.aio import AsyncAnswer
     from unspool.config import Settings
-    from unspool.config.endpoint import Endpoint
-    from unspool.journal.story import Story
+    from unspool.config.target import Target
+    from unspool.journal.summary import Summary
 
 
 class Revived:
     """A stream to go on with: its ``exchange``, what was asked first of all, the deltas that are kept, and the seam to what comes."""
 
     def __init__(
-        self, exchange: Exchange, one: Story, kept: list[Delta], seam: continuation.Seam | None = None
+        self, exchange: Exchange, one: Summary, kept: list[Delta], seam: continuation.Seam | None = None
     ) -> None:
         self.exchange = exchange
         self.asked = Messages(one.messages)
@@ -55,14 +55,14 @@ def revived(piece: str, arguments: Mapping[str, Any]) -> Revived:
         raise Busy(f"{short} is still being written by another process; unspool.follow({short!r}) reads it")
     if not one.body:
         raise ValueError(f"{short} does not say what was asked, so it cannot be asked again")
-    endpoint = rest.endpoint_of(one, arguments["key"], settings)
+    target = rest.endpoint_of(one, arguments["key"], settings)
     if rest.is_whole(one):
-        return _whole(one, endpoint)
-    if endpoint.needs_key and not endpoint.key:
-        raise ConfigError(f"no API key for {endpoint.name}: {endpoint.key_hint}")
+        return _whole(one, target)
+    if target.needs_key and not target.key:
+        raise ConfigError(f"no API key for {target.name}: {target.key_hint}")
     if rest.is_at_server(one):
-        return _taken_up(one, endpoint, settings, arguments)
-    return _asked_again(one, endpoint, settings, arguments)
+        return _taken_up(one, target, settings, arguments)
+    return _asked_again(one, target, settings, arguments)
 
 
 def resumed(stream: Revived, arguments: Mapping[str, Any]) -> Answer[Any]:
@@ -120,9 +120,9 @@ class ResumedAnswer(Joined, Answer):
         yield from super()._turns(due)
 
 
-def _whole(one: Story, endpoint: Endpoint) -> Revived:
+def _whole(one: Summary, target: Target) -> Revived:
     """A stream that needs nothing more: it is only read."""
-    exchange = rest.exchange_of(one, endpoint, one.body, retries=0)
+    exchange = rest.exchange_of(one, target, one.body, retries=0)
     kept: list[Delta] = []
     with Reader(one.path) as reader:
         replay = Replay(reader)
@@ -138,13 +138,13 @@ def _whole(one: Story, endpoint: Endpoint) -> Revived:
     return Revived(exchange, one, kept)
 
 
-def _taken_up(one: Story, endpoint: Endpoint, settings: Settings, arguments: Mapping[str, Any]) -> Revived:
-    exchange, turns = rest.take_up(one, endpoint, settings, retries=arguments["retries"])
+def _taken_up(one: Summary, target: Target, settings: Settings, arguments: Mapping[str, Any]) -> Revived:
+    exchange, turns = rest.take_up(one, target, settings, retries=arguments["retries"])
     if exchange is None:
-        return _whole(one, endpoint)
+        return _whole(one, target)
     return Revived(exchange, one, [delta for deltas, _, _ in turns for delta in deltas])
 
 
-def _asked_again(one: Story, endpoint: Endpoint, settings: Settings, arguments: Mapping[str, Any]) -> Revived:
-    exchange, text, seam = rest.ask_again(one, endpoint, settings, retries=arguments["retries"])
+def _asked_again(one: Summary, target: Target, settings: Settings, arguments: Mapping[str, Any]) -> Revived:
+    exchange, text, seam = rest.ask_again(one, target, settings, retries=arguments["retries"])
     return Revived(exchange, one, [Text(text)] if text else [], seam)

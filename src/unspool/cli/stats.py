@@ -1,0 +1,143 @@
+"""What is counted and kept of an answer beside showing it: for ``-u``, ``--stats`` and ``--copy``."""
+
+from __future__ import annotations
+
+from unspool import outcome
+from unspool.api.deltas import Refusal, Text
+from unspool.client.pace import Pace
+from unspool.jsontext import dumps
+from unspool.shape import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from unspool.api.decoder import Decoder
+    from unspool.api.deltas import Delta
+    from unspool.outcome import Ending
+    from unspool.terminal.output import Notes, Output
+
+
+class Stats:
+    """Takes what arrives, live or from a journal, and tells what was asked for when it has ended.
+
+    ``facts`` is None until `end` was called.
+    """
+
+    def __init__(self, arguments: dict[str, Any], format: Any) -> None:
+        self.facts: dict[str, Any] | None = None
+        self._pace = Pace()
+        self._usage = arguments["usage"]
+        self._stats = arguments["stats"]
+        self._format = format
+        self._texts: list[str] | None = [] if arguments["copy"] else None
+
+    def feed(self, deltas: Sequence[Delta], at: float) -> None:
+        """Take what arrived together."""
+        self._pace.feed(at, deltas)
+        if self._texts is not None:
+            self._texts += [
+                one.text for one in deltas if (type(one) is Text or type(one) is Refusal) and one.choice == 0
+            ]
+
+    def end(
+        self, decoder: Decoder | None, ending: Ending, *, total: float | None, attempts: int, id: str | None
+    ) -> None:
+        """Sum up, before the format is closed: the JSON ones have a place for it."""
+        pace, usage = self._pace, decoder.usage if decoder is not None else None
+        rate = pace.rate(usage)
+        self.facts = {
+            "type": "stats",
+            "version": VERSION,
+            "id": id,
+            "outcome": ending.outcome,
+            "model": decoder.model if decoder is not None else None,
+            "attempts": attempts,
+            "input_tokens": usage.input_tokens if usage is not None else None,
+            "output_tokens": usage.output_tokens if usage is not None else None,
+            "cached_tokens": usage.cached_tokens if usage is not None else None,
+            "reasoning_tokens": usage.reasoning_tokens if usage is not None else None,
+            "first_event": _seconds(pace.first_event),
+            "first_reasoning": _seconds(pace.first_reasoning),
+            "first_text": _seconds(pace.first_text),
+            "total": _seconds(total),
+            "pieces": pace.pieces,
+            "longest_stall": _seconds(pace.longest_stall),
+            "rate": round(rate[0], 1) if rate is not None else None,
+            "rate_unit": rate[1] if rate is not None else None,
+        }
+        if self._stats and hasattr(self._format, "stats"):
+            self._format.stats = self.facts
+
+    def tell(self, ending: Ending, notes: Notes, stdout: Output) -> str:
+        """Say it, and copy the answer, when the format is closed. Returns why that could not be copied, "" where it could."""
+        if self.facts is not None and not (self._stats and hasattr(self._format, "stats")):
+            if self._stats == "json":
+                # Asked for by a program, so it comes also where notes do not.
+                notes.clear()
+                notes.write(notes.output.safe(dumps(self.facts) + "\n"))
+            elif self._stats:
+                notes.line(f"{_counted(self.facts)}; {_timed(self.facts)}", always=True)
+            elif self._usage:
+                notes.line(_counted(self.facts), always=True)
+        return "" if self._texts is None else self._copy(ending, notes, stdout)
+
+    def _copy(self, ending: Ending, notes: Notes, stdout: Output) -> str:
+        from unspool.terminal import clipboard
+
+        if ending.outcome != outcome.COMPLETE:
+            notes.line("nothing was copied, for the answer is not whole", always=True)
+            return ""
+        block = getattr(self._format, "block", None)
+        text = "".join(self._texts or ()) if block is None else block()
+        if not text:
+            notes.line(f"nothing was copied, for there is no {'code' if block else 'text'}", always=True)
+            return ""
+        terminal = next((one for one in (notes.output, stdout) if one.is_tty), None)
+        try:
+            means = clipboard.copy(text, terminal)
+        except clipboard.NoClipboard as error:
+            return f"not copied: {error}"
+        what = "answer" if block is None else "code block"
+        notes.line(f"copied the {what}, {len(text):,} characters, by {means}")
+        return ""
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _counted(facts: dict[str, Any]) -> str:
+    """The model, what the server counted, the time, and the speed."""
+    parts = [facts["model"] or "a model without a name"]
+    for name, detail, word in (("input", "cached", "in"), ("output", "reasoning", "out")):
+        number, within = facts[f"{name}_tokens"], facts[f"{detail}_tokens"]
+        if number is not None:
+            parts.append(f"{number:,} tokens {word}" + (f" ({within:,} {detail})" if within else ""))
+    if facts["input_tokens"] is None and facts["output_tokens"] is None:
+        parts.append("tokens not counted by the server")
+    if facts["total"] is not None:
+        parts.append(f"{facts['total']:.2f} s")
+    if facts["rate"] is not None:
+        parts.append(f"{facts['rate']:,} {facts['rate_unit']}/s")
+    return ", ".join(parts)
+
+
+def _timed(facts: dict[str, Any]) -> str:
+    """When it came, and what became of it."""
+    parts = [
+        f"{words} {facts[name]:.3f} s"
+        for name, words in (
+            ("first_event", "first event after"),
+            ("first_reasoning", "first reasoning after"),
+            ("first_text", "first text after"),
+            ("longest_stall", "longest stall"),
+        )
+        if facts[name] is not None
+    ]
+    parts.append(f"{facts['attempts']} attempt{'s' if facts['attempts'] > 1 else ''}")
+    parts.append(facts["outcome"].replace("_", " "))
+    if facts["id"]:
+        parts.append(facts["id"][-6:])
+    return ", ".join(parts)

@@ -1,0 +1,114 @@
+"""Where a request goes and as whom."""
+
+from __future__ import annotations
+
+from unspool.config import ConfigError
+from unspool.config.url import is_loopback, parse_base_url, percent_encode
+from unspool.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Target(Value):
+    """A server that speaks the API, with the key for it.
+
+    ``base_url`` has no trailing slash and includes ``/v1`` where the server wants it. ``api`` is the default endpoint there:
+    ``responses``, ``chat`` or ``completions``. ``key`` is secret and belongs to this URL's origin alone; it is sent as
+    ``auth`` says: ``"bearer"`` (``Authorization: Bearer``) or a header's name (``"api-key"`` for Azure). ``headers`` are further
+    ones, sent only to that origin too, since people put secrets there. ``query`` is added to each URL. ``model`` is the default,
+    None where the caller has to name one. ``needs_key`` is False for servers that may do without; ``key_hint`` says what to do
+    for a key, to follow "no key for openai: ". ``paths`` overrides an endpoint's path, where ``{model}`` stands for the
+    model (Azure's deployments). ``options`` are fields of each request that says nothing else about them. ``warnings`` are sentences that the person should see before the request is sent.
+    """
+
+    __slots__ = (
+        "name",
+        "base_url",
+        "api",
+        "key",
+        "auth",
+        "headers",
+        "query",
+        "model",
+        "needs_key",
+        "key_hint",
+        "paths",
+        "options",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        api: str,
+        *,
+        key: str | None = None,
+        auth: str = "bearer",
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+        model: str | None = None,
+        needs_key: bool = True,
+        key_hint: str = "set OPENAI_API_KEY",
+        paths: dict[str, str] | None = None,
+        options: dict[str, Any] | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self.api = api
+        self.key = key
+        self.auth = auth
+        self.headers = headers or {}
+        self.query = query or {}
+        self.model = model
+        self.needs_key = needs_key
+        self.key_hint = key_hint
+        self.paths = paths or {}
+        self.options = options or {}
+        self.warnings = warnings
+
+    def __repr__(self) -> str:
+        # A key must not reach a log or a traceback.
+        return f"Target(name={self.name!r}, base_url={self.base_url!r}, api={self.api!r}, key={'***' if self.key else None})"
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.base_url, self.api, self.model))
+
+    def auth_headers(self) -> dict[str, str]:
+        """The headers that carry the key; empty without one."""
+        if not self.key:
+            return {}
+        return {"Authorization": f"Bearer {self.key}"} if self.auth == "bearer" else {self.auth: self.key}
+
+    def url(self, path: str, model: str = "") -> str:
+        """The whole URL of an endpoint's path, for a model; what is not safe in a URL is percent-encoded."""
+        path = self.paths.get(path, path)
+        if "{model}" in path:
+            path = path.replace("{model}", percent_encode(model))
+        query = "&".join(f"{percent_encode(name)}={percent_encode(value)}" for name, value in self.query.items())
+        return f"{self.base_url}{path}?{query}" if query else f"{self.base_url}{path}"
+
+
+def clean(text: str, what: str) -> str:
+    """Return a key, or another header's value, without the white space around it.
+
+    ConfigError when no header can carry the rest: it says ``what`` cannot be carried and never quotes it.
+    """
+    value = text.strip()
+    # RFC 9110, 5.5: visible ASCII and spaces; the octets above it are obsolete and no provider uses them.
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(f"{what} has a character in it that is not printable ASCII: copy it again")
+    return value
+
+
+def plain_http_warning(target: Target) -> str | None:
+    """Return a sentence when the key would cross a network unencrypted."""
+    if not target.key or not target.base_url.startswith("http:"):
+        return None
+    host = parse_base_url(target.base_url, "the base URL").host
+    if is_loopback(host):
+        return None
+    return f"the key for {target.name} goes to {host} over plain http, where others can read it: use https"

@@ -1,0 +1,1 @@
+"""Serving kept answers over HTTP. No framework is imported."""

@@ -1,0 +1,319 @@
+"""``POST /v1/chat/completions``: messages in, a message out, or its chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from unspool.sim.endpoints import answers, formats, logprobs, messages, thinking, tools
+from unspool.sim.endpoints.choices import REFUSAL, Choice, answer
+from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.models import Rules
+from unspool.sim.endpoints.request_identity import RequestIdentity
+from unspool.sim.endpoints.tools import CUSTOM, FUNCTION, Call
+from unspool.sim.errors import RequestError
+from unspool.sim.frames import DONE, Frame
+
+PATH = "/chat/completions"
+
+#: All fields that OpenAI's reference has.
+FIELDS = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "modalities",
+        "model",
+        "moderation",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+
+# A piece of a choice: the delta, the text in it, and its tokens' likelihood.
+_Piece = tuple[dict[str, Any], str, dict[str, Any] | None]
+
+
+class Reply:
+    """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
+
+    def __init__(self, fields: Fields, stamp: RequestIdentity, rules: Rules | None = None) -> None:
+        rules = rules or Rules()
+        self.model = fields.required_text("model")
+        model = rules.model(self.model)
+        if rules.strict and model.known and not model.chat_only:
+            raise RequestError(
+                "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to use "
+                "v1/completions?",
+                status=404,
+                param="model",
+            )
+        fields.refuse_unknown(FIELDS, rules, legacy=True)
+        conversation = messages.of_chat(fields)
+        n = fields.integer("n", minimum=1, maximum=128) or 1
+        # The old name of the limit, and the new one, which wins.
+        limit = fields.integer("max_tokens", minimum=1)
+        _check_longest(limit, model.longest, "max_tokens")
+        newer = fields.integer("max_completion_tokens", minimum=1)
+        _check_longest(newer, model.longest, "max_completion_tokens")
+        limit = newer or limit
+        stop = fields.stop()
+        fields.sampling()
+        options = fields.object("stream_options")
+        self.stream = fields.flag("stream", False)
+        if "stream_options" in fields and not self.stream:
+            raise fields.wrong_value("stream_options", "only allowed when 'stream' is enabled.")
+        self.include_usage = options.flag("include_usage", False)
+        self.obfuscate = options.flag("include_obfuscation", True)
+        tier = fields.tier()
+        self._logprobs = fields.flag("logprobs", False)
+        self._top = fields.integer("top_logprobs", minimum=0, maximum=20) or 0
+        if "top_logprobs" in fields and not self._logprobs:
+            raise fields.wrong_value("top_logprobs", "only allowed when 'logprobs' is enabled.")
+        fields.one_of("verbosity", ("low", "medium", "high"))
+        if "audio" in (fields.texts("modalities") or []):
+            raise fields.wrong_value("modalities", "the simulator has no voice: 'text' is all that it speaks.")
+        mind = thinking.of_chat(fields, model, strict=rules.strict)
+        toolbox = tools.of_chat(fields)
+        format = formats.of_chat(fields, conversation)
+        if conversation.tokens > model.window:
+            raise RequestError(
+                f"This model's maximum context length is {model.window} tokens. However, your messages resulted in "
+                f"{conversation.tokens} tokens. Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
+        # Called by the old name of tools, it calls by the old name too.
+        self._legacy_calls = "functions" in fields and "tools" not in fields
+        self.choices = [
+            answer(
+                conversation,
+                toolbox=toolbox,
+                format=format,
+                stamp=stamp,
+                label=label,
+                thinking=mind.tokens,
+                limit=limit,
+                stop=stop,
+                refusals=rules.refusals,
+            )
+            for label in answers.each(n)
+        ]
+        self.prompt_tokens = conversation.tokens
+        self.tokens = max(choice.length for choice in self.choices)
+        # The tier that was used: what "auto" chooses is "default".
+        self.service_tier = "default" if tier in (None, "auto") else tier
+        self._id = stamp.id("chatcmpl-")
+        self._stamp = stamp
+        self._chunk_head = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": stamp.created,
+            "model": self.model,
+            "service_tier": self.service_tier,
+            "system_fingerprint": stamp.system_fingerprint,
+        }
+
+    def whole(self) -> dict[str, Any]:
+        """The answer as one object."""
+        return {
+            "id": self._id,
+            "object": "chat.completion",
+            "created": self._stamp.created,
+            "model": self.model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": self._message(choice),
+                    "logprobs": self._likelihoods(choice, choice.tokens) if not choice.calls else None,
+                    "finish_reason": self._finish_reason(choice),
+                }
+                for index, choice in enumerate(self.choices)
+            ],
+            "usage": self._usage(),
+            "service_tier": self.service_tier,
+            "system_fingerprint": self._stamp.system_fingerprint,
+        }
+
+    def frames(self) -> Iterator[Frame]:
+        """The answer as a stream: for each choice a chunk with its role, its text or calls, and an empty one that says why it ended.
+
+        The choices take turns, as a model computes them: a piece of each in a round.
+        """
+        going = [(index, self._pieces(choice)) for index, choice in enumerate(self.choices)]
+        # The thoughts of all choices are thought at once, before the first piece.
+        unsent = max(choice.thought for choice in self.choices)
+        opened = False
+        while going:
+            left = []
+            computed = 1
+            for index, pieces in going:
+                if not opened:
+                    yield self._opening(index)
+                piece = next(pieces, None)
+                if piece is None:
+                    yield self._frame(
+                        index, {}, finish_reason=self._finish_reason(self.choices[index]), computed=unsent
+                    )
+                    unsent = 0
+                    continue
+                delta, text, likely = piece
+                if not text:
+                    yield self._frame(index, delta, text, likely)
+                else:
+                    yield self._frame(index, delta, text, likely, computed=computed + unsent)
+                    computed = unsent = 0
+                left.append((index, pieces))
+            going, opened = left, True
+        if self.include_usage:
+            yield self._chunk([], "", usage=self._usage())
+        yield DONE
+
+    def _opening(self, index: int) -> Frame:
+        """The chunk with the role. A single call is announced in it."""
+        choice = self.choices[index]
+        delta: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
+        likely: dict[str, Any] | None = {"content": [], "refusal": None} if self._logprobs else None
+        if choice.kind == REFUSAL:
+            delta |= {"content": None, "refusal": ""}
+            likely = {"content": None, "refusal": []} if self._logprobs else None
+        elif choice.calls:
+            likely = None
+            delta["content"] = None
+            if self._legacy_calls:
+                call = choice.calls[0]
+                delta = {"role": "assistant", "content": None, "function_call": {"name": call.name, "arguments": ""}}
+            elif len(choice.calls) == 1:
+                delta = {"role": "assistant", "content": None, **_announced(0, choice.calls[0]), "refusal": None}
+            else:
+                del delta["refusal"]
+        return self._frame(index, delta, "", likely)
+
+    def _pieces(self, choice: Choice) -> Iterator[_Piece]:
+        """What follows the opening of a choice, up to its end."""
+        if not choice.calls:
+            name = "refusal" if choice.kind == REFUSAL else "content"
+            before = ""
+            for token in choice.tokens:
+                yield {name: token}, token, self._likelihoods(choice, [token], before) if self._logprobs else None
+                before = token
+        for position, call in enumerate(choice.calls):
+            if len(choice.calls) > 1:
+                yield _announced(position, call), "", None
+            for token in call.tokens:
+                if self._legacy_calls:
+                    yield {"function_call": {"arguments": token}}, token, None
+                else:
+                    what = {"input": token} if call.kind == CUSTOM else {"arguments": token}
+                    yield {"tool_calls": [{"index": position, call.kind: what}]}, token, None
+
+    def _message(self, choice: Choice) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
+        if choice.kind == REFUSAL:
+            return message | {"content": None, "refusal": choice.text}
+        if not choice.calls:
+            return message
+        message["content"] = None
+        if self._legacy_calls:
+            return message | {"function_call": {"name": choice.calls[0].name, "arguments": choice.calls[0].arguments}}
+        return message | {"tool_calls": [_called(call, call.arguments) for call in choice.calls]}
+
+    def _finish_reason(self, choice: Choice) -> str:
+        return "function_call" if self._legacy_calls and choice.finish_reason == "tool_calls" else choice.finish_reason
+
+    def _likelihoods(self, choice: Choice, tokens: list[str] | Any, before: str = "") -> dict[str, Any] | None:
+        if not self._logprobs:
+            return None
+        entries = logprobs.modern(tokens, self._top, before=before)
+        if choice.kind == REFUSAL:
+            return {"content": None, "refusal": entries}
+        return {"content": entries, "refusal": None}
+
+    def _frame(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        text: str = "",
+        likely: dict[str, Any] | None = None,
+        *,
+        finish_reason: str | None = None,
+        computed: int = 0,
+    ) -> Frame:
+        choice = {"index": index, "delta": delta, "logprobs": likely, "finish_reason": finish_reason}
+        return self._chunk([choice], text, computed=computed)
+
+    def _chunk(
+        self, choices: list[dict[str, Any]], text: str, *, usage: dict[str, Any] | None = None, computed: int = 0
+    ) -> Frame:
+        chunk: dict[str, Any] = {**self._chunk_head, "choices": choices}
+        if self.include_usage:
+            chunk["usage"] = usage
+        if self.obfuscate:
+            chunk["obfuscation"] = self._stamp.obfuscation(text)
+        return Frame.of(chunk, tokens=computed)
+
+    def _usage(self) -> dict[str, Any]:
+        completion_tokens = sum(choice.length for choice in self.choices)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": sum(choice.thought for choice in self.choices),
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        }
+
+
+def _called(call: Call, arguments: str) -> dict[str, Any]:
+    if call.kind == CUSTOM:
+        return {"id": call.id, "type": CUSTOM, CUSTOM: {"name": call.name, "input": arguments}}
+    return {"id": call.id, "type": FUNCTION, FUNCTION: {"name": call.name, "arguments": arguments}}
+
+
+def _announced(position: int, call: Call) -> dict[str, Any]:
+    """The delta that begins a call: its id and name, once, and nothing of its arguments."""
+    return {"tool_calls": [{"index": position, **_called(call, "")}]}
+
+
+def _check_longest(limit: int | None, longest: int | None, name: str) -> None:
+    if limit is not None and longest is not None and limit > longest:
+        raise RequestError(
+            f"{name} is too large: {limit}. This model supports at most {longest} completion tokens, whereas you provided "
+            f"{limit}.",
+            param=name,
+            code="invalid_value",
+        )

@@ -1,0 +1,122 @@
+"""The choices of an answer: what each one says, where it ends, and why there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from unspool.sim.endpoints import answers, tokens
+from unspool.sim.endpoints.formats import Format
+from unspool.sim.endpoints.messages import Conversation
+from unspool.sim.endpoints.request_identity import RequestIdentity
+from unspool.sim.endpoints.tools import Call, Toolbox
+from unspool.value import Value
+
+TEXT, REFUSAL = "text", "refusal"
+
+
+class Choice(Value):
+    """One answer, ended for ``finish_reason``: ``"stop"``, ``"tool_calls"``, ``"content_filter"``, or ``"length"`` when the limit cut it.
+
+    ``tokens`` are its `TEXT`, or its `REFUSAL`; ``calls`` the tools that it calls instead; ``thought`` how many tokens were spent on
+    thinking before.
+    """
+
+    __slots__ = ("tokens", "finish_reason", "kind", "calls", "thought")
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        finish_reason: str,
+        *,
+        kind: str = TEXT,
+        calls: Sequence[Call] = (),
+        thought: int = 0,
+    ) -> None:
+        self.tokens = tokens
+        self.finish_reason = finish_reason
+        self.kind = kind
+        self.calls = calls
+        self.thought = thought
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+    @property
+    def length(self) -> int:
+        """All its tokens, as they are paid for."""
+        return self.thought + len(self.tokens) + sum(len(call.tokens) for call in self.calls)
+
+
+def end(text: str, *, limit: int | None = None, stop: Sequence[str] = ()) -> Choice:
+    """End a text before the first of the ``stop`` sequences, or after ``limit`` tokens if that comes sooner."""
+    found = [position for position in map(text.find, stop) if position >= 0]
+    pieces = tokens.split(text[: min(found)] if found else text)
+    if limit is not None and len(pieces) > limit:
+        return Choice(pieces[:limit], "length")
+    return Choice(pieces, "stop")
+
+
+def answer(
+    conversation: Conversation,
+    *,
+    toolbox: Toolbox,
+    format: Format,
+    stamp: RequestIdentity,
+    label: str = "",
+    thinking: int = 0,
+    limit: int | None = None,
+    stop: Sequence[str] = (),
+    refusals: bool = True,
+) -> Choice:
+    """What is said to a conversation: the tools are called, or it is refused, or answered in the format asked for.
+
+    The tokens of ``thinking`` come first, and count against the limit. Without ``refusals`` a refusal is a text like any other.
+    """
+    if limit is not None and thinking >= limit:
+        return Choice([], "length", thought=limit)
+    limit = None if limit is None else limit - thinking
+    prompt = conversation.prompt
+    calls: list[Call] = []
+    kind = TEXT
+    if answers.REFUSE in prompt:
+        kind = REFUSAL if refusals else TEXT
+        choice = end(answers.refusal(), limit=limit)
+    elif calls := toolbox.calls(prompt, stamp, answered=bool(conversation.results), label=label):
+        calls, finish_reason = _within(calls, limit)
+        choice = Choice([], finish_reason)
+    elif format.json:
+        # Cut by a limit alone: a stop sequence in it is none of the text's.
+        choice = end(format.text(conversation, label), limit=limit)
+    else:
+        choice = end(answers.to(conversation, label), limit=limit, stop=stop)
+    if answers.FILTER in prompt and not calls:
+        choice = Choice(choice.tokens[: len(choice.tokens) // 2], "content_filter")
+    return Choice(choice.tokens, choice.finish_reason, kind=kind, calls=calls, thought=thinking)
+
+
+def _within(calls: Sequence[Call], limit: int | None) -> tuple[list[Call], str]:
+    """The calls as far as the limit lets them be written, and why they end."""
+    kept: list[Call] = []
+    left = limit
+    for call in calls:
+        if left is not None and len(call.tokens) > left:
+            # One that is cut before its arguments begin is not begun.
+            return [*kept, *([Call(call.id, call.name, call.kind, call.tokens[:left])] if left else [])], "length"
+        kept.append(call)
+        left = None if left is None else left - len(call.tokens)
+    return kept, "tool_calls"
+
+
+def rounds(choices: Sequence[Choice]) -> Iterator[list[tuple[int, str | None]]]:
+    """Take the choices' tokens side by side, as a model computes them: one token of each choice in a round.
+
+    Each entry is a choice's index and its next token, or None in the round after its last.
+    """
+    longest = max((len(choice.tokens) for choice in choices), default=-1)
+    for step in range(longest + 1):
+        yield [
+            (index, choice.tokens[step] if step < len(choice.tokens) else None)
+            for index, choice in enumerate(choices)
+            if step <= len(choice.tokens)
+        ]

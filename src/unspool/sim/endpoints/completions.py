@@ -1,0 +1,196 @@
+"""The legacy ``POST /v1/completions``: the prompt's text goes on. A streamed chunk has the shape of the whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from unspool.sim.endpoints import answers, logprobs, tokens
+from unspool.sim.endpoints.choices import end, rounds
+from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.models import Rules
+from unspool.sim.endpoints.request_identity import RequestIdentity
+from unspool.sim.errors import RequestError
+from unspool.sim.frames import DONE, Frame
+
+PATH = "/completions"
+
+#: All fields that OpenAI's reference has.
+FIELDS = frozenset(
+    {
+        "best_of",
+        "echo",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_tokens",
+        "model",
+        "n",
+        "presence_penalty",
+        "prompt",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "suffix",
+        "temperature",
+        "top_p",
+        "user",
+    }
+)
+
+# OpenAI's default (API reference, "max_tokens"): a completion without it stops mid-sentence, which surprises everybody once.
+_DEFAULT_MAX_TOKENS = 16
+
+
+class Reply:
+    """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
+
+    def __init__(self, fields: Fields, stamp: RequestIdentity, rules: Rules | None = None) -> None:
+        rules = rules or Rules()
+        self.model = fields.required_text("model")
+        model = rules.model(self.model)
+        if rules.strict and model.chat_only:
+            raise RequestError(
+                "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use "
+                "v1/chat/completions?",
+                status=404,
+                param="model",
+            )
+        fields.refuse_unknown(FIELDS, rules, legacy=True)
+        prompts = _prompts(fields)
+        n = fields.integer("n", minimum=1, maximum=128) or 1
+        limit = fields.integer("max_tokens", minimum=0)
+        limit = _DEFAULT_MAX_TOKENS if limit is None else limit
+        stop = fields.stop()
+        fields.sampling()
+        options = fields.object("stream_options")
+        self.stream = fields.flag("stream", False)
+        if "stream_options" in fields and not self.stream:
+            raise fields.wrong_value("stream_options", "only allowed when 'stream' is enabled.")
+        self.include_usage = options.flag("include_usage", False)
+        self.obfuscate = options.flag("include_obfuscation", True)
+        best_of = fields.integer("best_of", minimum=1, maximum=20) or n
+        if best_of < n:
+            raise fields.wrong_value("best_of", f"must be at least n, which is {n}.")
+        if self.stream and best_of > n:
+            raise fields.wrong_value("best_of", "results cannot be streamed when best_of is greater than n.")
+        suffix = fields.text("suffix") or ""
+        self._top = fields.integer("logprobs", minimum=0, maximum=5)
+        self.prompt_tokens = sum(map(tokens.count, prompts))
+        longest = max(map(tokens.count, prompts))
+        if longest + limit > model.window:
+            raise RequestError(
+                f"This model's maximum context length is {model.window} tokens, however you requested {longest + limit} tokens "
+                f"({longest} in your prompt; {limit} for the completion). Please reduce your prompt; or completion length.",
+                code="context_length_exceeded",
+            )
+
+        # The answers to a list of prompts are numbered through: all of the first prompt, then all of the second.
+        self.choices = [
+            end(answers.prose(prompt, label, suffix), limit=limit, stop=stop)
+            for prompt in prompts
+            for label in answers.each(n)
+        ]
+        for choice, prompt in zip(self.choices, (prompt for prompt in prompts for _ in range(n)), strict=True):
+            if answers.FILTER in prompt:
+                choice.tokens = choice.tokens[: len(choice.tokens) // 2]
+                choice.finish_reason = "content_filter"
+        self._prompts = [prompt for prompt in prompts for _ in range(n)]
+        self._echo = fields.flag("echo", False)
+        self.tokens = max(len(choice.tokens) for choice in self.choices)
+        self._head = {"id": stamp.id("cmpl-"), "object": "text_completion", "created": stamp.created}
+        self._stamp = stamp
+
+    def whole(self) -> dict[str, Any]:
+        """The answer as one object."""
+        choices = []
+        for index, choice in enumerate(self.choices):
+            prompt = self._prompts[index]
+            echoed = tokens.split(prompt) if self._echo else []
+            text = "".join(echoed) + choice.text
+            likely = self._likelihoods(
+                [*echoed, *choice.tokens], offset=0 if self._echo else len(prompt), echoed=self._echo
+            )
+            choices.append(_choice(index, text, choice.finish_reason, likely))
+        return {**self._head, "choices": choices, "model": self.model, "usage": self._usage()}
+
+    def frames(self) -> Iterator[Frame]:
+        """The answer as a stream: each choice's text, then a chunk without text that says why it ended."""
+        offsets = [len(prompt) for prompt in self._prompts]
+        last = [""] * len(self.choices)
+        for index, prompt in enumerate(self._prompts if self._echo else []):
+            echoed = tokens.split(prompt)
+            last[index] = echoed[-1] if echoed else ""
+            yield self._frame(_choice(index, prompt, None, self._likelihoods(echoed, offset=0, echoed=True)), prompt)
+        for entries in rounds(self.choices):
+            computed = 1
+            for index, token in entries:
+                if token is None:
+                    yield self._frame(_choice(index, "", self.choices[index].finish_reason), "")
+                    continue
+                likely = None
+                if self._top is not None:
+                    likely = self._likelihoods([token], offset=offsets[index], before=last[index])
+                    offsets[index] += len(token)
+                    last[index] = token
+                yield self._frame(_choice(index, token, None, likely), token, computed)
+                computed = 0
+        if self.include_usage:
+            yield Frame.of({**self._head, "choices": [], "model": self.model, "usage": self._usage()})
+        yield DONE
+
+    def _frame(self, choice: dict[str, Any], text: str, computed: int = 0) -> Frame:
+        chunk = {**self._head, "choices": [choice], "model": self.model}
+        if self.include_usage:
+            chunk["usage"] = None
+        if self.obfuscate:
+            chunk["obfuscation"] = self._stamp.obfuscation(text)
+        return Frame.of(chunk, tokens=computed)
+
+    def _likelihoods(
+        self, pieces: Sequence[str], *, offset: int, before: str = "", echoed: bool = False
+    ) -> dict[str, Any] | None:
+        if self._top is None:
+            return None
+        return logprobs.legacy(pieces, self._top, offset=offset, before=before, first_unknown=echoed)
+
+    def _usage(self) -> dict[str, Any]:
+        completion_tokens = sum(len(choice.tokens) for choice in self.choices)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+        }
+
+
+def _choice(index: int, text: str, finish_reason: str | None, likely: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"text": text, "index": index, "logprobs": likely, "finish_reason": finish_reason}
+
+
+def _prompts(fields: Fields) -> list[str]:
+    """The prompts: a text, several, or lists of token numbers, which stand for themselves since no vocabulary is at hand."""
+    match fields.required("prompt"):
+        case str() as prompt:
+            return [prompt]
+        case [*prompts] if prompts and all(isinstance(prompt, str) for prompt in prompts):
+            return prompts
+        case [*numbers] if numbers and all(_is_token(number) for number in numbers):
+            return [_numbers(numbers)]
+        case [*lists] if lists and all(isinstance(numbers, list) and all(map(_is_token, numbers)) for numbers in lists):
+            return [_numbers(numbers) for numbers in lists]
+        case []:
+            raise RequestError(
+                "Invalid 'prompt': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+                param="prompt",
+                code="empty_array",
+            )
+    raise fields.wrong_type("prompt", "a string, an array of strings, an array of token numbers or an array of those")
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _numbers(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))

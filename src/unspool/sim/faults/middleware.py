@@ -1,0 +1,177 @@
+"""Where a request's faults are chosen, before the application, or an upstream server, sees it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unspool.sim.clock import Clock
+from unspool.sim.errors import RequestError
+from unspool.sim.faults.dialects import BY_NAME, Dialect, endpoint
+from unspool.sim.faults.stream_plan import Plan, Refusal
+from unspool.sim.faults.table import HEADER, read
+from unspool.sim.streaming import CLOCK, PLAN, cut, while_connected
+from unspool.value import Value
+
+# A simulator may run for days; what its tests look back on is the last few.
+_KEPT_REQUESTS = 1_000
+
+
+class Received(Value):
+    """One request as it came in. ``headers`` have lower-case names; ``faults`` are those it met with."""
+
+    __slots__ = ("method", "path", "headers", "body", "faults")
+
+    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes, faults: str) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.faults = faults
+
+    @property
+    def json(self) -> Any:
+        """What its body says. Raises ValueError for one that is not JSON."""
+        return json.loads(self.body)
+
+
+class Choice:
+    """Chooses the faults of each request: those its own header names, else the script's next, else ``always``.
+
+    Only requests at or below the three endpoints take their turns in the script.
+
+    Before them all comes what the ``dialect`` does to every answer. Safe to use from another thread than the server's.
+    """
+
+    def __init__(
+        self, always: Iterable[str] = (), script: Iterable[str] = (), dialect: Dialect = BY_NAME["openai"]
+    ) -> None:
+        self.dialect = dialect
+        self._always = "; ".join(always)
+        read(self._always)
+        self._script: deque[str] = deque()
+        self._lock = threading.Lock()
+        self._requests: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
+        self.script(*script)
+
+    def script(self, *faults: str) -> None:
+        """Say what the next requests meet with, in order; an empty text is success. Raises ValueError for what is no fault."""
+        for each in faults:
+            read(each)
+        with self._lock:
+            self._script.extend(faults)
+
+    @property
+    def requests(self) -> list[Received]:
+        """The latest requests that came, oldest first."""
+        with self._lock:
+            return list(self._requests)
+
+    def choose(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Plan:
+        """Record a request, and return the plan for it. Raises ValueError when its header is not understood."""
+        faults = headers.get(HEADER)
+        if faults is None:
+            with self._lock:
+                scripted = self._script and endpoint(path) is not None
+                faults = self._script.popleft() if scripted else self._always
+        with self._lock:
+            self._requests.append(Received(method, path, dict(headers), body, faults))
+        plan = read(faults, self.dialect.plan(path))
+        if plan.refusal is not None:
+            plan.refusal = self.dialect.worded(plan.refusal)
+        return plan
+
+
+class FaultMiddleware:
+    """The ASGI application around the simulator's own: it carries out what a plan says before there is an answer."""
+
+    def __init__(self, app: ASGIApp, choice: Choice, clock: Clock | None = None) -> None:
+        self._app = app
+        self._choice = choice
+        self._clock = clock or Clock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        self._clock.attend()
+        body = await body_of(receive)
+        if body is None:
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            plan = self._choice.choose(scope["method"], scope["path"], headers, body)
+        except ValueError as error:
+            wrong = RequestError(f"{HEADER}: {error}.", param=HEADER)
+            return await send_refusal(send, refusal_of(wrong))
+        scope[PLAN] = plan
+        scope[CLOCK] = self._clock
+        body = edited(body, plan)
+        unread = [body]
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
+
+        waited = False
+
+        async def before() -> None:
+            nonlocal waited
+            await self._clock.sleep(plan.wait)
+            waited = True
+            if plan.hang_up:
+                await cut(scope)
+            elif plan.refusal is not None:
+                await send_refusal(send, plan.refusal)
+
+        if plan.wait or plan.hang_up or plan.refusal:
+            await while_connected(receive, before())
+            if not waited or plan.hang_up or plan.refusal:
+                return
+        await self._app(scope, replay, send)
+
+
+def edited(body: bytes, plan: Plan) -> bytes:
+    """A request's body with the changes that a plan wants in it. What is no JSON object stays as it is."""
+    if not (plan.unstreamed or plan.usage):
+        return body
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(asked, dict):
+        return body
+    if plan.unstreamed:
+        asked["stream"] = False
+        asked.pop("stream_options", None)
+    elif "input" not in asked and asked.get("stream"):
+        asked["stream_options"] = {**(asked.get("stream_options") or {}), "include_usage": True}
+    return json.dumps(asked).encode()
+
+
+def refusal_of(error: RequestError) -> Refusal:
+    """The response that says so."""
+    return Refusal(error.status, {"content-type": "application/json"}, json.dumps(error.body()).encode())
+
+
+async def send_refusal(send: Send, refusal: Refusal) -> None:
+    """Send a response in place of an answer."""
+    headers = {"content-length": str(len(refusal.body)), **refusal.headers}
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
+    await send({"type": "http.response.body", "body": refusal.body, "more_body": False})
+
+
+async def body_of(receive: Receive) -> bytes | None:
+    """The body of a request; None when the client hung up before its end."""
+    pieces = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)

@@ -1,0 +1,228 @@
+"""What becomes of one answer on its way, when faults are asked for: no I/O, so frames in, and out what is to be done.
+
+A `Plan` is what the faults of a request add up to. A `Course` takes the frames of one stream and returns steps: bytes to send,
+a `Pause`, or the `Close` after which nothing follows. Whoever has the connection carries them out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from unspool.sim.frames import Frame
+from unspool.value import Value
+
+#: The ways a connection can end before its answer does.
+CLEAN, UNCLEAN, RESET, SHORT = "clean", "unclean", "reset", "short"
+CLOSES = (CLEAN, UNCLEAN, RESET, SHORT)
+
+#: The Content-Length of an answer that is to fall short of it: more than any of them has.
+ANNOUNCED = 1 << 30
+
+
+class Pause(Value):
+    """Send nothing for so many ``seconds``; None is until the client gives up."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+
+
+class Close(Value):
+    """End the connection: ``clean``, ``unclean`` (without the last chunk), ``reset`` (RST) or ``short`` of its Content-Length."""
+
+    __slots__ = ("how",)
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+
+Step = bytes | Pause | Close
+#: Given a frame, returns what takes its place; given None, the stream's end, what is still to come.
+Rewriter = Callable[[Frame | None], Sequence[Frame | Step]]
+
+
+class Stop(Value):
+    """Something that happens after so many events or bytes; ``at`` is None for the end of the stream."""
+
+    __slots__ = ("unit", "at", "step")
+
+    def __init__(self, unit: str, at: int | None, step: Pause | Close) -> None:
+        self.unit = unit
+        self.at = at
+        self.step = step
+
+
+class Refusal(Value):
+    """A response that is sent in place of an answer."""
+
+    __slots__ = ("status", "headers", "body")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+@dataclass
+class Plan:
+    """What the faults of one request add up to.
+
+    ``hang_up`` closes the connection without an answer, and ``refusal`` is sent in place of one, both after ``wait`` seconds.
+    ``unstreamed`` has the answer made in one piece, and ``usage`` has it count its tokens, whatever the request asks for.
+    The rest is for streams: ``headers`` to send, ``rewriters`` of frames, one made for each stream, and what the bytes look like.
+    """
+
+    wait: float = 0.0
+    hang_up: bool = False
+    refusal: Refusal | None = None
+    unstreamed: bool = False
+    usage: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    rewriters: list[Callable[[], Rewriter]] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
+    line_end: bytes = b"\n"
+    space: bool = True
+    prefix: bytes = b""
+    between: bytes = b""
+    unterminated: bool = False
+    gzip: str = ""
+    one_byte: bool = False
+    split_characters: bool = False
+
+    @property
+    def short(self) -> bool:
+        """Whether a Content-Length is announced that will not be reached."""
+        return any(isinstance(stop.step, Close) and stop.step.how == SHORT for stop in self.stops)
+
+    @property
+    def alters_stream(self) -> bool:
+        """Whether a stream is sent in any other way than it is made."""
+        return self != Plan(self.wait, self.hang_up, self.refusal, self.unstreamed, self.usage)
+
+
+class Course:
+    """One stream under a plan. ``take`` its frames one by one, then ``end`` it; after a `Close` it wants no more."""
+
+    def __init__(self, plan: Plan, *, event_ids: bool = False) -> None:
+        self._plan = plan
+        self._event_ids = event_ids
+        self._rewriters = [make() for make in plan.rewriters]
+        self._head = plan.prefix
+        self._begun = False
+        self._events = 0
+        self._bytes = 0
+        self._held = b""
+        self._stops = list(plan.stops)
+        self._gzip = zlib.compressobj(wbits=31) if plan.gzip else None
+        self.closed = False
+
+    def take(self, frame: Frame | bytes) -> list[Step]:
+        """The next frame, or bytes of the stream that are no event, such as a comment."""
+        out: list[Step] = []
+        if not self._begun:
+            self._begun = True
+            self._stop(out, "events", 0)
+        self._rewrite([frame], self._rewriters, out)
+        return out
+
+    def end(self) -> list[Step]:
+        """What is to be done once the last frame was taken."""
+        out: list[Step] = []
+        for position, rewriter in enumerate(self._rewriters):
+            self._rewrite(list(rewriter(None)), self._rewriters[position + 1 :], out)
+        if self._plan.unterminated and self._held:
+            self._send(self._held.rstrip(b"\r\n") + self._plan.line_end, out)
+            self._held = b""
+        for stop in self._stops:
+            if stop.at is None:
+                self._do(stop.step, out)
+        # A length that was announced and not reached leaves no clean way to end.
+        self._do(Close(SHORT if self._plan.short else CLEAN), out)
+        return out
+
+    def _rewrite(self, items: Sequence[Frame | Step], rewriters: Sequence[Rewriter], out: list[Step]) -> None:
+        for item in items:
+            if self.closed:
+                return
+            if isinstance(item, Frame):
+                if rewriters:
+                    self._rewrite(list(rewriters[0](item)), rewriters[1:], out)
+                else:
+                    self._event(item, out)
+            elif isinstance(item, bytes):
+                self._send(self._dressed(item), out)
+            else:
+                self._do(item, out)
+
+    def _event(self, frame: Frame, out: list[Step]) -> None:
+        data = self._dressed(frame.encode(with_id=self._event_ids))
+        if self._plan.between:
+            data = self._dressed(self._plan.between) + data
+        if self._plan.unterminated:
+            # Only the last event's blank line is left out, and which one is last is known at the end.
+            data, self._held = self._held, data
+        if data:
+            self._send(data, out)
+        if not self.closed:
+            self._events += 1
+            self._stop(out, "events", self._events)
+
+    def _dressed(self, data: bytes) -> bytes:
+        plan = self._plan
+        if not plan.space:
+            lines = (line.replace(b": ", b":", 1) if line[:1] != b":" else line for line in data.split(b"\n"))
+            data = b"\n".join(lines)
+        return data if plan.line_end == b"\n" else data.replace(b"\n", plan.line_end)
+
+    def _send(self, data: bytes, out: list[Step]) -> None:
+        data, self._head = self._head + data, b""
+        for stop in sorted((stop for stop in self._stops if stop.unit == "bytes"), key=lambda stop: stop.at or 0):
+            if stop.at is not None and self._bytes + len(data) >= stop.at:
+                before = stop.at - self._bytes
+                self._emit(data[:before], out)
+                self._bytes, data = stop.at, data[before:]
+                self._stops.remove(stop)
+                self._do(stop.step, out)
+                if self.closed:
+                    return
+        self._bytes += len(data)
+        self._emit(data, out)
+
+    def _emit(self, data: bytes, out: list[Step]) -> None:
+        if self._gzip is not None and data:
+            data = self._gzip.compress(data) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+        if not data:
+            return
+        if self._plan.one_byte:
+            out += (data[at : at + 1] for at in range(len(data)))
+        elif self._plan.split_characters:
+            out += _within_characters(data)
+        else:
+            out.append(data)
+
+    def _stop(self, out: list[Step], unit: str, count: int) -> None:
+        for stop in self._stops:
+            if stop.unit == unit and stop.at == count:
+                self._do(stop.step, out)
+
+    def _do(self, step: Pause | Close, out: list[Step]) -> None:
+        if self.closed:
+            return
+        if isinstance(step, Close):
+            self.closed = True
+            if step.how == CLEAN and self._gzip is not None and self._plan.gzip != "truncated":
+                out.append(self._gzip.flush())
+        out.append(step)
+
+
+def _within_characters(data: bytes) -> list[bytes]:
+    """Cut bytes after the first byte of each character that has several."""
+    pieces, begun = [], 0
+    for at in range(1, len(data)):
+        if data[at - 1] >= 0xC0:
+            pieces.append(data[begun:at])
+            begun = at
+    return [*pieces, data[begun:]]

@@ -1,0 +1,441 @@
+"""What can go wrong between a server and its client, by name: one table, which ``unspool faults`` prints.
+
+A fault is asked for as ``name`` or ``name=value``, several with ``;`` between them. `read` adds them up to a `Plan`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from unspool.sim.faults import rewriting
+from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, Pause, Plan, Refusal, Rewriter, Stop
+from unspool.value import Value
+
+#: The header of a request that names its own faults.
+HEADER = "x-unspool-fault"
+
+
+class Fault(Value):
+    """One kind of fault. ``value`` is the form of what may follow its name and ``=``, in brackets where it may be left out.
+
+    ``add`` puts it into a plan, and raises ValueError for a value that is not of that form.
+    """
+
+    __slots__ = ("name", "value", "does", "example", "add")
+
+    def __init__(self, name: str, value: str, does: str, example: str, add: Callable[[Plan, str], None]) -> None:
+        self.name = name
+        self.value = value
+        self.does = does
+        self.example = example
+        self.add = add
+
+    @property
+    def form(self) -> str:
+        """How it is written."""
+        if not self.value:
+            return self.name
+        return f"{self.name}[={self.value[1:-1]}]" if self.value[0] == "[" else f"{self.name}={self.value}"
+
+
+def read(text: str, plan: Plan | None = None) -> Plan:
+    """Read faults into the plan that they add up to, or into a ``plan`` there is. Raises ValueError for one that there is not, or that is not written like this."""
+    plan = Plan() if plan is None else plan
+    for each in text.split(";"):
+        name, _, value = each.strip().partition("=")
+        name, value = name.strip(), value.strip()
+        if not name:
+            continue
+        fault = BY_NAME.get(name)
+        if fault is None:
+            raise ValueError(f"there is no fault {name!r}; unspool faults lists those there are")
+        if value and not fault.value:
+            raise ValueError(f"the fault {name} takes no value")
+        if not value and fault.value and fault.value[0] != "[":
+            raise ValueError(f"the fault {name} takes a value: {fault.form}, such as {fault.example}")
+        try:
+            fault.add(plan, value)
+        except ValueError as error:
+            raise ValueError(
+                f"the fault {name}: {error}; it is written {fault.form}, such as {fault.example}"
+            ) from None
+    return plan
+
+
+def seconds(text: str) -> float:
+    """A time: 2, 1.5s, 300ms, 2m."""
+    for unit, scale in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)):
+        if text.endswith(unit):
+            try:
+                value = float(text.removesuffix(unit)) * scale
+            except ValueError:
+                break
+            if 0 <= value < 1e9:
+                return value
+            break
+    raise ValueError(f"{text!r} is not a time such as 2, 1.5s or 300ms")
+
+
+# Answers that are none
+
+# What OpenAI's guide "Error codes" says of each status: type, code, message.
+_ERRORS = {
+    400: ("invalid_request_error", "context_length_exceeded", "This model's maximum context length is 128000 tokens."),
+    401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    403: ("request_forbidden", "unsupported_country_region_territory", "Country, region, or territory not supported."),
+    404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
+    429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests."),
+    500: ("server_error", None, "The server had an error while processing your request."),
+    503: ("service_unavailable_error", "server_is_overloaded", "The server is overloaded. Please try again later."),
+}
+_QUOTA = ("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan.")
+_WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body>This is a web site.</body></html>\n"
+
+
+def error_body(status: int) -> bytes:
+    """OpenAI's body for an error of this status."""
+    type, code, message = _ERRORS.get(status, _ERRORS[500] if status >= 500 else ("invalid_request_error", None, "No."))
+    return _error(type, code, message)
+
+
+def _error(type: str, code: str | None, message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "type": type, "param": None, "code": code}}).encode()
+
+
+def _refuse(plan: Plan, status: int, body: bytes, type: str = "application/json", **headers: str) -> None:
+    plan.refusal = Refusal(status, {"content-type": type, **headers}, body)
+
+
+def _status(plan: Plan, value: str) -> None:
+    number, *headers = value.split(",")
+    status = _code(number)
+    # These two have no body (RFC 9110, 6.4.1).
+    body = b"" if status in (204, 304) else error_body(status)
+    refusal = Refusal(status, {"content-type": "application/json"}, body)
+    for header in headers:
+        name, colon, said = header.partition(":")
+        if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
+            raise ValueError(f"{header!r} is no header")
+        if name.strip() == "body":
+            refusal.body = said.encode()
+        else:
+            refusal.headers[name.strip().lower()] = said.strip()
+    plan.refusal = refusal
+
+
+def _rate_limit(plan: Plan, value: str) -> None:
+    headers = {}
+    if value:
+        wait = seconds(value)
+        headers = {"retry-after": f"{wait:.0f}"} if wait == int(wait) else {"retry-after-ms": f"{wait * 1000:.0f}"}
+    _refuse(plan, 429, error_body(429), **headers)
+
+
+def _empty(plan: Plan, value: str) -> None:
+    _refuse(plan, 200, b"", "text/event-stream")
+
+
+# Values
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _code(text: str) -> int:
+    status = _count(text)
+    if not 200 <= status < 600:
+        raise ValueError(f"{status} is no status of a response")
+    return status
+
+
+def _place(text: str) -> int | None:
+    return None if text == "end" else _count(text)
+
+
+def _one_of(text: str, *words: str) -> str:
+    if text not in words:
+        raise ValueError(f"{text!r} is none of {', '.join(words)}")
+    return text
+
+
+def _stop_at(unit: str, reading: Callable[[str], Any]) -> Callable[[Plan, str], None]:
+    def add(plan: Plan, value: str) -> None:
+        at, _, rest = value.partition(",")
+        plan.stops.append(Stop(unit, _place(at), reading(rest)))
+        if plan.short:
+            plan.headers["content-length"] = str(ANNOUNCED)
+
+    return add
+
+
+def _close(how: str) -> Close:
+    return Close(_one_of(how or UNCLEAN, *CLOSES))
+
+
+def _pause(time: str) -> Pause:
+    return Pause(seconds(time) if time else None)
+
+
+def _rewriting(
+    make: Callable[..., Rewriter], reading: Callable[[str], tuple[Any, ...]] = lambda _: ()
+) -> Callable[[Plan, str], None]:
+    def add(plan: Plan, value: str) -> None:
+        values = reading(value)
+        plan.rewriters.append(lambda: make(*values))
+
+    return add
+
+
+def _error_at(value: str) -> tuple[int, str]:
+    at, _, shape = value.partition(",")
+    return _count(at), _one_of(shape or "nested", *rewriting.ERRORS)
+
+
+def _word(*words: str) -> Callable[[str], tuple[str]]:
+    return lambda value: (_one_of(value, *words),)
+
+
+def _usage(plan: Plan, value: str) -> None:
+    _rewriting(rewriting.usage, _word("none", "every", "finish", "x_groq"))(plan, value)
+    plan.usage = True
+
+
+def _emoji(text: str) -> str:
+    return text.replace(".", "😀")
+
+
+def _split_emoji(plan: Plan, value: str) -> None:
+    plan.rewriters += [
+        lambda: rewriting.texts(_emoji),
+        lambda: rewriting.halved_characters("😀"),
+        rewriting.renumbered,
+    ]
+
+
+def _split_characters(plan: Plan, value: str) -> None:
+    plan.rewriters.append(lambda: rewriting.texts(_emoji))
+    plan.split_characters = True
+
+
+def _gzip(plan: Plan, value: str) -> None:
+    plan.gzip = _one_of(value or "whole", "whole", "truncated")
+    plan.headers["content-encoding"] = "gzip"
+
+
+def _comments(plan: Plan, value: str) -> None:
+    plan.between += b": %b\n\n" % (value.encode() or b"ping")
+
+
+def _pings(plan: Plan, value: str) -> None:
+    with_data = _one_of(value or "data", "data", "empty") == "data"
+    plan.between += b'event: ping\ndata: {"type":"ping"}\n\n' if with_data else b"event: ping\n\n"
+
+
+def _set(**fields: Any) -> Callable[[Plan, str], None]:
+    def add(plan: Plan, value: str) -> None:
+        for name, content in fields.items():
+            setattr(plan, name, content)
+
+    return add
+
+
+def _slow_headers(plan: Plan, value: str) -> None:
+    plan.wait = seconds(value)
+
+
+def _line_ends(plan: Plan, value: str) -> None:
+    plan.line_end = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r"}[_one_of(value, "lf", "crlf", "cr")]
+
+
+def _content_type(plan: Plan, value: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("a header is printable ASCII")
+    plan.headers["content-type"] = value
+
+
+def _retry_line(plan: Plan, value: str) -> None:
+    plan.prefix += b"retry: %d\n\n" % _count(value)
+
+
+def _bom(plan: Plan, value: str) -> None:
+    plan.prefix = b"\xef\xbb\xbf" + plan.prefix
+
+
+def _every(value: str) -> tuple[int]:
+    every = _count(value or "3")
+    if not every:
+        raise ValueError("0 events are none")
+    return (every,)
+
+
+TABLE = (
+    Fault(
+        "status",
+        "CODE[,HEADER:VALUE…]",
+        "refuse with this status and its error body; further headers, and `body:TEXT`, after commas",
+        "status=503,retry-after:1",
+        _status,
+    ),
+    Fault(
+        "rate-limit",
+        "[TIME]",
+        "refuse with 429, and ask to wait so long with `retry-after` or `retry-after-ms`",
+        "rate-limit=300ms",
+        _rate_limit,
+    ),
+    Fault(
+        "quota",
+        "",
+        "refuse with 429 and `insufficient_quota`, which no waiting cures",
+        "quota",
+        lambda plan, _: _refuse(plan, 429, _error(*_QUOTA)),
+    ),
+    Fault(
+        "html",
+        "[CODE]",
+        "send a web page, with status 200 or this one",
+        "html=502",
+        lambda plan, value: _refuse(plan, _code(value or "200"), _WEB_PAGE, "text/html; charset=utf-8"),
+    ),
+    Fault(
+        "json-error",
+        "",
+        "send an error as JSON with status 200",
+        "json-error",
+        lambda plan, _: _refuse(plan, 200, error_body(500)),
+    ),
+    Fault("empty", "", "send an event stream with nothing in it", "empty", _empty),
+    Fault(
+        "unstreamed",
+        "",
+        "send the answer as one JSON object, though a stream is asked for",
+        "unstreamed",
+        _set(unstreamed=True),
+    ),
+    Fault("hang-up", "", "close the connection without an answer", "hang-up", _set(hang_up=True)),
+    Fault("slow-headers", "TIME", "wait so long before the response begins", "slow-headers=2s", _slow_headers),
+    Fault(
+        "stall",
+        "K[,TIME]",
+        "after K events, send nothing for so long, or ever again",
+        "stall=5,2s",
+        _stop_at("events", _pause),
+    ),
+    Fault(
+        "stall-byte",
+        "K[,TIME]",
+        "the same after K bytes of the body",
+        "stall-byte=100",
+        _stop_at("bytes", _pause),
+    ),
+    Fault(
+        "cut",
+        "K[,HOW]",
+        "end the connection after K events, or at the `end`: `unclean` (no last chunk), `clean`, `reset` (RST), or `short` of its Content-Length",
+        "cut=7,reset",
+        _stop_at("events", _close),
+    ),
+    Fault("cut-byte", "K[,HOW]", "the same after K bytes of the body", "cut-byte=300,clean", _stop_at("bytes", _close)),
+    Fault("unterminated", "", "leave out the blank line after the last event", "unterminated", _set(unterminated=True)),
+    Fault("one-byte", "", "send each byte of the body by itself", "one-byte", _set(one_byte=True)),
+    Fault(
+        "split-utf8",
+        "",
+        "make each full stop of the text an emoji, and send the bytes cut within characters",
+        "split-utf8",
+        _split_characters,
+    ),
+    Fault(
+        "split-emoji",
+        "",
+        "make each full stop of the text an emoji, one half of its surrogate pair in one event and one in the next",
+        "split-emoji",
+        _split_emoji,
+    ),
+    Fault(
+        "u2028",
+        "",
+        "make each blank of the text a U+2028, a line end to JavaScript but not to an event stream",
+        "u2028",
+        _rewriting(rewriting.texts, lambda _: (lambda text: text.replace(" ", "\u2028"),)),
+    ),
+    Fault("line-ends", "lf|crlf|cr", "end the lines of the stream so", "line-ends=cr", _line_ends),
+    Fault("bom", "", "begin the stream with a byte order mark", "bom", _bom),
+    Fault("no-space", "", "leave out the blank after each field's colon", "no-space", _set(space=False)),
+    Fault("comments", "[TEXT]", "send a comment before each event", "comments=keep-alive", _comments),
+    Fault(
+        "pings", "[data|empty]", "send an `event: ping` before each event, with data or without", "pings=empty", _pings
+    ),
+    Fault("retry-line", "MS", "begin the stream with a `retry` field", "retry-line=3000", _retry_line),
+    Fault(
+        "gzip",
+        "[whole|truncated]",
+        "compress the stream, and perhaps leave out the last bytes",
+        "gzip=truncated",
+        _gzip,
+    ),
+    Fault("content-type", "TYPE", "label the stream as something else", "content-type=application/json", _content_type),
+    Fault(
+        "malformed",
+        "K",
+        "cut the JSON of the event after K others in the middle",
+        "malformed=4",
+        _rewriting(rewriting.malformed, lambda value: (_count(value),)),
+    ),
+    Fault(
+        "error",
+        "K[,SHAPE]",
+        "after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, or `failed` (Responses)",
+        "error=4,string",
+        _rewriting(rewriting.error, _error_at),
+    ),
+    Fault(
+        "sequence",
+        "duplicated|lost|reordered|missing",
+        "send events of the Responses API twice, not at all or in another order, or leave out their numbers",
+        "sequence=lost",
+        _rewriting(rewriting.sequence, _word("duplicated", "lost", "reordered", "missing")),
+    ),
+    Fault(
+        "keepalive",
+        "[N]",
+        "send a `keepalive` event before each of N events, which takes a sequence number",
+        "keepalive=5",
+        _rewriting(rewriting.keepalive, _every),
+    ),
+    Fault(
+        "done",
+        "on|off|twice|spaced|more",
+        "send `[DONE]` where there is none, not at all, twice, with blanks, or with more after it",
+        "done=off",
+        _rewriting(rewriting.done, _word("on", "off", "twice", "spaced", "more")),
+    ),
+    Fault(
+        "no-finish",
+        "",
+        "leave out why the answer ended: no finish reason, no terminal event",
+        "no-finish",
+        _rewriting(rewriting.without_finish),
+    ),
+    Fault(
+        "finish",
+        "REASON",
+        "end the answer for this reason",
+        "finish=content_filter",
+        _rewriting(rewriting.finish, lambda value: (value,)),
+    ),
+    Fault(
+        "usage",
+        "none|every|finish|x_groq",
+        "count the tokens nowhere, in every chunk, in the one with the finish reason, or in its `x_groq`",
+        "usage=x_groq",
+        _usage,
+    ),
+)
+
+BY_NAME = {fault.name: fault for fault in TABLE}

@@ -1,0 +1,198 @@
+"""The life of a response: asked for, made on its connection or in the background, had again, streamed again, cancelled, deleted.
+
+What OpenAI's guide "Background mode" and the API reference leave open is answered as its API has been seen to answer:
+
+- A response made on its connection cannot be had before it has ended. When its client hangs up, it is cancelled.
+- Only a background response that was asked for as a stream can be streamed again, and only while it is young.
+- A cancelled response has no output. Whether OpenAI ends the streams of one with an event is not documented, and the API has no
+  event for it; here they end in good order after the last event before, without a terminal one, and the response's status says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from unspool.sim.clock import Clock
+from unspool.sim.endpoints import fields
+from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.models import Rules
+from unspool.sim.endpoints.request_identity import RequestIdentity
+from unspool.sim.endpoints.responses import Reply
+from unspool.sim.errors import RequestError
+from unspool.sim.frames import Frame
+from unspool.sim.pace import Pace, Timing
+from unspool.sim.store import Store, Stored
+from unspool.sim.streaming import EventStream, JSONAnswer, WholeAnswer, paced
+
+# The states in which a response cannot be cancelled any more. A cancelled one can, to no effect.
+_CANNOT_CANCEL = {
+    "completed": "Cannot cancel a completed response.",
+    "incomplete": "Cannot cancel a response in terminal state.",
+}
+
+
+# The share of waits that a longest one is longer than: those that are longer still are too rare to listen for.
+_RARE = 0.999
+
+
+class Lifecycle:
+    """The handlers of ``/v1/responses`` and the paths below it. ``resumable_for`` is in seconds of the ``clock``."""
+
+    def __init__(
+        self,
+        *,
+        pace: Pace,
+        event_ids: bool,
+        clock: Callable[[], float],
+        resumable_for: float,
+        rules: Rules,
+        keepalive: float,
+    ) -> None:
+        self._pace = pace
+        self._rules = rules
+        self._keepalive = keepalive
+        self._event_ids = event_ids
+        self._clock = clock
+        self._resumable_for = resumable_for
+        self._store = Store()
+
+    async def create(self, request: Request, stamp: RequestIdentity) -> Response:
+        asked = fields.parse(await request.body())
+        reply = Reply(asked, self._store.unused(stamp), self._store.previous, self._rules)
+        timing = self._pace.of(stamp.id("pace_"))
+        if reply.store:
+            stored = Stored(reply, self._clock())
+            self._store.keep(stored)
+            if reply.background:
+                return self._begin(stored, timing)
+        if reply.stream:
+            return EventStream(self._frames(reply, timing), event_ids=self._event_ids, on_end=reply.cancel)
+        return WholeAnswer(reply.whole, timing, reply.tokens, on_end=reply.cancel)
+
+    async def retrieve(self, request: Request, stamp: RequestIdentity) -> Response:
+        stored = self._store.get(request.path_params["id"])
+        query = fields.parse_query(request.query_params)
+        if query.flag("stream", False):
+            return self._resume(stored, query, request.headers.get("last-event-id"))
+        return JSONAnswer(stored.reply.snapshot())
+
+    async def cancel(self, request: Request, stamp: RequestIdentity) -> Response:
+        stored = self._store.get(request.path_params["id"])
+        reply = stored.reply
+        if not reply.background:
+            raise RequestError("Cannot cancel a synchronous response.", param="response_id")
+        if reply.status in _CANNOT_CANCEL:
+            raise RequestError(_CANNOT_CANCEL[reply.status], param="response_id")
+        stored.stop()
+        return JSONAnswer(reply.snapshot())
+
+    async def delete(self, request: Request, stamp: RequestIdentity) -> Response:
+        id = request.path_params["id"]
+        self._store.delete(id)
+        return JSONAnswer({"id": id, "object": "response", "deleted": True})
+
+    async def list_input(self, request: Request, stamp: RequestIdentity) -> Response:
+        """List what the response was asked with: its own input, without that of the turns before."""
+        items = self._store.get(request.path_params["id"]).reply.input_items
+        query = fields.parse_query(request.query_params)
+        limit = query.integer("limit", minimum=1, maximum=100) or 20
+        order = query.text("order") or "desc"
+        if order not in ("asc", "desc"):
+            raise query.wrong_value("order", f"'{order}' is neither 'asc' nor 'desc'.")
+        if order == "desc":
+            items = items[::-1]
+        after = query.text("after")
+        if after is not None:
+            ids = [item["id"] for item in items]
+            if after not in ids:
+                raise query.wrong_value("after", f"there is no item '{after}' in this list.")
+            items = items[ids.index(after) + 1 :]
+        page = items[:limit]
+        return JSONAnswer(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else "",
+                "last_id": page[-1]["id"] if page else "",
+                "has_more": len(items) > limit,
+            }
+        )
+
+    def _frames(self, reply: Reply, timing: Timing) -> AsyncGenerator[Frame]:
+        frames = paced(reply.frames(), timing)
+        # Only where a silence can be so long: it takes a task for each event to hear it.
+        longest = max(self._pace.ttft.at(_RARE), self._pace.itl.at(_RARE) * max(reply.choice.thought, self._pace.burst))
+        return kept_alive(frames, self._keepalive, timing.clock) if 0 < self._keepalive < longest else frames
+
+    def _begin(self, stored: Stored, timing: Timing) -> Response:
+        reply = stored.reply
+        stored.make(self._frames(reply, timing))
+        if stored.log is not None:
+            return EventStream(stored.log.read(), event_ids=self._event_ids)
+        return JSONAnswer(reply.snapshot())
+
+    def _resume(self, stored: Stored, query: Fields, last_event_id: str | None) -> Response:
+        if not stored.reply.background:
+            raise _not_streamable("it was not created with background=true")
+        if stored.log is None:
+            raise _not_streamable("it was not created with stream=true")
+        if self._clock() - stored.begun >= self._resumable_for:
+            raise RequestError("This response can no longer be streamed because it is more than 5 minutes old")
+        after = query.integer("starting_after", minimum=0)
+        # As EventSource does it (HTML, 9.2.4): anything in the header but an id that was sent by this server is ignored.
+        if after is None and self._event_ids and last_event_id and last_event_id.isdecimal():
+            after = int(last_event_id)
+        frames = stored.log.read(0 if after is None else after + 1)
+        if not query.flag("include_obfuscation", True):
+            frames = _without_obfuscation(frames)
+        return EventStream(frames, event_ids=self._event_ids)
+
+
+def _not_streamable(why: str) -> RequestError:
+    return RequestError(f"This response cannot be streamed because {why}.", param="stream")
+
+
+async def kept_alive(frames: AsyncGenerator[Frame], silence: float, clock: Clock) -> AsyncGenerator[Frame]:
+    """The events of a response, and a ``keepalive`` for each so many seconds without one. It takes a number like the others."""
+    added = 0
+    number = 0
+    async with aclosing(frames):
+        coming = asyncio.ensure_future(anext(frames, None))
+        try:
+            while True:
+                silent = asyncio.ensure_future(clock.sleep(silence))
+                await asyncio.wait({coming, silent}, return_when=asyncio.FIRST_COMPLETED)
+                silent.cancel()
+                if not coming.done():
+                    alive = {"type": "keepalive", "sequence_number": number}
+                    yield Frame.of(alive, type="keepalive", id=str(number))
+                    added += 1
+                else:
+                    frame = coming.result()
+                    if frame is None:
+                        return
+                    if added:
+                        body: dict[str, Any] = json.loads(frame.data)
+                        body["sequence_number"] = number
+                        frame = Frame.of(body, type=frame.type, id=str(number))
+                    yield frame
+                    coming = asyncio.ensure_future(anext(frames, None))
+                number += 1
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})
+
+
+async def _without_obfuscation(frames: AsyncGenerator[Frame]) -> AsyncGenerator[Frame]:
+    async with aclosing(frames):
+        async for frame in frames:
+            body: dict[str, Any] = json.loads(frame.data)
+            body.pop("obfuscation", None)
+            yield Frame.of(body, type=frame.type, id=frame.id)

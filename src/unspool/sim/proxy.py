@@ -1,0 +1,437 @@
+"""A proxy that stands before any server and breaks its answers: bytes in, bytes out, with the faults of `unspool.sim.faults.table`.
+
+    with Proxy("https://api.example.com/v1", script=["cut=7,reset"]) as proxy:
+        client = OpenAI(base_url=proxy.url)
+
+With ``record`` it makes a tape of each answer (`unspool.sim.tapes`) and breaks none.
+
+It takes one request a connection (``Connection: close``). An answer that no fault alters is passed on as it came, byte for byte; of one
+that is altered the HTTP framing is the proxy's own, and so are the line ends of the events that it had to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from unspool import sse
+from unspool.client.http import roots
+from unspool.client.http.sniff import is_event_stream
+from unspool.sim.block import Block
+from unspool.sim.connection import listen, reset, stopped_by_signal
+from unspool.sim.errors import RequestError
+from unspool.sim.faults.middleware import Choice, Received, edited, refusal_of
+from unspool.sim.faults.stream_plan import CLEAN, RESET, Course, Pause, Plan, Refusal, Step
+from unspool.sim.faults.table import HEADER
+from unspool.sim.frames import Frame
+from unspool.sim.tapes.recording import Recorder, Recording
+from unspool.sim.tapes.tape import CUT, LEFT
+from unspool.sim.tapes.tape import RESET as WAS_RESET
+
+# An event may be an image of megabytes; a head is not.
+_LONGEST_HEAD = 1 << 20
+_PIECE = 1 << 16
+# Seconds in which the rest of an answer still belongs on its tape when its client is gone: many leave at [DONE], before the last chunk.
+_GRACE = 0.5
+# What belongs to one connection and not to the message (RFC 9110, 7.6.1).
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
+)
+# Two line ends one after the other, whichever; CRLF is never two.
+_BLOCK_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
+
+
+class Proxy(Block):
+    """A proxy in a background thread, on a free port of 127.0.0.1, before the server with the base URL ``upstream``.
+
+    ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `Settings`. ``record`` is the
+    folder that tapes go to, or a `Recorder`; an answer that is recorded meets with no fault of the proxy's.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        faults: Iterable[str] = (),
+        script: Iterable[str] = (),
+        record: str | os.PathLike[str] | Recorder | None = None,
+    ) -> None:
+        self._handler = _Handler(upstream, Choice(faults, script), record)
+        self._thread: threading.Thread | None = None
+        self._stop: Callable[[], object] = lambda: None
+        self.url = ""
+        """The base URL, which ends as the upstream's does; empty while it is not running."""
+
+    @property
+    def requests(self) -> list[Received]:
+        """The latest requests that came, oldest first, each with the faults it met."""
+        return self._handler.faults.requests
+
+    def script(self, *faults: str) -> None:
+        """Say what the next requests meet with, one after the other. Raises ValueError for what is no fault."""
+        self._handler.faults.script(*faults)
+
+    def start(self) -> None:
+        """Start it, and return once it listens. Raises OSError when no port can be had."""
+        if self._thread is not None:
+            raise RuntimeError("the proxy is already running")
+        listener = listen("127.0.0.1", 0)
+        ready = threading.Event()
+
+        async def serve() -> None:
+            over = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            self._stop = lambda: loop.call_soon_threadsafe(over.set)
+            async with self._handler.listening(listener):
+                ready.set()
+                await over.wait()
+
+        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name="unspool-proxy", daemon=True)
+        self._thread.start()
+        ready.wait()
+        self.url = self._handler.url(listener.getsockname())
+
+    def stop(self) -> None:
+        """Stop it, and return once its thread has ended. Does nothing when it is not running."""
+        if self._thread is not None:
+            self._stop()
+            self._thread.join()
+            self._thread, self.url = None, ""
+
+
+def serve_proxy(
+    upstream: str,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    faults: Iterable[str] = (),
+    script: Iterable[str] = (),
+    record: str | os.PathLike[str] | Recorder | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> int:
+    """Run a proxy until SIGINT or SIGTERM, and return which of them it was, as `running.serve` does for a simulator."""
+    handler = _Handler(upstream, Choice(faults, script), record)
+
+    async def serve() -> int:
+        with listen(host, port) as listener:
+            async with handler.listening(listener):
+                return await stopped_by_signal(lambda: on_ready and on_ready(handler.url(listener.getsockname())))
+
+    return asyncio.run(serve())
+
+
+class _Handler:
+    """Takes connections, and carries each request to the upstream server and its answer back."""
+
+    def __init__(self, upstream: str, faults: Choice, record: str | os.PathLike[str] | Recorder | None = None) -> None:
+        parts = urlsplit(upstream)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{upstream!r} is not a URL such as http://127.0.0.1:11434/v1")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("a URL with a user in it is not taken: the requests' own headers are passed on")
+        self.faults = faults
+        self._host = parts.hostname
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._authority = parts.netloc.rpartition("@")[2]
+        self._tls = roots.context() if parts.scheme == "https" else None
+        self._path = parts.path.rstrip("/")
+        self._origin = f"{parts.scheme}://{self._authority}"
+        self._recorder = record if record is None or isinstance(record, Recorder) else Recorder(record)
+        if self._recorder is not None:
+            self._recorder.prepare()
+        self._open: set[asyncio.Task[None]] = set()
+
+    def url(self, address: tuple[str, int]) -> str:
+        """The base URL for clients, when listening at this address."""
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"http://{host}:{address[1]}{self._path}"
+
+    @contextlib.asynccontextmanager
+    async def listening(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Take connections for as long as the context lasts. Those still open are cut then."""
+        server = await asyncio.start_server(self._accept, sock=listener, limit=_LONGEST_HEAD)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in self._open:
+                task.cancel()
+            if self._open:
+                await asyncio.wait(self._open)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = _Client(reader, writer)
+        try:
+            await self._answer(client)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, _HungUp):
+            # One of the two sides is gone, or does not speak HTTP: the other is told by the end of its connection.
+            pass
+        finally:
+            writer.transport.abort() if not client.finished else writer.close()
+
+    async def _answer(self, client: _Client) -> None:
+        first, headers = await _read_head(client.reader)
+        method, path, _ = first.split(" ", 2)
+        if headers.get("expect", "").lower() == "100-continue":
+            await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = b"".join([piece async for piece in _body(client.reader, headers, until_end=False)])
+        # What is to be recorded is for the server itself to break.
+        met = headers if self._recorder is None else {name: headers[name] for name in headers if name != HEADER}
+        try:
+            plan = self.faults.choose(method, path, met, body)
+        except ValueError as error:
+            return await client.refuse(refusal_of(RequestError(f"{HEADER}: {error}.", param=HEADER)))
+        if plan.wait:
+            await client.do(Pause(plan.wait))
+        if plan.hang_up:
+            return
+        if plan.refusal is not None:
+            return await client.refuse(plan.refusal)
+        try:
+            upstream, sender = await self._connect()
+        except OSError as error:
+            words = f"The proxy cannot reach {self._host} port {self._port}: {error}."
+            return await client.refuse(refusal_of(RequestError(words, status=502, type="server_error")))
+        try:
+            recording = None
+            if self._recorder is not None:
+                target = path.removeprefix(self._path)
+                try:
+                    recording = self._recorder.begin(method, target, self._origin + path, headers, body)
+                except OSError as error:
+                    words = f"The answer cannot be recorded in {self._recorder.into}: {error.strerror}."
+                    return await client.refuse(refusal_of(RequestError(words, status=500, type="server_error")))
+            sender.write(self._request(first, headers, edited(body, plan)))
+            if recording is not None:
+                return await _pass_recorded(upstream, client, recording)
+            await sender.drain()
+            if plan.alters_stream:
+                await _pass_altered(upstream, client, plan)
+            else:
+                await _pass_raw(upstream, client)
+        finally:
+            sender.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._recorder is None:
+            return await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LONGEST_HEAD)
+        loop = asyncio.get_running_loop()
+        reader = _Arrivals(limit=_LONGEST_HEAD, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, self._host, self._port, ssl=self._tls)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def _request(self, first: str, headers: dict[str, str], body: bytes) -> bytes:
+        dropped = ("expect",) if self._recorder is not None else ("expect", HEADER)
+        kept = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name not in dropped}
+        kept.update({"host": self._authority, "connection": "close", "accept-encoding": "identity"})
+        if body or "content-length" in kept:
+            kept["content-length"] = str(len(body))
+        return _head(first, kept) + body
+
+
+class _HungUp(Exception):
+    """The client has gone."""
+
+
+class _Client:
+    """The client's connection. ``finished`` says that its answer was sent as it was to be."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.chunked = True
+        self.finished = False
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Send a response of the proxy's own."""
+        try:
+            phrase = HTTPStatus(refusal.status).phrase
+        except ValueError:
+            phrase = "Unknown"
+        headers = {"content-length": str(len(refusal.body)), **refusal.headers, "connection": "close"}
+        await self.send(_head(f"HTTP/1.1 {refusal.status} {phrase}", headers) + refusal.body)
+        self.finished = True
+
+    async def do(self, step: Step) -> None:
+        """Carry out one step of an answer's course."""
+        if isinstance(step, bytes):
+            await self.send(b"%x\r\n%b\r\n" % (len(step), step) if self.chunked else step)
+            # Each of many small pieces goes out by itself.
+            await asyncio.sleep(0)
+        elif isinstance(step, Pause):
+            with contextlib.suppress(TimeoutError):
+                # The client has nothing more to say: what comes is that it hung up.
+                await asyncio.wait_for(self.reader.read(1), step.seconds)
+                raise _HungUp
+        elif step.how == RESET:
+            await reset(self.writer.transport)
+        else:
+            if step.how == CLEAN and self.chunked:
+                await self.send(b"0\r\n\r\n")
+            self.finished = True
+
+
+class _Arrivals(asyncio.StreamReader):
+    """A stream reader that gives out what came before a reset, which asyncio's own throws away."""
+
+    is_reset = False
+
+    def set_exception(self, exc: Exception) -> None:
+        self.is_reset = isinstance(exc, ConnectionResetError)
+        self.feed_eof()
+
+
+async def _pass_recorded(upstream: asyncio.StreamReader, client: _Client, recording: Recording) -> None:
+    """Pass an answer on as it comes, and keep each piece before the client gets it."""
+    how = LEFT
+    # The client has nothing more to say: what comes is that it hung up.
+    leaving = asyncio.ensure_future(client.reader.read(1))
+    arriving = asyncio.ensure_future(upstream.read(_PIECE))
+    try:
+        while True:
+            patience = _GRACE if leaving.done() else None
+            waiting = {arriving} if leaving.done() else {arriving, leaving}
+            done, _ = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            if not arriving.done():
+                continue
+            if not (piece := arriving.result()):
+                how = WAS_RESET if isinstance(upstream, _Arrivals) and upstream.is_reset else CUT
+                break
+            recording.feed(piece)
+            if recording.is_whole and leaving.done():
+                break
+            if not leaving.done():
+                await client.send(piece)
+            arriving = asyncio.ensure_future(upstream.read(_PIECE))
+    finally:
+        leaving.cancel()
+        arriving.cancel()
+        recording.close(how)
+    if leaving.done() and not leaving.cancelled():
+        raise _HungUp
+    if how == WAS_RESET:
+        await reset(client.writer.transport)
+    client.finished = True
+
+
+async def _pass_raw(upstream: asyncio.StreamReader, client: _Client) -> None:
+    while piece := await upstream.read(_PIECE):
+        await client.send(piece)
+    client.finished = True
+
+
+async def _pass_altered(upstream: asyncio.StreamReader, client: _Client, plan: Plan) -> None:
+    first, headers = await _read_head(upstream)
+    while first.split(" ", 2)[1].startswith("1"):  # interim, such as 103: the response itself follows
+        first, headers = await _read_head(upstream)
+    streams = is_event_stream(headers.get("content-type", "")) and "content-encoding" not in headers
+    pieces = _body(upstream, headers, until_end=True)
+    kept = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name != "content-length"}
+    kept |= {**plan.headers, "connection": "close"}
+    client.chunked = "content-length" not in kept
+    if client.chunked:
+        kept["transfer-encoding"] = "chunked"
+    await client.send(_head(first, kept))
+    course = Course(plan, event_ids=True)
+    blocks = Blocks()
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            for item in blocks.feed(piece) if streams else [piece]:
+                for step in course.take(item):
+                    await client.do(step)
+                if course.closed:
+                    return
+    rest = blocks.close()
+    for step in [*(course.take(rest) if rest else ()), *course.end()]:
+        await client.do(step)
+
+
+class Blocks:
+    """Cuts the bytes of an event stream into its blocks: events as frames, and all else, such as comments, as it is."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Frame | bytes]:
+        """The blocks that these bytes complete."""
+        begun, at = 0, max(0, len(self._rest) - 3)
+        data = self._rest + data
+        blocks: list[Frame | bytes] = []
+        while end := _BLOCK_END.search(data, at):
+            if end.end() == len(data) and data.endswith(b"\r"):
+                break  # an LF that belongs to it may follow
+            blocks.append(_block(data[begun : end.end()]))
+            begun = at = end.end()
+        self._rest = data[begun:]
+        return blocks
+
+    def close(self) -> Frame | bytes:
+        """What no blank line ended, or only one whose last byte might have had another."""
+        return _block(self._rest) if _BLOCK_END.search(self._rest) else self._rest
+
+
+def _block(raw: bytes) -> Frame | bytes:
+    events = sse.Decoder().feed(raw)
+    if not events:
+        return raw
+    (event,) = events
+    return Frame(event.data, type=event.type, id=event.id or None)
+
+
+async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
+    """The first line of a message, and its headers by their lower-case names."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head[:-4].split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return first, headers
+
+
+def _head(first: str, headers: dict[str, str]) -> bytes:
+    lines = [first, *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str], *, until_end: bool) -> AsyncGenerator[bytes]:
+    """The pieces of a body, out of their framing. Raises IncompleteReadError where the connection ends before it does.
+
+    ``until_end``: a body of no given length lasts as long as the connection, which is so for responses alone.
+    """
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+            yield await reader.readexactly(size)
+            await reader.readexactly(2)
+        while await reader.readuntil(b"\r\n") != b"\r\n":
+            pass
+    elif "content-length" in headers:
+        left = int(headers["content-length"])
+        while left:
+            piece = await reader.read(min(left, _PIECE))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", left)
+            left -= len(piece)
+            yield piece
+    elif until_end:
+        while piece := await reader.read(_PIECE):
+            yield piece

@@ -1,0 +1,96 @@
+"""A pytest plugin: the fixture ``unspool_sim`` is a running simulator, fresh for each test.
+
+    @pytest.mark.unspool_sim(dialect="vllm")
+    def test_my_client_tries_again(unspool_sim):
+        unspool_sim.script("rate-limit=10ms", "")
+        assert my_client(base_url=unspool_sim.url).ask("Hello")
+        assert len(unspool_sim.requests) == 2
+
+The fixture ``unspool_tape`` is a real server the first time, and what it answered from then on.
+
+    @pytest.mark.unspool_tape(record="https://api.openai.com/v1")
+    def test_my_client_can_count(unspool_tape):
+        assert my_client(base_url=unspool_tape.url).ask("How many r are in strawberry?") == "3"
+
+pytest loads this in every run, so the server is only imported once a test asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from unspool.sim.proxy import Proxy
+    from unspool.sim.running import Simulator
+
+_MODES = ("once", "all", "none")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that says what is recorded."""
+    parser.getgroup("unspool").addoption(
+        "--unspool-record",
+        choices=_MODES,
+        help="which tests of unspool_tape ask their real server: those without tapes (once, the default), all, which makes their tapes"
+        " anew, or none (the default where CI is set)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest of the marks."""
+    config.addinivalue_line("markers", "unspool_sim(**settings): the settings of this test's unspool simulator")
+    config.addinivalue_line(
+        "markers",
+        "unspool_tape(record=URL, into=FOLDER, match=HOW): the real server of this test's tapes, where they are kept, and how they match",
+    )
+
+
+@pytest.fixture
+def unspool_sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """A running unspool simulator: url, script(*faults), requests, tapes. The mark unspool_sim(**settings) sets it up."""
+    from unspool.sim.running import Simulator
+    from unspool.sim.simulator import Settings
+
+    mark = request.node.get_closest_marker("unspool_sim")
+    with Simulator(Settings(**(mark.kwargs if mark is not None else {}))) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def unspool_tape(request: pytest.FixtureRequest) -> Iterator[Simulator | Proxy]:
+    """A server that answers from this test's tapes, or records them: url, requests. The mark unspool_tape(record=URL) says before which."""
+    from unspool.sim.proxy import Proxy
+    from unspool.sim.running import Simulator
+    from unspool.sim.simulator import Settings
+
+    mark = request.node.get_closest_marker("unspool_tape")
+    options = mark.kwargs if mark is not None else {}
+    mode = request.config.getoption("--unspool-record") or ("none" if os.environ.get("CI") else "once")
+    folder = _folder(request, options.get("into"))
+    if mode == "all":
+        for tape in folder.glob("*.sse"):
+            tape.unlink()
+    if any(folder.glob("*.sse")):
+        settings = Settings(tapes=folder, tapes_only=True, tape_match=options.get("match", "strict"))
+        with Simulator(settings) as simulator:
+            yield simulator
+    elif mode == "none":
+        pytest.fail(f"there are no tapes in {folder}, and --unspool-record=none makes none", pytrace=False)
+    elif "record" not in options:
+        pytest.fail("say which server is to be recorded: @pytest.mark.unspool_tape(record=URL)", pytrace=False)
+    else:
+        with Proxy(options["record"], record=folder) as proxy:
+            yield proxy
+
+
+def _folder(request: pytest.FixtureRequest, into: str | None) -> Path:
+    """Where the tapes of a test are: beside its file, below the file's name and its own."""
+    if into is not None:
+        return request.path.parent / into
+    return request.path.parent / "tapes" / request.path.stem / re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")

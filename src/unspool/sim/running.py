@@ -1,0 +1,196 @@
+"""Running an application: until a signal comes, for a command, or in a background thread, for tests and programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from unspool.sim.block import Block
+from unspool.sim.connection import listen, reset
+from unspool.sim.faults.middleware import Received
+from unspool.sim.simulator import Settings, app, choice
+from unspool.sim.streaming import HANG_UP, RESET, WIRE
+from unspool.sim.tapes.matcher import TapeMatcher
+from unspool.sim.wire import Wire
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    settings: Settings | None = None,
+    on_ready: Callable[[str], None] | None = None,
+    on_miss: Callable[[str], object] = lambda text: None,
+) -> signal.Signals:
+    """Run a simulator until SIGINT or SIGTERM, and return which of them it was. Streams still open are cut.
+
+    Port 0 is any free one. ``on_ready`` is told the base URL, ``/v1`` included, once requests are answered; ``on_miss`` why no tape
+    answers a request. To be called from the main thread, where signals arrive. Raises OSError when the address cannot be used.
+    """
+    application = app(settings, on_miss=on_miss)
+    with listen(host, port) as listener:
+        return asyncio.run(_serve_until_signal(listener, application, on_ready))
+
+
+class Simulator(Block):
+    """A simulator in a background thread, on a free port of 127.0.0.1.
+
+        with Simulator() as simulator:
+            requests.post(simulator.url + "/completions", ...)
+
+    It answers without delay unless its ``settings`` say otherwise. When it stops, streams still open are cut.
+
+    ``tapes`` is a tape, a folder of them or several of either, besides those of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
+        settings = settings or Settings()
+        self._faults = choice(settings)
+        self.tapes = TapeMatcher(settings.tapes, match=settings.tape_match)
+        """The tapes that are in: ``add`` puts in more, and ``played`` names those that have answered."""
+        for path in [tapes] if isinstance(tapes, str | os.PathLike) else tapes:
+            self.tapes.add(path)
+        self._app = app(settings, self._faults, self.tapes)
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self.url = ""
+        """The base URL, ``/v1`` included; empty while it is not running."""
+
+    @property
+    def requests(self) -> list[Received]:
+        """The latest requests that came, oldest first, each with the faults it met."""
+        return self._faults.requests
+
+    def script(self, *faults: str) -> None:
+        """Say what the next requests meet with, one after the other: ``script("status=429", "cut=7", "")`` ends in success.
+
+        Raises ValueError for what is no fault.
+        """
+        self._faults.script(*faults)
+
+    def start(self) -> None:
+        """Start it, and return once requests are answered. Raises OSError when no port can be had."""
+        if self._thread is not None:
+            raise RuntimeError("the simulator is already running")
+        listener = listen("127.0.0.1", 0)
+        url = _url(listener)
+        ready = threading.Event()
+        server = _Server(self._app, ready.set)
+        # A daemon, so that a program that forgets to stop its simulator can still end.
+        thread = threading.Thread(target=_serve, args=(server, listener, ready), name="unspool-simulator", daemon=True)
+        thread.start()
+        ready.wait()
+        if not server.started:
+            thread.join()
+            raise RuntimeError("the simulator could not start; its thread has said why")
+        self._server, self._thread, self.url = server, thread, url
+
+    def stop(self) -> None:
+        """Stop it, and return once its thread has ended and its sockets are closed. Does nothing when it is not running."""
+        if self._thread is None or self._server is None:
+            return
+        self._server.should_exit = True
+        self._thread.join()
+        self._server = self._thread = None
+        self.url = ""
+
+
+class _Protocol(H11Protocol):
+    """A connection that the application can close, for streams that are to be cut, and write events to."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+
+        async def hang_up() -> None:
+            transport.close()
+
+        wire = Wire(transport, self.flow)
+        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WIRE: wire}
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but quiet, without a hand on the process's signals, and gone at once when told to stop."""
+
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                # None leaves the logging of the program this runs in as it is.
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+            )
+        )
+        self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        # uvicorn would wait for each stream to end, which may take minutes. To the application a connection lost here looks
+        # like any client that hung up, so each stream ends in the way it ends then.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        while self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
+
+
+async def _serve_until_signal(
+    listener: socket.socket, app: ASGIApp, on_ready: Callable[[str], None] | None
+) -> signal.Signals:
+    caught: list[signal.Signals] = []
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        caught.append(number)
+        server.should_exit = True
+
+    def ready() -> None:
+        if on_ready is not None:
+            on_ready(_url(listener))
+
+    server = _Server(app, ready)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    await server.serve(sockets=[listener])
+    return caught[0]
+
+
+def _serve(server: _Server, listener: socket.socket, ready: threading.Event) -> None:
+    try:
+        with listener:
+            asyncio.run(server.serve(sockets=[listener]))
+    finally:
+        # Also after a failure: whoever started the thread must not wait for ever.
+        ready.set()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"

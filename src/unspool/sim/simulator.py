@@ -1,0 +1,370 @@
+"""The simulator as an ASGI application: which path is answered by what, who may ask, and what every response carries."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from unspool.sim.clock import Clock
+from unspool.sim.endpoints import chat, completions, fields, models, responses
+from unspool.sim.endpoints.models import Rules
+from unspool.sim.endpoints.request_identity import RequestIdentity
+from unspool.sim.errors import RequestError
+from unspool.sim.faults.dialects import BY_NAME
+from unspool.sim.faults.middleware import Choice, FaultMiddleware
+from unspool.sim.lifecycle import Lifecycle
+from unspool.sim.limits import Exceeded, Limits
+from unspool.sim.pace import Delay, Pace, delay
+from unspool.sim.streaming import EventStream, WholeAnswer, paced
+from unspool.sim.tapes.matcher import STRICT, TapeMatcher
+from unspool.sim.tapes.player import Player
+from unspool.value import Value
+
+#: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
+REALISTIC_TTFT = 0.3
+REALISTIC_ITL = 0.02
+
+# For five minutes OpenAI streams a response again ("…because it is more than 5 minutes old").
+_RESUMABLE_FOR = 300.0
+
+# "About every 30 s", users report.
+_KEEPALIVE = 30.0
+
+# More than any model reads; what is sent over it was sent by mistake.
+_LONGEST_BODY = 64 * 1024 * 1024
+
+# "X-Client-Request-Id" in the API reference: ASCII, at most so long.
+_LONGEST_REQUEST_ID = 512
+
+
+class Settings(Value):
+    """How a simulator behaves.
+
+    ``ttft`` and ``itl`` are its pace: the times to the first token and between tokens, in seconds, or as `unspool.sim.pace.Delay`
+    reads them, such as ``"20ms±5"``. ``burst`` tokens come at a time, and all streams together get ``total_tps`` in a second.
+    ``rpm`` and ``tpm`` are the requests and tokens a minute that all clients together may use before they are refused with 429.
+    ``seed`` changes the ids it gives, and what is drawn for each time.
+    ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds; an
+    `unspool.sim.clock.VirtualClock` moves all of the above by hand.
+
+    ``resumable_for`` is the age in seconds, by that clock, up to which a background response is streamed again; 0 is never.
+    ``event_ids`` adds an ``id`` line, equal to the sequence number, to the events of responses, and lets ``Last-Event-ID`` stand
+    for ``starting_after``. OpenAI sends none, and its Python SDK fails on comments that follow one.
+    ``drop_after`` closes each connection that streams, whatever the endpoint, uncleanly after so many events, at least 1; a client
+    gets to the end of a background response by resuming it again and again, and of anything else only if it is shorter.
+
+    ``faults`` are what every request meets with, as `unspool.sim.faults.table` writes them; ``script`` is what the first requests meet with
+    instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
+    takes after, a name of `unspool.sim.faults.dialects`.
+
+    ``tapes`` are journals, and folders of them, that answer the requests they match in so far as ``tape_match`` says, ``tape_speed`` times as
+    fast as they were recorded. A request that none of them matches is answered as ever, or with ``tapes_only`` refused with 404.
+    ``models`` are the only names answered to, None is any; ``context_window`` is how many tokens each of them takes, None as many as
+    the model of that name at OpenAI. ``strict`` has OpenAI's models insist on their endpoints and their parameters' names; ``lenient``
+    lets fields pass that OpenAI does not know, as other servers do. ``keepalive`` is the silence in seconds, of a response that is
+    streamed, after which a ``keepalive`` event is sent; 0 is never.
+    """
+
+    __slots__ = (
+        "ttft",
+        "itl",
+        "burst",
+        "total_tps",
+        "rpm",
+        "tpm",
+        "seed",
+        "require_key",
+        "clock",
+        "resumable_for",
+        "event_ids",
+        "drop_after",
+        "faults",
+        "script",
+        "dialect",
+        "tapes",
+        "tape_match",
+        "tape_speed",
+        "tapes_only",
+        "models",
+        "context_window",
+        "strict",
+        "lenient",
+        "keepalive",
+    )
+
+    def __init__(
+        self,
+        *,
+        ttft: Delay | str | float = 0.0,
+        itl: Delay | str | float = 0.0,
+        burst: int = 1,
+        total_tps: float | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        seed: int = 0,
+        require_key: str | None = None,
+        clock: Callable[[], float] = time.time,
+        resumable_for: float = _RESUMABLE_FOR,
+        event_ids: bool = False,
+        drop_after: int | None = None,
+        faults: Sequence[str] = (),
+        script: Sequence[str] = (),
+        dialect: str = "openai",
+        tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        tape_match: str = STRICT,
+        tape_speed: float = math.inf,
+        tapes_only: bool = False,
+        models: Sequence[str] | None = None,
+        context_window: int | None = None,
+        strict: bool = False,
+        lenient: bool = False,
+        keepalive: float = _KEEPALIVE,
+    ) -> None:
+        if drop_after is not None and drop_after < 1:
+            raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
+        if not tape_speed > 0:
+            raise ValueError(f"tape_speed is a number above zero, or infinity, but it is {tape_speed}")
+        if burst < 1:
+            raise ValueError(f"burst is a number of tokens, at least 1, but it is {burst}")
+        if total_tps is not None and total_tps <= 0:
+            raise ValueError(f"total_tps is above 0, but it is {total_tps}")
+        self.ttft = delay(ttft)
+        self.itl = delay(itl)
+        self.burst = burst
+        self.total_tps = total_tps
+        self.rpm = rpm
+        self.tpm = tpm
+        self.seed = seed
+        self.require_key = require_key
+        self.clock = clock if isinstance(clock, Clock) else Clock(clock)
+        self.resumable_for = resumable_for
+        self.event_ids = event_ids
+        self.drop_after = drop_after
+        self.faults = tuple(faults)
+        self.script = tuple(script)
+        if dialect not in BY_NAME:
+            raise ValueError(f"there is no dialect {dialect!r}, only {', '.join(BY_NAME)}")
+        self.dialect = dialect
+        self.tapes = (tapes,) if isinstance(tapes, str | os.PathLike) else tuple(tapes)
+        self.tape_match = tape_match
+        self.tape_speed = tape_speed
+        self.tapes_only = tapes_only
+        self.models = None if models is None else tuple(models)
+        self.context_window = context_window
+        self.strict = strict
+        self.lenient = lenient
+        self.keepalive = keepalive
+
+    @property
+    def rules(self) -> Rules:
+        """What its endpoints refuse. Other servers than OpenAI let unknown fields pass, and refuse to answer in plain text."""
+        return Rules(
+            self.models,
+            context_window=self.context_window,
+            strict=self.strict,
+            lenient=self.lenient or self.dialect != "openai",
+            refusals=self.dialect in ("openai", "azure"),
+        )
+
+
+def choice(settings: Settings) -> Choice:
+    """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
+    cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
+    return Choice([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
+
+
+def app(
+    settings: Settings | None = None,
+    faults: Choice | None = None,
+    tapes: TapeMatcher | None = None,
+    *,
+    on_miss: Callable[[str], object] = lambda text: None,
+) -> FaultMiddleware:
+    """Make the application, to be run by any ASGI server. ``faults`` and ``tapes`` are the settings' own if none are given.
+
+    ``on_miss`` is told why no tape answers a request, where there are tapes.
+    """
+    settings = settings or Settings()
+    if tapes is None:
+        tapes = TapeMatcher(settings.tapes, match=settings.tape_match)
+    desk = _Desk(settings)
+    lifecycle = Lifecycle(
+        pace=desk.pace,
+        event_ids=settings.event_ids,
+        clock=settings.clock,
+        resumable_for=settings.resumable_for,
+        rules=desk.rules,
+        keepalive=settings.keepalive,
+    )
+    one_response = responses.PATH + "/{id}"
+    routes = [
+        desk.route("GET", models.PATH, desk.list_models),
+        desk.route("GET", models.PATH + "/{model:path}", desk.one_model),
+        *(desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply)) for endpoint in (completions, chat)),
+        desk.route("POST", responses.PATH, lifecycle.create),
+        desk.route("GET", one_response, lifecycle.retrieve),
+        desk.route("DELETE", one_response, lifecycle.delete),
+        desk.route("POST", one_response + "/cancel", lifecycle.cancel),
+        desk.route("GET", one_response + "/input_items", lifecycle.list_input),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
+    # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
+    app.router.redirect_slashes = False
+    player = Player(
+        app, tapes, speed=settings.tape_speed, only=settings.tapes_only, clock=settings.clock, on_miss=on_miss
+    )
+    return FaultMiddleware(player, faults or choice(settings), settings.clock)
+
+
+# The requests that the rate limits count: those that have something computed.
+_LIMITED = (responses.PATH, chat.PATH, completions.PATH)
+
+_Handler = Callable[[Request, RequestIdentity], Awaitable[Response]]
+
+
+class _Desk:
+    """Where every request comes in and every response goes out: keys are checked here, errors get their body, headers are put on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.rules = settings.rules
+        self.pace = Pace(
+            settings.ttft,
+            settings.itl,
+            burst=settings.burst,
+            total_tps=settings.total_tps,
+            seed=settings.seed,
+            clock=settings.clock,
+        )
+        self._limits = Limits(settings.clock, rpm=settings.rpm, tpm=settings.tpm)
+
+    def route(self, method: str, path: str, handler: _Handler) -> Route:
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                # Nobody is left to read a response; an exception would be logged as the application's fault.
+                return Response()
+            stamp = self._stamp(request, body)
+            try:
+                self._check_key(request)
+                _check_request(request, body)
+                if method == "POST" and path in _LIMITED:
+                    self._limits.take(body)
+                response = await handler(request, stamp)
+            except RequestError as error:
+                response = self._refused(error)
+            except Exceeded as error:
+                told = RequestError(str(error), status=429, type=error.kind, code="rate_limit_exceeded")
+                response = self._refused(told, error.headers())
+            return self._signed(response, stamp)
+
+        return Route("/v1" + path, endpoint, methods=[method])
+
+    def answer(self, reply: type[completions.Reply | chat.Reply]) -> _Handler:
+        """The handler of an endpoint that answers prompts and keeps nothing."""
+
+        async def handler(request: Request, stamp: RequestIdentity) -> Response:
+            answer = reply(fields.parse(await request.body()), stamp, self.rules)
+            timing = self.pace.of(stamp.id("pace_"))
+            if answer.stream:
+                return EventStream(paced(answer.frames(), timing))
+            return WholeAnswer(answer.whole, timing, answer.tokens)
+
+        return handler
+
+    async def list_models(self, request: Request, stamp: RequestIdentity) -> Response:
+        return JSONResponse(models.listing(self.rules))
+
+    async def one_model(self, request: Request, stamp: RequestIdentity) -> Response:
+        return JSONResponse(models.one(request.path_params["model"], self.rules))
+
+    async def unmatched(self, request: Request, error: Exception) -> Response:
+        """Answer a request that no route takes."""
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        if status == 405:
+            refused = RequestError(
+                f"Not allowed to {request.method} on {request.url.path}.", status=405, code="method_not_supported"
+            )
+        else:
+            refused = RequestError(f"Invalid URL ({request.method} {request.url.path})", status=status)
+        headers = getattr(error, "headers", None)
+        return self._signed(self._refused(refused, headers), self._stamp(request, b""))
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """Answer when the simulator itself has failed; the server logs the error."""
+        failed = RequestError("The simulator failed to answer this request.", status=500, type="server_error")
+        return self._signed(JSONResponse(failed.body(), 500), self._stamp(request, b""))
+
+    def _stamp(self, request: Request, body: bytes) -> RequestIdentity:
+        settings = self._settings
+        return RequestIdentity(
+            seed=settings.seed, method=request.method, path=request.url.path, body=body, clock=settings.clock
+        )
+
+    def _check_key(self, request: Request) -> None:
+        required = self._settings.require_key
+        if required is None:
+            return
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise RequestError(
+                "You didn't provide an API key. Send it in an Authorization header using Bearer auth.", status=401
+            )
+        if not secrets.compare_digest(key.encode(), required.encode()):
+            raise RequestError(f"Incorrect API key provided: {_masked(key)}.", status=401, code="invalid_api_key")
+
+    def _refused(self, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
+        body = BY_NAME[self._settings.dialect].error(error.body()["error"], error.status)
+        return JSONResponse(body, error.status, headers)
+
+    def _signed(self, response: Response, stamp: RequestIdentity) -> Response:
+        """Put OpenAI's own headers on a response, or the one that others have too."""
+        if self._settings.dialect != "openai":
+            response.headers["x-request-id"] = stamp.id("req_")
+            return response
+        response.headers.update(
+            {
+                "x-request-id": stamp.id("req_"),
+                "openai-version": "2020-10-01",
+                "openai-organization": "unspool-simulator",
+                "openai-processing-ms": str(round(self._settings.ttft.mean * 1000)),
+                **self._limits.headers(),
+            }
+        )
+        return response
+
+
+def _check_request(request: Request, body: bytes) -> None:
+    """Refuse what is wrong with a request before its fields are read."""
+    if len(body) > _LONGEST_BODY:
+        raise RequestError(
+            f"Maximum content size limit ({_LONGEST_BODY}) exceeded ({len(body)} bytes read)", status=413
+        )
+    type = request.headers.get("content-type")
+    # Without a type it is taken for JSON.
+    if body and type is not None and type.partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(
+            f"Unsupported content type: '{type}'. This API method only accepts 'application/json' requests.",
+            code="unsupported_content_type",
+        )
+    id = request.headers.get("x-client-request-id", "")
+    if not id.isascii() or len(id) > _LONGEST_REQUEST_ID:
+        raise RequestError(
+            f"X-Client-Request-Id must be ASCII of at most {_LONGEST_REQUEST_ID} characters.",
+            param="X-Client-Request-Id",
+        )
+
+
+def _masked(key: str) -> str:
+    """Enough of a key to recognise it by. A short one is hidden whole."""
+    return f"{key[:3]}{'*' * 8}{key[-4:]}" if len(key) >= 16 else "*" * 8

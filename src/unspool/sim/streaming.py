@@ -1,0 +1,202 @@
+"""Answers on their way to the client: at a model's pace, and no further once the client has hung up, or has been cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from unspool.sim.clock import Clock
+from unspool.sim.faults.stream_plan import CLEAN, Close, Course, Pause, Plan, Step
+from unspool.sim.frames import Frame
+from unspool.sim.pace import Timing
+from unspool.sim.wire import Wire
+
+# Where the server that runs the application leaves functions that close the connection, and that reset it: in the ``state`` of the
+# request's scope.
+HANG_UP = "unspool.hang_up"
+RESET = "unspool.reset"
+# And a `Wire`, where the connection has one.
+WIRE = "unspool.wire"
+#: Where the `Plan` for the answer to a request stands in its scope.
+PLAN = "unspool.plan"
+#: What the pauses of a plan run by, where it is not the machine's clock.
+CLOCK = "unspool.clock"
+
+
+# How many frames that are due already come in one go, before other clients, and the news that this one hung up, get their turn.
+_AT_ONCE = 16
+
+
+async def paced(frames: Iterable[Frame], timing: Timing) -> AsyncGenerator[Frame]:
+    """The frames, each when it is due. The time runs from the first one asked for.
+
+    Whoever takes them slowly does not slow the model: what was due meanwhile comes in one go.
+    """
+    now = timing.clock.now
+    begun = now()
+    tokens = overdue = 0
+    for frame in frames:
+        tokens += frame.tokens
+        left = begun + timing.due(tokens) - now()
+        overdue = overdue + 1 if left <= 0 and not timing.is_shared else 0
+        if overdue % _AT_ONCE == 0:
+            await timing.wait(left, frame.tokens)
+        yield frame
+
+
+class EventStream(Response):
+    """Sends frames as they come, each in an HTTP chunk of its own as OpenAI does.
+
+    ``on_end`` is called when the stream is over, whether it was sent to its end, cut, or the client hung up; maybe more than once.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, frames: AsyncGenerator[Frame], *, event_ids: bool = False, on_end: Callable[[], None] | None = None
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.frames = frames
+        self.event_ids = event_ids
+        self.on_end = on_end
+        self.init_headers({"cache-control": "no-cache"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await while_connected(receive, self._write(scope, send))
+        finally:
+            if self.on_end is not None:
+                self.on_end()
+
+    async def _write(self, scope: Scope, send: Send) -> None:
+        plan: Plan | None = scope.get(PLAN)
+        if plan is not None and plan.alters_stream:
+            return await self._write_faulty(scope, send, plan)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        wire: Wire | None = scope.get("state", {}).get(WIRE)
+        if scope["http_version"] != "1.1" or scope["method"] == "HEAD":
+            wire = None  # such an answer is not in chunks
+        async with aclosing(self.frames) as frames:
+            async for frame in frames:
+                body = frame.encode(with_id=self.event_ids)
+                if wire is None:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                elif wire.chunk(body):
+                    await wire.drained()
+        if wire is not None:
+            wire.flush()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write_faulty(self, scope: Scope, send: Send, plan: Plan) -> None:
+        self.headers.update(plan.headers)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        course = Course(plan, event_ids=self.event_ids)
+        async with aclosing(self.frames) as frames:
+            async for frame in frames:
+                await self._do(course.take(frame), scope, send)
+                if course.closed:
+                    return
+        await self._do(course.end(), scope, send)
+
+    async def _do(self, steps: Iterable[Step], scope: Scope, send: Send) -> None:
+        for step in steps:
+            if isinstance(step, Close) and self.on_end is not None:
+                # Before the client can know: what it asks next must find this one ended.
+                self.on_end()
+            await _do(step, scope, send)
+
+
+async def _do(step: Step, scope: Scope, send: Send) -> None:
+    """Carry out one step of a stream's course."""
+    if isinstance(step, bytes):
+        await send({"type": "http.response.body", "body": step, "more_body": True})
+        # Each of many small pieces goes out by itself, and the news that the client hung up gets its turn.
+        await asyncio.sleep(0)
+    elif isinstance(step, Pause):
+        clock: Clock = scope.get(CLOCK) or Clock()
+        await (asyncio.get_running_loop().create_future() if step.seconds is None else clock.sleep(step.seconds))
+    elif isinstance(step, Close) and step.how == CLEAN:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    else:
+        await cut(scope, reset=step.how == "reset")
+
+
+class JSONAnswer(JSONResponse):
+    """Sends one JSON object at once, indented as OpenAI does."""
+
+    def render(self, content: Any) -> bytes:
+        # "replace", because a prompt may hold half a surrogate pair, which UTF-8 cannot carry.
+        return json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+
+
+class WholeAnswer(JSONAnswer):
+    """Sends one JSON object when the model has computed all ``tokens`` of it; only then is ``answer`` called for it.
+
+    ``on_end`` is called when it has been sent, or the client has hung up.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[], dict[str, Any]],
+        timing: Timing,
+        tokens: int,
+        *,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(None)
+        self.answer = answer
+        self.timing = timing
+        self.tokens = max(tokens, 1)
+        self.on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await while_connected(receive, self._write(scope, receive, send))
+        finally:
+            if self.on_end is not None:
+                self.on_end()
+
+    async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.timing.wait(self.timing.due(self.tokens), self.tokens)
+        self.body = self.render(self.answer())
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until it is done or the client hangs up. The request's body must have been read."""
+    working = asyncio.ensure_future(work)
+    hanging_up = asyncio.ensure_future(_hung_up(receive))
+    try:
+        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        hanging_up.cancel()
+        await asyncio.wait({working, hanging_up})
+    if not working.cancelled():
+        working.result()
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def cut(scope: Scope, *, reset: bool = False) -> None:
+    """Close the connection where it is, so that the client gets no last chunk. What has been sent still arrives.
+
+    With ``reset`` it is told so by a RST. A server that has not left a way to close notices itself that the application has
+    returned too early, and closes.
+    """
+    close: Callable[[], Awaitable[None]] | None = scope.get("state", {}).get(RESET if reset else HANG_UP)
+    if close is not None:
+        await close()
+        # To return now would be logged as the application's fault. ``while_connected`` ends this once the connection is gone.
+        await asyncio.get_running_loop().create_future()

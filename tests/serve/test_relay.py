@@ -1,0 +1,463 @@
+"""Answers served on: each viewer gets every event once, whenever it comes and however often it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.util
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import uvicorn
+
+import unspool
+from unspool.serve.relay import EventStream, Relay
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import Settings
+from unspool.sse import Decoder
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "browser" / "app.py"
+PATIENCE = 30.0
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "UNSPOOL_"))]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNSPOOL_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    monkeypatch.setenv("UNSPOOL_MODEL", "sim-1")
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    with Simulator() as running:
+        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
+        yield running
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A model of 200 tokens a second."""
+    with Simulator(Settings(itl=0.005)) as running:
+        monkeypatch.setenv("OPENAI_BASE_URL", running.url)
+        yield running
+
+
+async def all_of(response: EventStream) -> list[tuple[str, Any]]:
+    """The events of a response, each its id and what its data says."""
+    decoder = Decoder()
+    events = []
+    async for piece in response.body:
+        events += decoder.feed(piece)
+    return [(event.id, json.loads(event.data)) for event in events]
+
+
+def text_of(events: list[tuple[str, Any]]) -> str:
+    return "".join(one["text"] for _, one in events if one["type"] == "text")
+
+
+def test_a_viewer_gets_the_answer_and_its_end(simulator: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        answer = unspool.astream("Hi in 20 tokens")
+        id = relay.start(answer)
+        response = await relay.response(id)
+        events = await all_of(response)
+        assert response.status == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        assert text_of(events) == answer.text != ""
+        assert [one["type"] for _, one in events][0 :: len(events) - 1] == ["start", "end"]
+        assert (events[-1][1]["outcome"], events[-1][1]["id"]) == ("complete", id)
+        await relay.aclose()
+
+    asyncio.run(main())
+
+
+def test_from_every_event_on_the_rest_comes_once(simulator: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        answer = unspool.astream("Hi in 20 tokens")
+        id = relay.start(answer)
+        whole = await all_of(await relay.response(id))
+        again = await all_of(await relay.response(id))
+        assert text_of(again) == text_of(whole)
+        for events in (whole, again):
+            for at, (last_id, _) in enumerate(events[:-1]):
+                rest = await all_of(await relay.response(id, last_id))
+                assert text_of(events[: at + 1]) + text_of(rest) == text_of(whole)
+                kinds = [one["type"] for _, one in [*events[: at + 1], *rest] if one["type"] != "text"]
+                assert kinds == [one["type"] for _, one in whole if one["type"] != "text"]
+        assert (await relay.response(id, whole[-1][0])).status == 204
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("nonsense", ["x", "-1", "1.x", "9" * 30, "1e3", "\u0661"])
+def test_an_id_that_no_event_has_begins_at_the_beginning(nonsense: str, simulator: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        answer = unspool.astream("Hi")
+        id = relay.start(answer)
+        assert text_of(await all_of(await relay.response(id, nonsense))) == answer.text
+
+    asyncio.run(main())
+
+
+def test_a_piece_of_an_id_opens_nothing(simulator: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        id = relay.start(unspool.astream("Hi"))
+        for wrong in (id[-6:], id.lower(), "", "../" + id, "7" + "Z" * 25):
+            assert (await relay.response(wrong)).status == 404
+        await relay.aclose()
+
+    asyncio.run(main())
+
+
+def test_an_answer_without_a_journal_is_refused(simulator: Simulator) -> None:
+    async def main() -> None:
+        async with unspool.astream("Hi", journal=False) as answer:
+            with pytest.raises(ValueError, match="journal"):
+                Relay().start(answer)
+
+    asyncio.run(main())
+
+
+def test_the_answer_goes_on_when_its_viewer_leaves(slow: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        answer = unspool.astream("Hi in 60 tokens")
+        id = relay.start(answer)
+        response = await relay.response(id)
+        async for _ in response.body:
+            break
+        await response.body.aclose()
+        events = await all_of(await relay.response(id))
+        assert events[-1][1]["outcome"] == "complete"
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_nobody_looks_at_any_more_is_cancelled_where_that_is_wanted(slow: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay(abandon_after=0.01)
+        answer = unspool.astream("Hi in 4000 tokens")
+        response = await relay.response(relay.start(answer))
+        async for _ in response.body:
+            break
+        await response.body.aclose()
+        while relay._running:
+            await asyncio.sleep(0.001)
+        assert answer.outcome == "cancelled"
+
+    asyncio.run(main())
+
+
+def test_closing_the_relay_ends_what_streams_and_says_so_to_its_viewers(slow: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        response = await relay.response(relay.start(unspool.astream("Hi in 4000 tokens")))
+        watching = asyncio.create_task(all_of(response))
+        await asyncio.sleep(0)
+        await relay.aclose()
+        assert (await watching)[-1][1]["outcome"] == "cancelled"
+
+    asyncio.run(main())
+
+
+def test_silence_is_broken_by_comments(slow: Simulator) -> None:
+    async def main() -> None:
+        slow.script("stall=2")
+        relay = Relay(heartbeat=0.01)
+        response = await relay.response(relay.start(unspool.astream("Hi")))
+        pieces: list[bytes] = []
+        async for piece in response.body:
+            pieces.append(piece)
+            if pieces.count(b":\n\n") + pieces.count(b": \n\n") >= 2:
+                break
+        await response.body.aclose()
+        await relay.aclose()
+        assert pieces[0].startswith(b"retry: 1000\n\n")
+
+    asyncio.run(main())
+
+
+# As an application, behind a real server.
+
+
+class Running:
+    """An application on uvicorn, in a thread."""
+
+    def __init__(self, app: Any) -> None:
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(PATIENCE)
+        self._listener.close()
+
+
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("browser_example", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+beside_the_tests = pytest.mark.skipif(not EXAMPLE.exists(), reason="the example is not beside the tests")
+with_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+def curl(*arguments: str) -> str:
+    done = subprocess.run(["curl", "-sSN", "--max-time", "30", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@beside_the_tests
+@with_curl
+def test_curl_reads_the_answer_and_goes_on_from_any_event(slow: Simulator) -> None:
+    with Running(example().app) as server:
+        id = json.loads(curl(server.url + "/ask", "-d", '{"question": "Hi in 30 tokens"}'))["id"]
+        whole = curl("-i", f"{server.url}/streams/{id}")
+        head, _, body = whole.partition("\n\n")
+        assert "content-type: text/event-stream" in head
+        assert "cache-control: no-cache" in head
+        assert "x-accel-buffering: no" in head
+        events = Decoder().feed(body.encode())
+        middle = events[len(events) // 2]
+        rest = curl("-H", f"Last-Event-ID: {middle.id}", f"{server.url}/streams/{id}")
+        texts = [
+            "".join(json.loads(one.data).get("text", "") for one in some)
+            for some in (events, events[: len(events) // 2 + 1], Decoder().feed(rest.encode()))
+        ]
+        assert texts[0] == texts[1] + texts[2] != ""
+        last = curl("-i", "-H", f"Last-Event-ID: {events[-1].id}", f"{server.url}/streams/{id}")
+        assert last.startswith("HTTP/1.1 204")
+        assert curl("-i", f"{server.url}/streams/nothing").startswith("HTTP/1.1 404")
+
+
+def test_starlette_takes_a_response_as_it_is(simulator: Simulator) -> None:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.routing import Route
+
+    relay = Relay()
+
+    async def watch(request: Request) -> EventStream:
+        id = relay.start(unspool.astream("Hi"))
+        return await relay.response(id, request.headers.get("last-event-id"))
+
+    with Running(Starlette(routes=[Route("/", watch)])) as server:
+        if shutil.which("curl"):
+            assert '"outcome":"complete"' in curl(server.url)
+
+
+def test_fastapi_streams_a_responses_body(simulator: Simulator) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    from starlette.responses import StreamingResponse
+
+    relay = Relay()
+    app = fastapi.FastAPI()
+
+    @app.get("/")
+    async def watch() -> StreamingResponse:
+        one = await relay.response(relay.start(unspool.astream("Hi")))
+        return StreamingResponse(one.body, one.status, one.headers)
+
+    watch.__annotations__.clear()
+    with Running(app) as server:
+        if shutil.which("curl"):
+            assert '"outcome":"complete"' in curl(server.url)
+
+
+# In a browser.
+
+
+class Dropping:
+    """A proxy of one port that cuts its connections when it is told to. ``requests`` are the heads that came."""
+
+    def __init__(self, url: str) -> None:
+        self._target = ("127.0.0.1", int(url.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.requests: list[str] = []
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Dropping:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing = True
+        self._thread.join()
+        self._listener.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """Cut what is open."""
+        for pair in self._pairs:
+            for one in pair:
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def _run(self) -> None:
+        others: dict[socket.socket, socket.socket] = {}
+        while not self._closing:
+            for one in select.select([self._listener, *others], [], [], 0.02)[0]:
+                if one is self._listener:
+                    pair = one.accept()[0], socket.create_connection(self._target)
+                    self._pairs.append(pair)
+                    others[pair[0]], others[pair[1]] = pair[1], pair[0]
+                    continue
+                if one not in others:
+                    continue
+                try:
+                    data = one.recv(65536)
+                    others[one].sendall(data)
+                except OSError:
+                    data = b""
+                if data.startswith((b"GET ", b"POST ")):
+                    self.requests.append(data.partition(b"\r\n\r\n")[0].decode("latin-1").lower())
+                if not data:
+                    other = others.pop(one)
+                    others.pop(other, None)
+                    one.close()
+                    other.close()
+
+
+class Browser:
+    """Headless Chromium, driven through its debugging pipe."""
+
+    def __init__(self, program: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        to_read, self._to = os.pipe()
+        self._from, to_write = os.pipe()
+        # It wants descriptors 3 and 4: ours must not be those while they are put there.
+        ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (to_read, to_write)]
+        os.close(to_read)
+        os.close(to_write)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server")
+        self._pid = os.posix_spawn(
+            program,
+            [program, *options, "--remote-debugging-pipe", f"--user-data-dir={self._folder.name}"],
+            os.environ,
+            file_actions=[
+                *((os.POSIX_SPAWN_DUP2, null, fd) for fd in range(3)),
+                *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(ends, 3)),
+            ],
+        )
+        for fd in (*ends, null):
+            os.close(fd)
+        self._unread = b""
+        self._number = 0
+        self._session: str | None = None
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._to)
+        os.close(self._from)
+        self._folder.cleanup()
+
+    def go(self, url: str) -> None:
+        self._call("Page.navigate", url=url)
+
+    def reload(self) -> None:
+        self._call("Page.reload")
+
+    def run(self, script: str) -> Any:
+        """What a script comes to; None while the page is not there to run it."""
+        return self._call("Runtime.evaluate", expression=script, returnByValue=True).get("result", {}).get("value")
+
+    def until(self, script: str, holds: Callable[[Any], bool] = bool) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while not holds(value := self.run(script)):
+            assert time.monotonic() < deadline, f"{script} is {value!r}"
+        return value
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self._unread:
+                assert select.select([self._from], [], [], PATIENCE)[0], f"the browser does not answer {method}"
+                data = os.read(self._from, 65536)
+                assert data, "the browser has ended"
+                self._unread += data
+            one, _, self._unread = self._unread.partition(b"\0")
+            reply = json.loads(one)
+            if reply.get("id") == self._number:
+                return reply.get("result", {})  # type: ignore[no-any-return]
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+with_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+ANSWER = "document.getElementById('answer')?.textContent"
+STATE = "document.getElementById('state')?.textContent"
+
+
+@beside_the_tests
+@with_chromium
+def test_a_browser_shows_the_answer_and_has_it_again_after_a_reload_and_goes_on_after_a_lost_connection(
+    slow: Simulator,
+) -> None:
+    with Running(example().app) as server, Dropping(server.url) as proxy, Browser(CHROMIUM or "") as browser:
+        browser.go(proxy.url)
+        browser.until("!!document.querySelector('form')?.onsubmit")
+        browser.run(
+            "document.querySelector('input').value = 'Hi in 900 tokens'; document.querySelector('form').requestSubmit()"
+        )
+        before = browser.until(ANSWER)
+        assert browser.run(STATE) == "streaming"
+
+        browser.reload()
+        browser.until(ANSWER, lambda text: text is not None and len(text) > len(before))
+        assert browser.run(STATE) == "streaming"
+        assert browser.run(ANSWER).startswith(before)
+
+        proxy.drop()
+        browser.until(STATE, lambda state: state == "complete")
+        shown = browser.run(ANSWER)
+        id = browser.run("location.hash.slice(1)")
+        assert unspool.follow(id).read() == shown
+    resumed = [head for head in proxy.requests if "\r\nlast-event-id: " in head]
+    assert len(resumed) == 1
+    assert len([head for head in proxy.requests if head.startswith("get /streams/")]) == 3
