@@ -446,6 +446,6 @@ def test_resolving_from_the_environment_imports_nothing_expensive(environ: dict[
     )
     config = "unspool.config"
     assert answer.stdout.splitlines() == [
-        f"{config} {config}.endpoint {config}.paths {config}.profiles {config}.settings {config}.url",
+        f"{config} {config}.paths {config}.profiles {config}.settings {config}.target {config}.url",
         "",
     ]
