@@ -1,0 +1,644 @@
+"""The store on one machine: a folder with a journal for each stream, and an index that its processes share.
+
+The journals hold the streams. The index (SQLite, WAL) holds what several processes must agree on: which process produces which stream,
+until when its lease runs, idempotency keys, who watches, quotas. If the index is lost it is made again from the journals, and what ran
+by then has ended.
+
+Leases. Each process renews one row twice a second, from a thread, so that a busy event loop keeps its lease and a stopped process loses
+it. Whoever finds an expired lease claims its streams in one transaction, and ends each: it copies the journal with an end into a new
+file and renames that over the old one. A process that wakes up later fails the check before its next write; a write that it had already
+begun goes to a file that has no name any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from unspool.journal import record, ulid
+from unspool.journal.folder import path_of
+from unspool.journal.reader import Reader
+from unspool.journal.writer import Writer
+from unspool.jsontext import dumps, loads
+from unspool.outcome import INTERRUPTED, RUNNING
+from unspool.serve.store import (
+    BODY,
+    END,
+    EVENT,
+    HEAD,
+    LEASE,
+    End,
+    Entry,
+    Fenced,
+    Head,
+    Idempotency,
+    IdempotencyMismatch,
+    Producer,
+    Store,
+    StoreError,
+    StreamInfo,
+)
+from unspool.sse import Events
+
+_RENEW = LEASE / 4
+# How often other processes' news are looked for: they are seldom, for a client mostly comes back to the process it left.
+_POLL = 0.015
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS worker (id TEXT PRIMARY KEY, renewed REAL NOT NULL, dead INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS stream (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL,
+    ended REAL, ttft REAL, input_tokens INTEGER, output_tokens INTEGER, response_id TEXT, listed INTEGER NOT NULL,
+    abandon_after REAL, epoch INTEGER NOT NULL, worker TEXT, cancel TEXT, bytes INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS stream_owner ON stream (owner, id);
+CREATE INDEX IF NOT EXISTS stream_response ON stream (response_id) WHERE response_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS stream_worker ON stream (worker) WHERE worker IS NOT NULL;
+CREATE TABLE IF NOT EXISTS idempotency (scope TEXT PRIMARY KEY, body TEXT NOT NULL, stream TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS idempotency_stream ON idempotency (stream);
+CREATE TABLE IF NOT EXISTS viewer (stream TEXT NOT NULL, worker TEXT NOT NULL, PRIMARY KEY (stream, worker)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quota (owner TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (owner, day)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS object (id TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (id, owner)) WITHOUT ROWID;
+"""
+_COLUMNS = (
+    "id, owner, endpoint, model, created, state, ended, ttft, input_tokens, output_tokens, response_id, listed,"
+    " abandon_after, epoch"
+)
+
+
+class FileStore(Store):
+    """Keeps streams in a folder. ``keep`` is for how many seconds after its end, ``keep_bytes`` how much in all (None: any)."""
+
+    def __init__(
+        self, folder: str, *, sync: str = "interval", keep: float = 86400.0, keep_bytes: int | None = None
+    ) -> None:
+        self.folder = folder
+        self._streams = os.path.join(folder, "streams")
+        self._sync = sync
+        self._keep = keep
+        self._keep_bytes = keep_bytes
+        self._worker = ulid.new()
+        self._index: sqlite3.Connection
+        self._renewed_at = 0.0
+        self._fenced = False
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._producers: dict[str, FileProducer] = {}
+        self._watches: dict[str, _Watch] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        try:
+            os.makedirs(os.path.dirname(self.folder) or ".", exist_ok=True)
+            for folder in (self.folder, self._streams):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder, 0o700)
+            self._index = self._connect()
+            is_new = self._index.execute("SELECT count(*) FROM worker").fetchone()[0] == 0
+            self._renew(self._index)
+            if is_new:
+                self._rebuild()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{self.folder}: {error}") from error
+        self._thread = threading.Thread(target=self._keep_lease, name="unspool-lease", daemon=True)
+        self._thread.start()
+        loop = asyncio.get_running_loop()
+        self._poller = loop.create_task(self._poll())
+        self._sweeper = loop.create_task(self._sweep())
+        self._syncing = loop.create_task(self._sync_journals())
+
+    async def close(self) -> None:
+        for producer in list(self._producers.values()):
+            with contextlib.suppress(StoreError):
+                await producer.end(End(INTERRUPTED, "the gateway was stopped"), await self._info(producer.id))
+        for task in (self._poller, self._sweeper, self._syncing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        with contextlib.suppress(sqlite3.Error):
+            self._index.execute("DELETE FROM viewer WHERE worker = ?", (self._worker,))
+            self._index.execute("DELETE FROM worker WHERE id = ?", (self._worker,))
+        self._index.close()
+
+    async def create(
+        self, info: StreamInfo, idempotency: Idempotency | None = None
+    ) -> tuple[Producer | None, StreamInfo]:
+        self.check_lease()
+        row = {**asdict(info), "worker": self._worker}
+        with self._transaction() as index:
+            if idempotency is not None:
+                found = index.execute(
+                    "SELECT body, stream FROM idempotency WHERE scope = ?", (idempotency.scope,)
+                ).fetchone()
+                if found is not None:
+                    if found[0] != idempotency.body:
+                        raise IdempotencyMismatch
+                    known = self._select(index, "id = ?", (found[1],))
+                    if known:
+                        return None, known[0]
+                    index.execute("DELETE FROM idempotency WHERE scope = ?", (idempotency.scope,))
+                index.execute(
+                    "INSERT INTO idempotency VALUES (?, ?, ?)", (idempotency.scope, idempotency.body, info.id)
+                )
+            index.execute(
+                "INSERT INTO stream (id, owner, endpoint, model, created, state, listed, abandon_after, epoch, worker)"
+                " VALUES (:id, :owner, :endpoint, :model, :created, :state, :listed, :abandon_after, :epoch, :worker)",
+                {**row, "listed": int(info.listed)},
+            )
+        try:
+            writer = Writer.create(path_of(self._streams, info.id), sync=self._sync)
+        except OSError as error:
+            self._execute("DELETE FROM stream WHERE id = ?", (info.id,))
+            self._execute("DELETE FROM idempotency WHERE stream = ?", (info.id,))
+            raise StoreError(f"{self._streams}: {error.strerror or error}") from error
+        producer = self._producers[info.id] = FileProducer(self, writer, info.epoch)
+        request = {key: value for key, value in info.request.items() if key not in ("owner", "epoch")}
+        producer.write(record.REQUEST, {**request, "owner": info.owner, "epoch": info.epoch, "listed": info.listed})
+        return producer, info
+
+    async def forget_idempotency(self, id: str) -> None:
+        self._execute("DELETE FROM idempotency WHERE stream = ?", (id,))
+
+    async def find(self, id: str) -> StreamInfo | None:
+        if not ulid.is_ulid(id):
+            return None
+        found = self._select(self._index, "id = ?", (id,))
+        return found[0] if found else None
+
+    async def find_response(self, response_id: str, owner: str) -> StreamInfo | None:
+        found = self._select(
+            self._index, "response_id = ? AND owner = ? ORDER BY id DESC LIMIT 1", (response_id, owner)
+        )
+        return found[0] if found else None
+
+    async def streams(self, owner: str | None, limit: int = 200) -> list[StreamInfo]:
+        condition = "listed AND owner = ?" if owner is not None else "listed"
+        values = (owner, limit) if owner is not None else (limit,)
+        return self._select(self._index, f"{condition} ORDER BY id DESC LIMIT ?", values)
+
+    async def note(self, info: StreamInfo) -> None:
+        self._execute(
+            "UPDATE stream SET response_id = ?, ttft = ?, model = ? WHERE id = ?",
+            (info.response_id, info.ttft, info.model, info.id),
+        )
+
+    async def delete(self, id: str) -> None:
+        self._remove([id])
+
+    async def cancel(self, id: str, reason: str) -> None:
+        producer = self._producers.get(id)
+        if producer is not None:
+            producer.ask_to_stop(reason)
+        else:
+            self._execute("UPDATE stream SET cancel = ? WHERE id = ? AND state = ?", (reason, id, RUNNING))
+
+    async def read(self, id: str, position: int, limit: int = 1024) -> list[Entry]:
+        try:
+            with Reader(path_of(self._streams, id)) as reader:
+                entries: list[Entry] = []
+                for records in reader.batches():
+                    entries += [_entry(one) for one in records if one.id >= position and one.type != record.REQUEST]
+                    if len(entries) >= limit:
+                        break
+        except FileNotFoundError:
+            raise KeyError(id) from None
+        except OSError as error:
+            raise StoreError(f"{self._streams}: {error.strerror or error}") from error
+        return entries
+
+    def watch(self, id: str, on_news: Callable[[], None]) -> Callable[[], None]:
+        watch = self._watches.get(id)
+        if watch is None:
+            watch = self._watches[id] = _Watch(path_of(self._streams, id))
+        watch.callbacks.append(on_news)
+
+        def stop() -> None:
+            watch.callbacks.remove(on_news)
+            if not watch.callbacks:
+                self._watches.pop(id, None)
+
+        return stop
+
+    async def viewing(self, id: str, count: int) -> None:
+        if count:
+            self._execute("INSERT OR IGNORE INTO viewer VALUES (?, ?)", (id, self._worker))
+        else:
+            self._execute("DELETE FROM viewer WHERE stream = ? AND worker = ?", (id, self._worker))
+
+    async def viewers_elsewhere(self, id: str) -> bool:
+        found = self._index.execute(
+            "SELECT 1 FROM viewer JOIN worker ON worker.id = viewer.worker"
+            " WHERE stream = ? AND worker <> ? AND NOT dead AND renewed BETWEEN ? AND ? LIMIT 1",
+            (id, self._worker, time.monotonic() - LEASE, time.monotonic() + LEASE),
+        ).fetchone()
+        return found is not None
+
+    async def running(self, owner: str) -> int:
+        found = self._index.execute(
+            "SELECT count(*) FROM stream WHERE owner = ? AND state = ?", (owner, RUNNING)
+        ).fetchone()
+        return int(found[0])
+
+    async def spend(self, owner: str, tokens: int) -> int:
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        if tokens:
+            self._execute(
+                "INSERT INTO quota VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens",
+                (owner, day, tokens),
+            )
+        found = self._index.execute("SELECT tokens FROM quota WHERE owner = ? AND day = ?", (owner, day)).fetchone()
+        return int(found[0]) if found else 0
+
+    async def own_object(self, object_id: str, owner: str) -> None:
+        self._execute("INSERT OR IGNORE INTO object VALUES (?, ?)", (object_id, owner))
+
+    async def owns_object(self, object_id: str, owner: str) -> bool:
+        return (
+            self._index.execute("SELECT 1 FROM object WHERE id = ? AND owner = ?", (object_id, owner)).fetchone()
+            is not None
+        )
+
+    def check_lease(self) -> None:
+        """Raise Fenced unless this process surely holds its lease. Costs a comparison, for it comes before every write."""
+        if self._fenced or time.monotonic() - self._renewed_at > LEASE:
+            self._check_lease_again()
+
+    def release(self, id: str) -> None:
+        """Forget a stream that this process produced."""
+        self._producers.pop(id, None)
+
+    def record_end(self, end: End, info: StreamInfo, size: int) -> None:
+        """Put a stream's end into the index."""
+        self._execute(
+            "UPDATE stream SET state = ?, ended = ?, ttft = ?, input_tokens = ?, output_tokens = ?, response_id = ?, model = ?,"
+            " worker = NULL, bytes = ? WHERE id = ? AND worker = ?",
+            (
+                end.outcome,
+                time.time(),
+                info.ttft,
+                info.input_tokens,
+                info.output_tokens,
+                info.response_id,
+                info.model,
+                size,
+                info.id,
+                self._worker,
+            ),
+        )
+
+    # The lease
+
+    def _check_lease_again(self) -> None:
+        # Long stopped, or the thread could not run: only the index knows whether somebody took our streams.
+        if not self._fenced and self._renew(self._index):
+            return
+        self._fenced = True
+        raise Fenced("this process was stopped for so long that its streams have been ended")
+
+    def _renew(self, index: sqlite3.Connection) -> bool:
+        now = time.monotonic()
+        index.execute(
+            "INSERT INTO worker (id, renewed) VALUES (?, ?) ON CONFLICT DO UPDATE SET renewed = excluded.renewed WHERE NOT dead",
+            (self._worker, now),
+        )
+        if index.execute("SELECT dead FROM worker WHERE id = ?", (self._worker,)).fetchone()[0]:
+            return False
+        self._renewed_at = now
+        return True
+
+    def _keep_lease(self) -> None:
+        index = self._connect()
+        try:
+            while not self._stopping.wait(_RENEW):
+                try:
+                    if not self._renew(index):
+                        self._fenced = True
+                        return
+                except sqlite3.Error:
+                    continue  # a full disk: the lease runs out, and the streams end as interrupted
+        finally:
+            index.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            with contextlib.suppress(sqlite3.Error, OSError, StoreError):
+                self._start_again_when_fenced()
+                self._end_orphans()
+                self._retire()
+            await asyncio.sleep(_RENEW)
+
+    def _start_again_when_fenced(self) -> None:
+        """Take part again under another name, once everything of the old one has been given up."""
+        if not self._fenced or self._producers:
+            return
+        self._worker = ulid.new()
+        self._fenced = False
+        self._renew(self._index)
+        self._thread = threading.Thread(target=self._keep_lease, name="unspool-lease", daemon=True)
+        self._thread.start()
+
+    def _end_orphans(self) -> None:
+        now = time.monotonic()
+        # After a reboot the clock starts again: a lease from the future is one of the time before.
+        stale = "(renewed < ? OR renewed > ?) AND id <> ?"
+        values = (now - LEASE, now + LEASE, self._worker)
+        if not self._index.execute(f"SELECT 1 FROM worker WHERE {stale} LIMIT 1", values).fetchone():
+            return
+        with self._transaction() as index:
+            dead = [row[0] for row in index.execute(f"SELECT id FROM worker WHERE {stale}", values)]
+            orphans: list[str] = []
+            for worker in dead:
+                index.execute("UPDATE worker SET dead = 1 WHERE id = ?", (worker,))
+                index.execute("DELETE FROM viewer WHERE worker = ?", (worker,))
+                orphans += [row[0] for row in index.execute("SELECT id FROM stream WHERE worker = ?", (worker,))]
+                index.execute(
+                    "UPDATE stream SET worker = ?, epoch = epoch + 1 WHERE worker = ?", (self._worker, worker)
+                )
+        for id in orphans:
+            self._interrupt(id)
+        # The rows stay for a while, so that one that wakes up finds itself dead.
+        self._execute("DELETE FROM worker WHERE dead AND renewed < ?", (now - 3600,))
+
+    def _interrupt(self, id: str) -> None:
+        """End the stream of a dead producer, in a file that it cannot write."""
+        path = path_of(self._streams, id)
+        end = End(INTERRUPTED, "the process that produced the answer ended before it did")
+        info = self._select(self._index, "id = ?", (id,))[0]
+        try:
+            copy = f"{path}.{self._worker}"
+            shutil.copyfile(path, copy)
+            os.chmod(copy, 0o600)
+            writer = Writer.reopen(copy, sync=self._sync)
+            with Reader(copy) as reader:
+                for _ in reader.batches():
+                    pass
+            if not reader.ended:
+                writer.own(record.END, dumps(_described_end(end)))
+            writer.close()
+            os.rename(copy, path)
+            size = os.path.getsize(path)
+        except (OSError, ValueError):
+            size = 0
+        self.record_end(end, info, size)
+
+    def _retire(self) -> None:
+        """Remove what has been kept for long enough, and the oldest of what is too much."""
+        now = time.time()
+        # Not stored upstream means not for long here: long enough for a client to come back.
+        old = [
+            row[0]
+            for row in self._index.execute(
+                "SELECT id FROM stream WHERE ended IS NOT NULL AND (ended < ? OR (NOT listed AND ended < ?))",
+                (now - self._keep, now - min(600.0, self._keep)),
+            )
+        ]
+        if self._keep_bytes is not None:
+            total = 0
+            for id, size in self._index.execute(
+                "SELECT id, bytes FROM stream WHERE ended IS NOT NULL ORDER BY id DESC"
+            ):
+                total += size
+                if total > self._keep_bytes:
+                    old.append(id)
+        if old:
+            self._remove(old)
+
+    def _remove(self, ids: list[str]) -> None:
+        for id in ids:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path_of(self._streams, id))
+        with self._transaction() as index:
+            for id in ids:
+                index.execute("DELETE FROM stream WHERE id = ?", (id,))
+                index.execute("DELETE FROM idempotency WHERE stream = ?", (id,))
+                index.execute("DELETE FROM viewer WHERE stream = ?", (id,))
+
+    def _rebuild(self) -> None:
+        """Make the index from the journals: those without an owner are nobody's, and are left alone."""
+        for name in sorted(os.listdir(self._streams)):
+            id, _, suffix = name.partition(".")
+            if suffix != "sse" or not ulid.is_ulid(id):
+                continue
+            path = path_of(self._streams, id)
+            with Reader(path) as reader:
+                records = reader.read()
+            if not records or not records[0].is_own(record.REQUEST):
+                continue
+            request = loads(records[0].data)
+            owner = request.get("owner") if isinstance(request, dict) else None
+            if not isinstance(owner, str):
+                continue
+            if not reader.ended:
+                writer = Writer.reopen(path, sync=self._sync)
+                writer.own(
+                    record.END, dumps(_described_end(End(INTERRUPTED, "the machine or the gateway was restarted")))
+                )
+                writer.close()
+                state = INTERRUPTED
+            else:
+                ended = loads(records[-1].data)
+                state = str(ended.get("outcome", INTERRUPTED))
+            self._index.execute(
+                "INSERT OR IGNORE INTO stream (id, owner, endpoint, model, created, state, ended, listed, epoch, bytes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id,
+                    owner,
+                    str(request.get("api", "")),
+                    str((request.get("body") or {}).get("model", "")),
+                    ulid.milliseconds(id) / 1000,
+                    state,
+                    time.time(),
+                    int(bool(request.get("listed", True))),
+                    int(request.get("epoch", 0)),
+                    os.path.getsize(path),
+                ),
+            )
+
+    # News of other processes
+
+    async def _poll(self) -> None:
+        version = -1
+        while True:
+            await asyncio.sleep(_POLL)
+            for watch in list(self._watches.values()):
+                watch.look()
+            if not self._producers:
+                continue
+            with contextlib.suppress(sqlite3.Error):
+                newest = self._index.execute("PRAGMA data_version").fetchone()[0]
+                if newest != version:
+                    version = newest
+                    for id, reason in self._index.execute(
+                        "SELECT id, cancel FROM stream WHERE worker = ? AND cancel IS NOT NULL", (self._worker,)
+                    ).fetchall():
+                        if id in self._producers:
+                            self._producers[id].ask_to_stop(reason)
+
+    async def _sync_journals(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            due = [one.writer for one in self._producers.values() if one.writer.sync_due() == 0]
+            if due:
+                await asyncio.to_thread(_sync_each, due)
+
+    # SQLite
+
+    def _connect(self) -> sqlite3.Connection:
+        index = sqlite3.connect(os.path.join(self.folder, "index.db"), timeout=5, isolation_level=None)
+        index.execute("PRAGMA journal_mode = WAL")
+        index.execute("PRAGMA synchronous = NORMAL")
+        index.executescript(_SCHEMA)
+        return index
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._index.execute(statement, values)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.folder}: {error}") from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._index.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.folder}: {error}") from error
+        try:
+            yield self._index
+        except BaseException:
+            self._index.execute("ROLLBACK")
+            raise
+        self._index.execute("COMMIT")
+
+    def _select(self, index: sqlite3.Connection, condition: str, values: tuple[object, ...]) -> list[StreamInfo]:
+        try:
+            rows = index.execute(f"SELECT {_COLUMNS} FROM stream WHERE {condition}", values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.folder}: {error}") from error
+        return [StreamInfo(*row) for row in rows]
+
+    async def _info(self, id: str) -> StreamInfo:
+        return self._select(self._index, "id = ?", (id,))[0]
+
+
+class FileProducer(Producer):
+    """Writes one journal, as long as its process holds its lease."""
+
+    def __init__(self, store: FileStore, writer: Writer, epoch: int) -> None:
+        self.id = writer.id
+        self.epoch = epoch
+        self.writer = writer
+        self._store = store
+        self._next = 0
+
+    async def head(self, head: Head) -> int:
+        return self.write(record.RESPONSE, {"status": head.status, "headers": head.headers})
+
+    async def append(self, events: Events, at: float) -> int:
+        self._store.check_lease()
+        first = self._next
+        self.writer.events(events, at)
+        if self.writer.trouble is not None:
+            raise StoreError(self.writer.trouble)
+        self._next = first + len(events)
+        return first
+
+    async def body(self, data: bytes, at: float) -> int:
+        return self.write(record.BODY, {"text": data.decode("utf-8", "replace"), "at": round(at, 3)})
+
+    async def end(self, end: End, info: StreamInfo) -> int:
+        position = self.write(record.END, _described_end(end))
+        self._store.release(self.id)
+        self._store.record_end(end, info, 0)
+        await asyncio.to_thread(self.writer.close)
+        return position
+
+    def write(self, type: str, value: dict[str, object]) -> int:
+        """Append a block of the journal's own. Returns its position."""
+        self._store.check_lease()
+        self.writer.own(type, dumps(value))
+        if self.writer.trouble is not None:
+            raise StoreError(self.writer.trouble)
+        self._next += 1
+        return self._next - 1
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Tell whoever produces the stream that somebody wants it to end."""
+        if self.cancelled is None:
+            self.cancelled = reason
+            if self.on_cancel is not None:
+                self.on_cancel()
+
+    def abandon(self) -> None:
+        """Give up without an end: the lease is lost, so that the end is another's to write."""
+        self._store.release(self.id)
+        self.writer.close()
+
+
+class _Watch:
+    """Looks whether a journal that another process writes has grown, or has been replaced."""
+
+    def __init__(self, path: str) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+
+    def look(self) -> None:
+        try:
+            found = os.stat(self._path)
+            now: tuple[int, int] | None = (found.st_ino, found.st_size)
+        except OSError:
+            now = None
+        if now != self._seen:
+            self._seen = now
+            for callback in list(self.callbacks):
+                callback()
+
+
+def _sync_each(writers: list[Writer]) -> None:
+    for writer in writers:
+        writer.sync()
+
+
+def _entry(one: record.Record) -> Entry:
+    if one.at is not None:
+        return Entry(one.id, EVENT, one.at, one.type, one.data.encode())
+    value = loads(one.data)
+    if one.type == record.RESPONSE:
+        return Entry(one.id, HEAD, head=Head(value["status"], value["headers"]))
+    if one.type == record.BODY:
+        return Entry(one.id, BODY, value["at"], data=value["text"].encode())
+    return Entry(one.id, END, end=_read_end(value))
+
+
+def _described_end(end: End) -> dict[str, object]:
+    return {
+        "outcome": end.outcome,
+        "message": end.message,
+        "finish_reason": end.finish_reason,
+        "upstream": end.upstream,
+        "successor": end.successor,
+    }
+
+
+def _read_end(value: dict[str, object]) -> End:
+    reason, successor = value.get("finish_reason"), value.get("successor")
+    return End(
+        str(value.get("outcome", INTERRUPTED)),
+        str(value.get("message") or ""),
+        reason if isinstance(reason, str) else None,
+        bool(value.get("upstream")),
+        successor if isinstance(successor, str) else None,
+    )

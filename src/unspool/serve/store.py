@@ -1,0 +1,202 @@
+"""What serving streams needs of a log: the seam between the gateway and where its streams are kept.
+
+A stream is an append-only log of entries with positions that only grow. One producer at a time writes it, under a lease with an epoch: a
+producer whose lease has expired is fenced, and never writes again. Any number of viewers read from any position. Implementations:
+`unspool.serve.files` for one machine; all of them pass the tests in ``tests/serve/store_contract.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from unspool.outcome import RUNNING
+from unspool.sse import Events
+
+#: Seconds after which a producer that gave no sign of life has lost its streams.
+LEASE = 2.0
+
+#: Kinds of entries. ``EVENT`` is an event of upstream's, ``BODY`` an answer that came as one body, ``HEAD`` the status and headers of
+#: upstream's response, ``END`` the end.
+HEAD, EVENT, BODY, END = "head", "event", "body", "end"
+
+
+class StoreError(Exception):
+    """The store cannot be used now: the disk or the engine refuses. The message is for an operator."""
+
+
+class Fenced(StoreError):
+    """This producer lost its lease: another has ended the stream, or may have."""
+
+
+class IdempotencyMismatch(Exception):
+    """The same idempotency key was used with another body."""
+
+
+@dataclass(slots=True, frozen=True)
+class Idempotency:
+    """A key that makes a second request attach to the stream of the first. ``scope`` covers owner, path and key; ``body`` its hash."""
+
+    scope: str
+    body: str
+
+
+@dataclass(slots=True, frozen=True)
+class Head:
+    """Status and headers of upstream's response, without what must not be kept."""
+
+    status: int
+    headers: dict[str, str]
+
+
+@dataclass(slots=True, frozen=True)
+class End:
+    """How a stream ended. ``upstream`` says that upstream's own last event is in the log, so that viewers need no other."""
+
+    outcome: str
+    message: str = ""
+    finish_reason: str | None = None
+    upstream: bool = False
+    successor: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """One entry of a log. ``at`` is in seconds since the request was sent; of ``type``, ``data``, ``head`` and ``end`` those of its kind."""
+
+    position: int
+    kind: str
+    at: float = 0.0
+    type: str = "message"
+    data: bytes = b""
+    head: Head | None = None
+    end: End | None = None
+
+
+@dataclass(slots=True)
+class StreamInfo:
+    """What is known of a stream without reading it. Times are Unix time; ``state`` is `RUNNING` or the outcome."""
+
+    id: str
+    owner: str
+    endpoint: str
+    model: str = ""
+    created: float = 0.0
+    state: str = RUNNING
+    ended: float | None = None
+    ttft: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    response_id: str | None = None
+    listed: bool = True
+    abandon_after: float | None = None
+    epoch: int = 0
+    request: dict[str, object] = field(default_factory=dict)
+
+
+class Producer(ABC):
+    """Writes one stream. Every method raises Fenced once the lease is lost, StoreError when nothing can be kept now."""
+
+    id: str
+    epoch: int
+    #: Why somebody wants the stream to stop, None while nobody does; ``on_cancel`` is called when it is set.
+    cancelled: str | None = None
+    on_cancel: Callable[[], None] | None = None
+
+    @abstractmethod
+    async def head(self, head: Head) -> int:
+        """Append upstream's status and headers. Returns the position."""
+
+    @abstractmethod
+    async def append(self, events: Events, at: float) -> int:
+        """Append events that arrived together; on return they survive this process. Returns the position of the first."""
+
+    @abstractmethod
+    async def body(self, data: bytes, at: float) -> int:
+        """Append an answer that came as one body. Returns the position."""
+
+    @abstractmethod
+    async def end(self, end: End, info: StreamInfo) -> int:
+        """Append the end, with what ``info`` says of the stream by now. Returns the position; nothing can follow."""
+
+
+class Store(ABC):
+    """Keeps streams. Methods that wait for the disk or the network are coroutines; all raise StoreError when it refuses."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Begin to use the store, and to hold leases for this process."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give the leases back. Streams that still run end as `interrupted`."""
+
+    @abstractmethod
+    async def create(
+        self, info: StreamInfo, idempotency: Idempotency | None = None
+    ) -> tuple[Producer | None, StreamInfo]:
+        """Begin a stream, and its log with ``info.request``. Where the idempotency key has one already: no producer, and that
+        stream's info. Raises IdempotencyMismatch."""
+
+    @abstractmethod
+    async def forget_idempotency(self, id: str) -> None:
+        """Let the key of a stream be used again: its request failed before the first event."""
+
+    @abstractmethod
+    async def find(self, id: str) -> StreamInfo | None:
+        """The stream with this id."""
+
+    @abstractmethod
+    async def find_response(self, response_id: str, owner: str) -> StreamInfo | None:
+        """The owner's stream that carries upstream's response of this id; the newest, where there are several."""
+
+    @abstractmethod
+    async def streams(self, owner: str | None, limit: int = 200) -> list[StreamInfo]:
+        """The listed streams of an owner, or of all (None), newest first."""
+
+    @abstractmethod
+    async def note(self, info: StreamInfo) -> None:
+        """Record what is newly known of a running stream: its response's id, its first token."""
+
+    @abstractmethod
+    async def delete(self, id: str) -> None:
+        """Remove a stream that has ended, and all that is known of it."""
+
+    @abstractmethod
+    async def cancel(self, id: str, reason: str) -> None:
+        """Ask the producer of a stream, in whatever process, to stop it."""
+
+    @abstractmethod
+    async def read(self, id: str, position: int, limit: int = 1024) -> list[Entry]:
+        """The entries from this position on, at most about ``limit``; empty where nothing follows yet. Raises KeyError for a stream
+        that is gone."""
+
+    @abstractmethod
+    def watch(self, id: str, on_news: Callable[[], None]) -> Callable[[], None]:
+        """Call ``on_news`` whenever something may have been appended, by whatever process. Returns what stops that. One that is
+        lost does no harm only because callers read again from time to time."""
+
+    @abstractmethod
+    async def viewing(self, id: str, count: int) -> None:
+        """Say how many viewers this process has for a stream that another process produces."""
+
+    @abstractmethod
+    async def viewers_elsewhere(self, id: str) -> bool:
+        """Whether another living process has viewers for a stream of this one."""
+
+    @abstractmethod
+    async def running(self, owner: str) -> int:
+        """How many streams of an owner run, over all processes."""
+
+    @abstractmethod
+    async def spend(self, owner: str, tokens: int) -> int:
+        """Count tokens for an owner; returns the sum of this UTC day. 0 asks without counting."""
+
+    @abstractmethod
+    async def own_object(self, object_id: str, owner: str) -> None:
+        """Record that an owner obtained an upstream object (a response, a file, a conversation) through the gateway."""
+
+    @abstractmethod
+    async def owns_object(self, object_id: str, owner: str) -> bool:
+        """Whether the owner obtained this upstream object here."""
