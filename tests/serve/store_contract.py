@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from unspool.journal import ulid
-from unspool.outcome import INTERRUPTED, RUNNING
-from unspool.serve.store import END, EVENT, HEAD, End, Head, Idempotency, IdempotencyMismatch, Producer, Store, StreamInfo
+from unspool.serve.store import (
+    EVENT,
+    Producer,
+    Store,
+    StreamInfo,
+)
 from unspool.sse import Event, Events
 
 
 def info(owner: str = "alice", **fields: object) -> StreamInfo:
     return StreamInfo(
-        ulid.new(), owner, "chat", "m", time.time(), request={"api": "chat", "body": {"model": "m"}}, **fields  # type: ignore[arg-type]
+        ulid.new(),
+        owner,
+        "chat",
+        "m",
+        time.time(),
+        request={"api": "chat", "body": {"model": "m"}},
+        **fields,  # type: ignore[arg-type]
     )
 
 
