@@ -275,6 +275,13 @@ class FileStore(Store):
         if self._fenced or time.monotonic() - self._renewed_at > LEASE:
             self._check_lease_again()
 
+    def stop_renewing(self) -> None:
+        """Let the lease run out, as that of a stopped process does."""
+        self._stopping.set()
+        for task in (self._sweeper, self._poller):
+            if task is not None:
+                task.cancel()
+
     def release(self, id: str) -> None:
         """Forget a stream that this process produced."""
         self._producers.pop(id, None)
@@ -561,8 +568,8 @@ class FileProducer(Producer):
     async def end(self, end: End, info: StreamInfo) -> int:
         position = self.write(record.END, _described_end(end))
         self._store.release(self.id)
-        self._store.record_end(end, info, 0)
         await asyncio.to_thread(self.writer.close)
+        self._store.record_end(end, info, os.path.getsize(self.writer.path or ""))
         return position
 
     def write(self, type: str, value: dict[str, object]) -> int:
