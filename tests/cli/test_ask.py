@@ -122,7 +122,7 @@ def test_further_choices_follow_the_first(unspool, serve):
         (("--max-tokens", "0"), "--max-tokens: 0 is not above zero"),
         (("--max-tokens", "many"), "--max-tokens: 'many' is not a whole number"),
         (("--retries", "-1"), "--retries: -1 is below zero"),
-        (("--timeout", "soon"), "--timeout: 'soon' is not a time such as 30, 1.5, 300ms or 2m"),
+        (("--timeout", "soon"), "--timeout: 'soon' is not a time such as 30, 1.5s, 300ms or 2m"),
         (("-o", "n", "2.5"), "-o n takes a whole number above zero, not 2.5"),
         (("-o", "seed"), "-o/--option: expected 2 arguments"),
         (("--format", "xml"), "--format: invalid choice: 'xml'"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from unspool import durations
 from unspool.client import retry
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _LONGEST_WAIT = 900.0
 # Between two streams that come back after the same pause: they would only be refused together again.
 _GAP = 0.1
-_UNITS = (("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 
 
 class Throttle:
@@ -46,7 +46,7 @@ class Throttle:
             self.allowed = min(self.most, self.allowed + 1.0 / self.allowed)
         for kind in ("requests", "tokens"):
             if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
-                reset = duration(headers.get(f"x-ratelimit-reset-{kind}", ""))
+                reset = _reset(headers.get(f"x-ratelimit-reset-{kind}", ""))
                 self._pause(min(reset, _LONGEST_WAIT))
 
     def wait_before(self, attempt: int, failure: Failure | None, fault: Fault | None) -> float | None:
@@ -71,19 +71,9 @@ class Throttle:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
 
-def duration(text: str) -> float:
-    """Read a time as the rate limit headers give it (``1s``, ``6m0s``, ``20ms``, or bare seconds), in seconds; 0 where it is none."""
-    total, digits = 0.0, ""
-    rest = text.strip()
+def _reset(text: str) -> float:
+    """Seconds until a limit is reset, 0 where the header does not say."""
     try:
-        while rest:
-            length = next((at for at, character in enumerate(rest) if character not in "0123456789."), len(rest))
-            digits, rest = rest[:length], rest[length:]
-            unit, scale = next((one for one in _UNITS if rest.startswith(one[0])), ("", 1.0))
-            if rest and not unit:
-                return 0.0
-            total += float(digits) * scale
-            rest = rest[len(unit) :]
+        return durations.parse(text)
     except ValueError:
         return 0.0
-    return total

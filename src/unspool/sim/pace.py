@@ -7,11 +7,11 @@ import random
 import re
 from statistics import NormalDist
 
+from unspool.durations import UNITS
 from unspool.sim.clock import Clock
 from unspool.value import Value
 
 _STANDARD = NormalDist()
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _TIME = r"(\d+\.?\d*|\.\d+)(ms|s|m|h)?"
 _FORMS = {
     "spread": re.compile(rf"{_TIME}(?:±|\+-|~){_TIME}"),
@@ -52,10 +52,10 @@ class Delay(Value):
             if found is None:
                 continue
             first, first_unit, second, second_unit = found.groups()
-            a = float(first) * _UNITS[first_unit or second_unit or ""]
+            a = float(first) * UNITS[first_unit or second_unit or "s"]
             if form == "lognormal":
                 return cls(form, a, float(second))
-            b = float(second or 0) * _UNITS[second_unit or first_unit or ""]
+            b = float(second or 0) * UNITS[second_unit or first_unit or "s"]
             if form == "spread":
                 return cls("uniform", max(a - b, 0.0), a + b)
             if form == "range":

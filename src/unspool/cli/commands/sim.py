@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from unspool import durations
 from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import count, number, positive, seconds, speed
+from unspool.cli.options.flags import count, number, positive, speed
 from unspool.outcome import USAGE_EXIT_CODE
 from unspool.terminal.output import Notes, Output
 
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.sim.pace import Delay
-
-
-def _delay(text: str) -> float:
-    return 0.0 if text in ("0", "0s", "0ms") else seconds(text)
 
 
 def _port(text: str) -> int:
@@ -101,7 +98,7 @@ OPTIONS = (
         "how long a background response is streamed again (default: 5m); 0 for never",
         group=_SERVER,
         metavar="TIME",
-        type=_delay,
+        type=durations.parse,
     ),
     Option(("--event-ids",), "flag", "send each response event's number as its id too", group=_SERVER),
     Option(
@@ -136,7 +133,7 @@ OPTIONS = (
         "the silence after which a response's stream says that it lives (default: 30s); 0 for never",
         group=_SERVER,
         metavar="TIME",
-        type=_delay,
+        type=durations.parse,
     ),
     Option(
         ("--ttft",),

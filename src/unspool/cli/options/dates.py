@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
-
 
 def moment(text: str) -> int:
     """A moment, in milliseconds since the epoch: an age (90m, 2h, 3d, 2w, 1y), today, yesterday, or a date or time in ISO 8601.
@@ -18,8 +16,10 @@ def moment(text: str) -> int:
         midnight = (now.tm_year, now.tm_mon, now.tm_mday - (word == "yesterday"), 0, 0, 0, 0, 0, -1)
         return int(time.mktime(midnight)) * 1000
     try:
-        if word[-1:] in _UNITS and word[:-1].replace(".", "", 1).isdecimal():
-            return int((time.time() - float(word[:-1]) * _UNITS[word[-1]]) * 1000)
+        if word[-1:].isalpha() and word[:1] in "0123456789." and "t" not in word:
+            from unspool import durations
+
+            return int((time.time() - durations.parse(word)) * 1000)
         import datetime
 
         return int(datetime.datetime.fromisoformat(text.strip()).timestamp() * 1000)

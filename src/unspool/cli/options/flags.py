@@ -41,18 +41,12 @@ def number(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """A time in seconds above zero, with an optional unit: 30, 1.5, 300ms, 2m."""
-    digits, scale = text, 1.0
-    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        if text.endswith(unit):
-            digits, scale = text[: -len(unit)], factor
-            break
-    try:
-        seconds = float(digits) * scale
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e9:
-        raise ValueError(f"{text!r} is not a time such as 30, 1.5, 300ms or 2m")
+    """A duration above zero, in seconds: 30, 1.5s, 300ms, 2m."""
+    from unspool import durations
+
+    seconds = durations.parse(text)
+    if not seconds:
+        raise ValueError(f"{text!r} is not a time above zero")
     return seconds
 
 

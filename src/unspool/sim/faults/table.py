@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from unspool import durations
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, Pause, Plan, Refusal, Rewriter, Stop
 from unspool.value import Value
@@ -64,20 +65,6 @@ def read(text: str, plan: Plan | None = None) -> Plan:
     return plan
 
 
-def seconds(text: str) -> float:
-    """A time: 2, 1.5s, 300ms, 2m."""
-    for unit, scale in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)):
-        if text.endswith(unit):
-            try:
-                value = float(text.removesuffix(unit)) * scale
-            except ValueError:
-                break
-            if 0 <= value < 1e9:
-                return value
-            break
-    raise ValueError(f"{text!r} is not a time such as 2, 1.5s or 300ms")
-
-
 # Answers that are none
 
 # What OpenAI's guide "Error codes" says of each status: type, code, message.
@@ -128,7 +115,7 @@ def _status(plan: Plan, value: str) -> None:
 def _rate_limit(plan: Plan, value: str) -> None:
     headers = {}
     if value:
-        wait = seconds(value)
+        wait = durations.parse(value)
         headers = {"retry-after": f"{wait:.0f}"} if wait == int(wait) else {"retry-after-ms": f"{wait * 1000:.0f}"}
     _refuse(plan, 429, error_body(429), **headers)
 
@@ -178,7 +165,7 @@ def _close(how: str) -> Close:
 
 
 def _pause(time: str) -> Pause:
-    return Pause(seconds(time) if time else None)
+    return Pause(durations.parse(time) if time else None)
 
 
 def _rewriting(
@@ -245,7 +232,7 @@ def _set(**fields: Any) -> Callable[[Plan, str], None]:
 
 
 def _slow_headers(plan: Plan, value: str) -> None:
-    plan.wait = seconds(value)
+    plan.wait = durations.parse(value)
 
 
 def _line_ends(plan: Plan, value: str) -> None:
