@@ -1,6 +1,6 @@
 # make run     stream an answer: from OpenAI if OPENAI_API_KEY is set, else from the built-in simulator
 # make test    the tests
-# make check   the linter and the type checker
+# make check   the linter, the order of the packages, and the type checker
 # make bench   measurements beside other clients
 # make docs    the site of the documentation, in .site; and the pages that a program writes
 # make man     the manual, from the options as they are now
@@ -30,6 +30,7 @@ test: $(VENV)/.tools
 check: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 format: $(VENV)/.tools
