@@ -427,3 +427,46 @@ def test_a_proxy_reaches_a_server_over_tls(tmp_path, monkeypatch):
         with Proxy(f"https://127.0.0.1:{listener.getsockname()[1]}/v1") as proxy:
             assert Answer(proxy.url, CHAT, "line-ends=cr").body == body.replace(b"\n", b"\r")
         serving.join()
+
+
+@pytest.mark.parametrize("faults", [[], ["comments"]])
+def test_repeated_headers_pass_the_proxy_in_both_directions(faults):
+    head = b"Content-Type: text/event-stream\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nVary: Origin\r\nVary: Accept\r\n"
+    requests = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            with listener.accept()[0] as connection:
+                requests.append(connection.recv(1 << 16))
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b'Connection: close\r\n\r\ndata: {"choices":[]}\n\n')
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        with Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", faults=faults) as proxy:
+            address = urlsplit(proxy.url)
+            with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+                connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Tag: one\r\nX-Tag: two\r\n\r\n")
+                received = b""
+                while piece := connection.recv(1 << 16):
+                    received += piece
+        serving.join()
+    names = [line.split(b":")[0].lower() for line in received.partition(b"\r\n\r\n")[0].split(b"\r\n")]
+    assert (names.count(b"set-cookie"), names.count(b"vary")) == (2, 2)
+    assert requests[0].count(b"\r\nX-Tag: ") == 2
+
+
+@pytest.mark.parametrize("size", [b"+5", b"0x5", b"-5", b"5_0"])
+def test_a_chunk_size_that_is_no_hexadecimal_number_is_not_taken_for_one(size):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            with listener.accept()[0] as connection:
+                connection.recv(1 << 16)
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                connection.sendall(head + size + b"\r\nhello\r\n0\r\n\r\n")
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        with Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}/v1") as proxy:
+            assert Answer(proxy.url, CHAT, "comments").ending == "cut"
+        serving.join()

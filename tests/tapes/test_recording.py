@@ -239,8 +239,8 @@ def test_what_is_no_http_is_passed_on_and_leaves_no_tape(record, folder):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "CURL_CA_BUNDLE"])
-def test_a_server_behind_tls_is_recorded_if_its_authority_is_trusted(variable, record, tmp_path, monkeypatch, ended):
+@pytest.mark.parametrize("by", ["environment", "argument"])
+def test_a_server_behind_tls_is_recorded_if_its_authority_is_trusted(by, record, folder, tmp_path, monkeypatch, ended):
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -250,7 +250,11 @@ def test_a_server_behind_tls_is_recorded_if_its_authority_is_trusted(variable, r
         with record(upstream.url) as recorder:
             refused = ask(recorder.url, CHAT, ASKS["chat"])
             assert (refused.first.split()[1], b"certificate" in refused.body.lower()) == ("502", True)
-        monkeypatch.setenv(variable, str(bundle))
-        with record(upstream.url) as recorder:
+        trusted = None
+        if by == "environment":
+            monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+        else:
+            trusted = ssl.create_default_context(cafile=str(bundle))
+        with Proxy(upstream.url, record=folder, tls=trusted) as recorder:
             assert ask(recorder.url, CHAT, ASKS["chat"]).body == WHOLE.partition(b"\r\n\r\n")[2]
             ended(1)

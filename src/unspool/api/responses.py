@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PATH = "/responses"
 
+#: What a response's ``status`` is while the server still works on it.
+UNFINISHED = frozenset({"queued", "in_progress"})
+
 # What a piece of each kind comes in.
 _PIECES = {
     "response.output_text.delta": TEXT,

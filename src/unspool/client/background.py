@@ -24,8 +24,6 @@ _MOST_POLLS = 60
 _LONGEST_POLL_WAIT = 5.0
 # "can no longer be streamed", unknown to this endpoint, gone: streaming is refused, having the response may not be.
 _REFUSALS = frozenset({400, 404, 405, 410, 422})
-#: What a response's ``status`` is while the server still works on it.
-UNFINISHED = frozenset({"queued", "in_progress"})
 
 
 class Resumption:

@@ -12,7 +12,6 @@ from unspool import __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 from unspool.client import retry
-from unspool.client.http import sniff
 from unspool.client.http.location import host, origin, resolve, same_origin
 from unspool.client.http.transport import Request
 from unspool.config.url import is_loopback, percent_encode
@@ -182,7 +181,7 @@ class Exchange:
         deltas: list[Delta] = []
         data = transfer.take()
         if data:
-            if self._kind == sniff.STREAM:
+            if self._kind == sse.STREAM:
                 deltas = self._events(self._sse.take(data))
             else:
                 self._receive_body(data, transfer, deltas)
@@ -195,8 +194,8 @@ class Exchange:
             self._refused_size += len(data)
         elif self._kind is None:
             head = b"".join(self._body)
-            self._kind = sniff.kind(head, transfer.headers.get("content-type", ""))
-            if self._kind == sniff.STREAM:
+            self._kind = sse.kind(head, transfer.headers.get("content-type", ""))
+            if self._kind == sse.STREAM:
                 self._body.clear()
                 deltas += self._events(self._sse.take(head))
 
@@ -215,7 +214,7 @@ class Exchange:
             if self._resumption is not None:
                 return self.lose(fault)
             return [], self._again(None, fault)
-        if self._kind == sniff.STREAM:
+        if self._kind == sse.STREAM:
             more, wait = self.lose(fault)
             return deltas + more, wait
         if self._resumption is not None:
@@ -320,7 +319,7 @@ class Exchange:
         value = parse(body)
         if not isinstance(value, dict):
             return self.lose(fault or Fault(CUT, "the server's answer is no response"))
-        from unspool.client.background import UNFINISHED
+        from unspool.api.responses import UNFINISHED
 
         if value.get("status") in UNFINISHED:
             wait = self._resumption.poll_again()

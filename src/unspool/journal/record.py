@@ -53,6 +53,9 @@ WIRE = "unspool.wire"
 #: How it ended. A journal that does not end with one was interrupted, or is still being written.
 END = "unspool.end"
 
+#: Seconds that a replay leaves of the time in which a stream was being taken up again, which may have been a night.
+RECONNECTING = 1.0
+
 
 class Record(Value):
     """One block of a journal. ``offset`` is its first byte in the file, ``at`` None for the journal's own blocks.

@@ -16,34 +16,32 @@ import contextlib
 import os
 import re
 import socket
+import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import h11
+
 from unspool import sse
-from unspool.client.http import roots
-from unspool.client.http.sniff import is_event_stream
+from unspool.sim import http
 from unspool.sim.block import Block
 from unspool.sim.connection import listen, reset, stopped_by_signal
 from unspool.sim.errors import RequestError
-from unspool.sim.faults.middleware import Choice, Received, edited, refusal_of
-from unspool.sim.faults.stream_plan import CLEAN, RESET, Course, Pause, Plan, Refusal, Step
+from unspool.sim.faults.middleware import FaultChooser, Received, edited, refusal_of
+from unspool.sim.faults.stream_plan import CLEAN, RESET, FaultPlan, FaultyStream, Pause, Refusal, Step
 from unspool.sim.faults.table import HEADER
 from unspool.sim.frames import Frame
 from unspool.sim.tapes.recording import Recorder, Recording
 from unspool.sim.tapes.tape import CUT, LEFT
 from unspool.sim.tapes.tape import RESET as WAS_RESET
 
-# An event may be an image of megabytes; a head is not.
-_LONGEST_HEAD = 1 << 20
 _PIECE = 1 << 16
+# The largest body of a request, and the seconds in which a request has to arrive.
+_LARGEST_BODY = 64 * 1024 * 1024
+_REQUEST_TIMEOUT = 60.0
 # Seconds in which the rest of an answer still belongs on its tape when its client is gone: many leave at [DONE], before the last chunk.
 _GRACE = 0.5
-# What belongs to one connection and not to the message (RFC 9110, 7.6.1).
-_HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
-)
 # Two line ends one after the other, whichever; CRLF is never two.
 _BLOCK_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 
@@ -52,7 +50,8 @@ class Proxy(Block):
     """A proxy in a background thread, on a free port of 127.0.0.1, before the server with the base URL ``upstream``.
 
     ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `Settings`. ``record`` is the
-    folder that tapes go to, or a `Recorder`; an answer that is recorded meets with no fault of the proxy's.
+    folder that tapes go to, or a `Recorder`; an answer that is recorded meets with no fault of the proxy's. ``tls`` is how an https
+    upstream is verified, None for Python's default.
     """
 
     def __init__(
@@ -62,8 +61,9 @@ class Proxy(Block):
         faults: Iterable[str] = (),
         script: Iterable[str] = (),
         record: str | os.PathLike[str] | Recorder | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._handler = _Handler(upstream, Choice(faults, script), record)
+        self._handler = _Handler(upstream, FaultChooser(faults, script), record, tls)
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] = lambda: None
         self.url = ""
@@ -114,10 +114,11 @@ def serve_proxy(
     faults: Iterable[str] = (),
     script: Iterable[str] = (),
     record: str | os.PathLike[str] | Recorder | None = None,
+    tls: ssl.SSLContext | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> int:
     """Run a proxy until SIGINT or SIGTERM, and return which of them it was, as `running.serve` does for a simulator."""
-    handler = _Handler(upstream, Choice(faults, script), record)
+    handler = _Handler(upstream, FaultChooser(faults, script), record, tls)
 
     async def serve() -> int:
         with listen(host, port) as listener:
@@ -130,7 +131,13 @@ def serve_proxy(
 class _Handler:
     """Takes connections, and carries each request to the upstream server and its answer back."""
 
-    def __init__(self, upstream: str, faults: Choice, record: str | os.PathLike[str] | Recorder | None = None) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        faults: FaultChooser,
+        record: str | os.PathLike[str] | Recorder | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         parts = urlsplit(upstream)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{upstream!r} is not a URL such as http://127.0.0.1:11434/v1")
@@ -140,7 +147,7 @@ class _Handler:
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._authority = parts.netloc.rpartition("@")[2]
-        self._tls = roots.context() if parts.scheme == "https" else None
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._path = parts.path.rstrip("/")
         self._origin = f"{parts.scheme}://{self._authority}"
         self._recorder = record if record is None or isinstance(record, Recorder) else Recorder(record)
@@ -156,7 +163,7 @@ class _Handler:
     @contextlib.asynccontextmanager
     async def listening(self, listener: socket.socket) -> AsyncIterator[None]:
         """Take connections for as long as the context lasts. Those still open are cut then."""
-        server = await asyncio.start_server(self._accept, sock=listener, limit=_LONGEST_HEAD)
+        server = await asyncio.start_server(self._accept, sock=listener)
         try:
             yield
         finally:
@@ -175,18 +182,20 @@ class _Handler:
         client = _Client(reader, writer)
         try:
             await self._answer(client)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, _HungUp):
+        except (OSError, TimeoutError, h11.ProtocolError, _HungUp):
             # One of the two sides is gone, or does not speak HTTP: the other is told by the end of its connection.
             pass
         finally:
             writer.transport.abort() if not client.finished else writer.close()
 
     async def _answer(self, client: _Client) -> None:
-        first, headers = await _read_head(client.reader)
-        method, path, _ = first.split(" ", 2)
-        if headers.get("expect", "").lower() == "100-continue":
-            await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = b"".join([piece async for piece in _body(client.reader, headers, until_end=False)])
+        async with asyncio.timeout(_REQUEST_TIMEOUT):
+            request, body = await client.request()
+        if len(body) > _LARGEST_BODY:
+            words = f"Maximum content size limit ({_LARGEST_BODY}) exceeded."
+            return await client.refuse(refusal_of(RequestError(words, status=413)))
+        method, path = request.method.decode(), request.target.decode("latin-1")
+        headers = http.by_name(request.headers)
         # What is to be recorded is for the server itself to break.
         met = headers if self._recorder is None else {name: headers[name] for name in headers if name != HEADER}
         try:
@@ -213,12 +222,12 @@ class _Handler:
                 except OSError as error:
                     words = f"The answer cannot be recorded in {self._recorder.into}: {error.strerror}."
                     return await client.refuse(refusal_of(RequestError(words, status=500, type="server_error")))
-            sender.write(self._request(first, headers, edited(body, plan)))
+            sender.write(self._request(request, edited(body, plan)))
             if recording is not None:
                 return await _pass_recorded(upstream, client, recording)
             await sender.drain()
             if plan.alters_stream:
-                await _pass_altered(upstream, client, plan)
+                await _pass_altered(upstream, client, plan, method)
             else:
                 await _pass_raw(upstream, client)
         finally:
@@ -226,20 +235,22 @@ class _Handler:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._recorder is None:
-            return await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_LONGEST_HEAD)
+            return await asyncio.open_connection(self._host, self._port, ssl=self._tls)
         loop = asyncio.get_running_loop()
-        reader = _Arrivals(limit=_LONGEST_HEAD, loop=loop)
+        reader = _Arrivals(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         transport, _ = await loop.create_connection(lambda: protocol, self._host, self._port, ssl=self._tls)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
-    def _request(self, first: str, headers: dict[str, str], body: bytes) -> bytes:
-        dropped = ("expect",) if self._recorder is not None else ("expect", HEADER)
-        kept = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name not in dropped}
-        kept.update({"host": self._authority, "connection": "close", "accept-encoding": "identity"})
-        if body or "content-length" in kept:
-            kept["content-length"] = str(len(body))
-        return _head(first, kept) + body
+    def _request(self, request: h11.Request, body: bytes) -> bytes:
+        """The client's request as the upstream server gets it: all its header fields but those of the connection."""
+        replaced = (b"host", b"accept-encoding", b"content-length", b"expect")
+        without = replaced if self._recorder is not None else (*replaced, HEADER.encode())
+        headers = [(b"Host", self._authority.encode()), *http.forwarded(request.headers.raw_items(), *without)]
+        headers += [(b"Connection", b"close"), (b"Accept-Encoding", b"identity")]
+        if body or any(name == b"content-length" for name, _ in request.headers):
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        return http.request(request.method, request.target, headers, body)
 
 
 class _HungUp(Exception):
@@ -252,27 +263,50 @@ class _Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.chunked = True
         self.finished = False
+        self._http = http.server_connection()
+        self._is_head = False
+
+    async def request(self) -> tuple[h11.Request, bytes]:
+        """Read the request and its body, of a body that is too large only the beginning. Raises h11.RemoteProtocolError."""
+        request: h11.Request | None = None
+        body = bytearray()
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                if self._http.they_are_waiting_for_100_continue:
+                    await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+                self._http.receive_data(await self.reader.read(_PIECE))
+            elif isinstance(event, h11.Request):
+                request = event
+                self._is_head = event.method == b"HEAD"
+            elif isinstance(event, h11.Data) and len(body) <= _LARGEST_BODY:
+                body += event.data
+            elif request is not None:
+                return request, bytes(body)
+            else:
+                raise _HungUp
 
     async def send(self, data: bytes) -> None:
+        """Send bytes as they are, past the HTTP framing."""
         self.writer.write(data)
         await self.writer.drain()
 
+    async def head(self, status: int, headers: http.HeaderFields) -> None:
+        """Begin a response, which the end of the connection follows."""
+        await self._send(http.response(status, [*headers, (b"Connection", b"close")]))
+
     async def refuse(self, refusal: Refusal) -> None:
         """Send a response of the proxy's own."""
-        try:
-            phrase = HTTPStatus(refusal.status).phrase
-        except ValueError:
-            phrase = "Unknown"
-        headers = {"content-length": str(len(refusal.body)), **refusal.headers, "connection": "close"}
-        await self.send(_head(f"HTTP/1.1 {refusal.status} {phrase}", headers) + refusal.body)
+        headers = {"content-length": str(len(refusal.body)), **refusal.headers}
+        await self.head(refusal.status, http.encoded(headers.items()))
+        await self._send(h11.Data(refusal.body))
         self.finished = True
 
     async def do(self, step: Step) -> None:
-        """Carry out one step of an answer's course."""
+        """Carry out one step of an answer's stream."""
         if isinstance(step, bytes):
-            await self.send(b"%x\r\n%b\r\n" % (len(step), step) if self.chunked else step)
+            await self._send(h11.Data(step))
             # Each of many small pieces goes out by itself.
             await asyncio.sleep(0)
         elif isinstance(step, Pause):
@@ -283,9 +317,13 @@ class _Client:
         elif step.how == RESET:
             await reset(self.writer.transport)
         else:
-            if step.how == CLEAN and self.chunked:
-                await self.send(b"0\r\n\r\n")
+            if step.how == CLEAN:
+                await self._send(h11.EndOfMessage())
             self.finished = True
+
+    async def _send(self, event: h11.InformationalResponse | h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        if not (self._is_head and isinstance(event, h11.Data)):  # the response to HEAD has no body
+            await self.send(self._http.send(event) or b"")
 
 
 class _Arrivals(asyncio.StreamReader):
@@ -317,7 +355,7 @@ async def _pass_recorded(upstream: asyncio.StreamReader, client: _Client, record
                 how = WAS_RESET if isinstance(upstream, _Arrivals) and upstream.is_reset else CUT
                 break
             recording.feed(piece)
-            if recording.is_whole and leaving.done():
+            if recording.is_complete and leaving.done():
                 break
             if not leaving.done():
                 await client.send(piece)
@@ -339,30 +377,37 @@ async def _pass_raw(upstream: asyncio.StreamReader, client: _Client) -> None:
     client.finished = True
 
 
-async def _pass_altered(upstream: asyncio.StreamReader, client: _Client, plan: Plan) -> None:
-    first, headers = await _read_head(upstream)
-    while first.split(" ", 2)[1].startswith("1"):  # interim, such as 103: the response itself follows
-        first, headers = await _read_head(upstream)
-    streams = is_event_stream(headers.get("content-type", "")) and "content-encoding" not in headers
-    pieces = _body(upstream, headers, until_end=True)
-    kept = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name != "content-length"}
-    kept |= {**plan.headers, "connection": "close"}
-    client.chunked = "content-length" not in kept
-    if client.chunked:
-        kept["transfer-encoding"] = "chunked"
-    await client.send(_head(first, kept))
-    course = Course(plan, event_ids=True)
-    blocks = Blocks()
+async def _pass_altered(upstream: asyncio.StreamReader, client: _Client, plan: FaultPlan, method: str) -> None:
+    stream = FaultyStream(plan, event_ids=True)
+    blocks: Blocks | None = None
+    pieces = _response(upstream, method)
     async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            for item in blocks.feed(piece) if streams else [piece]:
-                for step in course.take(item):
+        async for event in pieces:
+            if isinstance(event, h11.Response):
+                headers = http.by_name(event.headers)
+                if sse.is_event_stream(headers.get("content-type", "")) and "content-encoding" not in headers:
+                    blocks = Blocks()
+                replaced = [name.encode() for name in ("content-length", *plan.headers)]
+                kept = http.forwarded(event.headers.raw_items(), *replaced)
+                await client.head(event.status_code, kept + http.encoded(plan.headers.items()))
+                continue
+            data = bytes(event.data)
+            for item in [data] if blocks is None else blocks.feed(data):
+                for step in stream.take(item):
                     await client.do(step)
-                if course.closed:
+                if stream.closed:
                     return
-    rest = blocks.close()
-    for step in [*(course.take(rest) if rest else ()), *course.end()]:
+    rest = b"" if blocks is None else blocks.close()
+    for step in [*(stream.take(rest) if rest else ()), *stream.end()]:
         await client.do(step)
+
+
+async def _response(upstream: asyncio.StreamReader, method: str) -> AsyncGenerator[h11.Response | h11.Data]:
+    """The head of a response, then the pieces of its body. Raises h11.RemoteProtocolError where the connection ends before it does."""
+    reader = http.ResponseReader(method)
+    while not reader.is_complete:
+        for event in reader.feed(await upstream.read(_PIECE)):
+            yield event
 
 
 class Blocks:
@@ -395,43 +440,3 @@ def _block(raw: bytes) -> Frame | bytes:
         return raw
     (event,) = events
     return Frame(event.data, type=event.type, id=event.id or None)
-
-
-async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
-    """The first line of a message, and its headers by their lower-case names."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *lines = head[:-4].split("\r\n")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return first, headers
-
-
-def _head(first: str, headers: dict[str, str]) -> bytes:
-    lines = [first, *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1", "replace")
-
-
-async def _body(reader: asyncio.StreamReader, headers: dict[str, str], *, until_end: bool) -> AsyncGenerator[bytes]:
-    """The pieces of a body, out of their framing. Raises IncompleteReadError where the connection ends before it does.
-
-    ``until_end``: a body of no given length lasts as long as the connection, which is so for responses alone.
-    """
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
-            yield await reader.readexactly(size)
-            await reader.readexactly(2)
-        while await reader.readuntil(b"\r\n") != b"\r\n":
-            pass
-    elif "content-length" in headers:
-        left = int(headers["content-length"])
-        while left:
-            piece = await reader.read(min(left, _PIECE))
-            if not piece:
-                raise asyncio.IncompleteReadError(b"", left)
-            left -= len(piece)
-            yield piece
-    elif until_end:
-        while piece := await reader.read(_PIECE):
-            yield piece

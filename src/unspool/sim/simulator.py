@@ -20,7 +20,7 @@ from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.dialects import BY_NAME
-from unspool.sim.faults.middleware import Choice, FaultMiddleware
+from unspool.sim.faults.middleware import FaultChooser, FaultMiddleware
 from unspool.sim.lifecycle import Lifecycle
 from unspool.sim.limits import Exceeded, Limits
 from unspool.sim.pace import Delay, Pace, delay
@@ -176,15 +176,15 @@ class Settings(Value):
         )
 
 
-def choice(settings: Settings) -> Choice:
+def choice(settings: Settings) -> FaultChooser:
     """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
     cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
-    return Choice([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
+    return FaultChooser([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
 
 
 def app(
     settings: Settings | None = None,
-    faults: Choice | None = None,
+    faults: FaultChooser | None = None,
     tapes: TapeMatcher | None = None,
     *,
     on_miss: Callable[[str], object] = lambda text: None,

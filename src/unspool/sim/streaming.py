@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from unspool.sim.clock import Clock
-from unspool.sim.faults.stream_plan import CLEAN, Close, Course, Pause, Plan, Step
+from unspool.sim.faults.stream_plan import CLEAN, Close, FaultPlan, FaultyStream, Pause, Step
 from unspool.sim.frames import Frame
 from unspool.sim.pace import Timing
 from unspool.sim.wire import Wire
@@ -23,7 +23,7 @@ HANG_UP = "unspool.hang_up"
 RESET = "unspool.reset"
 # And a `Wire`, where the connection has one.
 WIRE = "unspool.wire"
-#: Where the `Plan` for the answer to a request stands in its scope.
+#: Where the `FaultPlan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
 #: What the pauses of a plan run by, where it is not the machine's clock.
 CLOCK = "unspool.clock"
@@ -76,7 +76,7 @@ class EventStream(Response):
                 self.on_end()
 
     async def _write(self, scope: Scope, send: Send) -> None:
-        plan: Plan | None = scope.get(PLAN)
+        plan: FaultPlan | None = scope.get(PLAN)
         if plan is not None and plan.alters_stream:
             return await self._write_faulty(scope, send, plan)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -94,10 +94,10 @@ class EventStream(Response):
             wire.flush()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write_faulty(self, scope: Scope, send: Send, plan: Plan) -> None:
+    async def _write_faulty(self, scope: Scope, send: Send, plan: FaultPlan) -> None:
         self.headers.update(plan.headers)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        course = Course(plan, event_ids=self.event_ids)
+        course = FaultyStream(plan, event_ids=self.event_ids)
         async with aclosing(self.frames) as frames:
             async for frame in frames:
                 await self._do(course.take(frame), scope, send)

@@ -10,8 +10,8 @@ from unspool.cli import viewing
 from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import speed
 from unspool.cli.signals import Signals
-from unspool.client.kept.replay import RECONNECTING
 from unspool.journal import folder, reader, ulid
+from unspool.journal.record import RECONNECTING
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False

@@ -13,6 +13,7 @@ from unspool.terminal.output import Notes, Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
     from typing import Any
 
     from unspool.sim.pace import Delay
@@ -391,7 +392,14 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
         from unspool.sim.tapes.recording import Recorder
 
         recorder = Recorder(arguments["into"] or _INTO, tell=notes.line)
-        return serve_proxy(arguments["record"], arguments["host"], arguments["port"], record=recorder, on_ready=ready)
+        return serve_proxy(
+            arguments["record"],
+            arguments["host"],
+            arguments["port"],
+            record=recorder,
+            tls=_tls(arguments["record"]),
+            on_ready=ready,
+        )
     if arguments["upstream"]:
         from unspool.sim.proxy import serve_proxy
 
@@ -402,6 +410,7 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
             arguments["port"],
             faults=[*faults, *cut],
             script=script,
+            tls=_tls(arguments["upstream"]),
             on_ready=ready,
         )
     from unspool.sim.running import serve
@@ -436,3 +445,12 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
     )
     host, port = arguments["host"], arguments["port"]
     return serve(host, port, settings=settings, on_ready=ready, on_miss=notes.line)
+
+
+def _tls(upstream: str) -> SSLContext | None:
+    """How an https server is verified: by the roots that all of unspool trusts."""
+    if not upstream.startswith("https:"):
+        return None
+    from unspool.client.http import roots
+
+    return roots.context()

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from unspool.journal.reader import Reader
     from unspool.journal.record import Record
 
-#: Seconds that are left of the time in which a stream was being taken up again, which may have been a night.
-RECONNECTING = 1.0
-
 
 class Replay:
     """Reads the answer that a journal holds, also one that is still being written.

@@ -12,7 +12,7 @@ from typing import Any
 
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.rewriting import body_of, each, with_body
-from unspool.sim.faults.stream_plan import Plan, Refusal, Rewriter, Step
+from unspool.sim.faults.stream_plan import FaultPlan, Refusal, Rewriter, Step
 from unspool.sim.frames import DONE, Frame
 from unspool.value import Value
 
@@ -39,7 +39,7 @@ class Dialect(Value):
         name: str,
         says: str,
         *,
-        add: Callable[[Plan, str], None],
+        add: Callable[[FaultPlan, str], None],
         endpoints: Sequence[str] = _ALL,
         stateful: bool = False,
         error: Callable[[_Body, int], Any] = lambda error, status: {"error": error},
@@ -51,9 +51,9 @@ class Dialect(Value):
         self.add = add
         self.error = error
 
-    def plan(self, path: str) -> Plan:
+    def plan(self, path: str) -> FaultPlan:
         """The plan for a request at this path, which faults may add to."""
-        plan = Plan()
+        plan = FaultPlan()
         api = endpoint(path)
         if api is None:
             return plan
@@ -183,11 +183,11 @@ def _added(
     prefix: bytes = b"",
     between: bytes = b"",
     headers: dict[str, str] | None = None,
-) -> Callable[[Plan, str], None]:
+) -> Callable[[FaultPlan, str], None]:
     """What puts these rewriters into a plan: those for ``always``, then those of the endpoint."""
     of = {CHAT: chat, COMPLETIONS: completions, RESPONSES: responses}
 
-    def add(plan: Plan, api: str) -> None:
+    def add(plan: FaultPlan, api: str) -> None:
         plan.rewriters += [*always, *of[api]]
         if api == RESPONSES:
             plan.rewriters.append(rewriting.renumbered) if responses else None

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unspool.sim.clock import Clock
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.dialects import BY_NAME, Dialect, endpoint
-from unspool.sim.faults.stream_plan import Plan, Refusal
+from unspool.sim.faults.stream_plan import FaultPlan, Refusal
 from unspool.sim.faults.table import HEADER, read
 from unspool.sim.streaming import CLOCK, PLAN, cut, while_connected
 from unspool.value import Value
@@ -40,7 +40,7 @@ class Received(Value):
         return json.loads(self.body)
 
 
-class Choice:
+class FaultChooser:
     """Chooses the faults of each request: those its own header names, else the script's next, else ``always``.
 
     Only requests at or below the three endpoints take their turns in the script.
@@ -72,7 +72,7 @@ class Choice:
         with self._lock:
             return list(self._requests)
 
-    def choose(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Plan:
+    def choose(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> FaultPlan:
         """Record a request, and return the plan for it. Raises ValueError when its header is not understood."""
         faults = headers.get(HEADER)
         if faults is None:
@@ -90,7 +90,7 @@ class Choice:
 class FaultMiddleware:
     """The ASGI application around the simulator's own: it carries out what a plan says before there is an answer."""
 
-    def __init__(self, app: ASGIApp, choice: Choice, clock: Clock | None = None) -> None:
+    def __init__(self, app: ASGIApp, choice: FaultChooser, clock: Clock | None = None) -> None:
         self._app = app
         self._choice = choice
         self._clock = clock or Clock()
@@ -134,7 +134,7 @@ class FaultMiddleware:
         await self._app(scope, replay, send)
 
 
-def edited(body: bytes, plan: Plan) -> bytes:
+def edited(body: bytes, plan: FaultPlan) -> bytes:
     """A request's body with the changes that a plan wants in it. What is no JSON object stays as it is."""
     if not (plan.unstreamed or plan.usage):
         return body

@@ -1,6 +1,6 @@
 """What becomes of one answer on its way, when faults are asked for: no I/O, so frames in, and out what is to be done.
 
-A `Plan` is what the faults of a request add up to. A `Course` takes the frames of one stream and returns steps: bytes to send,
+A `FaultPlan` is what the faults of a request add up to. A `FaultyStream` takes the frames of one stream and returns steps: bytes to send,
 a `Pause`, or the `Close` after which nothing follows. Whoever has the connection carries them out.
 """
 
@@ -67,7 +67,7 @@ class Refusal(Value):
 
 
 @dataclass
-class Plan:
+class FaultPlan:
     """What the faults of one request add up to.
 
     ``hang_up`` closes the connection without an answer, and ``refusal`` is sent in place of one, both after ``wait`` seconds.
@@ -100,13 +100,13 @@ class Plan:
     @property
     def alters_stream(self) -> bool:
         """Whether a stream is sent in any other way than it is made."""
-        return self != Plan(self.wait, self.hang_up, self.refusal, self.unstreamed, self.usage)
+        return self != FaultPlan(self.wait, self.hang_up, self.refusal, self.unstreamed, self.usage)
 
 
-class Course:
+class FaultyStream:
     """One stream under a plan. ``take`` its frames one by one, then ``end`` it; after a `Close` it wants no more."""
 
-    def __init__(self, plan: Plan, *, event_ids: bool = False) -> None:
+    def __init__(self, plan: FaultPlan, *, event_ids: bool = False) -> None:
         self._plan = plan
         self._event_ids = event_ids
         self._rewriters = [make() for make in plan.rewriters]

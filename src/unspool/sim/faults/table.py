@@ -1,6 +1,6 @@
 """What can go wrong between a server and its client, by name: one table, which ``unspool faults`` prints.
 
-A fault is asked for as ``name`` or ``name=value``, several with ``;`` between them. `read` adds them up to a `Plan`.
+A fault is asked for as ``name`` or ``name=value``, several with ``;`` between them. `read` adds them up to a `FaultPlan`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from unspool import durations
 from unspool.sim.faults import rewriting
-from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, Pause, Plan, Refusal, Rewriter, Stop
+from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, FaultPlan, Pause, Refusal, Rewriter, Stop
 from unspool.value import Value
 
 #: The header of a request that names its own faults.
@@ -26,7 +26,7 @@ class Fault(Value):
 
     __slots__ = ("name", "value", "does", "example", "add")
 
-    def __init__(self, name: str, value: str, does: str, example: str, add: Callable[[Plan, str], None]) -> None:
+    def __init__(self, name: str, value: str, does: str, example: str, add: Callable[[FaultPlan, str], None]) -> None:
         self.name = name
         self.value = value
         self.does = does
@@ -41,9 +41,9 @@ class Fault(Value):
         return f"{self.name}[={self.value[1:-1]}]" if self.value[0] == "[" else f"{self.name}={self.value}"
 
 
-def read(text: str, plan: Plan | None = None) -> Plan:
+def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
     """Read faults into the plan that they add up to, or into a ``plan`` there is. Raises ValueError for one that there is not, or that is not written like this."""
-    plan = Plan() if plan is None else plan
+    plan = FaultPlan() if plan is None else plan
     for each in text.split(";"):
         name, _, value = each.strip().partition("=")
         name, value = name.strip(), value.strip()
@@ -91,11 +91,11 @@ def _error(type: str, code: str | None, message: str) -> bytes:
     return json.dumps({"error": {"message": message, "type": type, "param": None, "code": code}}).encode()
 
 
-def _refuse(plan: Plan, status: int, body: bytes, type: str = "application/json", **headers: str) -> None:
+def _refuse(plan: FaultPlan, status: int, body: bytes, type: str = "application/json", **headers: str) -> None:
     plan.refusal = Refusal(status, {"content-type": type, **headers}, body)
 
 
-def _status(plan: Plan, value: str) -> None:
+def _status(plan: FaultPlan, value: str) -> None:
     number, *headers = value.split(",")
     status = _code(number)
     # These two have no body (RFC 9110, 6.4.1).
@@ -112,7 +112,7 @@ def _status(plan: Plan, value: str) -> None:
     plan.refusal = refusal
 
 
-def _rate_limit(plan: Plan, value: str) -> None:
+def _rate_limit(plan: FaultPlan, value: str) -> None:
     headers = {}
     if value:
         wait = durations.parse(value)
@@ -120,7 +120,7 @@ def _rate_limit(plan: Plan, value: str) -> None:
     _refuse(plan, 429, error_body(429), **headers)
 
 
-def _empty(plan: Plan, value: str) -> None:
+def _empty(plan: FaultPlan, value: str) -> None:
     _refuse(plan, 200, b"", "text/event-stream")
 
 
@@ -150,8 +150,8 @@ def _one_of(text: str, *words: str) -> str:
     return text
 
 
-def _stop_at(unit: str, reading: Callable[[str], Any]) -> Callable[[Plan, str], None]:
-    def add(plan: Plan, value: str) -> None:
+def _stop_at(unit: str, reading: Callable[[str], Any]) -> Callable[[FaultPlan, str], None]:
+    def add(plan: FaultPlan, value: str) -> None:
         at, _, rest = value.partition(",")
         plan.stops.append(Stop(unit, _place(at), reading(rest)))
         if plan.short:
@@ -170,8 +170,8 @@ def _pause(time: str) -> Pause:
 
 def _rewriting(
     make: Callable[..., Rewriter], reading: Callable[[str], tuple[Any, ...]] = lambda _: ()
-) -> Callable[[Plan, str], None]:
-    def add(plan: Plan, value: str) -> None:
+) -> Callable[[FaultPlan, str], None]:
+    def add(plan: FaultPlan, value: str) -> None:
         values = reading(value)
         plan.rewriters.append(lambda: make(*values))
 
@@ -187,7 +187,7 @@ def _word(*words: str) -> Callable[[str], tuple[str]]:
     return lambda value: (_one_of(value, *words),)
 
 
-def _usage(plan: Plan, value: str) -> None:
+def _usage(plan: FaultPlan, value: str) -> None:
     _rewriting(rewriting.usage, _word("none", "every", "finish", "x_groq"))(plan, value)
     plan.usage = True
 
@@ -196,7 +196,7 @@ def _emoji(text: str) -> str:
     return text.replace(".", "😀")
 
 
-def _split_emoji(plan: Plan, value: str) -> None:
+def _split_emoji(plan: FaultPlan, value: str) -> None:
     plan.rewriters += [
         lambda: rewriting.texts(_emoji),
         lambda: rewriting.halved_characters("😀"),
@@ -204,52 +204,52 @@ def _split_emoji(plan: Plan, value: str) -> None:
     ]
 
 
-def _split_characters(plan: Plan, value: str) -> None:
+def _split_characters(plan: FaultPlan, value: str) -> None:
     plan.rewriters.append(lambda: rewriting.texts(_emoji))
     plan.split_characters = True
 
 
-def _gzip(plan: Plan, value: str) -> None:
+def _gzip(plan: FaultPlan, value: str) -> None:
     plan.gzip = _one_of(value or "whole", "whole", "truncated")
     plan.headers["content-encoding"] = "gzip"
 
 
-def _comments(plan: Plan, value: str) -> None:
+def _comments(plan: FaultPlan, value: str) -> None:
     plan.between += b": %b\n\n" % (value.encode() or b"ping")
 
 
-def _pings(plan: Plan, value: str) -> None:
+def _pings(plan: FaultPlan, value: str) -> None:
     with_data = _one_of(value or "data", "data", "empty") == "data"
     plan.between += b'event: ping\ndata: {"type":"ping"}\n\n' if with_data else b"event: ping\n\n"
 
 
-def _set(**fields: Any) -> Callable[[Plan, str], None]:
-    def add(plan: Plan, value: str) -> None:
+def _set(**fields: Any) -> Callable[[FaultPlan, str], None]:
+    def add(plan: FaultPlan, value: str) -> None:
         for name, content in fields.items():
             setattr(plan, name, content)
 
     return add
 
 
-def _slow_headers(plan: Plan, value: str) -> None:
+def _slow_headers(plan: FaultPlan, value: str) -> None:
     plan.wait = durations.parse(value)
 
 
-def _line_ends(plan: Plan, value: str) -> None:
+def _line_ends(plan: FaultPlan, value: str) -> None:
     plan.line_end = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r"}[_one_of(value, "lf", "crlf", "cr")]
 
 
-def _content_type(plan: Plan, value: str) -> None:
+def _content_type(plan: FaultPlan, value: str) -> None:
     if not (value.isascii() and value.isprintable()):
         raise ValueError("a header is printable ASCII")
     plan.headers["content-type"] = value
 
 
-def _retry_line(plan: Plan, value: str) -> None:
+def _retry_line(plan: FaultPlan, value: str) -> None:
     plan.prefix += b"retry: %d\n\n" % _count(value)
 
 
-def _bom(plan: Plan, value: str) -> None:
+def _bom(plan: FaultPlan, value: str) -> None:
     plan.prefix = b"\xef\xbb\xbf" + plan.prefix
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unspool.client.http.sniff import is_event_stream
+from unspool import sse
 from unspool.sim.clock import Clock
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.middleware import body_of, refusal_of, send_refusal
-from unspool.sim.faults.stream_plan import Plan
+from unspool.sim.faults.stream_plan import FaultPlan
 from unspool.sim.frames import Frame
 from unspool.sim.proxy import Blocks
 from unspool.sim.streaming import PLAN, WIRE, EventStream, cut, while_connected
@@ -75,8 +75,8 @@ class Player:
         await self._app(scope, replay, send)
 
     async def _play(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-        plan: Plan | None = scope.get(PLAN)
-        streams = is_event_stream(answer.header("content-type")) and not answer.header("content-encoding")
+        plan: FaultPlan | None = scope.get(PLAN)
+        streams = sse.is_event_stream(answer.header("content-type")) and not answer.header("content-encoding")
         if plan is not None and plan.alters_stream and answer.status == 200 and streams:
             altered = EventStream(self._blocks(answer), event_ids=True)
             left_out = ("content-length", "transfer-encoding")

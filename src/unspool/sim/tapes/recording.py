@@ -6,6 +6,7 @@ the connection ended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -17,19 +18,17 @@ import h11
 
 from unspool import api, sse
 from unspool.api import failure as failures
-from unspool.client.background import UNFINISHED
-from unspool.client.http import sniff
+from unspool.api.responses import UNFINISHED
 from unspool.journal import record
 from unspool.journal.summary import messages_of, plain
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps, parse
 from unspool.outcome import CLOSED, COMPLETE, UNREACHABLE, Ending, Fault, judge, of_failure
 from unspool.outcome import CUT as CUT_OUTCOME
+from unspool.sim.http import ResponseReader
 from unspool.sim.tapes.masking import Mask, secrets_of, without_secrets
 from unspool.sim.tapes.tape import CLEAN, CUT, LEFT, RESET, endpoint_of, wire
 
-# As the proxy: a head is not larger.
-_LONGEST_HEAD = 1 << 20
 # Characters of a question in the name of a file.
 _LONGEST_WORDS = 40
 # Headers that belong to a connection, or to whoever asked, and not to the answer.
@@ -129,7 +128,7 @@ class Recording:
         self._tell = tell
         self._clock = clock
         self._sent_at = clock()
-        self._reader = _ResponseReader(method)
+        self._reader = ResponseReader(method)
         self._is_chunked = False
         self._unzip: Any = None
         self._pending: list[tuple[float, bytes, bool]] = []
@@ -137,9 +136,9 @@ class Recording:
         self._is_over = False
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the end of the answer has come."""
-        return self._reader.is_whole
+        return self._reader.is_complete
 
     def feed(self, data: bytes) -> None:
         """Take what has arrived, and keep it."""
@@ -162,13 +161,15 @@ class Recording:
         at = self._clock() - self._sent_at
         try:
             if how == CUT:
-                for event in self._reader.close():
-                    self._take(event, at)
+                # The end of the connection is the end of some responses; others are cut short by it.
+                with contextlib.suppress(h11.RemoteProtocolError):
+                    for event in self._reader.feed(b""):
+                        self._take(event, at)
             self._keep(self._mask.close())
         except (sse.EventTooLarge, zlib.error, _Unkeepable) as error:
             return self._give_up(str(error))
         self._is_over = True
-        end = CLEAN if self._reader.is_whole else how
+        end = CLEAN if self._reader.is_complete else how
         self._witness.close()
         self._writer.own(record.WIRE, dumps({"at": round(at, 3), "end": end}))
         ending = self._witness.ending(end)
@@ -238,40 +239,6 @@ class _Unkeepable(ValueError):
     """Something of which there can be no tape."""
 
 
-class _ResponseReader:
-    """One response out of its framing, without a socket: ``is_whole`` once its end has come."""
-
-    def __init__(self, method: str) -> None:
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
-        # To learn what it is an answer to: that to HEAD has no body.
-        self._http.send(h11.Request(method=method, target="/", headers=[("Host", "upstream")]))
-        self._http.send(h11.EndOfMessage())
-        self.is_whole = False
-
-    def feed(self, data: bytes) -> list[h11.Response | h11.Data]:
-        """The head, and pieces of the body, that these bytes bring. Raises h11.RemoteProtocolError."""
-        if self.is_whole:
-            return []
-        self._http.receive_data(data)
-        events: list[h11.Response | h11.Data] = []
-        while True:
-            event = self._http.next_event()
-            if isinstance(event, h11.Response | h11.Data):
-                events.append(event)
-            elif isinstance(event, h11.EndOfMessage):
-                self.is_whole = True
-                return events
-            elif not isinstance(event, h11.InformationalResponse):
-                return events
-
-    def close(self) -> list[h11.Response | h11.Data]:
-        """Say that the connection has ended, which some responses end with."""
-        try:
-            return self.feed(b"")
-        except h11.RemoteProtocolError:
-            return []
-
-
 class _Witness:
     """Says of an answer what unspool would: its events into the journal, and how it ended."""
 
@@ -294,13 +261,13 @@ class _Witness:
     def take(self, data: bytes, at: float) -> None:
         """Take a piece of the body, uncompressed and without keys."""
         self._at = at
-        if self._kind == sniff.STREAM:
+        if self._kind == sse.STREAM:
             return self._events(self._sse.take(data))
         self._body.append(data)
         if self._kind is None and self._status == 200 and self._decoder is not None:
             head = b"".join(self._body)
-            self._kind = sniff.kind(head, self._headers.get("content-type", ""))
-            if self._kind == sniff.STREAM:
+            self._kind = sse.kind(head, self._headers.get("content-type", ""))
+            if self._kind == sse.STREAM:
                 self._body.clear()
                 self._events(self._sse.take(head))
 
@@ -309,7 +276,7 @@ class _Witness:
         rest = self._sse.close(dispatch_incomplete=True)
         whole = [one for one in rest if one.data.strip() == "[DONE]" or isinstance(parse(one.data), dict)]
         self._events(sse.Events.of(whole))
-        if self._kind == sniff.BODY:
+        if self._kind == sse.BODY:
             text = b"".join(self._body).decode("utf-8", "replace")
             described = {
                 "content_type": self._headers.get("content-type", ""),
@@ -332,7 +299,7 @@ class _Witness:
             return Ending(of_failure(failure), failure.message, None, failure)
         if self._decoder is None:
             return Ending(COMPLETE) if fault is None else Ending(fault.outcome, fault.message)
-        if self._kind != sniff.BODY:
+        if self._kind != sse.BODY:
             self._decoder.close()
             return judge(self._decoder, fault)
         value = parse(body)

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from unspool import sse
-from unspool.client.kept.replay import RECONNECTING
 from unspool.journal import reader, record
 from unspool.journal.record import Record
 from unspool.jsontext import parse
@@ -154,8 +153,8 @@ def _remade(records: list[Record]) -> Answer:
     for one in records:
         if one.at is not None:
             gap = one.at - last
-            if reconnected and gap > RECONNECTING:
-                lost += gap - RECONNECTING
+            if reconnected and gap > record.RECONNECTING:
+                lost += gap - record.RECONNECTING
             reconnected, last = False, one.at
             encoded = sse.encode(one.data, type=one.type, id=one.upstream_id)
             answer.pieces.append(Piece(round(one.at - lost, 3), encoded))
