@@ -184,7 +184,7 @@ def test_half_an_answer_is_not_copied(unspool, serve, tools, tmp_path):
     unspool.env["WAYLAND_DISPLAY"] = "w"
     done = unspool(*_asked(serve(head() + start("chat") + piece("chat", "Py")), "--copy"))
     assert done.returncode == 7
-    assert b"unspool: nothing was copied, for the answer is not whole" in done.stderr
+    assert b"unspool: nothing was copied, because the answer is not complete" in done.stderr
     assert not list(tmp_path.rglob("*.got"))
 
 

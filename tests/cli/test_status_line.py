@@ -245,13 +245,9 @@ def test_an_answer_that_is_taken_up_again_keeps_what_is_shown_of_it(serve, watch
     rest = numbered(2, "response.output_text.delta", **place, delta=" three")
     rest += numbered(3, "response.completed", response={**response, "status": "completed", "output": []})
     gate = FaultMiddleware(head() + rest)
-    watched = (
-        watch(serve(first, gate), "--background", api="responses")
-        .until("one two")
-        .until("taking the response up again")
-    )
+    watched = watch(serve(first, gate), "--background", api="responses").until("one two").until("resuming the response")
     assert watched.screen[0] == "one two"
-    assert "taking the response up again" in watched.screen[1]
+    assert "resuming the response" in watched.screen[1]
     gate.go()
     assert watched.end() == 0
     assert watched.screen == ["one two three"]

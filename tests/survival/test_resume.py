@@ -64,8 +64,8 @@ def test_a_cut_answer_goes_on_in_a_stream_of_its_own(home: Home, api: str) -> No
         before = first.read_bytes()
         resumed = home("resume")
         assert (resumed.returncode, resumed.stdout) == (0, b"Once upon a time there was.")
-        words = b"cut here; what follows "
-        words += b"is what the server makes" if api == "completions" else b"was asked for anew, and is another answer"
+        words = b"asked the "
+        words += b"server to complete this text; saved as " if api == "completions" else b"model to continue; saved as "
         assert words in resumed.stderr
         one, other = home.journals()
         # Never the same stream: what was cut stays as it was.
@@ -309,7 +309,7 @@ def test_a_response_that_failed_is_asked_for_anew(home: Home) -> None:
         server.again = (rest,)
         resumed = home("resume")
         assert resumed.returncode == 0
-        assert b"was asked for anew" in resumed.stderr
+        assert b"asked the model to continue" in resumed.stderr
         assert len(home.journals()) == 2
 
 
@@ -330,7 +330,7 @@ def test_a_response_that_was_cancelled_has_a_way_on_too(home: Home) -> None:
         again = home("resume")
         assert again.returncode == 0
         assert again.stdout.startswith(shown)
-        assert b"was asked for anew" in again.stderr
+        assert b"asked the model to continue" in again.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

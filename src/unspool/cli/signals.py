@@ -9,9 +9,20 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any
+    from typing import Any, Protocol
 
-    from unspool.terminal.output import Output
+    class Screen(Protocol):
+        """What is written to while signals are noted: an output, or a display with all of its outputs."""
+
+        def hurry(self) -> None:
+            """From now on never wait for a reader."""
+
+        def restore(self) -> None:
+            """Leave the descriptors as they were."""
+
+        def leave(self) -> None:
+            """Take what is transient off the screen."""
+
 
 _WATCHED = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
 
@@ -42,20 +53,20 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 class Signals:
-    """Notes signals instead of dying of them: ``number`` is the first, 0 while there was none.
+    """Notes signals instead of dying of them: ``number`` is the first one, 0 until then.
 
     ``fd`` can be read from the moment a signal arrives, which wakes a loop that waits. A second signal ends the process at
     once. Signals that the parent has told us to ignore (nohup, background jobs of a shell) stay ignored.
 
-    From the first on, nothing waits any more for the readers of ``outputs``. Before the process is stopped or ended at once they
-    write their parting word. A process that was stopped (Ctrl-Z) and goes on is
-    woken too, and `has_resumed` says so once: the terminal is then not what it was.
+    From the first on, nothing waits any more for the readers of ``screens``. They take what is transient away before the process is
+    stopped, or ended at once. A process that was stopped (Ctrl-Z) and continues is woken too, and `has_resumed` says so once: others
+    may have written to the terminal since.
     """
 
-    def __init__(self, *outputs: Output) -> None:
+    def __init__(self, *screens: Screen) -> None:
         self.number = 0
         self._has_resumed = False
-        self._outputs = outputs
+        self._screens = screens
         self._before: dict[int, Any] = {}
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
@@ -97,20 +108,20 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:
-            for output in self._outputs:
-                output.leave()
+            for screen in self._screens:
+                screen.leave()
             self._restore()
             os._exit(128 + number)
         self.number = number
-        for output in self._outputs:
-            output.hurry()
+        for screen in self._screens:
+            screen.hurry()
 
     def _resume(self, number: int, frame: FrameType | None) -> None:
         self._has_resumed = True
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        for output in self._outputs:
-            output.leave()
+        for screen in self._screens:
+            screen.leave()
         _signal.signal(number, _signal.SIG_DFL)
         os.kill(os.getpid(), number)
         # Here again, some time later; or at once, where no shell waits for stopped processes.
@@ -118,5 +129,5 @@ class Signals:
         self._has_resumed = True
 
     def _restore(self) -> None:
-        for output in self._outputs:
-            output.restore()
+        for screen in self._screens:
+            screen.restore()

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
+    from unspool.cli.display import Display
+    from unspool.cli.formats import Format
     from unspool.outcome import Ending
-    from unspool.terminal.output import Notes, Output
 
 
 class Stats:
@@ -25,13 +26,14 @@ class Stats:
     ``facts`` is None until `end` was called.
     """
 
-    def __init__(self, arguments: dict[str, Any], format: Any) -> None:
+    def __init__(self, *, usage: bool, stats: str | None, copy: bool) -> None:
         self.facts: dict[str, Any] | None = None
         self._pace = Pace()
-        self._usage = arguments["usage"]
-        self._stats = arguments["stats"]
-        self._format = format
-        self._texts: list[str] | None = [] if arguments["copy"] else None
+        self._usage = usage
+        self._stats = stats
+        # Whether the format shows the facts itself.
+        self._is_shown = False
+        self._texts: list[str] | None = [] if copy else None
 
     def feed(self, deltas: Sequence[Delta], at: float) -> None:
         """Take what arrived together."""
@@ -42,7 +44,14 @@ class Stats:
             ]
 
     def end(
-        self, decoder: Decoder | None, ending: Ending, *, total: float | None, attempts: int, id: str | None
+        self,
+        decoder: Decoder | None,
+        ending: Ending,
+        *,
+        total: float | None,
+        attempts: int,
+        id: str | None,
+        format: Format,
     ) -> None:
         """Sum up, before the format is closed: the JSON ones have a place for it."""
         pace, usage = self._pace, decoder.usage if decoder is not None else None
@@ -67,40 +76,38 @@ class Stats:
             "rate": round(rate[0], 1) if rate is not None else None,
             "rate_unit": rate[1] if rate is not None else None,
         }
-        if self._stats and hasattr(self._format, "stats"):
-            self._format.stats = self.facts
+        self._is_shown = bool(self._stats) and format.take_stats(self.facts)
 
-    def tell(self, ending: Ending, notes: Notes, stdout: Output) -> str:
+    def tell(self, ending: Ending, display: Display) -> str:
         """Say it, and copy the answer, when the format is closed. Returns why that could not be copied, "" where it could."""
-        if self.facts is not None and not (self._stats and hasattr(self._format, "stats")):
+        if self.facts is not None and not self._is_shown:
             if self._stats == "json":
-                # Asked for by a program, so it comes also where notes do not.
-                notes.clear()
-                notes.write(notes.output.safe(dumps(self.facts) + "\n"))
+                # A program asked for it, so it comes also where notes do not.
+                display.notes.write(display.notes.output.safe(dumps(self.facts) + "\n"))
             elif self._stats:
-                notes.line(f"{_counted(self.facts)}; {_timed(self.facts)}", always=True)
+                display.note(f"{_counted(self.facts)}; {_timed(self.facts)}", always=True)
             elif self._usage:
-                notes.line(_counted(self.facts), always=True)
-        return "" if self._texts is None else self._copy(ending, notes, stdout)
+                display.note(_counted(self.facts), always=True)
+        return "" if self._texts is None else self._copy(ending, display)
 
-    def _copy(self, ending: Ending, notes: Notes, stdout: Output) -> str:
+    def _copy(self, ending: Ending, display: Display) -> str:
         from unspool.terminal import clipboard
 
         if ending.outcome != outcome.COMPLETE:
-            notes.line("nothing was copied, for the answer is not whole", always=True)
+            display.note("nothing was copied, because the answer is not complete", always=True)
             return ""
-        block = getattr(self._format, "block", None)
-        text = "".join(self._texts or ()) if block is None else block()
+        code = display.format.code()
+        text = "".join(self._texts or ()) if code is None else code
         if not text:
-            notes.line(f"nothing was copied, for there is no {'code' if block else 'text'}", always=True)
+            display.note(f"nothing was copied: there is no {'text' if code is None else 'code'}", always=True)
             return ""
-        terminal = next((one for one in (notes.output, stdout) if one.is_tty), None)
+        terminal = next((one for one in (display.notes.output, display.stdout) if one.is_tty), None)
         try:
             means = clipboard.copy(text, terminal)
         except clipboard.NoClipboard as error:
             return f"not copied: {error}"
-        what = "answer" if block is None else "code block"
-        notes.line(f"copied the {what}, {len(text):,} characters, by {means}")
+        what = "answer" if code is None else "code block"
+        display.note(f"copied the {what}, {len(text):,} characters, by {means}")
         return ""
 
 

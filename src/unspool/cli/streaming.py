@@ -4,211 +4,149 @@ from __future__ import annotations
 
 import errno
 import gc
-import time
 
 from unspool import outcome
-from unspool.api.deltas import Reasoning
 from unspool.cli.access import key_advice
-from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
+    from unspool.cli.display import Display
     from unspool.cli.signals import Signals
     from unspool.cli.stats import Stats
-    from unspool.cli.status_line import StatusLine
     from unspool.client.answer import Answer
-    from unspool.journal.writer import Writer
     from unspool.outcome import Ending
     from unspool.terminal.output import Notes
-
-# Seconds for which nothing is said: an answer that comes by then was not waited for (Nielsen's 0.1 to 1 s).
-_QUIET = 0.2
 
 _SIGHUP = 1
 
 
-def stream(
-    answer: Answer,
-    format: Any,
-    notes: Notes,
-    signals: Signals,
-    stdout: Output | None = None,
-    arguments: dict[str, Any] | None = None,
-) -> Ending:
+def stream(answer: Answer, display: Display, signals: Signals, stats: Stats | None = None) -> Ending:
     """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
 
-    That may be worse than the answer itself, which can be whole before its reader has gone away, or lack what was to be extracted.
-    ``stdout`` is what the format writes to; of the ``arguments`` those count that say what is told beside the answer.
+    That may be worse than the answer's own ending: its reader has gone away, or it has no code block that was to be extracted.
     """
-    stdout = stdout or Output(1)
-    tally = tallied(arguments, format)
-    # The start is over: what it made is never looked at again, and what the stream leaves behind is.
+    # Start-up is over: nothing made so far becomes garbage, and what the stream leaves behind does.
     gc.freeze()
     gc.enable()
-    trouble = _Trouble(answer.exchange.journal, notes)
-    ending = _show(answer, format, notes, signals, trouble, stdout, tally, _shows_reasoning(arguments, notes))
+    disk = _Disk(answer, display)
+    ending = _show(answer, display, signals, stats, disk)
     if ending is not answer.ending:
         answer.cancel(ending.message, ending.signal, ending.outcome)
-    trouble.tell_last()
-    return judged(format, ending, tally.tell(ending, notes, stdout) if tally is not None else "")
+    disk.finish()
+    return verdict(display, ending, stats)
 
 
-def tallied(arguments: dict[str, Any] | None, format: Any) -> Stats | None:
-    """What counts and keeps for the options that ask for it, None if none does."""
-    if not arguments or not (arguments["usage"] or arguments["stats"] or arguments["copy"]):
+def wanted_stats(usage: bool, stats: str | None, copy: bool) -> Stats | None:
+    """Return what measures an answer for ``--usage``, ``--stats`` and ``--copy``, None where none of them is given."""
+    if not (usage or stats or copy):
         return None
     from unspool.cli.stats import Stats
 
-    return Stats(arguments, format)
+    return Stats(usage=usage, stats=stats, copy=copy)
 
 
-def judged(format: Any, ending: Ending, trouble: str = "") -> Ending:
-    """How the showing ended: an answer that is whole may lack what its format is about, or meet trouble when it is used."""
-    lacks = getattr(format, "lacks", None)
-    words = (lacks() if lacks is not None else "") or trouble
-    if not words or ending.outcome != outcome.COMPLETE:
+def shows_reasoning(choice: str, format: str, notes: Notes) -> bool:
+    """Return whether a live answer's reasoning is shown: unless told otherwise, to a person who reads text."""
+    return format == "text" and (choice == "show" or (choice != "hide" and notes.is_tty))
+
+
+def verdict(display: Display, ending: Ending, stats: Stats | None) -> Ending:
+    """Tell the statistics, and return how the showing ended: a complete answer may miss what was wanted of it."""
+    trouble = stats.tell(ending, display) if stats is not None else ""
+    problem = display.format.problem() or trouble
+    if not problem or ending.outcome != outcome.COMPLETE:
         return ending
-    return outcome.Ending(outcome.ERROR, words, ending.finish_reason)
+    return outcome.Ending(outcome.ERROR, problem, ending.finish_reason)
 
 
-def _shows_reasoning(arguments: dict[str, Any] | None, notes: Notes) -> bool:
-    if not arguments or arguments["format"] != "text" or arguments["reasoning"] == "hide":
-        return False
-    return notes.is_tty or arguments["reasoning"] == "show"
-
-
-def _show(
-    answer: Answer,
-    format: Any,
-    notes: Notes,
-    signals: Signals,
-    trouble: _Trouble,
-    stdout: Output,
-    tally: Stats | None,
-    shows_reasoning: bool,
-) -> Ending:
-    readers = (1,) if stdout.has_reader else ()
-    # What came before is another's.
-    stdout.is_used = False
-    margin: StatusLine | None = None
-    began_at = time.monotonic()
-    speaks_at = began_at + _QUIET if notes.is_tty else None
-    # What is drawn has a time of its own: formats that draw say when, and make room for what is said in between.
-    due = getattr(format, "due", None)
-    notes.before = getattr(format, "step_aside", None)
+def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | None, disk: _Disk) -> Ending:
+    exchange = answer.exchange
+    # A reader who goes away is noticed while there is nothing to write, too.
+    readers = (1,) if display.stdout.has_reader else ()
+    display.begin()
     try:
         while answer.ending is None:
-            if margin is not None:
-                wait = margin.tell(answer)
-            elif speaks_at is None or stdout.is_used:
-                wait = speaks_at = None
-            else:
-                wait = max(0.0, speaks_at - time.monotonic())
-            is_drawn = margin is None or not margin.is_thinking
-            deltas = answer.step(_sooner(wait, due if is_drawn else None), signals.watched(), readers)
+            deltas = answer.step(display.wait(answer), signals.watched(), readers)
             if signals.number:
                 deltas += answer.cancel(signal=signals.number)
             elif 1 in answer.woken:
                 raise BrokenPipeError
             elif signals.has_resumed():
-                notes.forget()
-                if (start_anew := getattr(format, "start_anew", None)) is not None:
-                    start_anew()
-            if margin is None and (
-                answer.exchange.attempt > 1
-                or (wait is not None and time.monotonic() >= began_at + _QUIET)
-                or (shows_reasoning and any(type(one) is Reasoning for one in deltas))
-            ):
-                from unspool.cli.status_line import StatusLine
-
-                margin = StatusLine(notes, stdout, format, since=began_at, shows_reasoning=shows_reasoning)
-            trouble.tell()
-            if deltas or answer.exchange.events:
-                if tally is not None:
-                    tally.feed(deltas, answer.exchange.at)
-                (format if margin is None else margin).show(deltas, answer.exchange.events, answer.exchange.at)
-            elif due is not None and is_drawn and due() is not None:
-                format.tick()
-        if tally is not None:
-            exchange = answer.exchange
-            tally.end(
+                display.redraw()
+            disk.check()
+            if not deltas and not exchange.events:
+                display.tick()
+                continue
+            if stats is not None:
+                stats.feed(deltas, exchange.at)
+            display.show(deltas, exchange.events, exchange.at)
+        if stats is not None:
+            stats.end(
                 exchange.decoder,
                 answer.ending,
                 total=exchange.ended_at,
                 attempts=exchange.attempt,
                 id=kept_id(answer),
+                format=display.format,
             )
-        if margin is not None:
-            margin.close()
-            margin = None
-        format.close(answer.ending, kept_id(answer))
+        display.close(answer.ending, kept_id(answer))
         return answer.ending
     except BlockingIOError:  # a signal came, and nobody reads what is to be written
         return outcome.Ending(outcome.CANCELLED, signal=signals.number)
     except BrokenPipeError:
         return outcome.Ending(outcome.CLOSED)
     except OSError as error:
-        # A terminal that is closed refuses what is written, and only then is the hang-up told: to the shell first.
-        if signals.number or (stdout.is_tty and error.errno == errno.EIO):
+        # A closed terminal refuses what is written before its hang-up reaches us: the shell gets that first.
+        if signals.number or (display.stdout.is_tty and error.errno == errno.EIO):
             return outcome.Ending(outcome.CANCELLED, signal=signals.number or _SIGHUP)
         return outcome.Ending(outcome.ERROR, f"the answer cannot be written to standard output: {error.strerror}")
     finally:
-        if margin is not None:
-            margin.close()
+        display.clear()
 
 
-class _Trouble:
-    """Tells what a disk does to the journal: once, and again only when it is something else."""
+class _Disk:
+    """Reports what a disk does to the journal: once, and again only when that changes."""
 
-    def __init__(self, journal: Writer | None, notes: Notes) -> None:
-        self._journal = journal
-        self._notes = notes
-        self._told: str | None = None
+    def __init__(self, answer: Answer, display: Display) -> None:
+        self._journal = answer.exchange.journal
+        self._display = display
+        self._reported: str | None = None
 
-    def tell(self) -> None:
-        """Say what is new."""
-        if self._journal is not None and self._journal.trouble != self._told:
-            self._told = self._journal.trouble
-            self._notes.line(self._told or "")
+    def check(self) -> None:
+        """Report what is new."""
+        if self._journal is not None and self._journal.trouble != self._reported:
+            self._reported = self._journal.trouble
+            self._display.note(self._reported or "")
 
-    def tell_last(self) -> None:
-        """Wait for the disk for the last time, and say how that went."""
+    def finish(self) -> None:
+        """Wait for the disk for the last time, and report how that went."""
         if self._journal is not None:
             self._journal.sync()
-            self.tell()
+            self.check()
 
 
-def _sooner(seconds: float | None, due: Callable[[], float | None] | None) -> float | None:
-    other = None if due is None else due()
-    if seconds is None or other is None:
-        return other if seconds is None else seconds
-    return min(seconds, other)
-
-
-def tell(answer: Answer, ending: Ending, format: Any, notes: Notes, verbose: bool, sentence: str | None = None) -> None:
-    """Say how an answer ended, in the words of ``sentence`` if there is one."""
+def report(answer: Answer, ending: Ending, display: Display, *, verbose: bool, sentence: str | None = None) -> None:
+    """Say on stderr how an answer ended, in the words of ``sentence`` if there is one."""
     if sentence is None:
         sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.target))
     if sentence:
-        notes.line(sentence, always=True)
-    for call in getattr(format, "tool_calls", ()):
-        notes.line(f"the model calls the tool {call.name} with {call.arguments}")
-    if (calls := getattr(format, "tool_calls", ())) and kept_id(answer):
+        display.note(sentence, always=True)
+    calls = display.format.tool_calls
+    for call in calls:
+        display.note(f"the model calls the tool {call.name} with {call.arguments}")
+    if calls and kept_id(answer):
         results = " ".join(f"--tool-result {_typed(call.id)} RESULT" for call in calls if call.choice == 0)
-        notes.line(f"to go on with what it brings: unspool -c {results}")
+        display.note(f"to continue with their results: unspool -c {results}")
     if verbose:
-        describe(answer, ending, notes)
+        display.note(_details(answer, ending))
 
 
 def _typed(id: str) -> str:
-    """A server's id as part of a command that people copy into a shell: what may mean something to one is not shown."""
+    """A server's id as part of a command that people copy into a shell, without what a shell would obey."""
     return id if id.replace("_", "").replace("-", "").isalnum() and id[0] != "-" else "ID"
 
 
-def describe(answer: Answer, ending: Ending, notes: Notes) -> None:
+def _details(answer: Answer, ending: Ending) -> str:
     exchange = answer.exchange
     parts = [ending.outcome]
     if ending.finish_reason:
@@ -223,9 +161,10 @@ def describe(answer: Answer, ending: Ending, notes: Notes) -> None:
         parts.append(f"request {exchange.request_id}")
     if exchange.attempt > 1:
         parts.append(f"attempt {exchange.attempt}")
-    notes.line(", ".join(parts))
+    return ", ".join(parts)
 
 
 def kept_id(answer: Answer) -> str | None:
+    """Return the id of the journal in which an answer is kept, None where it is not."""
     journal = answer.exchange.journal
     return journal.id if journal is not None and journal.path is not None else None

@@ -1,4 +1,4 @@
-"""A kept answer, shown: what `show`, `replay` and `attach` have in common, which differ in when they look for more."""
+"""Showing a kept answer: what `show`, `replay` and `attach` have in common. They differ in when they look for more."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 
 from unspool import outcome
 from unspool.cli import formats
+from unspool.cli.display import Display
 from unspool.cli.options import Option
 from unspool.cli.options.flags import FORMAT_OPTIONS, RENDERING_OPTIONS
-from unspool.cli.streaming import judged, tallied
+from unspool.cli.streaming import verdict, wanted_stats
 from unspool.client.kept.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from unspool.journal.reader import Reader
     from unspool.outcome import Ending
     from unspool.sse import Event
-    from unspool.terminal.output import Notes, Output
+    from unspool.terminal.output import Notes
 
 OPTIONS = (
     *FORMAT_OPTIONS,
@@ -52,84 +53,55 @@ def locate(wanted: str) -> str:
 
 
 class View:
-    """Shows what a journal holds, as the arguments say: in a format, with the reasoning around it and what is counted beside it.
+    """Shows what a journal holds, as the arguments say: in a format, with the reasoning beside it and what is counted of it.
 
-    `show` takes the turns of ``replay``; `close` says that they are all.
+    `show` takes the turns of ``replay``; `close` says that there are no more.
     """
 
-    def __init__(
-        self, journal: Reader, arguments: dict[str, Any], notes: Notes, stdout: Output, *, first_id: int = 0
-    ) -> None:
+    def __init__(self, journal: Reader, arguments: dict[str, Any], notes: Notes, *, first_id: int = 0) -> None:
         self.replay = Replay(journal, first_id)
+        self.display = Display(notes, formats.choose(arguments), shows_reasoning=arguments["reasoning"] == "show")
         self._journal = journal
-        self._notes = notes
-        self._stdout = stdout
-        self._format = formats.choose(arguments)(stdout)
-        self._tally = tallied(arguments, self._format)
-        notes.before = getattr(self._format, "step_aside", None)
-        self._margin = None
-        if arguments["reasoning"] == "show":
-            from unspool.cli.status_line import StatusLine
-
-            self._margin = StatusLine(notes, stdout, self._format, since=0.0, shows_reasoning=True)
+        self._stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show what arrived together."""
-        if self._tally is not None:
-            self._tally.feed(deltas, at)
-        self._put(deltas, events, at)
+        if self._stats is not None:
+            self._stats.feed(deltas, at)
+        self.display.show(deltas, events, at)
 
     def draw(self) -> float | None:
         """Draw what is due; return the seconds after which to do so again, None for not before more is shown."""
-        due = getattr(self._format, "due", None)
-        if due is None or (self._margin is not None and self._margin.is_thinking):
-            return None
-        if due() == 0.0:
-            self._format.tick()
-        seconds: float | None = due()
-        return seconds
+        self.display.tick()
+        return self.display.due()
 
     @property
     def is_damaged(self) -> bool:
         """Whether the journal cannot be read any further."""
         return self._journal.damage is not None
 
-    def start_anew(self) -> None:
-        """Leave what is on the screen as it is, since others may have written below it."""
-        self._call("start_anew")
-
-    def leave(self) -> None:
-        """Show all that has come, though there is more."""
-        if self._margin is not None:
-            self._margin.close()
-        self._call("leave")
-
     def close(self) -> Ending:
-        """Show what was held back, and say what there is to say of the answer. Returns how the showing ended."""
-        replay, notes = self.replay, self._notes
-        self._put(replay.close(), [], replay.at)
-        if self._margin is not None:
-            self._margin.close()
+        """Show what was held back, and report how the answer ended. Returns how the showing ended."""
+        replay, display = self.replay, self.display
+        display.show(replay.close(), [], replay.at)
         ending, id = replay.ending, folder.id_of(self._journal.path)
-        if self._tally is not None:
-            self._tally.end(replay.decoder, ending, total=replay.ended_at, attempts=replay.attempts, id=id)
-        self._format.close(ending, id)
+        if self._stats is not None:
+            self._stats.end(
+                replay.decoder,
+                ending,
+                total=replay.ended_at,
+                attempts=replay.attempts,
+                id=id,
+                format=display.format,
+            )
+        display.close(ending, id)
         if self._journal.damage is not None:
-            notes.line(str(self._journal.damage), always=True)
+            display.note(str(self._journal.damage), always=True)
         if ending.outcome == outcome.CLOSED:
-            notes.line("closed: whoever read this answer went away before its end")
+            display.note("closed: the reader of this answer left before its end")
         elif sentence := outcome.sentence(ending, None):
-            notes.line(sentence)
-        trouble = self._tally.tell(ending, notes, self._stdout) if self._tally is not None else ""
-        verdict = judged(self._format, ending, trouble)
-        if verdict is not ending:
-            notes.line(verdict.message, always=True)
-        return verdict
-
-    def _put(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
-        (self._format if self._margin is None else self._margin).show(deltas, events, at)
-
-    def _call(self, name: str) -> None:
-        verb = getattr(self._format, name, None)
-        if verb is not None:
-            verb()
+            display.note(sentence)
+        judged = verdict(display, ending, self._stats)
+        if judged is not ending:
+            display.note(judged.message, always=True)
+        return judged

@@ -1,12 +1,8 @@
-"""Writing to the descriptors of a terminal, a pipe or a file: whole, at once, and interruptibly."""
+"""Writing to the descriptors of a terminal, a pipe or a file: completely, at once, and interruptibly."""
 
 from __future__ import annotations
 
 import os
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Output:
@@ -26,10 +22,6 @@ class Output:
         self.at_line_start = True
         #: Whether anything was written.
         self.is_used = False
-        #: Called once, before the next thing is written: what stands in its place gives way.
-        self.before: Callable[[], None] | None = None
-        #: Written before the process is stopped, or ended by a second signal, so that nothing passing stays on the screen.
-        self.parting = b""
         self._hurried = False
         self._restore = False
         self._sanitizer = None
@@ -47,9 +39,6 @@ class Output:
         if not text:
             return
         self.is_used = True
-        if self.before is not None:
-            before, self.before = self.before, None
-            before()
         data = text.encode("utf-8", "replace")
         while data:
             try:
@@ -93,12 +82,7 @@ class Output:
             os.set_blocking(self.fd, True)
 
     def leave(self) -> None:
-        """Write the parting word, if there is one, as far as that is possible without waiting. Made for signal handlers."""
-        try:
-            if self.parting:
-                os.write(self.fd, self.parting)
-        except OSError:
-            pass
+        """Take what is transient off the screen, which here is nothing: all that is written stays."""
 
     def _wait(self) -> None:
         import select
@@ -107,33 +91,30 @@ class Output:
 
 
 class Notes:
-    """What is said beside the answer, on stderr: lines, and one line that is taken back before anything else is shown.
+    """Messages on stderr: lines, and one passing line that is taken back before anything else is written.
 
-    All of it may quote a server, and is made safe here.
+    Any of them may quote a server, so they are made safe here. While an answer is shown, write with
+    `unspool.cli.display.Display.note`, which makes room on the screen first.
     """
 
     def __init__(self, output: Output, *, quiet: bool = False) -> None:
         self.output = output
-        self._quiet = quiet
+        self.is_quiet = quiet
         self._passing = False
         self._passing_columns = 0
-        #: Called before anything is said in the midst of an answer, so that what is drawn there makes room.
-        self.before: Callable[[], None] | None = None
 
     @property
     def is_tty(self) -> bool:
         """Whether a person watches."""
-        return self.output.is_tty and not self._quiet
+        return self.output.is_tty and not self.is_quiet
 
     def line(self, text: str, *, always: bool = False) -> None:
         """Say one line. With ``always`` also to those who asked for quiet."""
-        if self._quiet and not always:
+        if self.is_quiet and not always:
             return
         from unspool.terminal.safety import one_line
 
         self.clear()
-        if self.before is not None and self.output.is_tty:
-            self.before()
         self.write(f"unspool: {one_line(text)}\n")
 
     def passing(self, text: str) -> None:

@@ -13,7 +13,6 @@ import select
 import signal
 
 from unspool.cli.signals import Signals
-from unspool.terminal.output import Output
 
 try:
     import termios
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
     from typing import Any
+
+    from unspool.cli.signals import Screen
+    from unspool.terminal.output import Output
 
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 # No style, the cursor shown, lines wrapped: what the line editor may have changed when a signal ends the program in the midst of it.
@@ -161,8 +163,8 @@ class Interrupts(Signals):
     Typing wakes the loop too, so that it is taken in.
     """
 
-    def __init__(self, keyboard: Keyboard, *outputs: Output) -> None:
-        super().__init__(*outputs)
+    def __init__(self, keyboard: Keyboard, screen: Screen) -> None:
+        super().__init__(screen)
         self._keyboard = keyboard
 
     def __enter__(self) -> Interrupts:
@@ -185,8 +187,8 @@ class Interrupts(Signals):
         return resumed
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        for output in self._outputs:
-            output.leave()
+        for screen in self._screens:
+            screen.leave()
         self._keyboard.stop(number, frame)
         self._has_resumed = True
 

@@ -12,11 +12,12 @@ from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands import ask
 from unspool.cli.commands.resume import Rest
+from unspool.cli.display import Display
 from unspool.cli.options import UsageError
 from unspool.cli.prompt import conversation
 from unspool.cli.prompt.conversation import History
 from unspool.cli.prompt.material import Material
-from unspool.cli.streaming import kept_id, stream, tell
+from unspool.cli.streaming import kept_id, report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.http.transport import Reactor
@@ -227,27 +228,26 @@ class Session:
 
     def _stream(self, turn: Turn, begin: Callable[[], Exchange], found: Rest | None = None) -> Ending:
         """Show the answer to a question, or the rest that was found of one, and take it into the conversation."""
-        arguments, notes = self.arguments, self.notes
-        stdout = Output(1)
-        with Interrupts(self.keyboard, stdout, notes.output) as signals:
+        arguments = self.arguments
+        told = shows_reasoning(arguments["reasoning"], arguments["format"], self.notes)
+        display = Display(self.notes, self.view, shows_reasoning=told)
+        with Interrupts(self.keyboard, display) as signals:
             self.keyboard.quieten()
             limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
             try:
                 with Answer(begin(), limits, reactor=Reactor()) as answer:
-                    format = self.view(stdout)
                     if found is not None:
-                        format = found.joined(format, notes)
-                    ending = stream(answer, format, notes, signals, stdout, arguments)
+                        found.show_kept(display)
+                    stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
+                    ending = stream(answer, display, signals, stats)
                     self._take(turn, answer, ending, is_rest=found is not None)
-                    tell(answer, ending, format, notes, arguments["verbose"], self._sentence(answer, ending))
+                    words = self._sentence(answer, ending)
+                    report(answer, ending, display, verbose=arguments["verbose"], sentence=words)
             finally:
-                # What was drawn makes no room any more; and what one turn leaves behind is garbage in the next.
-                notes.before = None
+                # What one turn leaves behind is garbage in the next.
                 gc.unfreeze()
-        if stdout.is_tty:
-            stdout.write("\n")  # the next prompt is not part of the answer
-        elif not stdout.at_line_start:
-            stdout.write("\n")
+        if display.stdout.is_tty or not display.stdout.at_line_start:
+            display.stdout.write("\n")  # the next prompt is not part of the answer
         return ending
 
     def _take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:

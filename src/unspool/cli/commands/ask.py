@@ -8,6 +8,7 @@ from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli import formats
 from unspool.cli.access import ask_simulator, check_model, lacks_key, missing_key, whom_to_ask
+from unspool.cli.display import Display
 from unspool.cli.options import Option, UsageError, scan
 from unspool.cli.options.flags import (
     LIMIT_OPTIONS,
@@ -20,7 +21,7 @@ from unspool.cli.options.flags import (
 )
 from unspool.cli.prompt import stdin
 from unspool.cli.signals import Signals
-from unspool.cli.streaming import stream, tell
+from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.http.transport import Reactor
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from unspool.cli.formats import View
     from unspool.cli.prompt.conversation import History
     from unspool.cli.prompt.material import Material
     from unspool.config import Settings
@@ -220,8 +222,9 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
     from unspool.config.paths import streams_dir
     from unspool.journal.writer import Writer
 
-    stdout = Output(1)
-    with Signals(stdout, notes.output) as signals:
+    told = shows_reasoning(arguments["reasoning"], arguments["format"], notes)
+    display = Display(notes, view, shows_reasoning=told)
+    with Signals(display) as signals:
         journal = Writer(None if arguments["no_log"] else streams_dir(), sync=settings.sync)
         if started is not None:
             if journal.path is None:
@@ -241,9 +244,9 @@ def _ask(arguments: dict[str, Any], notes: Notes, started: Callable[[str], None]
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
         limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
         with Answer(exchange, limits, reactor=Reactor(), keep_text=False) as answer:
-            format = view(stdout)
-            ending = stream(answer, format, notes, signals, stdout, arguments)
-            tell(answer, ending, format, notes, arguments["verbose"])
+            stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
+            ending = stream(answer, display, signals, stats)
+            report(answer, ending, display, verbose=arguments["verbose"])
     return ending.exit_code
 
 
@@ -256,7 +259,7 @@ def whom(arguments: dict[str, Any], settings: Settings) -> tuple[Target, History
     return target, history
 
 
-def _view(arguments: dict[str, Any]) -> Any:
+def _view(arguments: dict[str, Any]) -> View:
     """What makes the format that the arguments ask for, and looks after the schema where there is one."""
     if not arguments["schema"] and not arguments["schema_multi"]:
         return formats.choose(arguments)
@@ -356,7 +359,7 @@ def _text(arguments: dict[str, Any], notes: Notes, *, suffices: bool) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _no_key(target: Target, view: Any, notes: Notes) -> int:
+def _no_key(target: Target, view: View, notes: Notes) -> int:
     ending = outcome.Ending(outcome.UNAUTHORIZED, missing_key(target))
     # A program that reads JSON is told as well.
     view(Output(1)).close(ending, None)

@@ -58,11 +58,15 @@ def run(name: str, argv: list[str]) -> int:
             parser.error("which stream? Give a piece of its id; unspool ps lists those that run")
     notes = Notes(Output(2), quiet=arguments["quiet"])
     path = folder.locate(streams_dir(), arguments["id"][0])
-    stdout = Output(1)
-    with reader.Reader(path) as journal, Signals(stdout, notes.output) as signals:
-        view = viewing.View(journal, arguments, notes, stdout, first_id=arguments["first"])
+    with reader.Reader(path) as journal:
+        view = viewing.View(journal, arguments, notes, first_id=arguments["first"])
+        return _run(path, view, notes)
+
+
+def _run(path: str, view: viewing.View, notes: Notes) -> int:
+    with Signals(view.display) as signals:
         try:
-            ending = _follow(path, view, stdout, signals)
+            ending = _follow(path, view, signals)
         except BlockingIOError:  # a signal came, and nobody reads what is to be written
             ending = None
         except BrokenPipeError:
@@ -74,7 +78,7 @@ def run(name: str, argv: list[str]) -> int:
     return ending.exit_code
 
 
-def _follow(path: str, view: viewing.View, stdout: Output, signals: Signals) -> Ending | None:
+def _follow(path: str, view: viewing.View, signals: Signals) -> Ending | None:
     """Show a journal while it grows, until its stream ends. Returns how, or None when a signal ended the following."""
     while True:
         # Asked before the file is read: who is dead now has written all it ever will.
@@ -84,11 +88,11 @@ def _follow(path: str, view: viewing.View, stdout: Output, signals: Signals) -> 
         view.draw()
         if view.is_damaged or not alive:
             return view.close()
-        if stdout.is_abandoned():
+        if view.display.stdout.is_abandoned():
             raise BrokenPipeError
         if select.select([signals.fd], [], [], _INTERVAL)[0]:
             if signals.has_resumed() and not signals.number:
-                view.start_anew()
+                view.display.redraw()
                 continue
-            view.leave()
+            view.display.flush()
             return None

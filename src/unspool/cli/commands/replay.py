@@ -55,31 +55,28 @@ def run(name: str, argv: list[str]) -> int:
             parser.error("which answer? Give a piece of its id, or a journal's file")
     notes = Notes(Output(2), quiet=arguments["quiet"])
     path = viewing.locate(arguments["id"][0])
-    stdout = Output(1)
-    with reader.Reader(path) as journal, Signals(stdout, notes.output) as signals:
+    with reader.Reader(path) as journal:
         if reader.is_alive(path):
             short = ulid.short(folder.id_of(path))
             words = f"{short} still streams: unspool attach {short} follows it, and when it has ended it can be played"
             notes.line(words, always=True)
             return 1
-        view = viewing.View(journal, arguments, notes, stdout)
-        try:
-            ending = _Player(view, stdout, signals, arguments["speed"]).play()
-        except BlockingIOError:  # a signal came, and nobody reads what is to be written
-            ending = None
-        except BrokenPipeError:
-            return outcome.EXIT_CODES[outcome.CLOSED]
-        if ending is None:
-            return 128 + signals.number
-    return ending.exit_code
+        view = viewing.View(journal, arguments, notes)
+        with Signals(view.display) as signals:
+            try:
+                ending = _Player(view, signals, arguments["speed"]).play()
+            except BlockingIOError:  # a signal came, and nobody reads what is to be written
+                ending = None
+            except BrokenPipeError:
+                return outcome.EXIT_CODES[outcome.CLOSED]
+            return 128 + signals.number if ending is None else ending.exit_code
 
 
 class _Player:
     """Shows what a journal holds when its time has come, as fast as asked for, until its end or a signal."""
 
-    def __init__(self, view: viewing.View, stdout: Output, signals: Signals, speed: float) -> None:
+    def __init__(self, view: viewing.View, signals: Signals, speed: float) -> None:
         self._view = view
-        self._stdout = stdout
         self._signals = signals
         self._speed = speed
         self._begun = time.monotonic()
@@ -113,11 +110,11 @@ class _Player:
             due = self._view.draw()
             wait = max(0.0, min(left, _INTERVAL, left if due is None else due))
             if select.select([self._signals.fd], [], [], wait)[0] and not self._has_resumed(now):
-                self._view.leave()
+                self._view.display.flush()
                 return False
             if left <= 0:
                 return True
-            if self._stdout.is_abandoned():
+            if self._view.display.stdout.is_abandoned():
                 raise BrokenPipeError
 
     def _has_resumed(self, since: float) -> bool:
@@ -125,5 +122,5 @@ class _Player:
         if not self._signals.has_resumed() or self._signals.number:
             return False
         self._begun += time.monotonic() - since
-        self._view.start_anew()
+        self._view.display.redraw()
         return True

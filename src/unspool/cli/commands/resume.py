@@ -9,11 +9,12 @@ from unspool.api.deltas import Text
 from unspool.cli import formats
 from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.commands.show import show
-from unspool.cli.formats.around import Around
+from unspool.cli.display import Display
+from unspool.cli.formats.wrapper import Wrapper
 from unspool.cli.options import Option, scan
 from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.signals import Signals
-from unspool.cli.streaming import stream, tell
+from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer, Limits
 from unspool.client.http.transport import Reactor
 from unspool.client.kept import rest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.cli.formats import Format
     from unspool.client.exchange import Exchange
     from unspool.client.kept.continuation import Seam
     from unspool.config import Settings
@@ -102,15 +104,17 @@ def _resume(path: str, arguments: dict[str, Any], notes: Notes) -> int:
 
 def _stream(found: Rest, arguments: dict[str, Any], notes: Notes) -> int:
     """Show what is kept and what follows. Returns the exit code."""
-    stdout = Output(1)
+    told = shows_reasoning(arguments["reasoning"], arguments["format"], notes)
+    display = Display(notes, formats.choose(arguments), shows_reasoning=told)
     limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
     with (
-        Signals(stdout, notes.output) as signals,
+        Signals(display) as signals,
         Answer(found.exchange, limits, reactor=Reactor(), keep_text=False) as answer,
     ):
-        format = found.joined(formats.choose(arguments)(stdout), notes)
-        ending = stream(answer, format, notes, signals, stdout, arguments)
-        tell(answer, ending, format, notes, arguments["verbose"])
+        found.show_kept(display)
+        stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
+        ending = stream(answer, display, signals, stats)
+        report(answer, ending, display, verbose=arguments["verbose"])
     return ending.exit_code
 
 
@@ -146,43 +150,35 @@ class Rest:
         new, text, seam = rest.ask_again(one, target, settings, retries=retries, pid=pid, use_proxy=use_proxy)
         if not text:
             return cls(new, [], seam=seam)
-        words = (
-            "is what the server makes of the prompt and this text"
-            if seam is None
-            else "was asked for anew, and is another answer"
-        )
+        words = "asked the server to complete this text" if seam is None else "asked the model to continue"
         if new.journal is not None:
-            words += f" ({ulid.short(new.journal.id)})"
+            words += f"; saved as {ulid.short(new.journal.id)}"
         return cls(new, [([Text(text)], [], 0.0)], words, seam)
 
-    def joined(self, format: Any, notes: Notes) -> Any:
-        """Show what is kept, say what follows, and return what shows that."""
-        notes.before = getattr(format, "step_aside", None)
+    def show_kept(self, display: Display) -> None:
+        """Show what is kept, say what follows, and make the display continue from there."""
         for deltas, events, at in self._kept:
-            format.show(deltas, events, at)
+            display.format.show(deltas, events, at)
         if self._words:
-            # What is not final yet is drawn again below this line.
-            redrawn = notes.before is not None and notes.output.is_tty
-            notes.line(
-                f"{'cut in the paragraph below; its rest' if redrawn else 'cut here; what follows'} {self._words}"
-            )
-        return format if self._seam is None else _Joined(format, self._seam)
+            display.note(self._words)
+        if self._seam is not None:
+            display.format = _Joined(display.format, self._seam)
 
 
-class _Joined(Around):
+class _Joined(Wrapper):
     """A format that is shown a continuation, without what it repeats of the text before."""
 
-    def __init__(self, format: Any, seam: Seam) -> None:
-        super().__init__(format)
+    def __init__(self, inner: Format, seam: Seam) -> None:
+        super().__init__(inner)
         self._seam = seam
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show the deltas of one turn."""
-        self._format.show(self._seam.joined(deltas), events, at)
+        self.inner.show(self._seam.joined(deltas), events, at)
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Show what the seam held back, and close the format."""
         held = self._seam.close()
         if held:
-            self._format.show([Text(held)], [], 0.0)
-        self._format.close(ending, id)
+            self.inner.show([Text(held)], [], 0.0)
+        self.inner.close(ending, id)

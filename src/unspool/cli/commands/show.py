@@ -44,7 +44,7 @@ def run(name: str, argv: list[str]) -> int:
 def show(path: str, arguments: dict[str, Any], notes: Notes) -> int:
     """Print what a journal holds, as the arguments say, and say how it ended. Returns the exit code."""
     with Reader(path) as journal:
-        view = View(journal, arguments, notes, Output(1))
+        view = View(journal, arguments, notes)
         for deltas, events, at in view.replay.turns():
             view.show(deltas, events, at)
         return view.close().exit_code

@@ -1,15 +1,23 @@
-"""The forms in which an answer goes to stdout: ``--format text|json|stream-json|sse``. Only the one that is wanted is imported."""
+"""How an answer goes to stdout: ``--format text|json|stream-json|sse``. Only the format that is wanted is imported."""
+# ruff: noqa: B027 (the hooks of the base class are empty on purpose)
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeAlias
 
+    from unspool.api.deltas import Delta, ToolCall
+    from unspool.outcome import Ending
+    from unspool.sse import Event
     from unspool.terminal.output import Output
+
+    #: Makes a format that writes to an output.
+    View: TypeAlias = Callable[[Output], "Format"]
 
 NAMES = ("text", "json", "stream-json", "sse")
 
@@ -17,7 +25,73 @@ NAMES = ("text", "json", "stream-json", "sse")
 _FORCING = ("FORCE_COLOR", "CLICOLOR_FORCE")
 
 
-def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
+class Format(ABC):
+    """How an answer goes to stdout.
+
+    `show` takes what arrived together, `close` comes last. All other methods are hooks: they do nothing unless a format has a use
+    for them.
+    """
+
+    #: What the status line says while nothing is shown; "" for the usual words.
+    awaits = ""
+
+    @abstractmethod
+    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
+        """Show what arrived ``at`` seconds after the request: the deltas, and the server's events they came in."""
+
+    @abstractmethod
+    def close(self, ending: Ending, id: str | None) -> None:
+        """Show what was held back, and how the answer ended. ``id`` is its journal's, None where it is not kept."""
+
+    # Formats that draw
+
+    def due(self) -> float | None:
+        """Return the seconds until `tick` has something to do, None for never."""
+        return None
+
+    def tick(self) -> None:
+        """Draw what is due."""
+
+    def prepare(self) -> None:
+        """Do now what the first text would otherwise wait for."""
+
+    def show_status(self, line: str | None) -> bool:
+        """Show a line below the answer until the next one, None takes it away. Returns whether this format can."""
+        return False
+
+    def step_aside(self) -> None:
+        """Take away the rows that may still change, so that another may write; the next drawing brings them back."""
+
+    def redraw(self) -> None:
+        """Draw below what is on the screen, which others may have changed."""
+
+    def flush(self) -> None:
+        """Show all that has come, though the answer has not ended."""
+
+    # What an answer must have, and what is told beside it
+
+    def problem(self) -> str:
+        """Return what is wrong with an answer that is complete otherwise, "" for nothing."""
+        return ""
+
+    @property
+    def tool_calls(self) -> Sequence[ToolCall]:
+        """The tool calls that a person is told of beside the answer."""
+        return ()
+
+    def code(self) -> str | None:
+        """Return the code block that is shown in place of the answer, None where the answer is."""
+        return None
+
+    def take_object(self, value: Any) -> None:
+        """Take the JSON value that the text of the first choice is."""
+
+    def take_stats(self, facts: dict[str, Any]) -> bool:
+        """Take what ``--stats`` tells. Returns whether this format shows it itself."""
+        return False
+
+
+def choose(arguments: dict[str, Any]) -> View:
     """Return what makes the format that the arguments ask for: text is rendered where a person reads it, and exact elsewhere."""
     name = arguments["format"]
     if arguments["extract"]:
@@ -29,7 +103,7 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
 
         return machine.FORMATS[name]
 
-    def text(output: Output) -> Any:
+    def text(output: Output) -> Format:
         color = arguments["color"]
         if not arguments["raw"] and (arguments["markdown"] or _is_rendered(output, color)):
             from unspool.cli.formats.rendered import MarkdownFormat

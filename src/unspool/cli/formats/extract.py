@@ -40,12 +40,12 @@ class ExtractFormat(TextFormat):
             self._output.write(self._output.safe("".join(self._code)))
         super().close(ending, id)
 
-    def lacks(self) -> str:
-        """What to say where there is no code block, "" where there is one."""
+    def problem(self) -> str:
+        """Return what to say where there is no code block."""
         return "" if self._fences.count else "the answer has no fenced code block"
 
-    def block(self) -> str:
-        """The block."""
+    def code(self) -> str:
+        """Return the block."""
         return "".join(self._code)
 
     def _put(self, text: str) -> None:

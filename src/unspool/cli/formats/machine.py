@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unspool.api.deltas import Reasoning, Refusal, Started, Text, ToolCall, Usage, apart
+from unspool.cli.formats import Format
 from unspool.jsontext import dumps
 from unspool.shape import VERSION, describe, describe_ending
 
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     from unspool.terminal.output import Output
 
 
-class StreamJsonFormat:
+class StreamJsonFormat(Format):
     """One JSON object a line for each delta, the same for all endpoints, and ``{"type":"end",…}`` last."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        #: What `unspool.cli.stats` has counted, if that is to be told.
-        self.stats: dict[str, Any] | None = None
+        self._stats: dict[str, Any] | None = None
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write the deltas of one turn."""
@@ -38,26 +38,31 @@ class StreamJsonFormat:
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write how it ended."""
-        lines = [] if self.stats is None else [dumps(self.stats)]
+        lines = [] if self._stats is None else [dumps(self._stats)]
         lines.append(dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}))
         self._output.write(self._output.safe("\n".join(lines) + "\n"))
 
+    def take_stats(self, facts: dict[str, Any]) -> bool:
+        """Write the facts before the end."""
+        self._stats = facts
+        return True
 
-class JsonFormat:
-    """One JSON object when all has arrived. ``object`` is the value of the text, where it has to follow a schema."""
+
+class JsonFormat(Format):
+    """One JSON object when all has arrived, with the value of the text where that has to follow a schema."""
 
     awaits = "waiting for the whole answer"
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self.stats: dict[str, Any] | None = None
+        self._stats: dict[str, Any] | None = None
         self._texts: dict[int, list[str]] = {}
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._calls: list[dict[str, Any]] = []
         self._usage: dict[str, Any] | None = None
         self._started = Started(None, None)
-        self.object: Any = None
+        self._object: Any = None
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Keep what arrived."""
@@ -87,7 +92,7 @@ class JsonFormat:
             "response_id": self._started.id,
             "model": self._started.model,
             "text": texts.get(0, ""),
-            "object": self.object,
+            "object": self._object,
             "choices": list(texts.values()),
             "reasoning": "".join(self._reasoning),
             "refusal": "".join(self._refusal),
@@ -95,12 +100,21 @@ class JsonFormat:
             "usage": self._usage,
             **describe_ending(ending),
         }
-        if self.stats is not None:
-            value["stats"] = {name: fact for name, fact in self.stats.items() if name not in ("type", "version")}
+        if self._stats is not None:
+            value["stats"] = {name: fact for name, fact in self._stats.items() if name not in ("type", "version")}
         self._output.write(self._output.safe(dumps(value) + "\n"))
 
+    def take_object(self, value: Any) -> None:
+        """Make the value the object's ``object``."""
+        self._object = value
 
-class SseFormat:
+    def take_stats(self, facts: dict[str, Any]) -> bool:
+        """Make the facts the object's ``stats``."""
+        self._stats = facts
+        return True
+
+
+class SseFormat(Format):
     """The server's own events, as an event stream."""
 
     def __init__(self, output: Output) -> None:

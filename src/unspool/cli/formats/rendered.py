@@ -42,21 +42,22 @@ class MarkdownFormat(TextFormat):
         if self._page is not None:
             self._page.step_aside()
 
-    def get_ready(self) -> None:
+    def prepare(self) -> None:
         """Import the renderer now."""
         self._ready()
 
-    def status(self, line: str | None) -> None:
+    def show_status(self, line: str | None) -> bool:
         """Show a line below what has come, until the next one; None takes it away."""
         if self._page is not None:
             self._page.status(line)
+        return True
 
-    def start_anew(self) -> None:
-        """Leave what is on the screen as it is, since others may have written below it, and go on under that."""
+    def redraw(self) -> None:
+        """Leave what is on the screen as it is, since others may have written below it, and continue under that."""
         if self._page is not None:
             self._page.start_anew()
 
-    def leave(self) -> None:
+    def flush(self) -> None:
         """Show all that has come, though more will."""
         if self._page is not None:
             self._page.close()
@@ -65,7 +66,7 @@ class MarkdownFormat(TextFormat):
         """Show all that has come."""
         for choice in sorted(self._others):
             self._put(f"\n\n---\n\nchoice {choice + 1}\n\n" + "".join(self._others[choice]))
-        self.leave()
+        self.flush()
 
     def _put(self, text: str) -> None:
         self._ready().write(text)

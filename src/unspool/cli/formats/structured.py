@@ -9,7 +9,7 @@ from unspool import outcome
 from unspool.api.deltas import Refusal, Text, ToolCall
 from unspool.api.validation import mismatch
 from unspool.cli import formats
-from unspool.cli.formats.around import Around
+from unspool.cli.formats.wrapper import Wrapper
 from unspool.cli.prompt.material import read_schema, several
 from unspool.client.library.objects import NOTHING, Growing
 from unspool.jsontext import clean, dumps, loads
@@ -17,15 +17,16 @@ from unspool.outcome import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.cli.formats import Format, View
     from unspool.sse import Event
     from unspool.terminal.output import Output
 
 
-def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
+def choose(arguments: dict[str, Any]) -> View:
     """Return what makes the format that the arguments ask for. JSON is shown as it is, unless Markdown is asked for."""
     schema = (
         read_schema(arguments["schema"]) if arguments["schema"] else several(read_schema(arguments["schema_multi"]))
@@ -34,13 +35,13 @@ def choose(arguments: dict[str, Any]) -> Callable[[Output], Any]:
     return lambda output: Structured(view(output), output, schema, tells=arguments["format"] == "stream-json")
 
 
-class Structured(Around):
+class Structured(Wrapper):
     """A format with what becomes of the JSON in its text.
 
     With ``tells`` lines of JSON with the object so far, and with the whole one, are written between those of the format.
     """
 
-    def __init__(self, format: Any, output: Output, schema: dict[str, Any], *, tells: bool) -> None:
+    def __init__(self, format: Format, output: Output, schema: dict[str, Any], *, tells: bool) -> None:
         super().__init__(format)
         self._output = output
         self._schema = schema
@@ -53,7 +54,7 @@ class Structured(Around):
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""
-        self._format.show(deltas, events, at)
+        super().show(deltas, events, at)
         for delta in deltas:
             if type(delta) is Text:
                 self._texts.setdefault(delta.choice, []).append(delta.text)
@@ -74,19 +75,18 @@ class Structured(Around):
         for choice, pieces in sorted(self._texts.items()) or [(0, [])]:
             value, why = self._judge("".join(pieces))
             wrong = wrong or why
-            if choice == 0 and hasattr(self._format, "object"):
-                self._format.object = value
+            if choice == 0:
+                self.take_object(value)
             if self._tells and (pieces or why):
                 self._line({"type": "object", "object": value, "error": why, "choice": choice})
         if wrong is not None and ending.outcome == outcome.COMPLETE:
             self._wrong = f"the answer is whole, but {wrong}"
             ending = Ending(outcome.ERROR, self._wrong, ending.finish_reason)
-        self._format.close(ending, id)
+        super().close(ending, id)
 
-    def lacks(self) -> str:
-        """What to say where the answer is whole but not what its schema says, "" where it is."""
-        inside = getattr(self._format, "lacks", None)
-        return self._wrong or (inside() if inside is not None else "")
+    def problem(self) -> str:
+        """Return what to say where the answer is complete but does not follow its schema."""
+        return self._wrong or super().problem()
 
     def _judge(self, text: str) -> tuple[Any, str | None]:
         """The value of a whole text, and what is wrong with it."""

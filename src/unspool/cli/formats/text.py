@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from unspool.api.deltas import Refusal, Text, ToolCall
+from unspool.cli.formats import Format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from unspool.api.deltas import Delta
     from unspool.outcome import Ending
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from unspool.terminal.output import Output
 
 
-class TextFormat:
+class TextFormat(Format):
     """The answer's text as it arrives: to the letter into a pipe or file, made safe for a terminal.
 
     Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
@@ -25,7 +26,7 @@ class TextFormat:
         self._output = output
         self._others: dict[int, list[str]] = {}
         self._has_text = False
-        self.tool_calls: list[ToolCall] = []
+        self._tool_calls: list[ToolCall] = []
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write what the deltas add to the text, in one go."""
@@ -37,7 +38,7 @@ class TextFormat:
                 else:
                     self._others.setdefault(delta.choice, []).append(delta.text)
             elif type(delta) is ToolCall:
-                self.tool_calls.append(delta)
+                self._tool_calls.append(delta)
         if texts:
             self._has_text = True
             self._put("".join(texts))
@@ -46,13 +47,18 @@ class TextFormat:
         """Write what was kept back, and on a terminal the line end that the answer lacks."""
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
-        if self.tool_calls and not self._has_text and not self._others and not self._output.is_tty:
+        if self._tool_calls and not self._has_text and not self._others and not self._output.is_tty:
             from unspool.jsontext import dumps
             from unspool.shape import describe
 
-            self._put("".join(dumps(describe(call)) + "\n" for call in self.tool_calls))
+            self._put("".join(dumps(describe(call)) + "\n" for call in self._tool_calls))
         if self._output.is_tty and not self._output.at_line_start:
             self._output.write("\n")
+
+    @property
+    def tool_calls(self) -> Sequence[ToolCall]:
+        """The tool calls of the answer."""
+        return self._tool_calls
 
     def _put(self, text: str) -> None:
         self._output.write(self._output.safe(text))
