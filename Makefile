@@ -59,6 +59,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.tools: $(VENV)/.installed .ci/requirements.txt
 	$(PIP) -r .ci/requirements.txt
+	$(PIP) --no-deps --upgrade --target $(VENV)/oldest 'uvicorn==0.34.0'
 	@touch $@
 
 # The site has an environment of its own, for its tools are nobody else's.

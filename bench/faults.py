@@ -21,7 +21,7 @@ from bench.process import Program
 from unspool import sse
 from unspool.jsontext import parse
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 HERE = Path(__file__).parent
 RESULT = HERE / "faults.json"
@@ -48,7 +48,7 @@ def main() -> int:
         print(f"bench: {fault}", file=sys.stderr)
         outcomes = table["each_api"](outcome)
         faults[fault] = {}
-        with Simulator(Settings(faults=[fault])) as broken, Simulator() as sound:
+        with Simulator(SimulatorSettings(faults=[fault])) as broken, Simulator() as sound:
             whole = {api: _text(_post(sound.url, api), api) for api in PATHS}
             for client, apis in CLIENTS.items():
                 asked = [api for api in apis if outcomes[api] is not None]

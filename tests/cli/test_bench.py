@@ -9,7 +9,7 @@ import time
 import pytest
 
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 from .playing import PATIENCE
 
@@ -118,7 +118,7 @@ def test_an_answer_as_long_as_it_was_allowed_to_be_is_no_failure(measured):
 
 
 def test_a_rate_limit_is_told_as_such(measured):
-    with Simulator(Settings(rpm=3)) as limited:
+    with Simulator(SimulatorSettings(rpm=3)) as limited:
         code, told = measured("-n", "5", "-c", "1", url=limited.url)
     assert (code, told["outcomes"]) == (4, {"complete": 3, "rate_limited": 2})
 
@@ -162,7 +162,7 @@ def test_who_interrupts_it_gets_what_was_measured_so_far(unspool, simulator, eve
 
 
 def test_progress_is_shown_at_a_terminal_and_taken_back(unspool):
-    with Simulator(Settings(itl=0.05)) as slow:
+    with Simulator(SimulatorSettings(itl=0.05)) as slow:
         shown = unspool.on_terminal("bench", slow.url, *ASK, "-n", "2")
     assert shown.code == 0
     assert b"under way" in shown.output

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 from .chatting import Person
 from .playing import PATIENCE, end, error, head, piece, start, stream, then_reset, then_silence
@@ -292,7 +292,7 @@ def test_ctrl_c_before_anything_came_leaves_the_conversation_as_it_was(converse,
 
 
 def test_resizing_while_an_answer_streams_loses_nothing(converse):
-    with Simulator(Settings(itl=0.002)) as simulator:
+    with Simulator(SimulatorSettings(itl=0.002)) as simulator:
         person = converse(simulator)
         person.asks()
         person.type("a story in 600 tokens\r")

@@ -7,7 +7,7 @@ import pytest
 import unspool
 from unspool.sim.faults.dialects import TABLE
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 OUTCOMES = {
     "": "complete",
@@ -34,7 +34,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dialect", TABLE, ids=lambda dialect: dialect.name)
 def test_an_end_means_the_same_in_every_dialect(dialect):
-    with Simulator(Settings(dialect=dialect.name)) as simulator:
+    with Simulator(SimulatorSettings(dialect=dialect.name)) as simulator:
         for api in dialect.endpoints:
             for faults, outcome in OUTCOMES.items():
                 simulator.script(faults)

@@ -16,7 +16,7 @@ from unspool.outcome import EXIT_CODES
 from unspool.sim.faults.dialects import TABLE as DIALECTS
 from unspool.sim.faults.table import BY_NAME, TABLE
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 BESIDE = Path(__file__).parents[2] / "bench" / "faults.json"
@@ -185,7 +185,7 @@ def test_every_fault_and_every_form_of_its_value_is_in_the_table():
 
 @pytest.mark.parametrize("dialect", [each.name for each in DIALECTS])
 def test_the_text_comes_whole_from_each_endpoint_that_a_dialect_has(ask, answers, dialect):
-    with Simulator(Settings(dialect=dialect)) as simulator:
+    with Simulator(SimulatorSettings(dialect=dialect)) as simulator:
         for api in APIS:
             done = ask(api, "", simulator.url)
             if api in next(each for each in DIALECTS if each.name == dialect).endpoints:

@@ -671,9 +671,9 @@ def test_a_whole_answer_is_resumed_by_reading_it(url: str) -> None:
 
 
 def test_a_background_response_is_taken_up_as_the_same_stream() -> None:
-    from unspool.sim.simulator import Settings
+    from unspool.sim.simulator import SimulatorSettings
 
-    with Simulator(Settings(drop_after=4)) as running:
+    with Simulator(SimulatorSettings(drop_after=4)) as running:
         options = {"background": True, "store": True}
         with unspool.stream(
             "Hi in 30 tokens", model="sim-1", api="responses", base_url=running.url, options=options, check=False

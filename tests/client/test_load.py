@@ -16,7 +16,7 @@ from unspool.client.http.transport import Transfer, pycurl
 from unspool.client.load import Load, Measures, Schedule
 from unspool.config.target import Target
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 TOKENS = 12
 ASK = f"a story in {TOKENS} tokens"
@@ -45,7 +45,7 @@ def test_every_answer_is_counted_with_its_tokens(api: str) -> None:
 
 
 def test_never_are_more_under_way_than_asked_for() -> None:
-    with Simulator(Settings(ttft=0.01)) as simulator:
+    with Simulator(SimulatorSettings(ttft=0.01)) as simulator:
         assert measure(simulator.url, Schedule(concurrency=7, requests=30)).most_under_way == 7
 
 
@@ -104,7 +104,7 @@ def test_a_retry_is_made_where_it_was_asked_for_and_counted() -> None:
 
 
 def test_an_open_loop_sends_all_that_is_due_though_nothing_is_answered() -> None:
-    with Simulator(Settings(ttft=3600)) as simulator:
+    with Simulator(SimulatorSettings(ttft=3600)) as simulator:
         seen: list[int] = []
 
         def tick(measures: Measures) -> bool:
@@ -120,7 +120,7 @@ def test_an_open_loop_sends_all_that_is_due_though_nothing_is_answered() -> None
 
 def test_in_an_open_loop_the_wait_for_room_is_part_of_what_is_measured() -> None:
     # One at a time, each due at once: the fifth has waited for four others.
-    with Simulator(Settings(ttft=0.05)) as simulator:
+    with Simulator(SimulatorSettings(ttft=0.05)) as simulator:
         measures = measure(simulator.url, Schedule(requests=5, rate=1e6, concurrency=1))
         closed = measure(simulator.url, Schedule(requests=5, concurrency=1))
     assert measures.most_under_way == 1
@@ -132,7 +132,7 @@ def test_in_an_open_loop_the_wait_for_room_is_part_of_what_is_measured() -> None
 
 @pytest.mark.parametrize("poisson", [False, True])
 def test_a_duration_bounds_when_the_last_request_is_sent_and_not_when_it_ends(poisson: bool) -> None:
-    with Simulator(Settings(ttft=0.3)) as simulator:
+    with Simulator(SimulatorSettings(ttft=0.3)) as simulator:
         measures = measure(simulator.url, Schedule(duration=0.1, rate=100, poisson=poisson))
     assert measures.started == measures.whole
     assert measures.elapsed > 0.3
@@ -150,7 +150,7 @@ def test_who_ends_the_test_gets_what_was_measured_and_the_rest_is_no_failure() -
 
 def test_a_descriptor_that_is_watched_wakes_it() -> None:
     reading, writing = os.pipe()
-    with Simulator(Settings(ttft=3600)) as simulator:
+    with Simulator(SimulatorSettings(ttft=3600)) as simulator:
         os.write(writing, b"x")
         ended = Load(
             asking(simulator.url), Schedule(concurrency=1, requests=1), Limits(), tick=lambda _: True, watch=reading
@@ -175,7 +175,7 @@ def test_five_hundred_streams_are_held_at_once() -> None:
         pytest.skip(f"this system allows {hard} descriptors only")
     resource.setrlimit(resource.RLIMIT_NOFILE, (4000, hard))
     try:
-        with Simulator(Settings(ttft=3600)) as simulator:
+        with Simulator(SimulatorSettings(ttft=3600)) as simulator:
             load = Load(
                 asking(simulator.url),
                 Schedule(concurrency=500, requests=500),

@@ -26,7 +26,7 @@ import uvicorn
 import unspool
 from unspool.serve.relay import EventStream, Relay
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "browser" / "app.py"
@@ -53,7 +53,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """A model of 200 tokens a second."""
-    with Simulator(Settings(itl=0.005)) as running:
+    with Simulator(SimulatorSettings(itl=0.005)) as running:
         monkeypatch.setenv("OPENAI_BASE_URL", running.url)
         yield running
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 NOON = 1_800_000_000.0
@@ -60,7 +60,7 @@ class Client:
 
 @pytest.fixture(scope="session")
 def simulator():
-    with Simulator(Settings(clock=lambda: NOON)) as simulator:
+    with Simulator(SimulatorSettings(clock=lambda: NOON)) as simulator:
         yield simulator
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 PATH = "/responses"
@@ -51,7 +51,7 @@ class Stream:
 @pytest.fixture(scope="module")
 def slow(client_of):
     """A simulator whose streams stand still after the first token, for an hour."""
-    with Simulator(Settings(itl=3600, clock=lambda: 1_800_000_000.0)) as simulator:
+    with Simulator(SimulatorSettings(itl=3600, clock=lambda: 1_800_000_000.0)) as simulator:
         yield client_of(simulator.url)
 
 
@@ -160,7 +160,7 @@ def test_a_wrong_query_is_named(client, query, param):
 
 
 def test_hanging_up_does_not_stop_it(client_of):
-    with Simulator(Settings(itl=0.002)) as simulator:
+    with Simulator(SimulatorSettings(itl=0.002)) as simulator:
         client = client_of(simulator.url)
         with stream(client, input="A story in 40 tokens") as first:
             begun = first.until("response.created")
@@ -256,7 +256,7 @@ def test_only_a_background_stream_can_be_streamed_again(client, settings, lackin
 
 
 def test_a_stream_that_may_never_be_resumed_is_too_old_at_once(client_of):
-    with Simulator(Settings(resumable_for=0)) as simulator:
+    with Simulator(SimulatorSettings(resumable_for=0)) as simulator:
         client = client_of(simulator.url)
         id = bodies(client)[0]["response"]["id"]
         status, error = client.error("GET", f"{PATH}/{id}?stream=true&starting_after=3")
@@ -266,7 +266,7 @@ def test_a_stream_that_may_never_be_resumed_is_too_old_at_once(client_of):
 
 def test_a_stream_can_be_resumed_for_five_minutes(client_of):
     now = [1_800_000_000.0]
-    with Simulator(Settings(clock=lambda: now[0])) as simulator:
+    with Simulator(SimulatorSettings(clock=lambda: now[0])) as simulator:
         client = client_of(simulator.url)
         events = bodies(client)
         id = events[0]["response"]["id"]
@@ -278,7 +278,7 @@ def test_a_stream_can_be_resumed_for_five_minutes(client_of):
 
 @pytest.fixture(scope="module")
 def numbered(client_of):
-    with Simulator(Settings(event_ids=True)) as simulator:
+    with Simulator(SimulatorSettings(event_ids=True)) as simulator:
         yield client_of(simulator.url)
 
 
@@ -303,7 +303,7 @@ def test_last_event_id_means_nothing_when_no_ids_are_sent(client):
 
 
 def test_a_run_ends_with_the_server_and_can_be_asked_about_after_a_restart(client_of):
-    simulator = Simulator(Settings(itl=3600))
+    simulator = Simulator(SimulatorSettings(itl=3600))
     with simulator:
         id = client_of(simulator.url).post(PATH, **ASK, stream=False)["id"]
     with simulator:

@@ -9,7 +9,7 @@ import pytest
 
 from unspool.sim.clock import VirtualClock
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 ASK = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "a story in 10 tokens"}]})
 
@@ -61,7 +61,7 @@ def stream(clock):
     running, streams = [], []
 
     def start(faults="", **settings):
-        simulator = Simulator(Settings(clock=clock, **settings))
+        simulator = Simulator(SimulatorSettings(clock=clock, **settings))
         simulator.start()
         running.append(simulator)
         streams.append(Stream(simulator.url, faults))
@@ -148,7 +148,7 @@ def test_a_client_that_hangs_up_is_not_waited_for(stream, clock):
 
 
 def test_a_simulator_that_has_stopped_does_not_hold_the_clock(clock):
-    with Simulator(Settings(clock=clock)) as simulator:
+    with Simulator(SimulatorSettings(clock=clock)) as simulator:
         asked = Stream(simulator.url)
         asked.events(1)
         asked.socket.close()

@@ -6,7 +6,7 @@ import pytest
 
 from unspool.sim.faults.dialects import TABLE
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -24,7 +24,7 @@ def speak(client_of):
     simulators = []
 
     def speak(dialect, path=CHAT):
-        simulators.append(Simulator(Settings(dialect=dialect)))
+        simulators.append(Simulator(SimulatorSettings(dialect=dialect)))
         simulators[-1].start()
         client = client_of(simulators[-1].url)
         _, headers, raw = client.request("POST", path, {**ASKS[path], "stream": True})
@@ -141,7 +141,7 @@ def test_ollama_llamacpp_and_gemini_in_detail(speak):
     ],
 )
 def test_errors_have_the_server_s_shape_whatever_they_come_from(client_of, dialect, error):
-    with Simulator(Settings(dialect=dialect, require_key="k-12345678")) as simulator:
+    with Simulator(SimulatorSettings(dialect=dialect, require_key="k-12345678")) as simulator:
         client = client_of(simulator.url)
         for headers in ({"Authorization": "Bearer wrong-key"}, {"X-Unspool-Fault": "status=401"}):
             status, _, raw = client.request("POST", CHAT, ASKS[CHAT], **headers)
@@ -166,7 +166,7 @@ def blanked(value):
 
 @pytest.mark.parametrize("dialect", TABLE, ids=lambda dialect: dialect.name)
 def test_what_a_server_does_not_have_is_not_found(client_of, dialect):
-    with Simulator(Settings(dialect=dialect.name)) as simulator:
+    with Simulator(SimulatorSettings(dialect=dialect.name)) as simulator:
         client = client_of(simulator.url)
         for path, api in ((CHAT, "chat"), (COMPLETIONS, "completions"), (RESPONSES, "responses")):
             ask = {name: value for name, value in ASKS[path].items() if name != "stream_options"}
@@ -179,4 +179,4 @@ def test_what_a_server_does_not_have_is_not_found(client_of, dialect):
 
 def test_a_dialect_that_nobody_speaks_is_refused():
     with pytest.raises(ValueError, match="no dialect 'klingon', only openai, ollama"):
-        Settings(dialect="klingon")
+        SimulatorSettings(dialect="klingon")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 ASKS = {
@@ -43,7 +43,7 @@ def cut(client, path, body):
 
 @pytest.fixture(scope="module")
 def dropping(client_of):
-    with Simulator(Settings(drop_after=7)) as simulator:
+    with Simulator(SimulatorSettings(drop_after=7)) as simulator:
         yield client_of(simulator.url)
 
 
@@ -79,23 +79,23 @@ def test_a_foreground_response_that_was_cut_is_cancelled(dropping, eventually):
 def test_a_stream_of_exactly_that_length_is_cut_too(client, client_of):
     ask = {**ASKS["/completions"], "max_tokens": 3}
     length = len(client.events("/completions", **ask))
-    with Simulator(Settings(drop_after=length)) as simulator:
+    with Simulator(SimulatorSettings(drop_after=length)) as simulator:
         assert cut(client_of(simulator.url), "/completions", ask)[-1].data == "[DONE]"
-    with Simulator(Settings(drop_after=length + 1)) as simulator:
+    with Simulator(SimulatorSettings(drop_after=length + 1)) as simulator:
         assert len(client_of(simulator.url).events("/completions", **ask)) == length
 
 
 def test_no_event_at_all_is_not_a_stream():
     with pytest.raises(ValueError, match="at least 1"):
-        Settings(drop_after=0)
+        SimulatorSettings(drop_after=0)
 
 
 def test_nothing_is_said_about_it_and_nothing_is_left_to_warn_about():
     code = """
 import http.client
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
-with Simulator(Settings(itl=60, drop_after=6)) as simulator:
+from unspool.sim.simulator import SimulatorSettings
+with Simulator(SimulatorSettings(itl=60, drop_after=6)) as simulator:
     host = simulator.url.split("/")[2]
     for background in ("true", "false"):
         connection = http.client.HTTPConnection(host)

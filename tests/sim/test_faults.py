@@ -15,7 +15,7 @@ import pytest
 from unspool.sim.faults.table import HEADER, TABLE, read
 from unspool.sim.proxy import Proxy
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 ASKS = {
@@ -59,7 +59,7 @@ class Answer:
 
 @pytest.fixture(scope="module", params=["simulator", "proxy"])
 def server(request):
-    with Simulator(Settings(clock=lambda: NOON)) as simulator:
+    with Simulator(SimulatorSettings(clock=lambda: NOON)) as simulator:
         if request.param == "simulator":
             yield simulator
         else:
@@ -135,7 +135,7 @@ def test_a_reset_is_a_reset(ask):
 
 
 def test_a_response_that_was_cut_has_ended_by_the_time_its_client_asks_again():
-    with Simulator(Settings(clock=lambda: NOON)) as simulator:
+    with Simulator(SimulatorSettings(clock=lambda: NOON)) as simulator:
 
         def response_id(fault=""):
             found = Answer(simulator.url, RESPONSES, fault)
@@ -347,7 +347,7 @@ def test_faults_add_up(ask):
 
 
 def test_the_header_counts_before_the_script_and_that_before_the_rest():
-    with Simulator(Settings(faults=["status=500"], script=["status=404"])) as simulator:
+    with Simulator(SimulatorSettings(faults=["status=500"], script=["status=404"])) as simulator:
         simulator.script("status=401")
         assert Answer(simulator.url, CHAT, "status=418").status == 418
         statuses = []
@@ -370,14 +370,17 @@ def test_the_header_counts_before_the_script_and_that_before_the_rest():
 
 
 def test_an_upstream_that_breaks_off_is_broken_off():
-    with Simulator(Settings(drop_after=4)) as simulator, Proxy(simulator.url) as proxy:
+    with Simulator(SimulatorSettings(drop_after=4)) as simulator, Proxy(simulator.url) as proxy:
         for fault in ("", "bom"):
             answer = Answer(proxy.url, CHAT, fault)
             assert (len(answer.events), answer.ending) == (4, "cut")
 
 
 def test_the_proxy_passes_on_everything_else():
-    with Simulator(Settings(require_key="k-12345678", event_ids=True)) as simulator, Proxy(simulator.url) as proxy:
+    with (
+        Simulator(SimulatorSettings(require_key="k-12345678", event_ids=True)) as simulator,
+        Proxy(simulator.url) as proxy,
+    ):
         connection = http.client.HTTPConnection(urlsplit(proxy.url).netloc, timeout=20)
         for key, status in (("k-wrong", 401), ("k-12345678", 200)):
             connection.request("GET", "/v1/models/sim-1", headers={"Authorization": f"Bearer {key}", HEADER: "bom"})
@@ -388,7 +391,7 @@ def test_the_proxy_passes_on_everything_else():
 
 
 def test_a_proxy_stops_with_a_stream_open():
-    with Simulator(Settings(itl=60)) as simulator:
+    with Simulator(SimulatorSettings(itl=60)) as simulator:
         with Proxy(simulator.url) as proxy:
             address = urlsplit(proxy.url)
             connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)

@@ -8,7 +8,7 @@ openai = pytest.importorskip("openai")
 
 from unspool.sim.faults.dialects import TABLE  # noqa: E402
 from unspool.sim.running import Simulator  # noqa: E402
-from unspool.sim.simulator import Settings  # noqa: E402
+from unspool.sim.simulator import SimulatorSettings  # noqa: E402
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
@@ -79,7 +79,10 @@ def test_what_it_raises(chat, fault, error):
 
 
 def test_it_gets_through_a_script_with_its_retries():
-    with Simulator(Settings(script=["rate-limit=10ms", "hang-up", ""])) as simulator, sdk_of(simulator, 2) as sdk:
+    with (
+        Simulator(SimulatorSettings(script=["rate-limit=10ms", "hang-up", ""])) as simulator,
+        sdk_of(simulator, 2) as sdk,
+    ):
         with sdk.chat.completions.create(model="m", messages=MESSAGES, stream=True) as stream:
             assert len(list(stream)) > 3
         assert [received.faults for received in simulator.requests] == ["rate-limit=10ms", "hang-up", ""]
@@ -88,7 +91,7 @@ def test_it_gets_through_a_script_with_its_retries():
 @pytest.mark.parametrize("dialect", TABLE, ids=lambda dialect: dialect.name)
 def test_it_reads_the_text_of_every_dialect(chat, dialect):
     text = ""
-    with Simulator(Settings(dialect=dialect.name)) as simulator, sdk_of(simulator) as sdk:
+    with Simulator(SimulatorSettings(dialect=dialect.name)) as simulator, sdk_of(simulator) as sdk:
         with sdk.chat.completions.create(model="m", messages=MESSAGES, stream=True) as stream:
             for chunk in stream:
                 for choice in chunk.choices:

@@ -12,7 +12,7 @@ from jsonschema import validate
 schemathesis = pytest.importorskip("schemathesis")
 
 from unspool.sim.running import Simulator  # noqa: E402
-from unspool.sim.simulator import Settings  # noqa: E402
+from unspool.sim.simulator import SimulatorSettings  # noqa: E402
 
 from .asking import CHAT, COMPLETIONS, RESPONSES  # noqa: E402
 
@@ -155,7 +155,7 @@ MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGAT
 
 @pytest.fixture(scope="module")
 def target(client_of):
-    with Simulator(Settings()) as simulator:
+    with Simulator(SimulatorSettings()) as simulator:
         yield client_of(simulator.url)
 
 

@@ -8,7 +8,7 @@ import pytest
 from unspool.sim.clock import VirtualClock
 from unspool.sim.limits import tokens_of, written
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 HELLO = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 50}
 
@@ -24,7 +24,7 @@ def limited(clock, client_of):
     running = []
 
     def start(**limits):
-        running.append(Simulator(Settings(clock=clock, **limits)))
+        running.append(Simulator(SimulatorSettings(clock=clock, **limits)))
         running[-1].start()
         client = client_of(running[-1].url)
 
@@ -147,4 +147,4 @@ def test_a_body_that_is_no_json_costs_one():
 @pytest.mark.parametrize("wrong", [{"rpm": 0}, {"tpm": -1}, {"burst": 0}, {"total_tps": 0}])
 def test_a_limit_below_one_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Simulator(Settings(**wrong))
+        Simulator(SimulatorSettings(**wrong))

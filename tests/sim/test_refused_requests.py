@@ -5,7 +5,7 @@ import json
 import pytest
 
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 from .asking import CHAT, COMPLETIONS, PIXEL, RESPONSES, said
 
@@ -20,13 +20,13 @@ def refused(client, path, **fields):
 
 @pytest.fixture(scope="module")
 def picky(client_of):
-    with Simulator(Settings(models=["one", "org/two"], context_window=50)) as simulator:
+    with Simulator(SimulatorSettings(models=["one", "org/two"], context_window=50)) as simulator:
         yield client_of(simulator.url)
 
 
 @pytest.fixture(scope="module")
 def strict(client_of):
-    with Simulator(Settings(strict=True)) as simulator:
+    with Simulator(SimulatorSettings(strict=True)) as simulator:
         yield client_of(simulator.url)
 
 
@@ -96,7 +96,7 @@ def test_a_strict_server_insists_on_the_new_name_of_the_limit(client, strict):
 )
 def test_a_field_that_openai_does_not_know_is_refused_unless_the_server_is_lenient(client, client_of, path, error):
     assert refused(client, path, topp=1) == error
-    for settings in (Settings(lenient=True), Settings(dialect="vllm")):
+    for settings in (SimulatorSettings(lenient=True), SimulatorSettings(dialect="vllm")):
         with Simulator(settings) as simulator:
             assert client_of(simulator.url).request("POST", path, {"model": "m", **ASKS[path], "topp": 1})[0] == 200
 
@@ -167,9 +167,9 @@ def test_a_body_that_says_it_is_no_json_is_refused(client, type):
 
 
 def test_a_body_that_is_too_long_is_refused(client, monkeypatch):
-    from unspool.sim import simulator
+    from unspool.sim.faults import middleware
 
-    monkeypatch.setattr(simulator, "_LONGEST_BODY", 1_000)
+    monkeypatch.setattr(middleware, "LARGEST_BODY", 1_000)
     assert client.error("POST", CHAT, {"messages": said("x" * 1_000)})[0] == 413
 
 
@@ -206,7 +206,7 @@ def test_the_content_filter_ends_an_answer_half_way(client):
 
 @pytest.mark.parametrize("dialect", ["vllm", "groq", "transformers"])
 def test_a_server_without_refusals_refuses_in_its_text(client_of, dialect):
-    with Simulator(Settings(dialect=dialect)) as simulator:
+    with Simulator(SimulatorSettings(dialect=dialect)) as simulator:
         raw = client_of(simulator.url).request(
             "POST", CHAT, {"model": "m", "messages": said("[refuse]"), "stream": True}
         )[2]

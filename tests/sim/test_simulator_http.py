@@ -6,7 +6,7 @@ import pytest
 
 from unspool.sim.endpoints import models
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 ASKS = {
     "/completions": {"model": "sim-1", "prompt": "Hello"},
@@ -89,14 +89,14 @@ def test_the_same_request_gets_the_same_bytes(client, path, stream):
 
 
 def test_another_seed_gives_other_ids(client, client_of):
-    with Simulator(Settings(seed=1)) as other:
+    with Simulator(SimulatorSettings(seed=1)) as other:
         ids = {asked.post("/responses", **ASKS["/responses"])["id"] for asked in (client, client_of(other.url))}
     assert len(ids) == 2
 
 
 @pytest.fixture(scope="module")
 def locked(client_of):
-    with Simulator(Settings(require_key="sk-the-right-key-1234")) as simulator:
+    with Simulator(SimulatorSettings(require_key="sk-the-right-key-1234")) as simulator:
         yield client_of(simulator.url)
 
 

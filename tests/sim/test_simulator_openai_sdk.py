@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk  # noqa: E402
 from openai.types.responses import Response, ResponseItemList, response_stream_event  # noqa: E402
 
 from unspool.sim.running import Simulator  # noqa: E402
-from unspool.sim.simulator import Settings  # noqa: E402
+from unspool.sim.simulator import SimulatorSettings  # noqa: E402
 
 QUESTION = "What is Python?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
@@ -80,7 +80,7 @@ def test_whole_answers_are_valid(client):
 
 
 def test_a_stored_response_is_valid_in_every_status(client_of, eventually):
-    with Simulator(Settings(ttft=3600)) as slow:
+    with Simulator(SimulatorSettings(ttft=3600)) as slow:
         slow = client_of(slow.url)
         queued = slow.post("/responses", model="m", input=QUESTION, background=True)
         path = f"/responses/{queued['id']}"
@@ -156,7 +156,7 @@ def test_the_sdk_accumulates_a_background_response_from_any_event_on(sdk):
 
 
 def test_the_sdk_cancels():
-    with Simulator(Settings(ttft=3600)) as simulator, sdk_of(simulator) as sdk:
+    with Simulator(SimulatorSettings(ttft=3600)) as simulator, sdk_of(simulator) as sdk:
         id = sdk.responses.create(model="m", input=QUESTION, background=True).id
         assert sdk.responses.cancel(id).status == "cancelled"
         assert sdk.responses.cancel(id).status == "cancelled"

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from unspool.sim import running
+from unspool.sim import connection, running
+from unspool.sim.faults import middleware
 from unspool.sim.proxy import Proxy
 from unspool.sim.running import Simulator, serve
-from unspool.sim.simulator import Settings, app
+from unspool.sim.simulator import SimulatorSettings, app
 
-SLOW = Settings(itl=60)
+SLOW = SimulatorSettings(itl=60)
 ASK = json.dumps({"model": "m", "input": "Hi", "stream": True})
 
 
@@ -133,7 +134,7 @@ def test_an_answer_ends_when_its_client_hangs_up(monkeypatch, stream):
         return watch
 
     monkeypatch.setattr(running, "app", watched)
-    with Simulator(Settings(ttft=60)) as simulator:
+    with Simulator(SimulatorSettings(ttft=60)) as simulator:
         address = urlsplit(simulator.url)
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
         connection.request("POST", "/v1/responses", json.dumps({"model": "m", "input": "Hi", "stream": stream}))
@@ -145,8 +146,8 @@ def test_nothing_is_left_to_warn_about_in_development_mode():
     code = """
 import http.client
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
-with Simulator(Settings(itl=60)) as simulator:
+from unspool.sim.simulator import SimulatorSettings
+with Simulator(SimulatorSettings(itl=60)) as simulator:
     host = simulator.url.split("/")[2]
     connection = http.client.HTTPConnection(host)
     connection.request("POST", "/v1/responses", '{"model":"m","input":"Hi","stream":true}')
@@ -193,3 +194,51 @@ print(sorted({"starlette", "uvicorn", "unspool.sim.simulator"} & set(sys.modules
 """
     with run_python(code) as program:
         assert program.communicate(timeout=30) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST /v1/responses HTTP/1.1\r\nHost",
+        b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /v1/models HTTP",
+    ],
+    ids=["nothing", "half a head", "half a second head"],
+)
+def test_a_client_that_does_not_send_its_head_in_time_is_cut(sent, monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.05)
+    with Simulator() as simulator:
+        address = urlsplit(simulator.url)
+        with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+            connected.sendall(sent)
+            try:
+                while connected.recv(1 << 16):
+                    pass
+            except ConnectionResetError:
+                pass
+
+
+def test_a_body_that_does_not_come_in_time_is_refused(monkeypatch):
+    monkeypatch.setattr(middleware, "BODY_TIMEOUT", 0.05)
+    with Simulator() as simulator:
+        address = urlsplit(simulator.url)
+        with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+            connected.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{")
+            received = b""
+            while piece := connected.recv(1 << 16):
+                received += piece
+    assert received.startswith(b"HTTP/1.1 408 ")
+
+
+def test_no_advice_of_the_http_server_is_logged(caplog):
+    with Simulator() as simulator:
+        address = urlsplit(simulator.url)
+        for request in (
+            b"nonsense\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
+        ):
+            with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+                connected.sendall(request)
+                while connected.recv(1 << 16):
+                    pass
+    assert caplog.records == []

@@ -15,7 +15,7 @@ from unspool.sim.frames import Frame
 from unspool.sim.log import Log
 from unspool.sim.pace import Pace
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sim.store import Store, Stored
 from unspool.sim.streaming import paced
 
@@ -60,7 +60,7 @@ def test_a_response_that_is_not_stored_is_not_found(client):
 def test_what_its_client_hangs_up_on_is_cancelled_and_cannot_be_resumed(client_of, eventually, stream):
     body = json.dumps({**ASK, "stream": stream}).encode()
     id = RequestIdentity(seed=0, method="POST", path="/v1/responses", body=body, clock=lambda: 0).id("resp_")
-    with Simulator(Settings(ttft=3600)) as simulator:
+    with Simulator(SimulatorSettings(ttft=3600)) as simulator:
         client = client_of(simulator.url)
         address = urlsplit(simulator.url)
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
@@ -83,7 +83,7 @@ def test_a_deleted_response_is_gone(client):
 
 
 def test_a_response_in_flight_cannot_be_deleted(client_of):
-    with Simulator(Settings(ttft=3600)) as simulator:
+    with Simulator(SimulatorSettings(ttft=3600)) as simulator:
         client = client_of(simulator.url)
         id = client.post(PATH, **ASK, background=True)["id"]
         assert client.error("DELETE", f"{PATH}/{id}")[1]["message"] == "Cannot delete an in-flight response."

@@ -9,7 +9,7 @@ from unspool.sim.clock import Clock
 from unspool.sim.frames import Frame
 from unspool.sim.lifecycle import kept_alive
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 from . import asking
 from .asking import CHAT, RESPONSES, said
@@ -142,7 +142,7 @@ def test_silence_is_broken_by_events_that_take_numbers():
 
 
 def test_a_slow_model_keeps_its_connection_and_its_log_alive(client_of):
-    with Simulator(Settings(ttft=0.3, keepalive=0.02)) as slow:
+    with Simulator(SimulatorSettings(ttft=0.3, keepalive=0.02)) as slow:
         asked = client_of(slow.url)
         live = events(asked, model="m", input="Hello in 3 tokens", background=True)
         id = live[0]["response"]["id"]

@@ -24,7 +24,7 @@ from unspool.journal.reader import Damage, Reader
 from unspool.journal.record import Record
 from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Event, Events
 
 from .processes import APIS, ROUNDS, rounds
@@ -77,7 +77,7 @@ def journals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         # Nothing listens at port 1, so it is tried again.
         kept["retried"] = ask(folder, "http://127.0.0.1:1/v1", "chat")
         kept["taken up"] = ask(folder, simulator.url, "responses", background=True)
-    with Simulator(Settings(drop_after=6)) as dropping:
+    with Simulator(SimulatorSettings(drop_after=6)) as dropping:
         kept["resumed"] = ask(folder, dropping.url, "responses", background=True)
         # The end, the attempt that takes up what it ended, and events and an end again.
         whole = ask(folder, dropping.url, "responses", background=True)

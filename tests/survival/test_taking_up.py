@@ -18,7 +18,7 @@ from unspool.client.exchange import Exchange
 from unspool.config.target import Target
 from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 from . import upstream as acts
 from .processes import Kept, rounds
@@ -77,7 +77,7 @@ def uncut(tmp_path_factory: pytest.TempPathFactory) -> Asked:
 def test_dropped_after_each_few_events_it_is_the_uncut_one(
     tmp_path: Path, uncut: Asked, events: int, concurrent: bool
 ) -> None:
-    with Simulator(Settings(drop_after=events)) as simulator:
+    with Simulator(SimulatorSettings(drop_after=events)) as simulator:
         asked = Asked(simulator.url, tmp_path, concurrent=concurrent)
     assert (asked.outcome, asked.text) == (outcome.COMPLETE, uncut.text)
     assert asked.kept.sequence == uncut.kept.sequence
@@ -88,7 +88,7 @@ def test_dropped_after_each_few_events_it_is_the_uncut_one(
 def test_dropped_while_the_model_still_computes(
     tmp_path: Path, uncut: Asked, concurrent: bool, event_ids: bool
 ) -> None:
-    with Simulator(Settings(drop_after=6, itl=0.002, event_ids=event_ids)) as simulator:
+    with Simulator(SimulatorSettings(drop_after=6, itl=0.002, event_ids=event_ids)) as simulator:
         asked = Asked(simulator.url, tmp_path, concurrent=concurrent)
     assert (asked.outcome, asked.text) == (outcome.COMPLETE, uncut.text)
     assert asked.kept.sequence == uncut.kept.sequence
@@ -99,7 +99,7 @@ def test_dropped_while_the_model_still_computes(
 def test_where_streams_are_not_streamed_again_it_is_polled(
     tmp_path: Path, uncut: Asked, events: int, concurrent: bool
 ) -> None:
-    with Simulator(Settings(drop_after=events, itl=0.002, resumable_for=0)) as simulator:
+    with Simulator(SimulatorSettings(drop_after=events, itl=0.002, resumable_for=0)) as simulator:
         asked = Asked(simulator.url, tmp_path, concurrent=concurrent)
     assert (asked.outcome, asked.text) == (outcome.COMPLETE, uncut.text)
     assert asked.kept.sequence == list(range(events))

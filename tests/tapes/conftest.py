@@ -13,7 +13,7 @@ import pytest
 
 from unspool.sim.proxy import Proxy
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 
 NOON = 1_800_000_000.0
 
@@ -28,7 +28,7 @@ def plain_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with Simulator(Settings(clock=lambda: NOON)) as simulator:
+    with Simulator(SimulatorSettings(clock=lambda: NOON)) as simulator:
         yield simulator
 
 
@@ -45,7 +45,7 @@ def record(folder: Path) -> Callable[[str], contextlib.AbstractContextManager[Pr
 
 @pytest.fixture
 def play(folder: Path) -> Callable[..., Simulator]:
-    return lambda **settings: Simulator(Settings(tapes=folder, tapes_only=True, **settings))
+    return lambda **settings: Simulator(SimulatorSettings(tapes=folder, tapes_only=True, **settings))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from unspool.sim import proxy
 from unspool.sim.faults.table import HEADER, TABLE
 from unspool.sim.proxy import Proxy
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sim.tapes.recording import Recording
 
 from .wire import ASKS, CHUNKED, LAST_CHUNK, PATHS, Upstream, ask, chunk, sends, then_resets
@@ -70,7 +70,7 @@ def test_unspool_ends_as_it_ended(fault, api, simulator, record, play, ended):
             text = "".join(answer)
         return answer.outcome, answer.ending.exit_code, text, answer.ending.failure, answer.ending.finish_reason
 
-    with Simulator(Settings(clock=lambda: 0.0, faults=[fault])) as faulty, record(faulty.url) as recorder:
+    with Simulator(SimulatorSettings(clock=lambda: 0.0, faults=[fault])) as faulty, record(faulty.url) as recorder:
         first = run(recorder.url)
         ended(1)
     with play() as player:

@@ -9,7 +9,7 @@ import pytest
 
 from unspool.sim.clock import Clock
 from unspool.sim.running import Simulator
-from unspool.sim.simulator import Settings
+from unspool.sim.simulator import SimulatorSettings
 from unspool.sim.tapes.matcher import MATCHES, TapeMatcher
 from unspool.sim.tapes.tape import NoTape, Tape
 
@@ -155,7 +155,7 @@ def test_the_deck_takes_files_and_folders_and_says_what_is_neither(taped, tmp_pa
     with pytest.raises(ValueError, match="loosely"):
         TapeMatcher(match="loosely")
     with pytest.raises(ValueError, match="above zero"):
-        Settings(tape_speed=0)
+        SimulatorSettings(tape_speed=0)
 
 
 def test_a_server_of_another_make_sends_the_same_content(taped):
@@ -163,7 +163,7 @@ def test_a_server_of_another_make_sends_the_same_content(taped):
     from unspool.sim.simulator import app
 
     body = json.dumps(chat("Hi")).encode()
-    application = app(Settings(tapes=taped(chat("Hi")), tapes_only=True))
+    application = app(SimulatorSettings(tapes=taped(chat("Hi")), tapes_only=True))
     sent = []
 
     async def receive(requests=[{"type": "http.request", "body": body}]):  # noqa: B006
@@ -211,7 +211,7 @@ def test_the_pace_is_the_tape_s_times_the_speed(taped, monkeypatch):
         async def sleep(self, seconds):
             waits.append(seconds)
 
-    with Simulator(Settings(tapes=folder, tape_speed=10.0, clock=Told())) as player:
+    with Simulator(SimulatorSettings(tapes=folder, tape_speed=10.0, clock=Told())) as player:
         ask(player.url, CHAT, chat("Hi in 3 tokens"))
     pieces = len(answer.pieces)
     assert [wait for wait in waits if wait] == pytest.approx([*[1.0] * (pieces - 1), 100.0 - (pieces - 1)])

@@ -26,9 +26,9 @@ import h11
 from unspool import sse
 from unspool.sim import http
 from unspool.sim.block import Block
-from unspool.sim.connection import listen, reset, stopped_by_signal
+from unspool.sim.connection import BODY_TIMEOUT, HEAD_TIMEOUT, listen, reset, stopped_by_signal
 from unspool.sim.errors import RequestError
-from unspool.sim.faults.middleware import FaultChooser, Received, edited, refusal_of
+from unspool.sim.faults.middleware import LARGEST_BODY, FaultChooser, Received, edited, refusal_of
 from unspool.sim.faults.stream_plan import CLEAN, RESET, FaultPlan, FaultyStream, Pause, Refusal, Step
 from unspool.sim.faults.table import HEADER
 from unspool.sim.frames import Frame
@@ -37,9 +37,6 @@ from unspool.sim.tapes.tape import CUT, LEFT
 from unspool.sim.tapes.tape import RESET as WAS_RESET
 
 _PIECE = 1 << 16
-# The largest body of a request, and the seconds in which a request has to arrive.
-_LARGEST_BODY = 64 * 1024 * 1024
-_REQUEST_TIMEOUT = 60.0
 # Seconds in which the rest of an answer still belongs on its tape when its client is gone: many leave at [DONE], before the last chunk.
 _GRACE = 0.5
 # Two line ends one after the other, whichever; CRLF is never two.
@@ -49,7 +46,7 @@ _BLOCK_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 class Proxy(Block):
     """A proxy in a background thread, on a free port of 127.0.0.1, before the server with the base URL ``upstream``.
 
-    ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `Settings`. ``record`` is the
+    ``faults`` are what every request meets with, and ``script`` what the first ones meet with instead, as in `SimulatorSettings`. ``record`` is the
     folder that tapes go to, or a `Recorder`; an answer that is recorded meets with no fault of the proxy's. ``tls`` is how an https
     upstream is verified, None for Python's default.
     """
@@ -189,10 +186,10 @@ class _Handler:
             writer.transport.abort() if not client.finished else writer.close()
 
     async def _answer(self, client: _Client) -> None:
-        async with asyncio.timeout(_REQUEST_TIMEOUT):
+        async with asyncio.timeout(HEAD_TIMEOUT + BODY_TIMEOUT):
             request, body = await client.request()
-        if len(body) > _LARGEST_BODY:
-            words = f"Maximum content size limit ({_LARGEST_BODY}) exceeded."
+        if len(body) > LARGEST_BODY:
+            words = f"Maximum content size limit ({LARGEST_BODY}) exceeded."
             return await client.refuse(refusal_of(RequestError(words, status=413)))
         method, path = request.method.decode(), request.target.decode("latin-1")
         headers = http.by_name(request.headers)
@@ -280,7 +277,7 @@ class _Client:
             elif isinstance(event, h11.Request):
                 request = event
                 self._is_head = event.method == b"HEAD"
-            elif isinstance(event, h11.Data) and len(body) <= _LARGEST_BODY:
+            elif isinstance(event, h11.Data) and len(body) <= LARGEST_BODY:
                 body += event.data
             elif request is not None:
                 return request, bytes(body)

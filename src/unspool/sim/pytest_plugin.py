@@ -55,10 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def unspool_sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """A running unspool simulator: url, script(*faults), requests, tapes. The mark unspool_sim(**settings) sets it up."""
     from unspool.sim.running import Simulator
-    from unspool.sim.simulator import Settings
+    from unspool.sim.simulator import SimulatorSettings
 
     mark = request.node.get_closest_marker("unspool_sim")
-    with Simulator(Settings(**(mark.kwargs if mark is not None else {}))) as simulator:
+    with Simulator(SimulatorSettings(**(mark.kwargs if mark is not None else {}))) as simulator:
         yield simulator
 
 
@@ -67,7 +67,7 @@ def unspool_tape(request: pytest.FixtureRequest) -> Iterator[Simulator | Proxy]:
     """A server that answers from this test's tapes, or records them: url, requests. The mark unspool_tape(record=URL) says before which."""
     from unspool.sim.proxy import Proxy
     from unspool.sim.running import Simulator
-    from unspool.sim.simulator import Settings
+    from unspool.sim.simulator import SimulatorSettings
 
     mark = request.node.get_closest_marker("unspool_tape")
     options = mark.kwargs if mark is not None else {}
@@ -77,7 +77,7 @@ def unspool_tape(request: pytest.FixtureRequest) -> Iterator[Simulator | Proxy]:
         for tape in folder.glob("*.sse"):
             tape.unlink()
     if any(folder.glob("*.sse")):
-        settings = Settings(tapes=folder, tapes_only=True, tape_match=options.get("match", "strict"))
+        settings = SimulatorSettings(tapes=folder, tapes_only=True, tape_match=options.get("match", "strict"))
         with Simulator(settings) as simulator:
             yield simulator
     elif mode == "none":

@@ -9,26 +9,22 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from unspool.sim.block import Block
-from unspool.sim.connection import listen, reset
+from unspool.sim.connection import CONNECTION, ClientConnection, listen
 from unspool.sim.faults.middleware import Received
-from unspool.sim.simulator import Settings, app, choice
-from unspool.sim.streaming import HANG_UP, RESET, WIRE
+from unspool.sim.simulator import SimulatorSettings, app, choice
 from unspool.sim.tapes.matcher import TapeMatcher
-from unspool.sim.wire import Wire
 
 
 def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
-    settings: Settings | None = None,
+    settings: SimulatorSettings | None = None,
     on_ready: Callable[[str], None] | None = None,
     on_miss: Callable[[str], object] = lambda text: None,
 ) -> signal.Signals:
@@ -55,11 +51,11 @@ class Simulator(Block):
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: SimulatorSettings | None = None,
         *,
         tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        settings = settings or Settings()
+        settings = settings or SimulatorSettings()
         self._faults = choice(settings)
         self.tapes = TapeMatcher(settings.tapes, match=settings.tape_match)
         """The tapes that are in: ``add`` puts in more, and ``played`` names those that have answered."""
@@ -110,32 +106,85 @@ class Simulator(Block):
         self.url = ""
 
 
-class _Protocol(H11Protocol):
-    """A connection that the application can close, for streams that are to be cut, and write events to."""
+class _Connections:
+    """Lends each request the connection that it came by, as ``scope["unspool.connection"]``.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    ``protocol`` is uvicorn's own with what asyncio calls on every protocol overridden, and nothing of uvicorn's called; where there is no
+    such class, as a later version may have it, it is None, and all answers go the plain way, through ASGI.
+    """
 
-        async def hang_up() -> None:
-            transport.close()
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open: dict[tuple[object, ...], ClientConnection] = {}
+        self.protocol = _protocol(self._open)
 
-        wire = Wire(transport, self.flow)
-        self.app_state = {**self.app_state, HANG_UP: hang_up, RESET: partial(reset, transport), WIRE: wire}
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._open.get(tuple(scope.get("client") or ()))
+        if scope["type"] != "http" or connection is None:
+            return await self._app(scope, receive, send)
+        scope[CONNECTION] = connection
+        connection.head_arrived()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            connection.is_serving = False
+
+    def abort(self) -> None:
+        """Cut every connection."""
+        for connection in list(self._open.values()):
+            connection.abort()
+
+
+def _protocol(connections: dict[tuple[object, ...], ClientConnection]) -> type[asyncio.Protocol] | None:
+    """uvicorn's protocol that keeps the open connections by their clients' addresses."""
+    try:
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+    except ImportError:
+        return None
+
+    class Protocol(H11Protocol):
+        _address: tuple[str, int]
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._address = transport.get_extra_info("peername")[:2]
+            connections[self._address] = connection = ClientConnection(transport)
+            connection.head_arrives()
+
+        def data_received(self, data: bytes) -> None:
+            connections[self._address].head_arrives()
+            super().data_received(data)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self._address).lost()
+            super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            connections[self._address].pause()
+            super().pause_writing()
+
+        def resume_writing(self) -> None:
+            connections[self._address].resume()
+            super().resume_writing()
+
+    return Protocol
 
 
 class _Server(uvicorn.Server):
     """uvicorn, but quiet, without a hand on the process's signals, and gone at once when told to stop."""
 
     def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+        self._connections = connections = _Connections(app)
         super().__init__(
             uvicorn.Config(
-                app,
-                http=_Protocol,
+                connections,
+                http=connections.protocol or "h11",
                 ws="none",
                 lifespan="off",
                 # None leaves the logging of the program this runs in as it is.
                 log_config=None,
-                log_level="warning",
+                # A client's mistake is answered, and no news; its advice to install a WebSocket library is of no use here.
+                log_level="error",
                 access_log=False,
                 server_header=False,
             )
@@ -151,14 +200,10 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        # uvicorn would wait for each stream to end, which may take minutes. To the application a connection lost here looks
+        # uvicorn waits for each stream to end, which may take minutes. To the application a connection lost here looks
         # like any client that hung up, so each stream ends in the way it ends then.
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        while self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks)
+        self._connections.abort()
+        await super().shutdown(sockets)
 
 
 async def _serve_until_signal(

@@ -39,14 +39,11 @@ _RESUMABLE_FOR = 300.0
 # "About every 30 s", users report.
 _KEEPALIVE = 30.0
 
-# More than any model reads; what is sent over it was sent by mistake.
-_LONGEST_BODY = 64 * 1024 * 1024
-
 # "X-Client-Request-Id" in the API reference: ASCII, at most so long.
 _LONGEST_REQUEST_ID = 512
 
 
-class Settings(Value):
+class SimulatorSettings(Value):
     """How a simulator behaves.
 
     ``ttft`` and ``itl`` are its pace: the times to the first token and between tokens, in seconds, or as `unspool.sim.pace.Delay`
@@ -176,14 +173,14 @@ class Settings(Value):
         )
 
 
-def choice(settings: Settings) -> FaultChooser:
+def choice(settings: SimulatorSettings) -> FaultChooser:
     """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
     cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
     return FaultChooser([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
 
 
 def app(
-    settings: Settings | None = None,
+    settings: SimulatorSettings | None = None,
     faults: FaultChooser | None = None,
     tapes: TapeMatcher | None = None,
     *,
@@ -193,7 +190,7 @@ def app(
 
     ``on_miss`` is told why no tape answers a request, where there are tapes.
     """
-    settings = settings or Settings()
+    settings = settings or SimulatorSettings()
     if tapes is None:
         tapes = TapeMatcher(settings.tapes, match=settings.tape_match)
     desk = _Desk(settings)
@@ -234,7 +231,7 @@ _Handler = Callable[[Request, RequestIdentity], Awaitable[Response]]
 class _Desk:
     """Where every request comes in and every response goes out: keys are checked here, errors get their body, headers are put on."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
         self.rules = settings.rules
         self.pace = Pace(
@@ -346,10 +343,6 @@ class _Desk:
 
 def _check_request(request: Request, body: bytes) -> None:
     """Refuse what is wrong with a request before its fields are read."""
-    if len(body) > _LONGEST_BODY:
-        raise RequestError(
-            f"Maximum content size limit ({_LONGEST_BODY}) exceeded ({len(body)} bytes read)", status=413
-        )
     type = request.headers.get("content-type")
     # Without a type it is taken for JSON.
     if body and type is not None and type.partition(";")[0].strip().lower() != "application/json":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -12,17 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from unspool.sim.clock import Clock
+from unspool.sim.connection import CONNECTION, ClientConnection
 from unspool.sim.faults.stream_plan import CLEAN, Close, FaultPlan, FaultyStream, Pause, Step
 from unspool.sim.frames import Frame
 from unspool.sim.pace import Timing
-from unspool.sim.wire import Wire
 
-# Where the server that runs the application leaves functions that close the connection, and that reset it: in the ``state`` of the
-# request's scope.
-HANG_UP = "unspool.hang_up"
-RESET = "unspool.reset"
-# And a `Wire`, where the connection has one.
-WIRE = "unspool.wire"
 #: Where the `FaultPlan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
 #: What the pauses of a plan run by, where it is not the machine's clock.
@@ -80,18 +74,18 @@ class EventStream(Response):
         if plan is not None and plan.alters_stream:
             return await self._write_faulty(scope, send, plan)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        wire: Wire | None = scope.get("state", {}).get(WIRE)
+        connection: ClientConnection | None = scope.get(CONNECTION)
         if scope["http_version"] != "1.1" or scope["method"] == "HEAD":
-            wire = None  # such an answer is not in chunks
+            connection = None  # such an answer is not in chunks
         async with aclosing(self.frames) as frames:
             async for frame in frames:
                 body = frame.encode(with_id=self.event_ids)
-                if wire is None:
+                if connection is None:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
-                elif wire.chunk(body):
-                    await wire.drained()
-        if wire is not None:
-            wire.flush()
+                elif connection.chunk(body):
+                    await connection.drained()
+        if connection is not None:
+            connection.flush()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write_faulty(self, scope: Scope, send: Send, plan: FaultPlan) -> None:
@@ -195,8 +189,11 @@ async def cut(scope: Scope, *, reset: bool = False) -> None:
     With ``reset`` it is told so by a RST. A server that has not left a way to close notices itself that the application has
     returned too early, and closes.
     """
-    close: Callable[[], Awaitable[None]] | None = scope.get("state", {}).get(RESET if reset else HANG_UP)
-    if close is not None:
-        await close()
+    connection: ClientConnection | None = scope.get(CONNECTION)
+    if connection is not None:
+        if reset:
+            await connection.reset()
+        else:
+            connection.close()
         # To return now would be logged as the application's fault. ``while_connected`` ends this once the connection is gone.
         await asyncio.get_running_loop().create_future()

@@ -55,9 +55,9 @@ class SubprocessSimulator:
 
 def _main() -> None:
     from unspool.sim.running import Simulator
-    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
 
-    with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+    with Simulator(SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
         begun = time.process_time()
         print(simulator.url, flush=True)
         sys.stdin.read()  # until the parent has gone, or closes it

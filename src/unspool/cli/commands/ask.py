@@ -185,9 +185,9 @@ def _begin(arguments: dict[str, Any], notes: Notes, started: Callable[[str], Non
     if not arguments["sim"]:
         return _ask(arguments, notes, started)
     from unspool.sim.running import Simulator
-    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
 
-    with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+    with Simulator(SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
         notes.line(f"the answer comes from the built-in simulator ({simulator.url}), not from a model")
         ask_simulator(arguments, simulator.url)
         return _ask(arguments, notes, started)

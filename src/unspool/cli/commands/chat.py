@@ -91,9 +91,9 @@ def run(name: str, argv: list[str]) -> int:
     if not arguments["sim"]:
         return _chat(arguments, notes)
     from unspool.sim.running import Simulator
-    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
 
-    with Simulator(Settings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
+    with Simulator(SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
         ask_simulator(arguments, simulator.url)
         return _chat(arguments, notes)
 

@@ -414,12 +414,12 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
             on_ready=ready,
         )
     from unspool.sim.running import serve
-    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, Settings
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
 
     ttft = REALISTIC_TTFT if arguments["ttft"] is None else arguments["ttft"]
     itl = REALISTIC_ITL if arguments["itl"] is None else arguments["itl"]
     more = {name: arguments[name] for name in ("resumable_for", "keepalive") if arguments[name] is not None}
-    settings = Settings(
+    settings = SimulatorSettings(
         ttft=ttft,
         itl=1 / arguments["tps"] if arguments["tps"] else itl,
         burst=arguments["burst"] or 1,

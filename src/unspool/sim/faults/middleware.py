@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import deque
@@ -11,12 +12,16 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unspool.sim.clock import Clock
+from unspool.sim.connection import BODY_TIMEOUT
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.dialects import BY_NAME, Dialect, endpoint
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal
 from unspool.sim.faults.table import HEADER, read
 from unspool.sim.streaming import CLOCK, PLAN, cut, while_connected
 from unspool.value import Value
+
+#: More than any model reads; what is sent over it was sent by mistake.
+LARGEST_BODY = 64 * 1024 * 1024
 
 # A simulator may run for days; what its tests look back on is the last few.
 _KEPT_REQUESTS = 1_000
@@ -99,7 +104,10 @@ class FaultMiddleware:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         self._clock.attend()
-        body = await body_of(receive)
+        try:
+            body = await body_of(receive)
+        except RequestError as error:
+            return await send_refusal(send, refusal_of(error), close=True)
         if body is None:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -157,21 +165,27 @@ def refusal_of(error: RequestError) -> Refusal:
     return Refusal(error.status, {"content-type": "application/json"}, json.dumps(error.body()).encode())
 
 
-async def send_refusal(send: Send, refusal: Refusal) -> None:
-    """Send a response in place of an answer."""
-    headers = {"content-length": str(len(refusal.body)), **refusal.headers}
+async def send_refusal(send: Send, refusal: Refusal, *, close: bool = False) -> None:
+    """Send a response in place of an answer; ``close`` the connection after it, where the rest of the request is not read."""
+    headers = {"content-length": str(len(refusal.body)), **refusal.headers} | ({"connection": "close"} if close else {})
     raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": refusal.body, "more_body": False})
 
 
 async def body_of(receive: Receive) -> bytes | None:
-    """The body of a request; None when the client hung up before its end."""
-    pieces = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
+    """The body of a request; None when the client hung up before its end. Raises RequestError for one too large, or too slow."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > LARGEST_BODY:
+                    raise RequestError(f"Maximum content size limit ({LARGEST_BODY}) exceeded", status=413)
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise RequestError("The request's body did not arrive in time.", status=408) from None

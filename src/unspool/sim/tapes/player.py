@@ -8,15 +8,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unspool import sse
 from unspool.sim.clock import Clock
+from unspool.sim.connection import CONNECTION, ClientConnection
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.middleware import body_of, refusal_of, send_refusal
 from unspool.sim.faults.stream_plan import FaultPlan
 from unspool.sim.frames import Frame
 from unspool.sim.proxy import Blocks
-from unspool.sim.streaming import PLAN, WIRE, EventStream, cut, while_connected
+from unspool.sim.streaming import PLAN, EventStream, cut, while_connected
 from unspool.sim.tapes.matcher import TapeMatcher
 from unspool.sim.tapes.tape import CLEAN, RESET, Answer, NoTape, Piece
-from unspool.sim.wire import Wire
 
 # Where the simulator's API begins, as every tape's does at the base URL that it was recorded from.
 _BASE = "/v1"
@@ -89,14 +89,14 @@ class Player:
         await while_connected(receive, self._send(answer, scope, send))
 
     async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
-        wire: Wire | None = scope.get("state", {}).get(WIRE)
-        if wire is None or scope.get("method") == "HEAD":
+        connection: ClientConnection | None = scope.get(CONNECTION)
+        if connection is None or scope.get("method") == "HEAD":
             return await self._send_framed(answer, scope, send)
         wait = self._waiting()
         await wait(answer.answered_at)
         chunked = bool(answer.header("transfer-encoding"))
         if answer.status:
-            await wire.write(_head(answer))
+            await connection.write(_head(answer))
             begins = True
             for number, piece in enumerate(answer.pieces):
                 await wait(piece.at)
@@ -104,10 +104,10 @@ class Player:
                 begins = not piece.more
                 start = b"%x\r\n" % size if size else b""
                 end = b"\r\n" if chunked and begins else b""
-                await wire.write(start + piece.data + end)
+                await connection.write(start + piece.data + end)
         await wait(answer.ended_at)
         if answer.status and answer.end == CLEAN and chunked:
-            await wire.write(b"0\r\n\r\n")
+            await connection.write(b"0\r\n\r\n")
         await cut(scope, reset=answer.end == RESET)
 
     async def _send_framed(self, answer: Answer, scope: Scope, send: Send) -> None:

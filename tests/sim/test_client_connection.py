@@ -1,0 +1,139 @@
+"""The short way of events to a connection: the same bytes as by the long one."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from unspool.sim import running
+from unspool.sim.connection import ClientConnection
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import SimulatorSettings
+
+from . import asking
+from .conftest import NOON
+
+BODY = json.dumps({"model": "m", "stream": True, "prompt": "a story in 40 tokens", "max_tokens": 100})
+
+
+def raw(url, version="1.1", faults="", path="/completions", body=None):
+    """The head and the body that are sent for one request, to the byte."""
+    body = BODY if body is None else json.dumps(body)
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+        head = f"POST /v1{path} HTTP/{version}\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        connected.sendall(f"{head}X-Unspool-Fault: {faults}\r\n\r\n{body}".encode())
+        received = b""
+        while piece := connected.recv(65536):
+            received += piece
+    return received.partition(b"\r\n\r\n")[::2]
+
+
+def chunks(body):
+    """The chunks of a body, the last one included."""
+    found = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        found.append(rest[: int(size, 16)])
+        body = rest[int(size, 16) + 2 :]
+    return found
+
+
+def test_each_event_has_an_http_chunk_of_its_own_however_many_come_at_once():
+    with Simulator() as simulator:
+        head, body = raw(simulator.url)
+    *events, last = chunks(body)
+    assert b"transfer-encoding: chunked" in head.lower()
+    assert last == b""
+    assert len(events) >= 41
+    assert all(event.startswith(b"data: ") and event.count(b"\n\n") == 1 for event in events)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A simulator without a way past ASGI, as it is with an HTTP server that it does not know."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "_protocol", lambda connections: None)
+        with Simulator(SimulatorSettings(clock=lambda: NOON)) as simulator:
+            yield simulator
+
+
+@pytest.mark.parametrize(("name", "path", "body"), asking.ALL, ids=[name for name, _, _ in asking.ALL])
+def test_every_stream_has_the_bytes_that_it_has_by_the_plain_way(name, path, body, simulator, plain):
+    first, other = (raw(url, path=path, body={**body, "stream": True}) for url in (simulator.url, plain.url))
+    assert other[0].startswith(b"HTTP/1.1 200 ")
+    assert first[1] == other[1]
+
+
+def test_the_plain_way_ends_streams_and_servers_too(plain):
+    _, body = raw(plain.url, faults="cut=2")
+    assert body.count(b"data: ") == 2
+    assert not body.endswith(b"0\r\n\r\n")
+
+
+def test_the_oldest_uvicorn_that_is_supported_has_the_short_way_too():
+    folder = Path(sys.prefix, "oldest")
+    if not folder.exists():
+        pytest.skip("make .venv/.tools installs it")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    check = (
+        "import uvicorn; from unspool.sim import running; print(uvicorn.__version__, running._protocol({}) is not None)"
+    )
+    found = subprocess.run([sys.executable, "-c", check], env=environment, capture_output=True, text=True, check=False)
+    assert found.stdout == "0.34.0 True\n", found.stderr
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not oldest", __file__]
+    done = subprocess.run(tests, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_http_1_0_gets_the_events_without_chunks():
+    with Simulator() as simulator:
+        head, body = raw(simulator.url, "1.0")
+    assert b"transfer-encoding" not in head.lower()
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
+class Transport:
+    """Takes notes of what is written."""
+
+    def __init__(self):
+        self.written = []
+        self.closing = False
+
+    def write(self, data):
+        self.written.append(data)
+
+    def is_closing(self):
+        return self.closing
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_what_is_written_in_one_turn_goes_out_in_one_piece_unless_the_client_has_gone(closing):
+    async def scenario():
+        transport = Transport()
+        transport.closing = closing
+        wire = ClientConnection(transport)
+        assert not wire.chunk(b"one")
+        assert not wire.chunk(b"fourteen bytes")
+        assert transport.written == []
+        await asyncio.sleep(0)
+        assert transport.written == ([] if closing else [b"3\r\none\r\ne\r\nfourteen bytes\r\n"])
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_takes_slowly_is_told_of():
+    async def scenario():
+        wire = ClientConnection(Transport())
+        wire.pause()
+        assert wire.chunk(b"x")
+        wire.flush()
+
+    asyncio.run(scenario())
