@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unspool.sim.endpoints import answers, choices, tokens
+from unspool.sim.endpoints import answer, texts, tokens
 
 
 @given(st.text())
@@ -27,40 +27,40 @@ def test_a_word_keeps_the_space_before_it():
 
 
 def test_a_token_is_about_four_characters():
-    text = answers.markdown("What is Python?")
+    text = texts.markdown("What is Python?")
     assert 3.5 < len(text) / tokens.count(text) < 4.5
 
 
 @pytest.mark.parametrize("prompt", ["What is Python?", "what is python", " WHAT'S PYTHON?! ", "What is   Python"])
 def test_the_question_about_python_is_recognised_loosely(prompt):
-    assert answers.markdown(prompt).startswith("# What is Python?")
-    assert answers.prose(prompt).startswith("\n\nPython is")
+    assert texts.markdown(prompt).startswith("# What is Python?")
+    assert texts.prose(prompt).startswith("\n\nPython is")
 
 
 @given(st.text(), st.sampled_from(["", "Answer 1 of 2"]))
 def test_every_answer_says_that_no_model_wrote_it(prompt, label):
-    for text in (answers.markdown(prompt, label), answers.prose(prompt, label)):
+    for text in (texts.markdown(prompt, label), texts.prose(prompt, label)):
         assert "simulator" in text
         assert "model" in text
 
 
 def test_a_prompt_is_quoted_line_by_line():
-    assert "\n> Tell me\n> a story\n" in answers.markdown("Tell me\na story")
+    assert "\n> Tell me\n> a story\n" in texts.markdown("Tell me\na story")
 
 
 def test_a_long_prompt_is_quoted_by_its_beginning():
-    assert len(answers.markdown("word " * 10_000)) < 2_000
+    assert len(texts.markdown("word " * 10_000)) < 2_000
 
 
 @pytest.mark.parametrize(("asked", "length"), [("40", 40), ("4000", 4000), ("4,000", 4000)])
 def test_an_answer_can_be_asked_for_by_its_length(asked, length):
-    for write in (answers.markdown, answers.prose):
+    for write in (texts.markdown, texts.prose):
         assert tokens.count(write(f"Tell me a story in {asked} tokens.")) == length
 
 
 @given(st.text(), st.text(min_size=1), st.text(min_size=1))
 def test_a_choice_ends_before_the_first_stop_sequence(text, one, other):
-    ended = choices.end(text, stop=[one, other]).text
+    ended = answer.end(text, stop=[one, other]).text
     assert text.startswith(ended)
     assert one not in ended
     assert other not in ended
@@ -68,14 +68,14 @@ def test_a_choice_ends_before_the_first_stop_sequence(text, one, other):
 
 @given(st.text(), st.integers(0, 9))
 def test_a_choice_is_cut_by_its_limit_exactly_when_it_says_so(text, limit):
-    choice = choices.end(text, limit=limit)
+    choice = answer.end(text, limit=limit)
     assert len(choice.tokens) <= limit
     assert (choice.text != text) == (choice.finish_reason == "length")
 
 
 def test_a_shorter_choice_ends_while_the_other_goes_on():
-    short, long = choices.end("one"), choices.end("one two")
-    assert list(choices.rounds([short, long])) == [
+    short, long = answer.end("one"), answer.end("one two")
+    assert list(answer.rounds([short, long])) == [
         [(0, "one"), (1, "one")],
         [(0, None), (1, " two")],
         [(1, None)],

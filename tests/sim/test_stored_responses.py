@@ -9,7 +9,7 @@ import pytest
 
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.request_identity import RequestIdentity
-from unspool.sim.endpoints.responses import Reply
+from unspool.sim.endpoints.responses import ModelResponse
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import Frame
 from unspool.sim.log import Log
@@ -152,18 +152,18 @@ def test_half_a_surrogate_pair_in_the_input_can_be_had_again(client):
 def stored(user, **settings):
     body = {**ASK, "user": user, **settings}
     stamp = RequestIdentity(seed=0, method="POST", path="/", body=json.dumps(body).encode(), clock=lambda: 0)
-    return Stored(Reply(Fields(body), stamp, Store().previous), 0)
+    return Stored(ModelResponse(Fields(body), stamp, Store().previous), 0)
 
 
 def test_one_response_too_many_pushes_out_the_oldest():
     store = Store(limit=2)
     kept = [stored(user) for user in "abc"]
     for one in kept:
-        one.reply.whole()
+        one.response.whole()
         store.keep(one)
     with pytest.raises(RequestError, match="not found"):
-        store.get(kept[0].reply.id)
-    assert [store.get(one.reply.id) for one in kept[1:]] == kept[1:]
+        store.get(kept[0].response.id)
+    assert [store.get(one.response.id) for one in kept[1:]] == kept[1:]
 
 
 def test_one_that_is_pushed_out_while_it_is_made_is_stopped():
@@ -171,13 +171,13 @@ def test_one_that_is_pushed_out_while_it_is_made_is_stopped():
         store = Store(limit=1)
         first = stored("a", background=True, stream=True)
         store.keep(first)
-        first.make(paced(first.reply.frames(), Pace(ttft=3600).of("")))
+        first.make(paced(first.response.frames(), Pace(ttft=3600).of("")))
         events = first.log.read()
         assert (await anext(events)).type == "response.created"
         store.keep(stored("b"))
         # The stream ends although nothing ever comes due.
         assert "response.completed" not in [frame.type async for frame in events]
-        assert first.reply.status == "cancelled"
+        assert first.response.status == "cancelled"
 
     asyncio.run(scenario())
 

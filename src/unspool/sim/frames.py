@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from unspool import sse
-from unspool.value import Value
 
 # OpenAI's streams are compact and carry text as UTF-8. One encoder, for making it takes as long as an event's encoding.
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-class Frame(Value):
+@dataclass(slots=True)
+class Frame:
     """One event of a stream. ``tokens`` is how many tokens the model computes before it can send this event."""
 
-    __slots__ = ("data", "type", "tokens", "id")
-
-    def __init__(self, data: str, *, type: str | None = None, tokens: int = 0, id: str | None = None) -> None:
-        self.data = data
-        self.type = type
-        self.tokens = tokens
-        self.id = id
+    data: str
+    type: str | None = None
+    tokens: int = 0
+    id: str | None = None
 
     @classmethod
     def of(cls, body: dict[str, Any], *, type: str | None = None, tokens: int = 0, id: str | None = None) -> Frame:

@@ -24,7 +24,7 @@ from unspool.sim.endpoints import fields
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
-from unspool.sim.endpoints.responses import Reply
+from unspool.sim.endpoints.responses import ModelResponse
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import Frame
 from unspool.sim.pace import Pace, Timing
@@ -63,44 +63,44 @@ class Lifecycle:
         self._resumable_for = resumable_for
         self._store = Store()
 
-    async def create(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def create(self, request: Request, identity: RequestIdentity) -> Response:
         asked = fields.parse(await request.body())
-        reply = Reply(asked, self._store.unused(stamp), self._store.previous, self._rules)
-        timing = self._pace.of(stamp.id("pace_"))
-        if reply.store:
-            stored = Stored(reply, self._clock())
+        response = ModelResponse(asked, self._store.unused(identity), self._store.previous, self._rules)
+        timing = self._pace.of(identity.id("pace_"))
+        if response.store:
+            stored = Stored(response, self._clock())
             self._store.keep(stored)
-            if reply.background:
+            if response.background:
                 return self._begin(stored, timing)
-        if reply.stream:
-            return EventStream(self._frames(reply, timing), event_ids=self._event_ids, on_end=reply.cancel)
-        return WholeAnswer(reply.whole, timing, reply.tokens, on_end=reply.cancel)
+        if response.stream:
+            return EventStream(self._frames(response, timing), event_ids=self._event_ids, on_end=response.cancel)
+        return WholeAnswer(response.whole, timing, response.tokens, on_end=response.cancel)
 
-    async def retrieve(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def retrieve(self, request: Request, identity: RequestIdentity) -> Response:
         stored = self._store.get(request.path_params["id"])
         query = fields.parse_query(request.query_params)
         if query.flag("stream", False):
             return self._resume(stored, query, request.headers.get("last-event-id"))
-        return JSONAnswer(stored.reply.snapshot())
+        return JSONAnswer(stored.response.snapshot())
 
-    async def cancel(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def cancel(self, request: Request, identity: RequestIdentity) -> Response:
         stored = self._store.get(request.path_params["id"])
-        reply = stored.reply
-        if not reply.background:
+        response = stored.response
+        if not response.background:
             raise RequestError("Cannot cancel a synchronous response.", param="response_id")
-        if reply.status in _CANNOT_CANCEL:
-            raise RequestError(_CANNOT_CANCEL[reply.status], param="response_id")
+        if response.status in _CANNOT_CANCEL:
+            raise RequestError(_CANNOT_CANCEL[response.status], param="response_id")
         stored.stop()
-        return JSONAnswer(reply.snapshot())
+        return JSONAnswer(response.snapshot())
 
-    async def delete(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def delete(self, request: Request, identity: RequestIdentity) -> Response:
         id = request.path_params["id"]
         self._store.delete(id)
         return JSONAnswer({"id": id, "object": "response", "deleted": True})
 
-    async def list_input(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def list_input(self, request: Request, identity: RequestIdentity) -> Response:
         """List what the response was asked with: its own input, without that of the turns before."""
-        items = self._store.get(request.path_params["id"]).reply.input_items
+        items = self._store.get(request.path_params["id"]).response.input_items
         query = fields.parse_query(request.query_params)
         limit = query.integer("limit", minimum=1, maximum=100) or 20
         order = query.text("order") or "desc"
@@ -125,21 +125,23 @@ class Lifecycle:
             }
         )
 
-    def _frames(self, reply: Reply, timing: Timing) -> AsyncGenerator[Frame]:
-        frames = paced(reply.frames(), timing)
+    def _frames(self, response: ModelResponse, timing: Timing) -> AsyncGenerator[Frame]:
+        frames = paced(response.frames(), timing)
         # Only where a silence can be so long: it takes a task for each event to hear it.
-        longest = max(self._pace.ttft.at(_RARE), self._pace.itl.at(_RARE) * max(reply.choice.thought, self._pace.burst))
+        longest = max(
+            self._pace.ttft.at(_RARE), self._pace.itl.at(_RARE) * max(response.choice.thought, self._pace.burst)
+        )
         return kept_alive(frames, self._keepalive, timing.clock) if 0 < self._keepalive < longest else frames
 
     def _begin(self, stored: Stored, timing: Timing) -> Response:
-        reply = stored.reply
-        stored.make(self._frames(reply, timing))
+        response = stored.response
+        stored.make(self._frames(response, timing))
         if stored.log is not None:
             return EventStream(stored.log.read(), event_ids=self._event_ids)
-        return JSONAnswer(reply.snapshot())
+        return JSONAnswer(response.snapshot())
 
     def _resume(self, stored: Stored, query: Fields, last_event_id: str | None) -> Response:
-        if not stored.reply.background:
+        if not stored.response.background:
             raise _not_streamable("it was not created with background=true")
         if stored.log is None:
             raise _not_streamable("it was not created with stream=true")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 import re
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from unspool.durations import UNITS
 from unspool.sim.clock import Clock
-from unspool.value import Value
 
 _STANDARD = NormalDist()
 _TIME = r"(\d+\.?\d*|\.\d+)(ms|s|m|h)?"
@@ -23,7 +23,8 @@ _FORMS = {
 }
 
 
-class Delay(Value):
+@dataclass(slots=True)
+class Delay:
     """A time in seconds that may vary. ``shape`` says how; ``a`` and ``b`` are what the shape takes.
 
     - ``fixed``: always ``a``
@@ -33,12 +34,9 @@ class Delay(Value):
     - ``exponential``: the mean ``a``, with nothing remembered: the tail of a queue
     """
 
-    __slots__ = ("shape", "a", "b")
-
-    def __init__(self, shape: str, a: float, b: float = 0.0) -> None:
-        self.shape = shape
-        self.a = a
-        self.b = b
+    shape: str
+    a: float
+    b: float = 0.0
 
     @classmethod
     def read(cls, text: str) -> Delay:
@@ -106,14 +104,12 @@ class Throughput:
         return self._free_at
 
 
-class Pace(Value):
+class Pace:
     """How fast the model computes: ``ttft`` until the first token, ``itl`` between two; each a `Delay`, its text, or seconds.
 
     ``burst`` tokens come out at a time, as often as the pace allows. ``total_tps`` is how many tokens in a second all streams
     get together, None for as many as they like. ``seed`` changes what is drawn.
     """
-
-    __slots__ = ("ttft", "itl", "burst", "seed", "clock", "shared")
 
     def __init__(
         self,

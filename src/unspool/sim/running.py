@@ -57,7 +57,7 @@ class Simulator(Block):
     ) -> None:
         settings = settings or SimulatorSettings()
         self._faults = choice(settings)
-        self.tapes = TapeMatcher(settings.tapes, match=settings.tape_match)
+        self.tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match)
         """The tapes that are in: ``add`` puts in more, and ``played`` names those that have answered."""
         for path in [tapes] if isinstance(tapes, str | os.PathLike) else tapes:
             self.tapes.add(path)

@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,7 +28,6 @@ from unspool.sim.pace import Delay, Pace, delay
 from unspool.sim.streaming import EventStream, WholeAnswer, paced
 from unspool.sim.tapes.matcher import STRICT, TapeMatcher
 from unspool.sim.tapes.player import Player
-from unspool.value import Value
 
 #: A pace at which a person sees the answer stream: a third of a second to the first token, then 50 tokens a second.
 REALISTIC_TTFT = 0.3
@@ -43,15 +43,17 @@ _KEEPALIVE = 30.0
 _LONGEST_REQUEST_ID = 512
 
 
-class SimulatorSettings(Value):
+@dataclass(slots=True, kw_only=True)
+class SimulatorSettings:
     """How a simulator behaves.
 
     ``ttft`` and ``itl`` are its pace: the times to the first token and between tokens, in seconds, or as `unspool.sim.pace.Delay`
     reads them, such as ``"20ms±5"``. ``burst`` tokens come at a time, and all streams together get ``total_tps`` in a second.
     ``rpm`` and ``tpm`` are the requests and tokens a minute that all clients together may use before they are refused with 429.
     ``seed`` changes the ids it gives, and what is drawn for each time.
-    ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds; an
-    `unspool.sim.clock.VirtualClock` moves all of the above by hand.
+    ``require_key`` is the only API key it accepts; None accepts any, and none. ``clock`` gives the Unix time in seconds; a
+    `unspool.sim.clock.VirtualClock` moves all of the above by hand. Without one the time in answers is always the same, so that the same
+    request is answered with the same bytes.
 
     ``resumable_for`` is the age in seconds, by that clock, up to which a background response is streamed again; 0 is never.
     ``event_ids`` adds an ``id`` line, equal to the sequence number, to the events of responses, and lets ``Last-Event-ID`` stand
@@ -71,95 +73,49 @@ class SimulatorSettings(Value):
     streamed, after which a ``keepalive`` event is sent; 0 is never.
     """
 
-    __slots__ = (
-        "ttft",
-        "itl",
-        "burst",
-        "total_tps",
-        "rpm",
-        "tpm",
-        "seed",
-        "require_key",
-        "clock",
-        "resumable_for",
-        "event_ids",
-        "drop_after",
-        "faults",
-        "script",
-        "dialect",
-        "tapes",
-        "tape_match",
-        "tape_speed",
-        "tapes_only",
-        "models",
-        "context_window",
-        "strict",
-        "lenient",
-        "keepalive",
-    )
+    ttft: Delay | str | float = 0.0
+    itl: Delay | str | float = 0.0
+    burst: int = 1
+    total_tps: float | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    seed: int = 0
+    require_key: str | None = None
+    clock: Clock | Callable[[], float] | None = None
+    resumable_for: float = _RESUMABLE_FOR
+    event_ids: bool = False
+    drop_after: int | None = None
+    faults: Sequence[str] = ()
+    script: Sequence[str] = ()
+    dialect: str = "openai"
+    tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
+    tape_match: str = STRICT
+    tape_speed: float = math.inf
+    tapes_only: bool = False
+    models: Sequence[str] | None = None
+    context_window: int | None = None
+    strict: bool = False
+    lenient: bool = False
+    keepalive: float = _KEEPALIVE
 
-    def __init__(
-        self,
-        *,
-        ttft: Delay | str | float = 0.0,
-        itl: Delay | str | float = 0.0,
-        burst: int = 1,
-        total_tps: float | None = None,
-        rpm: int | None = None,
-        tpm: int | None = None,
-        seed: int = 0,
-        require_key: str | None = None,
-        clock: Callable[[], float] = time.time,
-        resumable_for: float = _RESUMABLE_FOR,
-        event_ids: bool = False,
-        drop_after: int | None = None,
-        faults: Sequence[str] = (),
-        script: Sequence[str] = (),
-        dialect: str = "openai",
-        tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
-        tape_match: str = STRICT,
-        tape_speed: float = math.inf,
-        tapes_only: bool = False,
-        models: Sequence[str] | None = None,
-        context_window: int | None = None,
-        strict: bool = False,
-        lenient: bool = False,
-        keepalive: float = _KEEPALIVE,
-    ) -> None:
-        if drop_after is not None and drop_after < 1:
-            raise ValueError(f"drop_after is a number of events, at least 1, but it is {drop_after}")
-        if not tape_speed > 0:
-            raise ValueError(f"tape_speed is a number above zero, or infinity, but it is {tape_speed}")
-        if burst < 1:
-            raise ValueError(f"burst is a number of tokens, at least 1, but it is {burst}")
-        if total_tps is not None and total_tps <= 0:
-            raise ValueError(f"total_tps is above 0, but it is {total_tps}")
-        self.ttft = delay(ttft)
-        self.itl = delay(itl)
-        self.burst = burst
-        self.total_tps = total_tps
-        self.rpm = rpm
-        self.tpm = tpm
-        self.seed = seed
-        self.require_key = require_key
-        self.clock = clock if isinstance(clock, Clock) else Clock(clock)
-        self.resumable_for = resumable_for
-        self.event_ids = event_ids
-        self.drop_after = drop_after
-        self.faults = tuple(faults)
-        self.script = tuple(script)
-        if dialect not in BY_NAME:
-            raise ValueError(f"there is no dialect {dialect!r}, only {', '.join(BY_NAME)}")
-        self.dialect = dialect
-        self.tapes = (tapes,) if isinstance(tapes, str | os.PathLike) else tuple(tapes)
-        self.tape_match = tape_match
-        self.tape_speed = tape_speed
-        self.tapes_only = tapes_only
-        self.models = None if models is None else tuple(models)
-        self.context_window = context_window
-        self.strict = strict
-        self.lenient = lenient
-        self.keepalive = keepalive
+    def __post_init__(self) -> None:
+        if self.drop_after is not None and self.drop_after < 1:
+            raise ValueError(f"drop_after is a number of events, at least 1, but it is {self.drop_after}")
+        if not self.tape_speed > 0:
+            raise ValueError(f"tape_speed is a number above zero, or infinity, but it is {self.tape_speed}")
+        if self.burst < 1:
+            raise ValueError(f"burst is a number of tokens, at least 1, but it is {self.burst}")
+        if self.total_tps is not None and self.total_tps <= 0:
+            raise ValueError(f"total_tps is above 0, but it is {self.total_tps}")
+        if self.dialect not in BY_NAME:
+            raise ValueError(f"there is no dialect {self.dialect!r}, only {', '.join(BY_NAME)}")
+        delay(self.ttft)
+        delay(self.itl)
+
+    @property
+    def tape_paths(self) -> tuple[str | os.PathLike[str], ...]:
+        """The tapes, and folders of them."""
+        return (self.tapes,) if isinstance(self.tapes, str | os.PathLike) else tuple(self.tapes)
 
     @property
     def rules(self) -> Rules:
@@ -192,12 +148,14 @@ def app(
     """
     settings = settings or SimulatorSettings()
     if tapes is None:
-        tapes = TapeMatcher(settings.tapes, match=settings.tape_match)
-    desk = _Desk(settings)
+        tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match)
+    given = settings.clock
+    clock = given if isinstance(given, Clock) else Clock(given or time.time)
+    desk = _Desk(settings, clock)
     lifecycle = Lifecycle(
         pace=desk.pace,
         event_ids=settings.event_ids,
-        clock=settings.clock,
+        clock=clock,
         resumable_for=settings.resumable_for,
         rules=desk.rules,
         keepalive=settings.keepalive,
@@ -206,7 +164,10 @@ def app(
     routes = [
         desk.route("GET", models.PATH, desk.list_models),
         desk.route("GET", models.PATH + "/{model:path}", desk.one_model),
-        *(desk.route("POST", endpoint.PATH, desk.answer(endpoint.Reply)) for endpoint in (completions, chat)),
+        *(
+            desk.route("POST", endpoint.PATH, desk.answer(kind))
+            for endpoint, kind in ((completions, completions.Completion), (chat, chat.ChatCompletion))
+        ),
         desk.route("POST", responses.PATH, lifecycle.create),
         desk.route("GET", one_response, lifecycle.retrieve),
         desk.route("DELETE", one_response, lifecycle.delete),
@@ -216,10 +177,8 @@ def app(
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
-    player = Player(
-        app, tapes, speed=settings.tape_speed, only=settings.tapes_only, clock=settings.clock, on_miss=on_miss
-    )
-    return FaultMiddleware(player, faults or choice(settings), settings.clock)
+    player = Player(app, tapes, speed=settings.tape_speed, only=settings.tapes_only, clock=clock, on_miss=on_miss)
+    return FaultMiddleware(player, faults or choice(settings), clock)
 
 
 # The requests that the rate limits count: those that have something computed.
@@ -231,8 +190,10 @@ _Handler = Callable[[Request, RequestIdentity], Awaitable[Response]]
 class _Desk:
     """Where every request comes in and every response goes out: keys are checked here, errors get their body, headers are put on."""
 
-    def __init__(self, settings: SimulatorSettings) -> None:
+    def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
         self._settings = settings
+        # Without a clock of the test's, the time in answers stands still: the same request is answered with the same bytes.
+        self._dates: Callable[[], float] = clock if settings.clock is not None else lambda: models.CREATED
         self.rules = settings.rules
         self.pace = Pace(
             settings.ttft,
@@ -240,9 +201,9 @@ class _Desk:
             burst=settings.burst,
             total_tps=settings.total_tps,
             seed=settings.seed,
-            clock=settings.clock,
+            clock=clock,
         )
-        self._limits = Limits(settings.clock, rpm=settings.rpm, tpm=settings.tpm)
+        self._limits = Limits(clock, rpm=settings.rpm, tpm=settings.tpm)
 
     def route(self, method: str, path: str, handler: _Handler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -251,38 +212,38 @@ class _Desk:
             except ClientDisconnect:
                 # Nobody is left to read a response; an exception would be logged as the application's fault.
                 return Response()
-            stamp = self._stamp(request, body)
+            identity = self._identity(request, body)
             try:
                 self._check_key(request)
                 _check_request(request, body)
                 if method == "POST" and path in _LIMITED:
                     self._limits.take(body)
-                response = await handler(request, stamp)
+                response = await handler(request, identity)
             except RequestError as error:
                 response = self._refused(error)
             except Exceeded as error:
                 told = RequestError(str(error), status=429, type=error.kind, code="rate_limit_exceeded")
                 response = self._refused(told, error.headers())
-            return self._signed(response, stamp)
+            return self._signed(response, identity)
 
         return Route("/v1" + path, endpoint, methods=[method])
 
-    def answer(self, reply: type[completions.Reply | chat.Reply]) -> _Handler:
+    def answer(self, kind: type[completions.Completion | chat.ChatCompletion]) -> _Handler:
         """The handler of an endpoint that answers prompts and keeps nothing."""
 
-        async def handler(request: Request, stamp: RequestIdentity) -> Response:
-            answer = reply(fields.parse(await request.body()), stamp, self.rules)
-            timing = self.pace.of(stamp.id("pace_"))
+        async def handler(request: Request, identity: RequestIdentity) -> Response:
+            answer = kind(fields.parse(await request.body()), identity, self.rules)
+            timing = self.pace.of(identity.id("pace_"))
             if answer.stream:
                 return EventStream(paced(answer.frames(), timing))
             return WholeAnswer(answer.whole, timing, answer.tokens)
 
         return handler
 
-    async def list_models(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def list_models(self, request: Request, identity: RequestIdentity) -> Response:
         return JSONResponse(models.listing(self.rules))
 
-    async def one_model(self, request: Request, stamp: RequestIdentity) -> Response:
+    async def one_model(self, request: Request, identity: RequestIdentity) -> Response:
         return JSONResponse(models.one(request.path_params["model"], self.rules))
 
     async def unmatched(self, request: Request, error: Exception) -> Response:
@@ -295,17 +256,17 @@ class _Desk:
         else:
             refused = RequestError(f"Invalid URL ({request.method} {request.url.path})", status=status)
         headers = getattr(error, "headers", None)
-        return self._signed(self._refused(refused, headers), self._stamp(request, b""))
+        return self._signed(self._refused(refused, headers), self._identity(request, b""))
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """Answer when the simulator itself has failed; the server logs the error."""
         failed = RequestError("The simulator failed to answer this request.", status=500, type="server_error")
-        return self._signed(JSONResponse(failed.body(), 500), self._stamp(request, b""))
+        return self._signed(JSONResponse(failed.body(), 500), self._identity(request, b""))
 
-    def _stamp(self, request: Request, body: bytes) -> RequestIdentity:
+    def _identity(self, request: Request, body: bytes) -> RequestIdentity:
         settings = self._settings
         return RequestIdentity(
-            seed=settings.seed, method=request.method, path=request.url.path, body=body, clock=settings.clock
+            seed=settings.seed, method=request.method, path=request.url.path, body=body, clock=self._dates
         )
 
     def _check_key(self, request: Request) -> None:
@@ -324,17 +285,17 @@ class _Desk:
         body = BY_NAME[self._settings.dialect].error(error.body()["error"], error.status)
         return JSONResponse(body, error.status, headers)
 
-    def _signed(self, response: Response, stamp: RequestIdentity) -> Response:
+    def _signed(self, response: Response, identity: RequestIdentity) -> Response:
         """Put OpenAI's own headers on a response, or the one that others have too."""
         if self._settings.dialect != "openai":
-            response.headers["x-request-id"] = stamp.id("req_")
+            response.headers["x-request-id"] = identity.id("req_")
             return response
         response.headers.update(
             {
-                "x-request-id": stamp.id("req_"),
+                "x-request-id": identity.id("req_"),
                 "openai-version": "2020-10-01",
                 "openai-organization": "unspool-simulator",
-                "openai-processing-ms": str(round(self._settings.ttft.mean * 1000)),
+                "openai-processing-ms": str(round(delay(self._settings.ttft).mean * 1000)),
                 **self._limits.headers(),
             }
         )

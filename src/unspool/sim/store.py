@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from unspool.sim.endpoints.request_identity import RequestIdentity
-from unspool.sim.endpoints.responses import Reply
+from unspool.sim.endpoints.responses import ModelResponse
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import Frame
 from unspool.sim.log import Log
@@ -21,10 +21,10 @@ class Stored:
     ``log`` has the events of one that can be streamed again: that was asked for as a stream in the background.
     """
 
-    def __init__(self, reply: Reply, begun: float) -> None:
-        self.reply = reply
+    def __init__(self, response: ModelResponse, begun: float) -> None:
+        self.response = response
         self.begun = begun
-        self.log = Log() if reply.background and reply.stream else None
+        self.log = Log() if response.background and response.stream else None
         self._making: asyncio.Task[None] | None = None
 
     def make(self, frames: AsyncGenerator[Frame]) -> None:
@@ -36,7 +36,7 @@ class Stored:
     def stop(self) -> None:
         """Stop making it. It is cancelled unless it has ended, and its streams end. One made on its connection goes on."""
         if self._making is not None:
-            self.reply.cancel()
+            self.response.cancel()
             self._making.cancel()
             if self.log is not None:
                 self.log.close()
@@ -54,25 +54,25 @@ class Store:
         self._limit = limit
         self._stored: dict[str, Stored] = {}
 
-    def unused(self, stamp: RequestIdentity) -> RequestIdentity:
-        """This stamp, or one like it, whose response id is not that of a response still being made.
+    def unused(self, identity: RequestIdentity) -> RequestIdentity:
+        """This identity, or one like it, whose response id is not that of a response still being made.
 
         One that has ended gives way to its like, so that a request answered before is answered with the same bytes.
         """
-        while (stored := self._stored.get(stamp.id("resp_"))) is not None and stored.reply.running:
-            stamp = stamp.another()
-        return stamp
+        while (stored := self._stored.get(identity.id("resp_"))) is not None and stored.response.running:
+            identity = identity.another()
+        return identity
 
     def keep(self, stored: Stored) -> None:
-        self._stored.pop(stored.reply.id, None)
-        self._stored[stored.reply.id] = stored
+        self._stored.pop(stored.response.id, None)
+        self._stored[stored.response.id] = stored
         while len(self._stored) > self._limit:
             self._stored.pop(next(iter(self._stored))).stop()
 
     def find(self, id: str) -> Stored | None:
         """The response of that id, if it is known. One made on its connection is not, until it has ended."""
         stored = self._stored.get(id)
-        if stored is None or (stored.reply.running and not stored.reply.background):
+        if stored is None or (stored.response.running and not stored.response.background):
             return None
         return stored
 
@@ -83,7 +83,7 @@ class Store:
             raise RequestError(f"Response with id '{id}' not found.", status=404)
         return stored
 
-    def previous(self, id: str) -> Reply:
+    def previous(self, id: str) -> ModelResponse:
         """The turn before the one that is asked for. Raises RequestError when it is not known."""
         stored = self.find(id)
         if stored is None:
@@ -92,10 +92,10 @@ class Store:
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
-        return stored.reply
+        return stored.response
 
     def delete(self, id: str) -> None:
         """Forget a response. Raises RequestError when it is not known, or still being made."""
-        if self.get(id).reply.running:
+        if self.get(id).response.running:
             raise RequestError("Cannot delete an in-flight response.", param="response_id")
         del self._stored[id]

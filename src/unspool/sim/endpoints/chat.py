@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from unspool.sim.endpoints import answers, formats, logprobs, messages, thinking, tools
-from unspool.sim.endpoints.choices import REFUSAL, Choice, answer
+from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tools
+from unspool.sim.endpoints.answer import REFUSAL, Answer, answer
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
@@ -63,10 +63,10 @@ FIELDS = frozenset(
 _Piece = tuple[dict[str, Any], str, dict[str, Any] | None]
 
 
-class Reply:
+class ChatCompletion:
     """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
 
-    def __init__(self, fields: Fields, stamp: RequestIdentity, rules: Rules | None = None) -> None:
+    def __init__(self, fields: Fields, identity: RequestIdentity, rules: Rules | None = None) -> None:
         rules = rules or Rules()
         self.model = fields.required_text("model")
         model = rules.model(self.model)
@@ -120,28 +120,28 @@ class Reply:
                 conversation,
                 toolbox=toolbox,
                 format=format,
-                stamp=stamp,
+                identity=identity,
                 label=label,
                 thinking=mind.tokens,
                 limit=limit,
                 stop=stop,
                 refusals=rules.refusals,
             )
-            for label in answers.each(n)
+            for label in texts.each(n)
         ]
         self.prompt_tokens = conversation.tokens
         self.tokens = max(choice.length for choice in self.choices)
         # The tier that was used: what "auto" chooses is "default".
         self.service_tier = "default" if tier in (None, "auto") else tier
-        self._id = stamp.id("chatcmpl-")
-        self._stamp = stamp
+        self._id = identity.id("chatcmpl-")
+        self._identity = identity
         self._chunk_head = {
             "id": self._id,
             "object": "chat.completion.chunk",
-            "created": stamp.created,
+            "created": identity.created,
             "model": self.model,
             "service_tier": self.service_tier,
-            "system_fingerprint": stamp.system_fingerprint,
+            "system_fingerprint": identity.system_fingerprint,
         }
 
     def whole(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class Reply:
         return {
             "id": self._id,
             "object": "chat.completion",
-            "created": self._stamp.created,
+            "created": self._identity.created,
             "model": self.model,
             "choices": [
                 {
@@ -162,7 +162,7 @@ class Reply:
             ],
             "usage": self._usage(),
             "service_tier": self.service_tier,
-            "system_fingerprint": self._stamp.system_fingerprint,
+            "system_fingerprint": self._identity.system_fingerprint,
         }
 
     def frames(self) -> Iterator[Frame]:
@@ -219,7 +219,7 @@ class Reply:
                 del delta["refusal"]
         return self._frame(index, delta, "", likely)
 
-    def _pieces(self, choice: Choice) -> Iterator[_Piece]:
+    def _pieces(self, choice: Answer) -> Iterator[_Piece]:
         """What follows the opening of a choice, up to its end."""
         if not choice.calls:
             name = "refusal" if choice.kind == REFUSAL else "content"
@@ -237,7 +237,7 @@ class Reply:
                     what = {"input": token} if call.kind == CUSTOM else {"arguments": token}
                     yield {"tool_calls": [{"index": position, call.kind: what}]}, token, None
 
-    def _message(self, choice: Choice) -> dict[str, Any]:
+    def _message(self, choice: Answer) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
         if choice.kind == REFUSAL:
             return message | {"content": None, "refusal": choice.text}
@@ -248,10 +248,10 @@ class Reply:
             return message | {"function_call": {"name": choice.calls[0].name, "arguments": choice.calls[0].arguments}}
         return message | {"tool_calls": [_called(call, call.arguments) for call in choice.calls]}
 
-    def _finish_reason(self, choice: Choice) -> str:
+    def _finish_reason(self, choice: Answer) -> str:
         return "function_call" if self._legacy_calls and choice.finish_reason == "tool_calls" else choice.finish_reason
 
-    def _likelihoods(self, choice: Choice, tokens: list[str] | Any, before: str = "") -> dict[str, Any] | None:
+    def _likelihoods(self, choice: Answer, tokens: list[str] | Any, before: str = "") -> dict[str, Any] | None:
         if not self._logprobs:
             return None
         entries = logprobs.modern(tokens, self._top, before=before)
@@ -279,7 +279,7 @@ class Reply:
         if self.include_usage:
             chunk["usage"] = usage
         if self.obfuscate:
-            chunk["obfuscation"] = self._stamp.obfuscation(text)
+            chunk["obfuscation"] = self._identity.obfuscation(text)
         return Frame.of(chunk, tokens=computed)
 
     def _usage(self) -> dict[str, Any]:

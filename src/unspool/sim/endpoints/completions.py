@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from unspool.sim.endpoints import answers, logprobs, tokens
-from unspool.sim.endpoints.choices import end, rounds
+from unspool.sim.endpoints import logprobs, texts, tokens
+from unspool.sim.endpoints.answer import end, rounds
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
@@ -43,10 +43,10 @@ FIELDS = frozenset(
 _DEFAULT_MAX_TOKENS = 16
 
 
-class Reply:
+class Completion:
     """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
 
-    def __init__(self, fields: Fields, stamp: RequestIdentity, rules: Rules | None = None) -> None:
+    def __init__(self, fields: Fields, identity: RequestIdentity, rules: Rules | None = None) -> None:
         rules = rules or Rules()
         self.model = fields.required_text("model")
         model = rules.model(self.model)
@@ -88,19 +88,19 @@ class Reply:
 
         # The answers to a list of prompts are numbered through: all of the first prompt, then all of the second.
         self.choices = [
-            end(answers.prose(prompt, label, suffix), limit=limit, stop=stop)
+            end(texts.prose(prompt, label, suffix), limit=limit, stop=stop)
             for prompt in prompts
-            for label in answers.each(n)
+            for label in texts.each(n)
         ]
         for choice, prompt in zip(self.choices, (prompt for prompt in prompts for _ in range(n)), strict=True):
-            if answers.FILTER in prompt:
+            if texts.FILTER in prompt:
                 choice.tokens = choice.tokens[: len(choice.tokens) // 2]
                 choice.finish_reason = "content_filter"
         self._prompts = [prompt for prompt in prompts for _ in range(n)]
         self._echo = fields.flag("echo", False)
         self.tokens = max(len(choice.tokens) for choice in self.choices)
-        self._head = {"id": stamp.id("cmpl-"), "object": "text_completion", "created": stamp.created}
-        self._stamp = stamp
+        self._head = {"id": identity.id("cmpl-"), "object": "text_completion", "created": identity.created}
+        self._identity = identity
 
     def whole(self) -> dict[str, Any]:
         """The answer as one object."""
@@ -145,7 +145,7 @@ class Reply:
         if self.include_usage:
             chunk["usage"] = None
         if self.obfuscate:
-            chunk["obfuscation"] = self._stamp.obfuscation(text)
+            chunk["obfuscation"] = self._identity.obfuscation(text)
         return Frame.of(chunk, tokens=computed)
 
     def _likelihoods(

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
-from unspool.sim.endpoints import answers, schemas
+from unspool.sim.endpoints import schemas, texts
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.errors import RequestError
-from unspool.value import Value
 
 # "response_format" in the API reference: letters, digits, underscores and dashes, at most 64.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-class Format(Value):
+@dataclass(slots=True)
+class Format:
     """``json`` says that an answer is JSON; ``schema`` is what it is valid against, None for any object."""
 
-    __slots__ = ("json", "schema")
-
-    def __init__(self, *, json: bool = False, schema: Any = None) -> None:
-        self.json = json
-        self.schema = schema
+    json: bool = False
+    schema: Any = None
 
     def text(self, conversation: Conversation, label: str = "") -> str:
         """The JSON text that answers a conversation."""
         results = {result.name: result.output for result in conversation.results}
         value: Any
         if self.schema is None:
-            value = {"from": "the unspool simulator, not a model", "prompt": answers.beginning(conversation.prompt)}
+            value = {"from": "the unspool simulator, not a model", "prompt": texts.beginning(conversation.prompt)}
             value |= ({"results": results} if results else {}) | ({"answer": label} if label else {})
         else:
             value = schemas.instance(self.schema, f"{conversation.prompt} {label} {sorted(results.items())}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unspool.sim.endpoints import tokens
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.tools import Call
 from unspool.sim.errors import RequestError
-from unspool.value import Value
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _INPUT_ROLES = ("system", "developer", "user", "assistant")
@@ -34,46 +34,32 @@ _LOW_IMAGE, _IMAGE = 85, 765
 _CHARACTERS_OF_FILE = 4
 
 
-class Result(Value):
+@dataclass(slots=True)
+class Result:
     """What a tool that the model has called ``name`` gave back."""
 
-    __slots__ = ("name", "output")
-
-    def __init__(self, name: str, output: str) -> None:
-        self.name = name
-        self.output = output
+    name: str
+    output: str
 
 
-class Conversation(Value):
+@dataclass(slots=True)
+class Conversation:
     """What was asked: ``prompt`` is the last thing the user said, ``tokens`` the length of everything.
 
     ``results`` are what tools gave back since then, ``attachments`` what the user's last message came with, in words, and ``calls`` the names of all
     tools called so far, by the id of the call. ``says_json``: whether the word is anywhere in it.
     """
 
-    __slots__ = ("prompt", "tokens", "results", "attachments", "calls", "says_json")
-
-    def __init__(
-        self,
-        prompt: str,
-        tokens: int,
-        *,
-        results: Sequence[Result] = (),
-        attachments: Sequence[str] = (),
-        calls: Mapping[str, str] | None = None,
-        says_json: bool = False,
-    ) -> None:
-        self.prompt = prompt
-        self.tokens = tokens
-        self.results = tuple(results)
-        self.attachments = tuple(attachments)
-        self.calls = dict(calls or {})
-        self.says_json = says_json
+    prompt: str
+    tokens: int
+    results: Sequence[Result] = ()
+    attachments: Sequence[str] = ()
+    calls: Mapping[str, str] = field(default_factory=dict)
+    says_json: bool = False
 
     def with_calls(self, calls: Iterable[Call]) -> Conversation:
         """The same after the model has called tools."""
-        changed: Conversation = self.replace(calls=self.calls | {call.id: call.name for call in calls})
-        return changed
+        return replace(self, calls={**self.calls, **{call.id: call.name for call in calls}})
 
 
 class _Reading:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from unspool.sim.errors import RequestError
-from unspool.value import Value
 
 PATH = "/models"
 
 # One of the simulator's own, and the ones that programs written for OpenAI most often ask for.
 _NAMES = ("sim-1", "gpt-5.4-mini", "gpt-5.4", "gpt-4o-mini", "gpt-3.5-turbo-instruct")
 
-# Fixed, since the list does not change: the first second of 2026.
-_CREATED = 1767225600
+#: The time of all models, and of answers without a clock: the first second of 2026.
+CREATED = 1767225600
 
 #: Whether a model thinks: never, always, or as the request asks.
 NEVER, ALWAYS, ASKED = "never", "always", "asked"
@@ -43,27 +43,24 @@ _FAMILIES: tuple[tuple[str, int, int, str, bool], ...] = (
 )
 
 
-class Model(Value):
+@dataclass(slots=True)
+class Model:
     """One model: ``window`` is the tokens of a prompt and its answer together, ``longest`` those of an answer, None without end.
 
     ``thinks`` is `NEVER`, `ALWAYS` or `ASKED`. ``known`` says that it is one of OpenAI's, and ``chat_only`` that the legacy
     endpoint does not have it.
     """
 
-    __slots__ = ("name", "window", "longest", "thinks", "known", "chat_only")
-
-    def __init__(
-        self, name: str, window: int, longest: int | None, thinks: str, *, known: bool = True, chat_only: bool = False
-    ) -> None:
-        self.name = name
-        self.window = window
-        self.longest = longest
-        self.thinks = thinks
-        self.known = known
-        self.chat_only = chat_only
+    name: str
+    window: int
+    longest: int | None
+    thinks: str
+    known: bool = True
+    chat_only: bool = False
 
 
-class Rules(Value):
+@dataclass(slots=True)
+class Rules:
     """What is refused beyond what every OpenAI server refuses.
 
     ``models`` are the only names answered to; None is any. ``context_window`` is every model's, in tokens; None is each one's own.
@@ -71,22 +68,11 @@ class Rules(Value):
     ``refusals``: whether a refusal is told from a text, as OpenAI and few others do.
     """
 
-    __slots__ = ("models", "context_window", "strict", "lenient", "refusals")
-
-    def __init__(
-        self,
-        models: Sequence[str] | None = None,
-        *,
-        context_window: int | None = None,
-        strict: bool = False,
-        lenient: bool = False,
-        refusals: bool = True,
-    ) -> None:
-        self.models = None if models is None else tuple(models)
-        self.context_window = context_window
-        self.strict = strict
-        self.lenient = lenient
-        self.refusals = refusals
+    models: Sequence[str] | None = None
+    context_window: int | None = None
+    strict: bool = False
+    lenient: bool = False
+    refusals: bool = True
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises RequestError (404) when there is none."""
@@ -127,4 +113,4 @@ def _not_found(name: str) -> RequestError:
 
 
 def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "unspool"}
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": "unspool"}

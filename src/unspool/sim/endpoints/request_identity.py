@@ -27,7 +27,7 @@ class RequestIdentity:
         return int(self._clock())
 
     def another(self) -> RequestIdentity:
-        """A stamp for the same request whose ids are others, for when the ids of this one are taken."""
+        """A identity for the same request whose ids are others, for when the ids of this one are taken."""
         other = copy(self)
         other._digest = hashlib.sha256(self._digest + b"another").digest()
         return other

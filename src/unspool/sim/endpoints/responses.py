@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from unspool.sim.endpoints import answers, formats, logprobs, messages, thinking, tokens, tools
-from unspool.sim.endpoints.choices import REFUSAL, answer
+from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tokens, tools
+from unspool.sim.endpoints.answer import REFUSAL, answer
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.models import Rules
@@ -81,15 +81,19 @@ INCLUDABLE = (
 _Event = tuple[dict[str, Any], int]
 
 
-class Reply:
+class ModelResponse:
     """The answer to one request: a response, from queued or in progress to its end.
 
-    Raises RequestError for a request that OpenAI would refuse. ``find`` gives the reply to an earlier request by its id, and
+    Raises RequestError for a request that OpenAI would refuse. ``find`` gives the response to an earlier request by its id, and
     raises RequestError when there is none.
     """
 
     def __init__(
-        self, fields: Fields, stamp: RequestIdentity, find: Callable[[str], Reply], rules: Rules | None = None
+        self,
+        fields: Fields,
+        identity: RequestIdentity,
+        find: Callable[[str], ModelResponse],
+        rules: Rules | None = None,
     ) -> None:
         rules = rules or Rules()
         model_name = fields.required_text("model")
@@ -130,10 +134,10 @@ class Reply:
         fields.sampling()
         truncation = fields.one_of("truncation", ("auto", "disabled")) or "disabled"
 
-        self.id = stamp.id("resp_")
+        self.id = identity.id("resp_")
         self.status = "queued" if self.background else "in_progress"
         self.turn: int = 1 if previous is None else previous.turn + 1
-        self.input_items = _input_items(fields, stamp)
+        self.input_items = _input_items(fields, identity)
         # Shows a client, and its tests, that the turns before have arrived.
         label = f"Turn {self.turn}" if self.turn > 1 else ""
         context = conversation.tokens + (0 if previous is None else previous.context)
@@ -149,7 +153,7 @@ class Reply:
             conversation,
             toolbox=toolbox,
             format=format,
-            stamp=stamp,
+            identity=identity,
             label=label,
             thinking=mind.tokens,
             limit=limit,
@@ -158,12 +162,12 @@ class Reply:
         self.conversation: Conversation = conversation.with_calls(self.choice.calls)
         self.tokens = self.choice.length
         self.context: int = context + self.tokens
-        self._thoughts = answers.thoughts(conversation.prompt, mind.parts)
+        self._thoughts = texts.thoughts(conversation.prompt, mind.parts)
         self._thinks = mind.on
         self._encrypts = _ENCRYPTED in included or (mind.on and not self.store)
         self._completed_at: int | None = None
-        self._item_id = stamp.id("msg_")
-        self._stamp = stamp
+        self._item_id = identity.id("msg_")
+        self._identity = identity
         tier = fields.tier() or "auto"
         self._tier_used = "default" if tier == "auto" else tier
         temperature = fields.value("temperature")
@@ -207,7 +211,7 @@ class Reply:
         """End it, and give the answer as one object, which is also the snapshot that ends a stream."""
         if self.choice.finish_reason in ("stop", "tool_calls"):
             self.status = "completed"
-            self._completed_at = self._stamp.now()
+            self._completed_at = self._identity.now()
         else:
             self.status = "incomplete"
         return self.snapshot()
@@ -234,7 +238,7 @@ class Reply:
         return {
             "id": self.id,
             "object": "response",
-            "created_at": self._stamp.created,
+            "created_at": self._identity.created,
             "status": self.status,
             "completed_at": self._completed_at,
             **self._settings,
@@ -324,7 +328,7 @@ class Reply:
 
     def _padded(self, delta: dict[str, Any], text: str) -> dict[str, Any]:
         if self.obfuscate:
-            delta["obfuscation"] = self._stamp.obfuscation(text)
+            delta["obfuscation"] = self._identity.obfuscation(text)
         return delta
 
     @property
@@ -347,10 +351,10 @@ class Reply:
 
     def _reasoning(self, done: bool) -> dict[str, Any]:
         shown = self._thoughts if done and not self._cut_while_thinking else []
-        item = {"id": self._stamp.id("rs_"), "type": "reasoning", "summary": [_summary(text) for text in shown]}
+        item = {"id": self._identity.id("rs_"), "type": "reasoning", "summary": [_summary(text) for text in shown]}
         if self._encrypts:
             # What comes when the item is done is another than what came when it was added, and the one to keep.
-            item["encrypted_content"] = "gAAAAAB" + self._stamp.id("", f"encrypted {done}") * (4 if done else 1)
+            item["encrypted_content"] = "gAAAAAB" + self._identity.id("", f"encrypted {done}") * (4 if done else 1)
         return item
 
     def _call(self, call: Call, arguments: str, status: str) -> dict[str, Any]:
@@ -430,22 +434,22 @@ def _check_conversation(fields: Fields) -> None:
     raise RequestError(f"Conversation with id '{id}' not found.", status=404, param="conversation")
 
 
-def _input_items(fields: Fields, stamp: RequestIdentity) -> list[dict[str, Any]]:
+def _input_items(fields: Fields, identity: RequestIdentity) -> list[dict[str, Any]]:
     """The input as ``GET …/input_items`` lists it: each item with an id, and each message's text in a part."""
     items = messages.as_items(fields.value("input"))
-    return [_input_item(item, stamp, f"input {position}") for position, item in enumerate(items)]
+    return [_input_item(item, identity, f"input {position}") for position, item in enumerate(items)]
 
 
-def _input_item(item: dict[str, Any], stamp: RequestIdentity, position: str) -> dict[str, Any]:
+def _input_item(item: dict[str, Any], identity: RequestIdentity, position: str) -> dict[str, Any]:
     if (item.get("type") or "message") != "message":
-        return {"id": stamp.id("item_", position), "status": "completed", **item}
+        return {"id": identity.id("item_", position), "status": "completed", **item}
     said = item.get("content") or []
     if item["role"] == "assistant":
         parts = [{"type": "output_text", "text": said}] if isinstance(said, str) else said
         content = [_text_part("") | part if part.get("type") == "output_text" else part for part in parts]
     else:
         content = [{"type": "input_text", "text": said}] if isinstance(said, str) else said
-    head = {"id": stamp.id("msg_", position), "type": "message", "status": "completed"}
+    head = {"id": identity.id("msg_", position), "type": "message", "status": "completed"}
     return {**head, **item, "content": content}
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 import re
-import string
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from unspool.sim.endpoints import patterns
 
 # Deeper than this only what a schema requires is made, and arrays are as short as they may be: so a recursive schema ends.
 _DEPTH = 3
@@ -436,68 +437,9 @@ def _has_type(value: Any, types: Any) -> bool:
     )
 
 
-_CATEGORIES = {"CATEGORY_DIGIT": string.digits, "CATEGORY_WORD": string.ascii_lowercase, "CATEGORY_SPACE": " "}
-_PRINTABLE = string.ascii_lowercase + string.ascii_uppercase + string.digits + " -_.,:;!?/@#"
-
-
 def _matching(pattern: str, random: random.Random) -> str:
-    """A text that a regular expression matches. Raises SchemaError where it uses what is not understood here."""
-    # The parser that ``re`` itself uses. It is not documented, but its name has been this since 3.11.
-    from re import _parser  # type: ignore[attr-defined]
-
-    text = _text_of(_parser.parse(pattern), random, {})
-    if len(text) > _LONGEST_TEXT or not re.search(pattern, text):
+    """A text that a regular expression matches. Raises SchemaError where none is made here."""
+    text = patterns.example(pattern, random)
+    if text is None or len(text) > _LONGEST_TEXT or not re.search(pattern, text):
         raise SchemaError(f"no text is made here for the pattern {pattern!r:.80}.")
     return text
-
-
-def _text_of(parsed: Any, random: random.Random, groups: dict[int, str]) -> str:
-    out = []
-    for operation, argument in parsed:
-        match str(operation):
-            case "LITERAL":
-                out.append(chr(argument))
-            case "NOT_LITERAL":
-                out.append(next(each for each in _PRINTABLE if ord(each) != argument))
-            case "ANY":
-                out.append(random.choice(string.ascii_lowercase))
-            case "IN":
-                out.append(_one_in(argument, random))
-            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-                least, most, inner = argument
-                if least > _LONGEST_TEXT:
-                    raise SchemaError("its pattern repeats too often.")
-                times = random.randint(int(least), min(int(most), int(least) + 3))
-                out += [_text_of(inner, random, groups) for _ in range(times)]
-            case "SUBPATTERN":
-                group, _, _, inner = argument
-                text = _text_of(inner, random, groups)
-                if group is not None:
-                    groups[group] = text
-                out.append(text)
-            case "BRANCH":
-                out.append(_text_of(random.choice(argument[1]), random, groups))
-            case "GROUPREF":
-                out.append(groups.get(argument, ""))
-            case "ATOMIC_GROUP":
-                out.append(_text_of(argument, random, groups))
-            # Anchors and what is looked for around: whether they hold is seen from the whole text.
-            case _:
-                pass
-    return "".join(out)
-
-
-def _one_in(members: list[tuple[Any, Any]], random: random.Random) -> str:
-    negated = str(members[0][0]) == "NEGATE"
-    allowed: list[str] = []
-    for operation, argument in members:
-        match str(operation):
-            case "LITERAL":
-                allowed.append(chr(argument))
-            case "RANGE":
-                allowed += map(chr, range(argument[0], min(argument[1], argument[0] + 200) + 1))
-            case "CATEGORY":
-                allowed += _CATEGORIES.get(str(argument), _PRINTABLE)
-    if negated:
-        allowed = [each for each in _PRINTABLE if each not in allowed]
-    return random.choice(allowed) if allowed else ""

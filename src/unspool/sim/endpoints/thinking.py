@@ -7,12 +7,12 @@ parameters of sampling; a model that does not think refuses to be told how hard 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import ALWAYS, NEVER, Model
 from unspool.sim.errors import RequestError
-from unspool.value import Value
 
 # In tokens: OpenAI bills thoughts in pieces of 64.
 _SPENT = {"none": 0, "minimal": 0, "low": 64, "medium": 128, "high": 256, "xhigh": 512, "max": 1024}
@@ -26,17 +26,15 @@ _FIXED: Mapping[str, float] = {"temperature": 1, "top_p": 1, "presence_penalty":
 _UNSUPPORTED = ("logprobs", "top_logprobs", "logit_bias", "stop")
 
 
-class Thinking(Value):
+@dataclass(slots=True)
+class Thinking:
     """``on``: whether it thinks at all, for how many ``tokens``, with how many ``parts`` of summary, at what ``effort``."""
 
-    __slots__ = ("on", "tokens", "parts", "effort", "summary")
-
-    def __init__(self, on: bool, tokens: int, parts: int, effort: str | None, summary: str | None) -> None:
-        self.on = on
-        self.tokens = tokens
-        self.parts = parts
-        self.effort = effort
-        self.summary = summary
+    on: bool
+    tokens: int
+    parts: int
+    effort: str | None
+    summary: str | None
 
 
 def of_chat(fields: Fields, model: Model, *, strict: bool) -> Thinking:

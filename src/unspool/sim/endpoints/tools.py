@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from unspool.sim.endpoints import schemas, tokens
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.errors import RequestError
-from unspool.value import Value
 
 FUNCTION, CUSTOM = "function", "custom"
 
@@ -43,45 +43,39 @@ _HOSTED = (
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-class Tool(Value):
+@dataclass(slots=True)
+class Tool:
     """A tool that can be called: a `FUNCTION` with a schema, or a `CUSTOM` one whose input is a text, perhaps after a pattern."""
 
-    __slots__ = ("name", "kind", "schema", "pattern")
-
-    def __init__(self, name: str, kind: str, schema: dict[str, Any] | None = None, pattern: str | None = None) -> None:
-        self.name = name
-        self.kind = kind
-        self.schema = schema
-        self.pattern = pattern
+    name: str
+    kind: str
+    schema: dict[str, Any] | None = None
+    pattern: str | None = None
 
 
-class Call(Value):
+@dataclass(slots=True)
+class Call:
     """A tool called, with its arguments, or its input, cut into ``tokens``."""
 
-    __slots__ = ("id", "name", "kind", "tokens")
-
-    def __init__(self, id: str, name: str, kind: str, tokens: Sequence[str]) -> None:
-        self.id = id
-        self.name = name
-        self.kind = kind
-        self.tokens = tokens
+    id: str
+    name: str
+    kind: str
+    tokens: Sequence[str]
 
     @property
     def arguments(self) -> str:
         return "".join(self.tokens)
 
 
-class Toolbox(Value):
+@dataclass(slots=True)
+class Toolbox:
     """The tools that may be called. ``must`` says that at least one has to be, ``parallel`` that more than one may be."""
 
-    __slots__ = ("tools", "must", "parallel")
+    tools: Sequence[Tool] = ()
+    must: bool = False
+    parallel: bool = True
 
-    def __init__(self, tools: Sequence[Tool] = (), *, must: bool = False, parallel: bool = True) -> None:
-        self.tools = tuple(tools)
-        self.must = must
-        self.parallel = parallel
-
-    def calls(self, prompt: str, stamp: RequestIdentity, *, answered: bool, label: str = "") -> list[Call]:
+    def calls(self, prompt: str, identity: RequestIdentity, *, answered: bool, label: str = "") -> list[Call]:
         """The calls that a prompt brings about; none when its tools have ``answered`` already, unless one must be called.
 
         ``label`` tells the calls of several answers apart.
@@ -94,7 +88,7 @@ class Toolbox(Value):
             chosen = chosen[:1]
         return [
             Call(
-                stamp.id("call_", f"{label} {number}"),
+                identity.id("call_", f"{label} {number}"),
                 tool.name,
                 tool.kind,
                 tokens.split(_arguments(tool, prompt, prompt[at:], label)),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.rewriting import body_of, each, with_body
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal, Rewriter, Step
 from unspool.sim.frames import DONE, Frame
-from unspool.value import Value
 
 COMPLETIONS, CHAT, RESPONSES = "completions", "chat", "responses"
 _ALL = (COMPLETIONS, CHAT, RESPONSES)
@@ -25,31 +25,20 @@ _THOUGHTS = ("The simulator", " does not think.", " This stands where", " though
 _Body = dict[str, Any]
 
 
-class Dialect(Value):
+@dataclass(slots=True)
+class Dialect:
     """One server's way. ``endpoints`` are those it has; ``stateful`` says that it keeps responses.
 
     ``add`` puts what its streams are like into a plan, given the endpoint. ``error`` words an error: OpenAI's error object and
     the status in, the body out.
     """
 
-    __slots__ = ("name", "says", "endpoints", "stateful", "add", "error")
-
-    def __init__(
-        self,
-        name: str,
-        says: str,
-        *,
-        add: Callable[[FaultPlan, str], None],
-        endpoints: Sequence[str] = _ALL,
-        stateful: bool = False,
-        error: Callable[[_Body, int], Any] = lambda error, status: {"error": error},
-    ) -> None:
-        self.name = name
-        self.says = says
-        self.endpoints = tuple(endpoints)
-        self.stateful = stateful
-        self.add = add
-        self.error = error
+    name: str
+    says: str
+    add: Callable[[FaultPlan, str], None]
+    endpoints: Sequence[str] = _ALL
+    stateful: bool = False
+    error: Callable[[_Body, int], Any] = lambda error, status: {"error": error}
 
     def plan(self, path: str) -> FaultPlan:
         """The plan for a request at this path, which faults may add to."""

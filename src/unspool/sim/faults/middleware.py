@@ -7,6 +7,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +19,6 @@ from unspool.sim.faults.dialects import BY_NAME, Dialect, endpoint
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal
 from unspool.sim.faults.table import HEADER, read
 from unspool.sim.streaming import CLOCK, PLAN, cut, while_connected
-from unspool.value import Value
 
 #: More than any model reads; what is sent over it was sent by mistake.
 LARGEST_BODY = 64 * 1024 * 1024
@@ -27,17 +27,15 @@ LARGEST_BODY = 64 * 1024 * 1024
 _KEPT_REQUESTS = 1_000
 
 
-class Received(Value):
+@dataclass(slots=True)
+class Received:
     """One request as it came in. ``headers`` have lower-case names; ``faults`` are those it met with."""
 
-    __slots__ = ("method", "path", "headers", "body", "faults")
-
-    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes, faults: str) -> None:
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.body = body
-        self.faults = faults
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    faults: str
 
     @property
     def json(self) -> Any:

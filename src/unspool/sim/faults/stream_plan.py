@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from unspool.sim.frames import Frame
-from unspool.value import Value
 
 #: The ways a connection can end before its answer does.
 CLEAN, UNCLEAN, RESET, SHORT = "clean", "unclean", "reset", "short"
@@ -21,22 +20,18 @@ CLOSES = (CLEAN, UNCLEAN, RESET, SHORT)
 ANNOUNCED = 1 << 30
 
 
-class Pause(Value):
+@dataclass(slots=True)
+class Pause:
     """Send nothing for so many ``seconds``; None is until the client gives up."""
 
-    __slots__ = ("seconds",)
-
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = seconds
+    seconds: float | None
 
 
-class Close(Value):
+@dataclass(slots=True)
+class Close:
     """End the connection: ``clean``, ``unclean`` (without the last chunk), ``reset`` (RST) or ``short`` of its Content-Length."""
 
-    __slots__ = ("how",)
-
-    def __init__(self, how: str) -> None:
-        self.how = how
+    how: str
 
 
 Step = bytes | Pause | Close
@@ -44,26 +39,22 @@ Step = bytes | Pause | Close
 Rewriter = Callable[[Frame | None], Sequence[Frame | Step]]
 
 
-class Stop(Value):
+@dataclass(slots=True)
+class Stop:
     """Something that happens after so many events or bytes; ``at`` is None for the end of the stream."""
 
-    __slots__ = ("unit", "at", "step")
-
-    def __init__(self, unit: str, at: int | None, step: Pause | Close) -> None:
-        self.unit = unit
-        self.at = at
-        self.step = step
+    unit: str
+    at: int | None
+    step: Pause | Close
 
 
-class Refusal(Value):
+@dataclass(slots=True)
+class Refusal:
     """A response that is sent in place of an answer."""
 
-    __slots__ = ("status", "headers", "body")
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass

@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from unspool import durations
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, FaultPlan, Pause, Refusal, Rewriter, Stop
-from unspool.value import Value
 
 #: The header of a request that names its own faults.
 HEADER = "x-unspool-fault"
 
 
-class Fault(Value):
+@dataclass(slots=True)
+class Fault:
     """One kind of fault. ``value`` is the form of what may follow its name and ``=``, in brackets where it may be left out.
 
     ``add`` puts it into a plan, and raises ValueError for a value that is not of that form.
     """
 
-    __slots__ = ("name", "value", "does", "example", "add")
-
-    def __init__(self, name: str, value: str, does: str, example: str, add: Callable[[FaultPlan, str], None]) -> None:
-        self.name = name
-        self.value = value
-        self.does = does
-        self.example = example
-        self.add = add
+    name: str
+    value: str
+    does: str
+    example: str
+    add: Callable[[FaultPlan, str], None]
 
     @property
     def form(self) -> str:

@@ -16,14 +16,14 @@ from unspool.sim.frames import Frame
 from unspool.sim.proxy import Blocks
 from unspool.sim.streaming import PLAN, EventStream, cut, while_connected
 from unspool.sim.tapes.matcher import TapeMatcher
-from unspool.sim.tapes.tape import CLEAN, RESET, Answer, NoTape, Piece
+from unspool.sim.tapes.tape import CLEAN, RESET, NoTape, Piece, RecordedResponse
 
 # Where the simulator's API begins, as every tape's does at the base URL that it was recorded from.
 _BASE = "/v1"
 
 
 class Player:
-    """Answers the requests that a tape matches, and passes the others on, or refuses them with 404.
+    """RecordedResponses the requests that a tape matches, and passes the others on, or refuses them with 404.
 
     ``speed`` is how many times as fast as it came an answer is sent, by ``clock``; infinity is without waiting. ``on_miss`` is told why no tape answers.
     """
@@ -31,7 +31,7 @@ class Player:
     def __init__(
         self,
         app: ASGIApp,
-        deck: TapeMatcher,
+        tapes: TapeMatcher,
         *,
         speed: float,
         only: bool,
@@ -39,14 +39,14 @@ class Player:
         on_miss: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._app = app
-        self._deck = deck
+        self._tapes = tapes
         self._speed = speed
         self._only = only
         self._clock = clock
         self._on_miss = on_miss
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not (self._only or len(self._deck)):
+        if scope["type"] != "http" or not (self._only or len(self._tapes)):
             return await self._app(scope, receive, send)
         body = await body_of(receive)
         if body is None:
@@ -54,7 +54,7 @@ class Player:
         query = scope["query_string"].decode("latin-1")
         target = scope["path"].removeprefix(_BASE) + (f"?{query}" if query else "")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        tape = self._deck.find(scope["method"], target, headers, body)
+        tape = self._tapes.find(scope["method"], target, headers, body)
         if tape is not None:
             try:
                 answer = tape.answer()
@@ -62,7 +62,7 @@ class Player:
                 failed = RequestError(f"The tape cannot be played: {error}.", status=500, type="server_error")
                 return await send_refusal(send, refusal_of(failed))
             return await self._play(answer, scope, receive, send)
-        why = self._deck.explain(scope["method"], target, headers, body)
+        why = self._tapes.explain(scope["method"], target, headers, body)
         self._on_miss(why)
         if self._only:
             refused = RequestError(f"{why[:1].upper()}{why[1:]}.", status=404, code="no_tape")
@@ -74,7 +74,7 @@ class Player:
 
         await self._app(scope, replay, send)
 
-    async def _play(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _play(self, answer: RecordedResponse, scope: Scope, receive: Receive, send: Send) -> None:
         plan: FaultPlan | None = scope.get(PLAN)
         streams = sse.is_event_stream(answer.header("content-type")) and not answer.header("content-encoding")
         if plan is not None and plan.alters_stream and answer.status == 200 and streams:
@@ -88,7 +88,7 @@ class Player:
             return await altered(scope, receive, send)
         await while_connected(receive, self._send(answer, scope, send))
 
-    async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
+    async def _send(self, answer: RecordedResponse, scope: Scope, send: Send) -> None:
         connection: ClientConnection | None = scope.get(CONNECTION)
         if connection is None or scope.get("method") == "HEAD":
             return await self._send_framed(answer, scope, send)
@@ -110,7 +110,7 @@ class Player:
             await connection.write(b"0\r\n\r\n")
         await cut(scope, reset=answer.end == RESET)
 
-    async def _send_framed(self, answer: Answer, scope: Scope, send: Send) -> None:
+    async def _send_framed(self, answer: RecordedResponse, scope: Scope, send: Send) -> None:
         """Leave the framing to a server that does not let its connections be written to."""
         wait = self._waiting()
         await wait(answer.answered_at)
@@ -127,7 +127,7 @@ class Player:
         else:
             await cut(scope, reset=answer.end == RESET)
 
-    async def _blocks(self, answer: Answer) -> AsyncGenerator[Frame]:
+    async def _blocks(self, answer: RecordedResponse) -> AsyncGenerator[Frame]:
         """The answer's events, for the faults that are to alter them."""
         wait = self._waiting()
         blocks = Blocks()
@@ -150,7 +150,7 @@ class Player:
         return wait
 
 
-def _head(answer: Answer) -> bytes:
+def _head(answer: RecordedResponse) -> bytes:
     """The first bytes of an answer. Each has a connection of its own, whose end is a part of it."""
     lines = [f"HTTP/{answer.http} {answer.status} {answer.reason}"]
     lines += [f"{name}: {value}" for name, value in answer.head]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,6 @@ from unspool.journal import reader, record
 from unspool.journal.record import Record
 from unspool.jsontext import parse
 from unspool.outcome import COMPLETE, FILTERED, LENGTH, RATE_LIMITED, SERVER_ERROR
-from unspool.value import Value
 
 #: How an answer's connection ended: after all of it, before (with an end of file, or with a RST), or because its client hung up.
 CLEAN, CUT, RESET, LEFT = "clean", "cut", "reset", "left"
@@ -28,34 +28,30 @@ class NoTape(ValueError):
     """A file that cannot be played. The message names it and says why."""
 
 
-class Piece(Value):
+@dataclass(slots=True)
+class Piece:
     """Bytes of an answer's body, out of the HTTP framing, ``at`` seconds after the request. ``more``: its chunk goes on in the next."""
 
-    __slots__ = ("at", "data", "more")
-
-    def __init__(self, at: float, data: bytes, more: bool = False) -> None:
-        self.at = at
-        self.data = data
-        self.more = more
+    at: float
+    data: bytes
+    more: bool = False
 
 
-class Answer(Value):
+@dataclass(slots=True)
+class RecordedResponse:
     """What was answered. ``status`` is 0 where nothing was; ``head`` are the headers, in order and as they were spelled.
 
     ``end`` is how the connection ended, ``ended_at`` seconds after the request.
     """
 
-    __slots__ = ("http", "status", "reason", "head", "pieces", "end", "ended_at", "answered_at")
-
-    def __init__(self) -> None:
-        self.http = "1.1"
-        self.status = 0
-        self.reason = ""
-        self.head: list[tuple[str, str]] = []
-        self.pieces: list[Piece] = []
-        self.end = CUT
-        self.ended_at = 0.0
-        self.answered_at = 0.0
+    http: str = "1.1"
+    status: int = 0
+    reason: str = ""
+    head: list[tuple[str, str]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    end: str = CUT
+    ended_at: float = 0.0
+    answered_at: float = 0.0
 
     def header(self, name: str) -> str:
         """The first header of this lower-case name, empty when there is none."""
@@ -90,7 +86,7 @@ class Tape:
             self.endpoint = endpoint_of(self.method, asked["path"])
         self.body: Any = asked.get("text", asked.get("body"))
 
-    def answer(self) -> Answer:
+    def answer(self) -> RecordedResponse:
         """Read what was answered."""
         with reader.Reader(self.path) as journal:
             records = journal.read()
@@ -123,8 +119,8 @@ def wire(at: float, data: bytes, *, more: bool = False) -> dict[str, Any]:
     return value
 
 
-def _recorded(records: list[Record]) -> Answer:
-    answer = Answer()
+def _recorded(records: list[Record]) -> RecordedResponse:
+    answer = RecordedResponse()
     for one in records:
         value = json.loads(one.data) if one.at is None else {}
         if one.is_own(record.RESPONSE):
@@ -141,9 +137,9 @@ def _recorded(records: list[Record]) -> Answer:
     return answer
 
 
-def _remade(records: list[Record]) -> Answer:
+def _remade(records: list[Record]) -> RecordedResponse:
     """The answer of a journal that has the events alone, in the framing that OpenAI uses: an event a chunk."""
-    answer = Answer()
+    answer = RecordedResponse()
     headers: dict[str, str] = {}
     reconnected = False
     lost = 0.0
@@ -192,7 +188,7 @@ def _remade(records: list[Record]) -> Answer:
     return answer
 
 
-def _set_head(answer: Answer, headers: dict[str, str]) -> None:
+def _set_head(answer: RecordedResponse, headers: dict[str, str]) -> None:
     answer.head = list(headers.items())
     try:
         answer.reason = HTTPStatus(answer.status).phrase
@@ -200,7 +196,7 @@ def _set_head(answer: Answer, headers: dict[str, str]) -> None:
         answer.reason = "Unknown"
 
 
-def _set_body(answer: Answer, headers: dict[str, str], text: str) -> None:
+def _set_body(answer: RecordedResponse, headers: dict[str, str], text: str) -> None:
     data = text.encode("utf-8", "replace")
     _set_head(answer, {**headers, "content-length": str(len(data))})
     answer.pieces = [Piece(answer.ended_at, data)]

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from unspool.sim.endpoints import answers, tokens
+from unspool.sim.endpoints import texts, tokens
 from unspool.sim.endpoints.formats import Format
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import Call, Toolbox
-from unspool.value import Value
 
 TEXT, REFUSAL = "text", "refusal"
 
 
-class Choice(Value):
+@dataclass(slots=True)
+class Answer:
     """One answer, ended for ``finish_reason``: ``"stop"``, ``"tool_calls"``, ``"content_filter"``, or ``"length"`` when the limit cut it.
 
     ``tokens`` are its `TEXT`, or its `REFUSAL`; ``calls`` the tools that it calls instead; ``thought`` how many tokens were spent on
     thinking before.
     """
 
-    __slots__ = ("tokens", "finish_reason", "kind", "calls", "thought")
-
-    def __init__(
-        self,
-        tokens: Sequence[str],
-        finish_reason: str,
-        *,
-        kind: str = TEXT,
-        calls: Sequence[Call] = (),
-        thought: int = 0,
-    ) -> None:
-        self.tokens = tokens
-        self.finish_reason = finish_reason
-        self.kind = kind
-        self.calls = calls
-        self.thought = thought
+    tokens: Sequence[str]
+    finish_reason: str
+    kind: str = TEXT
+    calls: Sequence[Call] = ()
+    thought: int = 0
 
     @property
     def text(self) -> str:
@@ -48,13 +38,13 @@ class Choice(Value):
         return self.thought + len(self.tokens) + sum(len(call.tokens) for call in self.calls)
 
 
-def end(text: str, *, limit: int | None = None, stop: Sequence[str] = ()) -> Choice:
+def end(text: str, *, limit: int | None = None, stop: Sequence[str] = ()) -> Answer:
     """End a text before the first of the ``stop`` sequences, or after ``limit`` tokens if that comes sooner."""
     found = [position for position in map(text.find, stop) if position >= 0]
     pieces = tokens.split(text[: min(found)] if found else text)
     if limit is not None and len(pieces) > limit:
-        return Choice(pieces[:limit], "length")
-    return Choice(pieces, "stop")
+        return Answer(pieces[:limit], "length")
+    return Answer(pieces, "stop")
 
 
 def answer(
@@ -62,37 +52,37 @@ def answer(
     *,
     toolbox: Toolbox,
     format: Format,
-    stamp: RequestIdentity,
+    identity: RequestIdentity,
     label: str = "",
     thinking: int = 0,
     limit: int | None = None,
     stop: Sequence[str] = (),
     refusals: bool = True,
-) -> Choice:
+) -> Answer:
     """What is said to a conversation: the tools are called, or it is refused, or answered in the format asked for.
 
     The tokens of ``thinking`` come first, and count against the limit. Without ``refusals`` a refusal is a text like any other.
     """
     if limit is not None and thinking >= limit:
-        return Choice([], "length", thought=limit)
+        return Answer([], "length", thought=limit)
     limit = None if limit is None else limit - thinking
     prompt = conversation.prompt
     calls: list[Call] = []
     kind = TEXT
-    if answers.REFUSE in prompt:
+    if texts.REFUSE in prompt:
         kind = REFUSAL if refusals else TEXT
-        choice = end(answers.refusal(), limit=limit)
-    elif calls := toolbox.calls(prompt, stamp, answered=bool(conversation.results), label=label):
+        choice = end(texts.refusal(), limit=limit)
+    elif calls := toolbox.calls(prompt, identity, answered=bool(conversation.results), label=label):
         calls, finish_reason = _within(calls, limit)
-        choice = Choice([], finish_reason)
+        choice = Answer([], finish_reason)
     elif format.json:
         # Cut by a limit alone: a stop sequence in it is none of the text's.
         choice = end(format.text(conversation, label), limit=limit)
     else:
-        choice = end(answers.to(conversation, label), limit=limit, stop=stop)
-    if answers.FILTER in prompt and not calls:
-        choice = Choice(choice.tokens[: len(choice.tokens) // 2], "content_filter")
-    return Choice(choice.tokens, choice.finish_reason, kind=kind, calls=calls, thought=thinking)
+        choice = end(texts.to(conversation, label), limit=limit, stop=stop)
+    if texts.FILTER in prompt and not calls:
+        choice = Answer(choice.tokens[: len(choice.tokens) // 2], "content_filter")
+    return Answer(choice.tokens, choice.finish_reason, kind=kind, calls=calls, thought=thinking)
 
 
 def _within(calls: Sequence[Call], limit: int | None) -> tuple[list[Call], str]:
@@ -108,7 +98,7 @@ def _within(calls: Sequence[Call], limit: int | None) -> tuple[list[Call], str]:
     return kept, "tool_calls"
 
 
-def rounds(choices: Sequence[Choice]) -> Iterator[list[tuple[int, str | None]]]:
+def rounds(choices: Sequence[Answer]) -> Iterator[list[tuple[int, str | None]]]:
     """Take the choices' tokens side by side, as a model computes them: one token of each choice in a round.
 
     Each entry is a choice's index and its next token, or None in the round after its last.
