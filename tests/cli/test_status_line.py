@@ -166,7 +166,7 @@ def test_a_window_that_becomes_narrower_keeps_nothing_of_the_line(serve, watch):
     gate = FaultMiddleware(_answer("ok"))
     watched = watch(serve(gate)).until("waiting for the first token of m-0")
     watched.resize(20)
-    watched.until("\r\x1b[J").until("wait")
+    watched.until("\x1b[J").until("wait")
     gate.go()
     watched.end()
     assert watched.screen == ["ok"]

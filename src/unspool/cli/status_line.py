@@ -70,7 +70,8 @@ class StatusLine:
             if not self._display.format.show_status(line):
                 return None
         else:
-            self.has_own_row = True
+            # Before it is drawn: a signal that arrives from now on takes it away.
+            self.is_shown = self.has_own_row = True
             self._notes.draw(line)
         self.is_shown = True
         self._set_bar(progress.TROUBLED if left is not None else progress.WORKING, now)

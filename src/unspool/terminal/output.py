@@ -154,7 +154,10 @@ class Notes:
         return _columns(self.output.fd)
 
     def _erasure(self) -> str:
-        return "\r\x1b[J" if self._passing and self.columns < self._passing_columns else "\r\x1b[K"
+        # In a window that became narrower the line may be wrapped. What is below is erased from the next row on, since tmux keeps
+        # what is erased from the upper left corner in its history.
+        narrower = self._passing and self.columns < self._passing_columns
+        return "\r\x1b[K\x1b7\x1b[1B\x1b[J\x1b8" if narrower else "\r\x1b[K"
 
     def write(self, text: str) -> None:
         """Write a text as it is, made safe by the caller."""

@@ -122,7 +122,7 @@ class Page:
 
     def _measure(self, screen: Screen) -> None:
         if screen.measure():
-            self._markdown.resize(screen.columns - 1)
+            self._markdown.resize(screen.columns - 1, keep=screen.is_live)
 
     def _write(self, live: list[str]) -> None:
         lines, self._lines = self._lines, []

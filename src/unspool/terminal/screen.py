@@ -8,6 +8,7 @@ The cursor rests at the end of the last live row, where a terminal that reflows 
 from __future__ import annotations
 
 import os
+import re
 
 from unspool.terminal.cells import cells
 from unspool.terminal.sequences import without
@@ -22,6 +23,8 @@ MOST_ROWS = 12
 
 # Synchronized output: the terminal shows what is between them at once. Those that do not know it ignore it.
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
+# How a change of a row begins that goes back in it, which nothing can where the row is wrapped.
+_BACK = re.compile(r"\x1b\[\d+D").match
 # How a painted row ends that has a style at its end.
 _PLAIN = "\x1b[0m"
 
@@ -43,20 +46,30 @@ class Screen:
         self._size = size or (lambda: size_of(output.fd))
         self.columns, self.rows = self._size()
         self._live: list[str] = []
+        # Whether the terminal may show a live row as several.
+        self._wraps = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there are live rows on the screen."""
+        return bool(self._live)
 
     def measure(self) -> bool:
         """Look how large the terminal is now; return whether its width has changed.
 
-        After a change nobody knows for certain where the live rows are. They are taken for reflowed, as most terminals do it; and if
-        they cannot all be on the screen any more, they are left behind, for a stale row is better than one that should have stayed.
+        Live rows that fit the new width are erased, to be drawn again for it. Rows that do not fit are wrapped by most terminals, and
+        stay: the first of them may have scrolled into the history (tmux does that even where there is room below), where nothing
+        can be erased, so drawing them again would show them twice. If they cannot all be on the screen any more, they are left
+        behind.
         """
         before = self.columns, self.rows
         self.columns, self.rows = self._size()
         if before == (self.columns, self.rows) or not self._live:
             return before[0] != self.columns
         if before[0] != self.columns:
-            height = sum(max(1, -(-cells(without(row)) // self.columns)) for row in self._live)
-            self._leave() if height >= self.rows else self._erase(height)
+            self._wraps = any(cells(without(row)) > self.columns for row in self._live)
+            if not self._wraps:
+                self._leave() if len(self._live) >= self.rows else self._erase(len(self._live))
         elif len(self._live) >= self.rows:
             self._leave()
         return before[0] != self.columns
@@ -83,34 +96,52 @@ class Screen:
         if same == len(old) - 1 and len(rows) > same:
             # Prose that goes on in its row is the most frequent frame by far; next come words that move to the next row.
             change = _change(old[same], rows[same])
-            if change is not None:
+            if change is not None and not (self._wraps and _BACK(change)):
                 self._output.write("\n".join([change, *rows[same + 1 :]]) + end)
                 return
         if same == len(rows) and live:
             same -= 1  # the cursor belongs at the end of a row that stays
-        up = len(old) - 1 - same
-        move = f"\x1b[{up}A\r" if up else "\r"
-        self._output.write(f"{_BEGIN}{move}\x1b[J" + "\n".join(rows[same:]) + (end if rows[same:] else "") + _END)
+        height = self._height(old[same:])
+        if height >= self.rows:
+            self._output.write("\n")
+            height = 1
+        change = "\n".join(rows[same:]) + (end if rows[same:] else "")
+        self._output.write(f"{_BEGIN}{_erased(height)}{change}{_END}")
+        self._wraps = self._wraps and bool(live)
 
     def clear(self) -> None:
         """Take the live rows away, so that somebody else may write; the next frame brings them back."""
         if self._live:
-            self._erase(len(self._live))
+            self._erase(self._height(self._live))
 
     def forget(self) -> None:
         """Leave the live rows where they are, for the cursor may be anywhere by now; the next frame writes them again."""
         if self._live:
             self._leave()
 
+    def _height(self, rows: list[str]) -> int:
+        """The rows of the screen that these take."""
+        if not self._wraps:
+            return len(rows)
+        return sum(max(1, -(-cells(without(row)) // self.columns)) for row in rows)
+
     def _erase(self, height: int) -> None:
-        up = f"\x1b[{height - 1}A" if height > 1 else ""
         self._live = []
-        self._output.write(f"{up}\r\x1b[J")
+        self._output.write(_erased(height))
         self._output.at_line_start = True
 
     def _leave(self) -> None:
         self._live = []
         self._output.write("\n")
+
+
+def _erased(height: int) -> str:
+    """What erases so many rows from the last one upwards, and leaves the cursor where the first began.
+
+    Row by row (EL) and not all at once (ED): where ED begins at the upper left corner, tmux keeps what is erased in its history
+    (screen_write_clearendofscreen), from which it would come back as a second copy.
+    """
+    return "\r\x1b[K" + "\x1b[1A\x1b[K" * (height - 1)
 
 
 def _change(old: str, new: str) -> str | None:

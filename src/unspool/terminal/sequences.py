@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-#: Style, link, cursor up, back and to a column, erase below, erase the rest of the line, synchronized output; progress, and the clipboard.
+#: Style; link; cursor up, down, back, to a column; erase below, and the rest of the line; save and restore the cursor; synchronized
+#: output; progress; the clipboard.
 OURS = re.compile(
-    r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b\x07]*\x1b\\|\x1b\[\d+[ADG]|\x1b\[[JK]|\x1b\[\?2026[hl]"
+    r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b\x07]*\x1b\\|\x1b\[\d+[ABDG]|\x1b\[[JK]|\x1b[78]|\x1b\[\?2026[hl]"
     r"|\x1b\]9;4;(?:3;0|2;100|0;0)\x1b\\|\x1b\]52;c;[A-Za-z0-9+/]*={0,2}\x1b\\"
 )
 

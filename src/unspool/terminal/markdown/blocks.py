@@ -105,6 +105,8 @@ class Blocks:
         self._gap = False
         self._leaf_is_new = False
         self._looks_ahead = False
+        # The width that follows with the next leaf, 0 for the same.
+        self._next_width = 0
 
     def copy(self) -> Blocks:
         """The same state, to look ahead with."""
@@ -154,9 +156,14 @@ class Blocks:
         matched, _ = self._continued(beginning)
         return matched == len(self._containers) and self.leaf is not None and not isinstance(self.leaf, Paragraph)
 
-    def resize(self, width: int) -> None:
-        """Wrap at another width what is not out yet."""
-        self.width = width
+    def resize(self, width: int, *, keep: bool = False) -> None:
+        """Wrap what is not final at another width. With ``keep`` the open leaf keeps its own, and its rows."""
+        if keep and self.leaf is not None:
+            self._next_width = width
+            if isinstance(self.leaf, Table):
+                self._write(self.leaf.fix())
+            return
+        self.width, self._next_width = width, 0
         if isinstance(self.leaf, Paragraph):
             self.leaf.resize(max(1, self._room))
 
@@ -460,6 +467,8 @@ class Blocks:
         self._write(leaf.finish(preview=self._looks_ahead) if isinstance(leaf, Paragraph) else leaf.finish())
         self.leaf = None
         self._leaf_is_new = False
+        if self._next_width:
+            self.width, self._next_width = self._next_width, 0
 
     # Rows
 

@@ -60,6 +60,8 @@ class Markdown:
         # Whether it is prose, and was given away as it came.
         self._given = False
         self._number = 1
+        # The width that follows when the line is part of a block, 0 for the same.
+        self._next_width = 0
 
     def feed(self, text: str) -> list[str]:
         """Take a piece of the text; return the lines that became final."""
@@ -106,9 +108,14 @@ class Markdown:
             rows.append([(self._line, PLAIN, None)])
         return self._painted([part for row in rows for part in _broken(row, width)])
 
-    def resize(self, width: int) -> None:
-        """Go on at another width. What is final stays as it is."""
-        self._blocks.resize(max(width, _NARROWEST))
+    def resize(self, width: int, *, keep: bool = False) -> None:
+        """Continue at another width. What is final stays as it is; with ``keep`` so does the preview of the open block."""
+        width = max(width, _NARROWEST)
+        if keep and self._line:
+            self._next_width = width  # its block is not known yet
+        else:
+            self._next_width = 0
+            self._blocks.resize(width, keep=keep)
 
     def _add(self, text: str) -> None:
         if self._given:
@@ -135,12 +142,18 @@ class Markdown:
         self._blocks.line(line[:size], whole=False)
         self._blocks.more(line[size:])
         self._given = True
+        self._resize_next()
 
     def _end_line(self) -> None:
         if not self._given:
             self._blocks.line(self._line + "".join(self._rest))
         self._line, self._rest, self._given = "", [], False
         self._number += 1
+        self._resize_next()
+
+    def _resize_next(self) -> None:
+        if self._next_width:
+            self.resize(self._next_width, keep=True)
 
     def _look_ahead(self, blocks: Blocks, all: bool) -> None:
         """Give a copy of the blocks what has come of the line."""

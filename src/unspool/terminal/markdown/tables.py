@@ -84,6 +84,10 @@ class Table:
         self._height += 1 + sum(row_cells(cell) for cell in cells) // max(1, self._width)
         return self._fix(spare=True) if self._height >= _MOST_LIVE else []
 
+    def fix(self) -> list[Row]:
+        """Fix the widths as they are by now; return the lines that can be written."""
+        return self._fix(spare=False) if self._widths is None and self._rows else []
+
     def finish(self) -> list[Row]:
         """Return the lines that are still to be written."""
         return self._fix(spare=False) if self._widths is None else []
