@@ -101,7 +101,7 @@ def test_no_preview_is_wider_than_the_screen(text, width):
     for mark in text:
         page.feed(mark)
         for row in page.preview():
-            assert cells(without(row)) <= width
+            assert cells(without(row)) <= width or "://" in row
 
 
 # What is decoded, or joined, is not in the text letter by letter.
@@ -172,8 +172,22 @@ _CODE = re.compile(r"```|~~~|^ {4}|\t", re.MULTILINE)
 
 @pytest.mark.parametrize("width", _WIDTHS)
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if not _CODE.search(DOCUMENTS[name])])
-def test_only_code_is_wider_than_the_screen(name, width):
-    assert [line for line in _whole(DOCUMENTS[name], width) if cells(without(line)) > width] == []
+def test_only_code_and_urls_are_wider_than_the_screen(name, width):
+    wide = [line for line in map(without, _whole(DOCUMENTS[name], width)) if cells(line) > width]
+    assert [line for line in wide if "://" not in line or cells(line) > 9 * width] == []
+
+
+@pytest.mark.parametrize("width", [20, 40, 79])
+@pytest.mark.parametrize("before", ["", "- ", "> ", "See ", "a few words that fill a part of the row, then ("])
+def test_a_url_is_never_broken(before, width):
+    url = "https://example.com/a/very/long/path/that/does/not/fit?x=1&y=2#a-place-in-the-page"
+    text = f"{before}{url}) and more words.\n"
+    assert [url in line for line in map(without, _whole(text, width))].count(True) == 1
+    page = Markdown(width)
+    for mark in text:
+        page.feed(mark)
+    page.feed("\n")
+    assert all(cells(without(row)) <= width for row in page.preview() if url not in row)
 
 
 def test_a_partial_line_is_visible_at_once():

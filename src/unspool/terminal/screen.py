@@ -46,8 +46,6 @@ class Screen:
         self._size = size or (lambda: size_of(output.fd))
         self.columns, self.rows = self._size()
         self._live: list[str] = []
-        # Whether the terminal may show a live row as several.
-        self._wraps = False
 
     @property
     def is_live(self) -> bool:
@@ -67,16 +65,16 @@ class Screen:
         if before == (self.columns, self.rows) or not self._live:
             return before[0] != self.columns
         if before[0] != self.columns:
-            self._wraps = any(cells(without(row)) > self.columns for row in self._live)
-            if not self._wraps:
-                self._leave() if len(self._live) >= self.rows else self._erase(len(self._live))
+            height = len(self._live)
+            if self._height(self._live) == height:
+                self._leave() if height >= self.rows else self._erase(height)
         elif len(self._live) >= self.rows:
             self._leave()
         return before[0] != self.columns
 
     def frame(self, lines: list[str], live: list[str]) -> None:
         """Write lines that stay, and below them the live rows: of those the last, as many as there is room for."""
-        live = live[-max(1, min(self.rows - 1, MOST_ROWS)) :]
+        live = self._cropped(live)
         old = self._live
         rows = lines + live
         same = 0
@@ -96,7 +94,7 @@ class Screen:
         if same == len(old) - 1 and len(rows) > same:
             # Prose that goes on in its row is the most frequent frame by far; next come words that move to the next row.
             change = _change(old[same], rows[same])
-            if change is not None and not (self._wraps and _BACK(change)):
+            if change is not None and not (_BACK(change) and self._height(old[same:]) > 1):
                 self._output.write("\n".join([change, *rows[same + 1 :]]) + end)
                 return
         if same == len(rows) and live:
@@ -107,7 +105,6 @@ class Screen:
             height = 1
         change = "\n".join(rows[same:]) + (end if rows[same:] else "")
         self._output.write(f"{_BEGIN}{_erased(height)}{change}{_END}")
-        self._wraps = self._wraps and bool(live)
 
     def clear(self) -> None:
         """Take the live rows away, so that somebody else may write; the next frame brings them back."""
@@ -121,9 +118,19 @@ class Screen:
 
     def _height(self, rows: list[str]) -> int:
         """The rows of the screen that these take."""
-        if not self._wraps:
-            return len(rows)
-        return sum(max(1, -(-cells(without(row)) // self.columns)) for row in rows)
+        return sum(1 if len(row) <= self.columns else max(1, -(-cells(without(row)) // self.columns)) for row in rows)
+
+    def _cropped(self, live: list[str]) -> list[str]:
+        """The last of the rows that there is room for."""
+        room = max(1, min(self.rows - 1, MOST_ROWS))
+        live = live[-room:]
+        while len(live) > 1 and self._height(live) > room:
+            live = live[1:]
+        if live and self._height(live) > room:
+            # A URL in a low window: of what has scrolled away nothing could be taken back.
+            text = without(live[0])
+            return [text[-room * self.columns // (1 if text.isascii() else 2) :]]
+        return live
 
     def _erase(self, height: int) -> None:
         self._live = []

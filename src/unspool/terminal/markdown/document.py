@@ -95,7 +95,7 @@ class Markdown:
         return self._number
 
     def preview(self, *, all: bool = False) -> list[str]:
-        """Return the lines that are not final yet, each at most ``width`` cells wide, as `finish` would most likely return them.
+        """Return the lines that are not final yet, as `finish` would most likely return them. Only a line with a URL is wider than ``width``.
 
         Marks that are open are shown as if they were closed. What says nothing yet is left out, or, with ``all``, shown as it is.
         """
@@ -192,8 +192,8 @@ class Markdown:
 
 def _broken(row: Row, width: int) -> list[Row]:
     """A row of code, as rows of at most ``width`` cells, which a terminal would make of it."""
-    if sum(len(text) for text, _, _ in row) * 2 <= width:
-        return [row]
+    if sum(len(text) for text, _, _ in row) * 2 <= width or any("://" in text for text, _, _ in row):
+        return [row]  # a URL stays in one piece, see `Wrapper`
     rows: list[Row] = [[]]
     used = 0
     for text, style, url in row:

@@ -41,7 +41,7 @@ class Paragraph:
         self._references = references
         self._show_urls = show_urls
         self._style = style
-        self._wrapper = Wrapper(width)
+        self._wrapper = Wrapper(width, keeps_urls=True)
         self._source = ""
         # Up to here no stretch can end; the cells up to here, and those from which on to ask again.
         self._tried = (1, 0, 0)

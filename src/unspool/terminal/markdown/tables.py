@@ -158,7 +158,7 @@ class Table:
                 continue
             if header:
                 header = [*header, (": ", BOLD, None)]
-            lines += wrap([*header, *cell], self._width)
+            lines += wrap([*header, *cell], self._width, keeps_urls=True)
         return [*lines, []]
 
 

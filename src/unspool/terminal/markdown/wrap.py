@@ -19,13 +19,21 @@ _OPENING = set("「『（［｛〈《【〔〖〘〚([{«“‘")
 _SOFT = set("/-?&=_.")
 # So many characters for each cell fill a row, whatever their widths.
 _FULL = 16
+# A URL that is broken by line ends can be neither clicked nor copied, one that the terminal wraps can. A row with one may be so many
+# times as wide.
+_URL = re.compile("[a-z]{3,}://")
+_LONGEST_URL = 8
 
 
 class Wrapper:
-    """Takes runs and gives rows of at most ``width`` cells. Blanks at the borders of rows vanish."""
+    """Takes runs and gives rows of at most ``width`` cells. Blanks at the borders of rows vanish.
 
-    def __init__(self, width: int) -> None:
+    With ``keeps_urls`` a URL that is longer stands unbroken in a row of its own, which is then wider.
+    """
+
+    def __init__(self, width: int, *, keeps_urls: bool = False) -> None:
         self.width = width
+        self._keeps_urls = keeps_urls
         self.rows: list[Row] = []
         self._row: Row = []
         self._used = 0
@@ -39,7 +47,7 @@ class Wrapper:
 
     def copy(self) -> Wrapper:
         """A wrapper in the same state, without the rows that are finished."""
-        other = Wrapper(self.width)
+        other = Wrapper(self.width, keeps_urls=self._keeps_urls)
         other._row, other._used = self._row.copy(), self._used
         other._blanks, other._blank_width = self._blanks.copy(), self._blank_width
         other._word, other._word_width = self._word.copy(), self._word_width
@@ -48,7 +56,7 @@ class Wrapper:
 
     def at(self, width: int) -> Wrapper:
         """A wrapper of another width, with what is not in a finished row."""
-        other = Wrapper(width)
+        other = Wrapper(width, keeps_urls=self._keeps_urls)
         other.add([*self._row, *self._blanks, *[run for run, _ in self._word]])
         return other
 
@@ -75,7 +83,9 @@ class Wrapper:
                 else:
                     self._add_wide(piece, style, url)
                 self._word_size += len(piece)
-                if self._word_width > 4 * self.width or self._word_size > _FULL * self.width:
+                if self._word_width > (_LONGEST_URL if self._is_url() else 4) * self.width or (
+                    self._word_size > _FULL * self.width
+                ):
                     # No word any more, and what is not placed is looked at with every token.
                     self._end_word()
 
@@ -135,6 +145,11 @@ class Wrapper:
         if self._word_width <= self.width:
             self._place()
             return
+        if self._word_width <= _LONGEST_URL * self.width and self._is_url():
+            self._place()
+            self.rows.append(self._row)
+            self._start_row()
+            return
         word, self._word, self._word_width, self._word_size = self._word, [], 0, 0
         for (text, style, url), _ in word:
             self._break(text, style, url)
@@ -149,6 +164,10 @@ class Wrapper:
         if self._size > _FULL * self.width:
             self.rows.append(self._row)
             self._start_row()
+
+    def _is_url(self) -> bool:
+        """Whether the word is to be kept in one piece."""
+        return self._keeps_urls and _URL.search("".join(run[0] for run, _ in self._word)) is not None
 
     def _break(self, text: str, style: int, url: str | None) -> None:
         """Place a piece of a word that is longer than a row."""
@@ -170,8 +189,8 @@ class Wrapper:
             self._used += width
 
 
-def wrap(runs: Row, width: int) -> list[Row]:
-    """Return runs as rows of at most ``width`` cells."""
-    wrapper = Wrapper(width)
+def wrap(runs: Row, width: int, *, keeps_urls: bool = False) -> list[Row]:
+    """Return runs as rows of at most ``width`` cells, see `Wrapper`."""
+    wrapper = Wrapper(width, keeps_urls=keeps_urls)
     wrapper.add(runs)
     return wrapper.finish()
