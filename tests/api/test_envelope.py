@@ -68,7 +68,9 @@ def event(value: Any, *, ascii: bool = False, dense: bool = True) -> Event:
 
 def decoded(decoder: Decoder, events: list[Event], together: bool) -> tuple[list[Any], dict[Any, Any], dict[str, Any]]:
     deltas = decoder.decode(events) if together else [one for each in events for one in decoder.decode([each])]
-    facts = {name: value for name, value in vars(decoder).items() if name not in ("_envelope", "_misfits")}
+    facts = {
+        name: value for name, value in vars(decoder).items() if name not in ("_envelope", "_misfits", "_think_tags")
+    }
     parts = facts.pop("_parts", {})
     return (
         list(apart(deltas)) + decoder.close(),

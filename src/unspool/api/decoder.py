@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.envelope import Envelope
+    from unspool.api.thinking import ThinkTags
     from unspool.sse import Event
 
 # Kinds of text, each with its own stream of characters.
@@ -54,6 +55,8 @@ class Decoder:
 
     - ``response_id``, ``model``: the server's own, None until it says.
     - ``usage``: the last one it sent.
+    - ``reads_think_tags``: whether ``<think>…</think>`` at the head of the text is reasoning; set it to False before the first event
+      to leave the text as it is.
     - ``last_sequence``: the ``sequence_number`` of the last event that had one, which is what a resumed stream is asked to
       start after. Responses has them.
     - ``finish_reasons``: the reason of each choice that has ended, in the server's word.
@@ -71,6 +74,8 @@ class Decoder:
         self.failure: Failure | None = None
         self.last_sequence: int | None = None
         self.done = False
+        self.reads_think_tags = True
+        self._think_tags: ThinkTags | None = None
         self._started = False
         self._closed = False
         # The server's own usage object, read when asked for: some servers send one with every token.
@@ -114,7 +119,7 @@ class Decoder:
                     alike = 2 * taken + 1
                 self._take_one(run.type, run.utf8[at], out)
                 at += 1
-        return out
+        return self._without_think_tags(out) if self.reads_think_tags and out else out
 
     def decode_body(self, body: Any) -> list[Delta]:
         """Return the deltas of a whole answer that came as one JSON object, unstreamed.
@@ -124,9 +129,9 @@ class Decoder:
         """
         if type(body) is dict and not body.get("error"):
             if type(body.get("choices")) is list:
-                return self._decode_as("chat", body)
+                return self._without_think_tags(self._decode_as("chat", body))
             if type(body.get("output")) is list or body.get("object") == "response":
-                return self._decode_as("responses", body)
+                return self._without_think_tags(self._decode_as("responses", body))
         self._fail(
             failures.recognise(body)
             or Failure("the server sent JSON that is not an answer", type=failures.UNRECOGNISED_BODY)
@@ -140,10 +145,31 @@ class Decoder:
             return out
         self._closed = True
         self._complete(out)
+        if self._think_tags is not None:
+            out = self._think_tags.feed(out) + self._think_tags.close()
         usage = self.usage
         if usage is not None:
             out.append(usage)
         return out
+
+    def _without_think_tags(self, deltas: list[Delta]) -> list[Delta]:
+        """Turn reasoning at the head of the text into deltas of its own, until the head is over."""
+        if not self.reads_think_tags:
+            return deltas
+        if self._think_tags is None:
+            text = next((delta.text for delta in deltas if type(delta) is Text), None)
+            if text is None:
+                return deltas
+            if self.choices == 1 and text[0] not in "<\n \t\r":
+                self.reads_think_tags = False  # nearly every answer
+                return deltas
+            from unspool.api.thinking import ThinkTags
+
+            self._think_tags = ThinkTags(self.choices)
+        deltas = self._think_tags.feed(deltas)
+        if self._think_tags.is_over:
+            self._think_tags, self.reads_think_tags = None, False
+        return deltas
 
     # What follows is for the endpoints' decoders. An ordinary piece of text goes through the first two methods; everything else
     # through `_take`, which also understands these.
@@ -224,7 +250,8 @@ class Decoder:
         other: Decoder = endpoint(api).Decoder(self.choices)
         deltas = other._decode_whole(body)
         for fact in Decoder(self.choices).__dict__:
-            setattr(self, fact, getattr(other, fact))
+            if "think_tags" not in fact:
+                setattr(self, fact, getattr(other, fact))
         return deltas
 
     def _take_unparsed(self, type: str, data: str, out: list[Delta]) -> None:

@@ -96,6 +96,7 @@ class Exchange:
         self.ended_at = 0.0
         self.events = sse.Events()
         self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
+        self.decoder.reads_think_tags = target.think_tags
         self._pid = pid
         self._retries = retries
         self._use_proxy = use_proxy
@@ -473,6 +474,8 @@ class Exchange:
             self.journal.own(type, failures.scrub(dumps(value), self._secrets))
 
     def _described(self, parent: str | None) -> dict[str, Any]:
+        # A viewer reads the text as this stream did.
+        choices = {} if self.target.think_tags else {"think_tags": False}
         return {
             "api": self.api_name,
             "url": self.url.partition("?")[0],
@@ -482,6 +485,7 @@ class Exchange:
             "parent": parent,
             "pid": self._pid,
             "time": now(),
+            **choices,
         }
 
     def _end_described(self, ending: Ending) -> dict[str, Any]:

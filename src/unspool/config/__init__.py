@@ -35,12 +35,20 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 class Settings(Value):
-    """What the configuration file says: the default profile's name, the profiles it has or changes, ``sync`` and ``reasoning``."""
+    """What the configuration file says: the default profile's name, the profiles it has or changes, and the other keys at its top."""
 
-    __slots__ = ("profile", "profiles", "sync", "reasoning")
+    __slots__ = ("profile", "profiles", "sync", "reasoning", "think_tags")
 
-    def __init__(self, profile: str, profiles: dict[str, Profile], sync: str, reasoning: str = REASONING[0]) -> None:
+    def __init__(
+        self,
+        profile: str,
+        profiles: dict[str, Profile],
+        sync: str,
+        reasoning: str = REASONING[0],
+        think_tags: bool = True,
+    ) -> None:
         self.profile = profile
         self.profiles = profiles
         self.sync = sync
         self.reasoning = reasoning
+        self.think_tags = think_tags

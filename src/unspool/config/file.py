@@ -5,6 +5,7 @@
     api = "responses"           # for that profile: responses, chat or completions
     sync = "interval"           # when journals are forced to the disk: always, interval or never
     reasoning = "hide"          # what is done with a model's reasoning: auto, show or hide
+    think_tags = false          # leave <think>…</think> at the head of an answer in its text; else it is reasoning
 
     [profiles.work]
     extends = "openai"          # start from a built-in profile
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "reasoning", "profiles")
+_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "profiles")
 _PROFILE = (
     "base_url",
     "api",
@@ -81,7 +82,8 @@ def parse(content: bytes, path: str) -> Settings:
     if chosen is not BUILT_IN.get(default):
         profiles[default] = chosen
     sync, reasoning = top.choice("sync", SYNC), top.choice("reasoning", REASONING)
-    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0])
+    think_tags = top.boolean("think_tags") is not False
+    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0], think_tags)
 
 
 def _toml(content: bytes, path: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Target(Value):
     ones, sent only to that origin too, since people put secrets there. ``query`` is added to each URL. ``model`` is the default,
     None where the caller has to name one. ``needs_key`` is False for servers that may do without; ``key_hint`` says what to do
     for a key, to follow "no key for openai: ". ``paths`` overrides an endpoint's path, where ``{model}`` stands for the
-    model (Azure's deployments). ``options`` are fields of each request that says nothing else about them. ``warnings`` are sentences that the person should see before the request is sent.
+    model (Azure's deployments). ``options`` are fields of each request that says nothing else about them. ``think_tags``
+    says whether ``<think>…</think>`` at the head of an answer is reasoning. ``warnings`` are sentences that the person should see before the request is sent.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Target(Value):
         "key_hint",
         "paths",
         "options",
+        "think_tags",
         "warnings",
     )
 
@@ -54,6 +56,7 @@ class Target(Value):
         key_hint: str = "set OPENAI_API_KEY",
         paths: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
+        think_tags: bool = True,
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.name = name
@@ -68,6 +71,7 @@ class Target(Value):
         self.key_hint = key_hint
         self.paths = paths or {}
         self.options = options or {}
+        self.think_tags = think_tags
         self.warnings = warnings
 
     def __repr__(self) -> str:

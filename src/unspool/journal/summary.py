@@ -268,6 +268,7 @@ class _Teller:
         n = story.body.get("n")
         if story.api in api.NAMES:
             self._decoder = api.endpoint(story.api).Decoder(n if type(n) is int and n > 0 else 1)
+            self._decoder.reads_think_tags = value.get("think_tags") is not False
 
 
 def messages_of(api: str, body: dict[str, Any]) -> tuple[str | None, list[dict[str, Any]]]:
