@@ -1,0 +1,329 @@
+"""What one process knows of a stream that is being read here: its viewers, and where the log is by now.
+
+A channel is fed by whoever learns first of new entries: the producer in this process, after the store has them, or else a tail that reads
+the store. It hands them to the viewers that have everything before. A viewer that is behind, for it came late or reads slowly, reads the
+store at its own pace until it has caught up; so a slow viewer costs the others nothing, and holds no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from unspool.jsontext import parse
+from unspool.outcome import RUNNING
+from unspool.serve.http import ClientGone, ResponseStream
+from unspool.serve.renderings import HEARTBEAT, Rendering, UpstreamRendering
+from unspool.serve.store import BODY, END, EVENT, HEAD, End, Entry, Head, Store, StreamInfo
+from unspool.sse import Event, Events
+
+#: Seconds of silence after which a comment says that the producer lives.
+HEARTBEAT_SECONDS = 15.0
+
+
+class Channel:
+    """One stream in this process. ``position`` is that of the next entry; ``end`` is set once the stream has ended."""
+
+    def __init__(self, store: Store, info: StreamInfo, on_idle: Callable[[Channel], None]) -> None:
+        self.store = store
+        self.info = info
+        self.position = 0
+        self.head: Head | None = None
+        self.end: End | None = None
+        #: Whether upstream's first event or body has arrived.
+        self.begun = False
+        self.is_local = False
+        self.viewers: set[Viewer] = set()
+        self._live: set[Viewer] = set()
+        self._on_idle = on_idle
+        self._news: list[asyncio.Future[None]] = []
+        self._tail: asyncio.Task[None] | None = None
+        self._rendering = UpstreamRendering(info)
+
+    # What arrives
+
+    def publish_head(self, position: int, head: Head) -> None:
+        """Upstream's status and headers are in the log."""
+        self.head = head
+        self._move(position + 1)
+
+    def publish_events(self, position: int, events: Events, at: float) -> None:
+        """These events are in the log."""
+        self.begun = True
+        self.position = position + len(events)
+        if self._live:
+            shared: bytes | None = None
+            for viewer in list(self._live):
+                if viewer.rendering.is_stateless:
+                    if shared is None:
+                        shared = self._rendering.events(position, events, at)
+                    viewer.push(shared, self.position)
+                else:
+                    viewer.push(viewer.rendering.events(position, events, at), self.position)
+        if self._news:
+            self._wake()
+
+    def publish_body(self, position: int, data: bytes, at: float) -> None:
+        """The answer is in the log, as one body."""
+        self.begun = True
+        for viewer in list(self._live):
+            viewer.push(viewer.rendering.body(position, data, at), position + 1)
+        self._move(position + 1)
+
+    def publish_end(self, position: int, end: End) -> None:
+        """The end is in the log."""
+        self.end = end
+        self.info.state = end.outcome
+        self._move(position + 1)
+        for viewer in list(self._live):
+            viewer.leave_live()
+        self._idle()
+
+    def heartbeat(self) -> None:
+        """The producer lives: say so to those who have heard nothing for long."""
+        for viewer in list(self._live):
+            viewer.response.write(HEARTBEAT)
+
+    # Who waits
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Return at the next news; False where none came in this time."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._news.append(future)
+        try:
+            async with asyncio.timeout(seconds):
+                await future
+        except TimeoutError:
+            return False
+        finally:
+            if future in self._news:
+                self._news.remove(future)
+        return True
+
+    async def attach(self, viewer: Viewer) -> None:
+        """Count a viewer in."""
+        self.viewers.add(viewer)
+        if not self.is_local and self.end is None and self.info.state == RUNNING:
+            await self.store.viewing(self.info.id, len(self.viewers))
+            if self._tail is None:
+                self._tail = asyncio.get_running_loop().create_task(self._follow())
+
+    async def detach(self, viewer: Viewer) -> None:
+        """Count a viewer out."""
+        self.viewers.discard(viewer)
+        self._live.discard(viewer)
+        if not self.viewers and not self.is_local:
+            with contextlib.suppress(Exception):
+                await self.store.viewing(self.info.id, 0)
+        self._idle()
+
+    def join_live(self, viewer: Viewer) -> None:
+        """From now on this viewer is handed what arrives: it has everything before."""
+        self._live.add(viewer)
+
+    def leave_live(self, viewer: Viewer) -> None:
+        """This viewer reads the store itself."""
+        self._live.discard(viewer)
+
+    def close(self) -> None:
+        """Stop following the store."""
+        if self._tail is not None:
+            self._tail.cancel()
+            self._tail = None
+
+    def _move(self, position: int) -> None:
+        self.position = max(self.position, position)
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, []
+        for future in news:
+            if not future.done():
+                future.set_result(None)
+
+    def _idle(self) -> None:
+        if not self.viewers:
+            self._on_idle(self)
+
+    async def _follow(self) -> None:
+        """Read what another process produces."""
+        loop = asyncio.get_running_loop()
+        news = asyncio.Event()
+        stop = self.store.watch(self.info.id, news.set)
+        heard = loop.time()
+        try:
+            while self.end is None:
+                news.clear()
+                try:
+                    entries = await self.store.read(self.info.id, self.position)
+                except KeyError:
+                    self.publish_end(self.position, End("error", "the stream is no longer kept"))
+                    return
+                if entries:
+                    heard = loop.time()
+                    for group in _groups(entries):
+                        self._publish(group)
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await news.wait()
+                if loop.time() - heard >= HEARTBEAT_SECONDS:
+                    found = await self.store.find(self.info.id)
+                    if found is not None and found.ended is None:
+                        heard = loop.time()
+                        self.heartbeat()
+        finally:
+            stop()
+
+    def _publish(self, group: list[Entry]) -> None:
+        first = group[0]
+        if first.kind == EVENT:
+            self.publish_events(first.position, _events(group), first.at)
+        elif first.kind == BODY:
+            self.publish_body(first.position, first.data, first.at)
+        elif first.kind == HEAD and first.head is not None:
+            self.publish_head(first.position, first.head)
+        elif first.kind == END and first.end is not None:
+            self.publish_end(first.position, first.end)
+
+
+class Viewer:
+    """One client that is sent a stream. ``position`` is that of the next entry to send; ``skip_to`` a sequence number of Responses."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        rendering: Rendering,
+        response: ResponseStream,
+        position: int,
+        *,
+        skip_to: int | None = None,
+    ) -> None:
+        self.channel = channel
+        self.rendering = rendering
+        self.response = response
+        # A rendering with a state is fed everything, and what the client has is thrown away.
+        self.position = position if rendering.is_stateless else 0
+        self._send_from = position
+        self._skip_to = skip_to
+        self._left: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Send the stream to its end. Returns early when the client has gone."""
+        await self.channel.attach(self)
+        gone = asyncio.ensure_future(self.response.gone())
+        gone.add_done_callback(lambda _: self.leave_live())
+        try:
+            if self._send_from == 0:
+                self.response.write(self.rendering.begin() or HEARTBEAT)
+            with contextlib.suppress(ClientGone):
+                await self._send()
+        finally:
+            gone.cancel()
+            await self.channel.detach(self)
+
+    def push(self, data: bytes, position: int) -> None:
+        """Send what has just arrived."""
+        self.position = position
+        if data:
+            self.response.write(data)
+            if self.response.is_full:
+                self.leave_live()
+
+    def leave_live(self) -> None:
+        """Read the store from now on."""
+        self.channel.leave_live(self)
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
+
+    async def _send(self) -> None:
+        channel, response = self.channel, self.response
+        while not response.is_gone:
+            await response.drained()
+            entries = await channel.store.read(channel.info.id, self.position)
+            if entries:
+                for group in _groups(entries):
+                    if group[0].kind == END and isinstance(self.rendering, UpstreamRendering):
+                        self.rendering.last_sequence = await self._last_sequence(group[0])
+                    self._catch_up(group)
+                    if group[0].kind == END:
+                        response.end()
+                        return
+                # A long log is read in slices: others get their turn in between.
+                await asyncio.sleep(0)
+                continue
+            if channel.info.state != RUNNING:
+                response.abort()  # the log lost its end: a broken response says so
+                return
+            if self.position >= channel.position:
+                self._left = asyncio.get_running_loop().create_future()
+                channel.join_live(self)
+                await self._left
+
+    async def _last_sequence(self, end: Entry) -> int | None:
+        """The last sequence number in the log, for an end that is told in an event of our own."""
+        if end.end is None or end.end.upstream or self.channel.info.endpoint != "responses":
+            return None
+        numbers = [
+            number
+            for entry in await self.channel.store.read(self.channel.info.id, 0, 1 << 30)
+            if entry.kind == EVENT and (number := sequence_number(entry.data)) is not None
+        ]
+        return max(numbers, default=None)
+
+    def _catch_up(self, group: list[Entry]) -> None:
+        first, self.position = group[0], group[-1].position + 1
+        if first.kind == EVENT:
+            events = _events(group)
+            if self._skip_to is not None:
+                group = self._beyond(group)
+                if not group:
+                    return
+                first, events = group[0], _events(group)
+            data = self.rendering.events(first.position, events, first.at)
+        elif first.kind == BODY:
+            data = self.rendering.body(first.position, first.data, first.at)
+        elif first.kind == END and first.end is not None:
+            data = self.rendering.end(first.position, first.end)
+        else:
+            return
+        if data and self.position > self._send_from:
+            self.response.write(data)
+
+    def _beyond(self, group: list[Entry]) -> list[Entry]:
+        """What of these events has a larger sequence number than the client's last one."""
+        assert self._skip_to is not None
+        for index, entry in enumerate(group):
+            number = sequence_number(entry.data)
+            if number is not None and number > self._skip_to:
+                self._skip_to = None
+                return group[index:]
+        return []
+
+
+def sequence_number(data: bytes) -> int | None:
+    """The ``sequence_number`` of an event of Responses."""
+    value = parse(data)
+    number = value.get("sequence_number") if isinstance(value, dict) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
+
+
+def _groups(entries: list[Entry]) -> list[list[Entry]]:
+    """Events that follow each other together, everything else alone."""
+    groups: list[list[Entry]] = []
+    for entry in entries:
+        if entry.kind == EVENT and groups and groups[-1][0].kind == EVENT:
+            groups[-1].append(entry)
+        else:
+            groups.append([entry])
+    return groups
+
+
+def _events(entries: list[Entry]) -> Events:
+    made: list[Event] = []
+    for entry in entries:
+        event = Event.__new__(Event)
+        event.type, event.utf8, event.id, event.retry = entry.type, entry.data, "", None
+        made.append(event)
+    return Events.of(made)

@@ -1,0 +1,798 @@
+"""The gateway's routes: who may ask what, and which stream answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import posixpath
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import quote
+
+from unspool.config.url import is_loopback
+from unspool.journal import ulid
+from unspool.jsontext import dumps, parse
+from unspool.outcome import CANCELLED, INTERRUPTED, RUNNING
+from unspool.serve import cursor, renderings
+from unspool.serve.channel import Channel, Viewer, sequence_number
+from unspool.serve.headers import STREAM_HEADERS, downstream_headers, upstream_headers
+from unspool.serve.http import BodyTooLarge, ClientGone, Headers, Request
+from unspool.serve.ingest import Ingest
+from unspool.serve.owners import Owner, Owners, Refused
+from unspool.serve.store import (
+    BODY,
+    END,
+    EVENT,
+    Head,
+    Idempotency,
+    IdempotencyMismatch,
+    Store,
+    StoreError,
+    StreamInfo,
+)
+from unspool.serve.upstream import Upstream, fault_of
+
+_log = logging.getLogger("unspool.serve")
+_audit = logging.getLogger("unspool.serve.audit")
+
+#: The paths that make streams, with the endpoint of each.
+ENDPOINTS = {"/responses": "responses", "/chat/completions": "chat", "/completions": "completions"}
+# What every token may reach besides; the rest as its ``paths`` say.
+_EVERYBODYS = ("/models", "/embeddings", "/responses", "/chat/completions", "/completions")
+# An answer that has not begun by then gets its head, and heartbeats.
+_HEAD_PATIENCE = 15.0
+
+
+@dataclass(slots=True)
+class Settings:
+    """How the gateway behaves. Times are in seconds, sizes in bytes."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    is_loopback: bool = True
+    abandon_after: float | None = 60.0
+    silence: float = 300.0
+    body_bytes: int = 32 << 20
+    retry_ms: int = 1000
+    streams: int = 2000
+    link_seconds: float = 3600.0
+    drain: float = 30.0
+
+
+@dataclass(slots=True)
+class Draining:
+    """Whether the gateway takes new streams."""
+
+    on: bool = False
+    until: float = 0.0
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream that this process produces."""
+
+    ingest: Ingest
+    owner: Owner
+    task: asyncio.Task[None]
+    abandon: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a request to a text endpoint says, as far as it matters here."""
+
+    path: str
+    endpoint: str
+    raw: bytes
+    body: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        model = self.body.get("model")
+        return model if isinstance(model, str) else ""
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.body.get("stream") is True
+
+    @property
+    def is_listed(self) -> bool:
+        return self.body.get("store") is not False
+
+
+class Gateway:
+    """Answers requests: streams that it keeps, and everything else from upstream as it is."""
+
+    def __init__(self, store: Store, upstream: Upstream, owners: Owners, settings: Settings) -> None:
+        self.store = store
+        self.upstream = upstream
+        self.owners = owners
+        self.settings = settings
+        self.draining = Draining()
+        self.on_request: Callable[[str, int, float], None] = lambda route, status, seconds: None
+        self._channels: dict[str, Channel] = {}
+        self._streams: dict[str, _Stream] = {}
+
+    async def open(self) -> None:
+        """Begin to use the store and upstream."""
+        await self.store.open()
+        self.upstream.open()
+
+    async def close(self) -> None:
+        """Take no new streams, let those under way end for as long as the settings say, and interrupt the rest."""
+        self.draining.on = True
+        tasks = [one.task for one in self._streams.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.settings.drain)
+        for one in self._streams.values():
+            one.ingest.stop("the gateway was restarted", INTERRUPTED)
+        tasks = [one.task for one in self._streams.values()]
+        if tasks:
+            await asyncio.wait(tasks)
+        for channel in list(self._channels.values()):
+            channel.close()
+        self.upstream.close()
+        await self.store.close()
+
+    async def handle(self, request: Request) -> None:
+        """Answer one request."""
+        try:
+            await self._route(request)
+        except Refused as refused:
+            await _error(request, refused.status, refused.message, refused.code)
+        except BodyTooLarge:
+            await _error(
+                request, 413, f"The body is larger than {self.settings.body_bytes} bytes.", "request_too_large"
+            )
+        except StoreError as error:
+            _log.error("the store failed: %s", error)
+            await _error(request, 503, "The gateway cannot keep streams now.", "store_unavailable", retry_after=5)
+
+    async def _route(self, request: Request) -> None:
+        path = normalised(request.path)
+        if path == "/healthz":
+            return await request.respond(200, [(b"content-type", b"text/plain")], b"ok\n")
+        if path == "/readyz":
+            status = 503 if self.draining.on else 200
+            return await request.respond(
+                status, [(b"content-type", b"text/plain")], b"draining\n" if self.draining.on else b"ok\n"
+            )
+        cors = self._check_origin(request)
+        if request.method == "OPTIONS" and request.header("access-control-request-method"):
+            return await request.respond(204, cors)
+        if request.header("upgrade"):
+            raise Refused(501, "This gateway does not upgrade connections.", "not_implemented")
+        if not path.startswith("/v1/") and path != "/v1":
+            raise Refused(404, f"There is nothing at {path[:200]}; the API is below /v1.", "not_found")
+        below = path.removeprefix("/v1") or "/"
+        if below == "/streams" or below.startswith("/streams/"):
+            return await self._streams_route(request, below, cors)
+        owner = self._owner(request)
+        if below in ENDPOINTS and request.method == "POST":
+            return await self._ask(request, owner, below, cors)
+        if below.startswith("/responses/"):
+            return await self._response_route(request, owner, below, cors)
+        await self._pass_on(request, owner, below, cors)
+
+    # Who asks
+
+    def _check_origin(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """Refuse foreign hosts and origins; returns the CORS headers of an answer."""
+        if self.settings.is_loopback:
+            host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+            if not is_loopback(host.strip("[]")) and host not in self.settings.allowed_hosts:
+                raise Refused(
+                    421, f"This gateway does not answer for the host {host[:100]!r}; see --allowed-hosts.", "host"
+                )
+        origin = request.header("origin")
+        if origin is None:
+            return []
+        if origin in self.settings.origins or "*" in self.settings.origins:
+            return [
+                (b"access-control-allow-origin", origin.encode("latin-1")),
+                (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, last-event-id"),
+                (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+                (b"access-control-expose-headers", b"x-unspool-id, x-request-id, retry-after"),
+                (b"access-control-max-age", b"600"),
+                (b"vary", b"origin"),
+            ]
+        if origin.partition("://")[2] == request.host:
+            return []
+        raise Refused(403, f"The origin {origin[:100]!r} may not use this gateway; see --cors.", "origin")
+
+    def _owner(self, request: Request) -> Owner:
+        authorization = request.header("authorization")
+        if authorization is None and (key := request.header("api-key")):
+            authorization = f"Bearer {key}"
+        user = request.header("x-unspool-user")
+        return self.owners.find(authorization, user if self.owners.uses_tokens else None)
+
+    # Asking
+
+    async def _ask(self, request: Request, owner: Owner, path: str, cors: Headers) -> None:
+        if self.draining.on:
+            return await _error(request, 503, "The gateway is being restarted.", "draining", cors, retry_after=1)
+        asked = _Asked(path, ENDPOINTS[path], await request.body(self.settings.body_bytes))
+        value = parse(asked.raw)
+        if not isinstance(value, dict):
+            raise Refused(400, "The body is not a JSON object.", "invalid_json")
+        asked.body = value
+        await self._check_allowed(owner, asked)
+        key = request.header("idempotency-key")
+        idempotency = None
+        if key is not None:
+            scope = self.owners.digest("idempotency", owner.id, path, key)
+            idempotency = Idempotency(scope, hashlib.sha256(asked.raw).hexdigest())
+        info = StreamInfo(
+            ulid.new(),
+            owner.id,
+            asked.endpoint,
+            asked.model,
+            time.time(),
+            listed=asked.is_listed,
+            abandon_after=self._abandon_after(request),
+            request={
+                "api": asked.endpoint,
+                "url": self.upstream.url(path).partition("?")[0],
+                "model": asked.model,
+                "body": asked.body,
+            },
+        )
+        try:
+            producer, info = await self.store.create(info, idempotency)
+        except IdempotencyMismatch:
+            raise Refused(422, "This Idempotency-Key was used with another body.", "idempotency_mismatch") from None
+        if producer is None:
+            channel = self._channel(info)
+            return await self._answer(request, channel, cors, keyed=True, replayed=True)
+        channel = self._channel(info)
+        channel.is_local = True
+        # The request's own block comes first in the log.
+        channel.position = 1
+        headers = upstream_headers(request.headers, pass_authorization=not self.owners.uses_tokens)
+        ingest = Ingest(
+            self.store,
+            producer,
+            channel,
+            lambda: self.upstream.call("POST", self.upstream.url(path, _query(request)), headers, asked.raw),
+            silence=self.settings.silence,
+            kept_headers=self._kept_head,
+        )
+        stream = _Stream(ingest, owner, asyncio.get_running_loop().create_task(self._produce(ingest, owner)))
+        self._streams[info.id] = stream
+        try:
+            await self._answer(request, channel, cors, keyed=key is not None, ingest=ingest)
+        except ClientGone:
+            pass
+        if request.is_gone and not asked.is_streamed and key is None and channel.end is None:
+            ingest.stop("the client left")
+
+    async def _produce(self, ingest: Ingest, owner: Owner) -> None:
+        info = ingest.info
+        try:
+            await ingest.run()
+            if ingest.failed_before_first_event:
+                await self.store.forget_idempotency(info.id)
+            if info.response_id:
+                await self.store.own_object(info.response_id, owner.id)
+            tokens = (info.input_tokens or 0) + (info.output_tokens or 0)
+            if owner.token is not None and tokens:
+                await self.store.spend(owner.token.name, tokens)
+        except StoreError as error:
+            _log.error("stream %s: the store failed: %s", info.id, error)
+        except Exception:
+            _log.exception("stream %s failed", info.id)
+        finally:
+            stream = self._streams.pop(info.id, None)
+            if stream is not None and stream.abandon is not None:
+                stream.abandon.cancel()
+            _audit.info(
+                "stream",
+                extra={
+                    "unspool": {
+                        "stream": info.id,
+                        "owner": info.owner,
+                        "endpoint": info.endpoint,
+                        "model": info.model,
+                        "outcome": info.state,
+                        "input_tokens": info.input_tokens,
+                        "output_tokens": info.output_tokens,
+                        "seconds": round(time.time() - info.created, 3),
+                    }
+                },
+            )
+            self._idle(ingest.channel)
+
+    async def _check_allowed(self, owner: Owner, asked: _Asked) -> None:
+        if len(self._streams) >= self.settings.streams:
+            raise Refused(429, "The gateway runs as many streams as it may.", "too_many_streams")
+        token = owner.token
+        if token is None:
+            return
+        if not token.allows_model(asked.model):
+            raise Refused(403, f"This token may not use the model {asked.model[:100]!r}.", "model_not_allowed")
+        if token.streams is not None and await self.store.running(owner.id) >= token.streams:
+            raise Refused(429, f"This token may run {token.streams} streams at once.", "too_many_streams")
+        if token.tokens_per_day is not None and await self.store.spend(token.name, 0) >= token.tokens_per_day:
+            raise Refused(429, "This token has used up its tokens for today.", "insufficient_quota")
+        for name in ("previous_response_id", "conversation"):
+            value = asked.body.get(name)
+            id = value.get("id") if isinstance(value, dict) else value
+            if isinstance(id, str) and not await self.store.owns_object(id, owner.id):
+                raise Refused(404, f"There is no {name} {id[:100]!r}.", "not_found")
+        for id in _file_ids(asked.body):
+            if not await self.store.owns_object(id, owner.id):
+                raise Refused(404, f"There is no file {id[:100]!r}.", "not_found")
+
+    def _abandon_after(self, request: Request) -> float | None:
+        asked = request.header("x-unspool-abandon")
+        if asked is None:
+            return self.settings.abandon_after
+        if asked == "never":
+            return None
+        try:
+            seconds = float(asked)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < 1e7:
+            raise Refused(400, "X-Unspool-Abandon takes seconds, or never.", "invalid_header")
+        return seconds
+
+    def _kept_head(self, status: int, headers: dict[str, str]) -> Head:
+        passed = downstream_headers(headers, replayed=True)
+        return Head(status, {name.decode(): value.decode("latin-1") for name, value in passed})
+
+    # Streams of this process
+
+    def _channel(self, info: StreamInfo) -> Channel:
+        channel = self._channels.get(info.id)
+        if channel is None:
+            channel = self._channels[info.id] = Channel(self.store, info, self._idle)
+        return channel
+
+    def _idle(self, channel: Channel) -> None:
+        """A channel has no viewers: forget it, or begin to wait for one."""
+        if channel.viewers:
+            return
+        stream = self._streams.get(channel.info.id)
+        if stream is None:
+            channel.close()
+            self._channels.pop(channel.info.id, None)
+        elif channel.info.abandon_after is not None and stream.abandon is None:
+            loop = asyncio.get_running_loop()
+            stream.abandon = loop.call_later(
+                channel.info.abandon_after, lambda: loop.create_task(self._abandon(channel))
+            )
+
+    async def _abandon(self, channel: Channel) -> None:
+        stream = self._streams.get(channel.info.id)
+        if stream is None:
+            return
+        stream.abandon = None
+        if channel.viewers:
+            return
+        if await self.store.viewers_elsewhere(channel.info.id):
+            return self._idle(channel)
+        stream.ingest.stop("nobody was reading it")
+
+    # Answering
+
+    async def _answer(
+        self,
+        request: Request,
+        channel: Channel,
+        cors: Headers,
+        *,
+        keyed: bool,
+        ingest: Ingest | None = None,
+        replayed: bool = False,
+    ) -> None:
+        """Answer the request that asked: upstream's head and body, or its events."""
+        info = channel.info
+        rendering = self._rendering(request, info)
+        identity = [*cors, *STREAM_HEADERS, (b"x-unspool-id", info.id.encode())]
+        head = await self._await_head(request, channel)
+        if head is None and channel.end is None and info.state == RUNNING:
+            # Decided without upstream: a client that waits for longer would give up.
+            return await self._view(request, channel, rendering, 0, identity)
+        if head is None:
+            outcome = channel.end.outcome if channel.end is not None else info.state
+            message = channel.end.message if channel.end is not None else "the answer never began"
+            return await _error(request, 504 if "timed out" in message else 502, message, outcome, identity)
+        live = ingest.live_headers if ingest is not None else head.headers
+        passed = downstream_headers(live, replayed=replayed)
+        if head.status in (401, 403) and self.owners.uses_tokens:
+            # Upstream's own words can show a part of the gateway's key.
+            return await _error(request, 502, "Upstream refuses the gateway's key.", "upstream_unauthorized", identity)
+        if head.status == 200 and _is_event_stream(head.headers):
+            return await self._view(request, channel, rendering, 0, [*passed, *identity])
+        data = await self._await_body(request, channel)
+        if data is None:
+            message = channel.end.message if channel.end is not None else "the answer never came"
+            return await _error(request, 502, message, "upstream_cut", identity)
+        await request.respond(head.status, [*_without_length(passed), *identity], data)
+
+    async def _await_head(self, request: Request, channel: Channel) -> Head | None:
+        deadline = time.monotonic() + _HEAD_PATIENCE
+        if not channel.is_local or channel.end is not None:
+            for entry in await self.store.read(channel.info.id, 0):
+                if entry.head is not None:
+                    return entry.head
+                if entry.kind == END:
+                    channel.end = entry.end
+        waits_for_stream = channel.info.request.get("body", {}).get("stream") is True  # type: ignore[attr-defined]
+        while channel.head is None and channel.end is None:
+            if request.is_gone:
+                raise ClientGone
+            left = deadline - time.monotonic()
+            if left <= 0 and waits_for_stream:
+                return None
+            await channel.wait(min(left, 1.0) if left > 0 else 1.0)
+        return channel.head
+
+    async def _await_body(self, request: Request, channel: Channel) -> bytes | None:
+        while True:
+            ended = channel.end is not None or channel.info.state != RUNNING
+            for entry in await self.store.read(channel.info.id, 0):
+                if entry.kind == BODY:
+                    return entry.data
+            if ended or request.is_gone:
+                return None
+            await channel.wait(1.0)
+
+    async def _view(
+        self,
+        request: Request,
+        channel: Channel,
+        rendering: renderings.Rendering,
+        position: int,
+        headers: Headers,
+        *,
+        skip_to: int | None = None,
+    ) -> None:
+        sent = [one for one in headers if one[0] not in (b"content-type", b"content-encoding")]
+        response = request.stream(
+            200, [*sent, (b"content-type", b"text/event-stream; charset=utf-8"), *rendering.headers]
+        )
+        if position == 0:
+            response.write(b"retry: %d\n\n" % self.settings.retry_ms)
+        stream = self._streams.get(channel.info.id)
+        if stream is not None and stream.abandon is not None:
+            stream.abandon.cancel()
+            stream.abandon = None
+        try:
+            await Viewer(channel, rendering, response, position, skip_to=skip_to).run()
+        except (KeyError, StoreError):
+            response.abort()
+
+    def _rendering(self, request: Request, info: StreamInfo, default: str = "upstream") -> renderings.Rendering:
+        name = request.query.get("format", default)
+        if name not in renderings.NAMES:
+            raise Refused(
+                400, f"There is no format {name[:60]!r}; use {', '.join(renderings.NAMES)}.", "invalid_format"
+            )
+        return renderings.rendering(name, info)
+
+    # /v1/streams
+
+    async def _streams_route(self, request: Request, below: str, cors: Headers) -> None:
+        headers = [*cors, *STREAM_HEADERS]
+        _, _, id, *rest = [*below.split("/"), ""]
+        action = rest[0] if rest else ""
+        if id and request.method == "GET" and "link" in request.query and not action:
+            return await self._watch_by_link(request, id, headers)
+        try:
+            owner = self._owner(request)
+        except Refused as refused:
+            return await _error(request, refused.status, refused.message, refused.code, headers)
+        if not id:
+            if request.method != "GET":
+                return await _error(request, 405, "Use GET here.", "method_not_allowed", headers)
+            streams = await self.store.streams(None if owner.is_admin else owner.id)
+            listed = {"object": "list", "data": [described(one) for one in streams]}
+            return await _json(request, 200, listed, headers)
+        info = await self._owned(id, owner)
+        if info is None or (action and action not in ("cancel", "link")):
+            return await _error(request, 404, f"There is no stream {id[:60]!r}.", "not_found", headers)
+        if action == "cancel" and request.method == "POST":
+            await self.store.cancel(info.id, "cancelled by its owner")
+            return await _json(request, 202 if info.state == RUNNING else 200, described(info), headers)
+        if action == "link" and request.method == "POST":
+            return await self._link(request, info, headers)
+        if request.method == "DELETE" and not action:
+            await self._delete(info, owner)
+            return await _json(request, 200, {"id": info.id, "object": "stream", "deleted": True}, headers)
+        if request.method == "GET" and not action:
+            return await self._watch(request, info, self._rendering(request, info), headers)
+        await _error(request, 405, "This method is not for this path.", "method_not_allowed", headers)
+
+    async def _owned(self, id: str, owner: Owner) -> StreamInfo | None:
+        info = await self.store.find(id)
+        if info is None or (info.owner != owner.id and not owner.is_admin):
+            return None
+        return info
+
+    async def _watch(
+        self, request: Request, info: StreamInfo, rendering: renderings.Rendering, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Send a stream from where the client was."""
+        headers = [*headers, (b"x-unspool-id", info.id.encode())]
+        after = request.header("last-event-id") or request.query.get("after")
+        position = 0
+        if after:
+            try:
+                position = cursor.position_after(after, info.id)
+            except cursor.BadCursor as error:
+                return await _error(request, 400, str(error), "invalid_cursor", headers)
+        info.request = await self._request_of(info)
+        rendering = type(rendering)(info)
+        if info.state != RUNNING and position:
+            rest = await self.store.read(info.id, position)
+            silent = isinstance(rendering, renderings.UpstreamRendering)
+            if not any(one.kind != END or (one.end and not (silent and one.end.upstream)) for one in rest):
+                return await request.respond(204, headers)
+        await self._view(request, self._channel(info), rendering, position, headers)
+
+    async def _request_of(self, info: StreamInfo) -> dict[str, object]:
+        return info.request
+
+    async def _watch_by_link(self, request: Request, id: str, headers: list[tuple[bytes, bytes]]) -> None:
+        format, _, rest = request.query["link"].partition(".")
+        expires, _, signature = rest.partition(".")
+        headers = [*headers, (b"referrer-policy", b"no-referrer")]
+        info = await self.store.find(id)
+        valid = self.owners.verify(f"{id} {format} {expires}", signature)
+        if info is None or not valid or not expires.isdigit() or int(expires) < time.time():
+            return await _error(request, 404, "There is no such link, or it has expired.", "not_found", headers)
+        await self._watch(request, info, renderings.rendering(format, info), headers)
+
+    async def _link(self, request: Request, info: StreamInfo, headers: Headers) -> None:
+        value = parse(await request.body(1 << 16) or b"{}")
+        asked = value if isinstance(value, dict) else {}
+        format = asked.get("format", "unspool")
+        seconds = asked.get("seconds", self.settings.link_seconds)
+        if format not in renderings.NAMES or not isinstance(seconds, int | float) or not 0 < seconds <= 7 * 86400:
+            return await _error(
+                request, 400, "A link takes a format, and seconds up to a week.", "invalid_link", headers
+            )
+        expires = int(time.time() + seconds)
+        signature = self.owners.sign(f"{info.id} {format} {expires}")
+        path = f"/v1/streams/{info.id}?link={format}.{expires}.{signature}"
+        await _json(
+            request, 200, {"object": "stream.link", "path": path, "expires": expires, "format": format}, headers
+        )
+
+    async def _delete(self, info: StreamInfo, owner: Owner) -> None:
+        stream = self._streams.get(info.id)
+        if info.state == RUNNING:
+            await self.store.cancel(info.id, "removed by its owner")
+            if stream is not None:
+                await asyncio.wait([stream.task])
+            else:
+                await self._until_ended(info.id)
+        if info.endpoint == "responses" and info.response_id:
+            await self._tell_upstream("DELETE", f"/responses/{quote(info.response_id, safe='')}", owner)
+        await self.store.delete(info.id)
+
+    async def _until_ended(self, id: str) -> None:
+        for _ in range(200):
+            info = await self.store.find(id)
+            if info is None or info.state != RUNNING:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _tell_upstream(self, method: str, path: str, owner: Owner) -> None:
+        headers = {"authorization": owner.key} if owner.key else {}
+        call = self.upstream.call(method, self.upstream.url(path), headers, b"" if method == "POST" else None)
+        with contextlib.suppress(TimeoutError, ValueError):
+            async with asyncio.timeout(10):
+                await call.head()
+                await call.read_all(1 << 20)
+        call.stop()
+
+    # /v1/responses/{id}
+
+    async def _response_route(self, request: Request, owner: Owner, below: str, cors: Headers) -> None:
+        headers = [*cors, *STREAM_HEADERS]
+        _, _, id, *rest = below.split("/")
+        action = "/".join(rest)
+        info = await self.store.find_response(id, owner.id)
+        if info is None:
+            if self.owners.uses_tokens and not await self.store.owns_object(id, owner.id):
+                return await _error(request, 404, f"There is no response {id[:100]!r}.", "not_found", headers)
+            return await self._pass_on(request, owner, below, cors)
+        if action == "cancel" and request.method == "POST":
+            if info.state == RUNNING:
+                await self.store.cancel(info.id, "cancelled by its owner")
+                await self._tell_upstream("POST", f"/responses/{quote(id, safe='')}/cancel", owner)
+                await self._until_ended(info.id)
+            found = await self.store.find(info.id)
+            return await _json(request, 200, await self._response_object(found or info), headers)
+        if request.method == "DELETE" and not action:
+            await self._delete(info, owner)
+            return await _json(request, 200, {"id": id, "object": "response", "deleted": True}, headers)
+        if request.method != "GET" or action:
+            return await self._pass_on(request, owner, below, cors)
+        if request.query.get("stream") != "true":
+            return await _json(request, 200, await self._response_object(info), headers)
+        after = request.query.get("starting_after")
+        skip_to: int | None = None
+        if after is not None:
+            if not after.isascii() or not after.isdigit() or len(after) > 15:
+                return await _error(request, 400, "starting_after takes a sequence number.", "invalid_cursor", headers)
+            if not await self._has_sequence_numbers(info):
+                return await _error(
+                    request,
+                    400,
+                    "Upstream's events have no sequence numbers; use /v1/streams.",
+                    "invalid_cursor",
+                    headers,
+                )
+            skip_to = int(after)
+        channel = self._channel(info)
+        identity = [*headers, (b"x-unspool-id", info.id.encode())]
+        await self._view(request, channel, self._rendering(request, info), 0, identity, skip_to=skip_to)
+
+    async def _has_sequence_numbers(self, info: StreamInfo) -> bool:
+        for entry in await self.store.read(info.id, 0, 4):
+            if entry.kind == EVENT:
+                return sequence_number(entry.data) is not None
+        return info.state == RUNNING
+
+    async def _response_object(self, info: StreamInfo) -> dict[str, object]:
+        """The response as it stands, made from the log."""
+        found: dict[str, object] = {"id": info.response_id, "object": "response", "model": info.model, "output": []}
+        items: dict[int, object] = {}
+        for entry in await self.store.read(info.id, 0, 1 << 30):
+            value = parse(entry.data) if entry.kind in (EVENT, BODY) else None
+            if not isinstance(value, dict):
+                continue
+            if entry.kind == BODY:
+                found = value
+            elif isinstance(value.get("response"), dict):
+                found = cast("dict[str, object]", value["response"])
+            elif value.get("type") == "response.output_item.done" and isinstance(value.get("output_index"), int):
+                items[value["output_index"]] = value.get("item")
+        if found.get("status") in ("completed", "incomplete", "failed", "cancelled"):
+            return found
+        if not found.get("output"):
+            found["output"] = [items[index] for index in sorted(items)]
+        if info.state == CANCELLED:
+            found["status"] = "cancelled"
+        elif info.state != RUNNING:
+            found["status"] = "failed"
+            found["error"] = {"code": info.state, "message": f"the answer ended as {info.state}"}
+        return found
+
+    # Everything else
+
+    async def _pass_on(self, request: Request, owner: Owner, below: str, cors: Headers) -> None:
+        token = owner.token
+        if (
+            token is not None
+            and below not in _EVERYBODYS
+            and not below.startswith("/models/")
+            and not token.allows_path(below)
+        ):
+            raise Refused(404, f"There is nothing at {below[:200]} for this token.", "not_found")
+        if self.owners.uses_tokens:
+            await self._check_objects(below, owner)
+        headers = upstream_headers(request.headers, pass_authorization=not self.owners.uses_tokens)
+        body = await request.body(self.settings.body_bytes) if request.method in ("POST", "PUT", "PATCH") else None
+        call = self.upstream.call(request.method, self.upstream.url(quote(below), _query(request)), headers, body)
+        try:
+            if not await call.head():
+                fault = fault_of(call)
+                raise Refused(
+                    502, fault.message if fault is not None else "Upstream sent nothing.", "upstream_unreachable"
+                )
+            passed = [*_without_length(downstream_headers(call.headers)), *cors]
+            if call.status in (401, 403) and self.owners.uses_tokens:
+                raise Refused(502, "Upstream refuses the gateway's key.", "upstream_unauthorized")
+            if (
+                token is not None
+                and call.status == 200
+                and (below == "/models" or "json" in call.headers.get("content-type", ""))
+            ):
+                data = await call.read_all(self.settings.body_bytes)
+                return await request.respond(call.status, passed, await self._seen(owner, below, data))
+            response = request.stream(call.status, passed)
+            gone = asyncio.ensure_future(request.gone())
+            try:
+                while data := await call.read():
+                    response.write(data)
+                    await response.drained()
+                    if gone.done():
+                        return
+            finally:
+                gone.cancel()
+            if call.fault is not None:
+                response.abort()
+            else:
+                response.end()
+        finally:
+            call.leave() if call.fault is None else call.stop()
+
+    async def _check_objects(self, below: str, owner: Owner) -> None:
+        parts = below.strip("/").split("/")
+        named = parts[0] in ("files", "conversations", "responses", "batches", "vector_stores") and len(parts) > 1
+        if named and not await self.store.owns_object(parts[1], owner.id):
+            raise Refused(404, f"There is no {parts[1][:100]!r} here.", "not_found")
+
+    async def _seen(self, owner: Owner, below: str, data: bytes) -> bytes:
+        """What of a JSON answer a token may see; remembers which objects it obtained."""
+        value = parse(data)
+        if not isinstance(value, dict):
+            return data
+        if below == "/models" and owner.token is not None and isinstance(value.get("data"), list):
+            allowed = [
+                one for one in value["data"] if isinstance(one, dict) and owner.token.allows_model(str(one.get("id")))
+            ]
+            return dumps({**value, "data": allowed}).encode()
+        if isinstance(value.get("id"), str):
+            await self.store.own_object(value["id"], owner.id)
+        return data
+
+
+def normalised(path: str) -> str:
+    """A path without dots, doubled slashes and a slash at its end."""
+    return posixpath.normpath("/" + path.replace("\\", "/").lstrip("/"))
+
+
+def described(info: StreamInfo) -> dict[str, object]:
+    """A stream as the API lists it."""
+    return {
+        "id": info.id,
+        "object": "stream",
+        "owner": info.owner,
+        "endpoint": info.endpoint,
+        "model": info.model,
+        "state": info.state,
+        "created": round(info.created, 3),
+        "ended": None if info.ended is None else round(info.ended, 3),
+        "ttft": None if info.ttft is None else round(info.ttft, 3),
+        "input_tokens": info.input_tokens,
+        "output_tokens": info.output_tokens,
+        "response_id": info.response_id,
+    }
+
+
+def _file_ids(value: object) -> list[str]:
+    """The ids of files that a body names, wherever they stand."""
+    if isinstance(value, dict):
+        found = [one for one in [value.get("file_id")] if isinstance(one, str)]
+        return found + [id for one in value.values() for id in _file_ids(one)]
+    if isinstance(value, list):
+        return [id for one in value for id in _file_ids(one)]
+    return []
+
+
+def _query(request: Request) -> str:
+    return request.target.partition("?")[2]
+
+
+def _is_event_stream(headers: dict[str, str]) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
+def _without_length(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [one for one in headers if one[0] not in (b"content-length", b"transfer-encoding")]
+
+
+async def _json(request: Request, status: int, value: object, headers: Headers) -> None:
+    data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    await request.respond(status, [(b"content-type", b"application/json"), *headers], data)
+
+
+async def _error(
+    request: Request, status: int, message: str, code: str, headers: Headers = (), *, retry_after: int | None = None
+) -> None:
+    """Answer with an error in the API's shape."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    more = [*headers] if retry_after is None else [*headers, (b"retry-after", b"%d" % retry_after)]
+    await _json(request, status, {"error": {"message": message, "type": kind, "param": None, "code": code}}, more)

@@ -1,0 +1,270 @@
+"""The shapes in which a stream is sent to a viewer: upstream's own events, the shape of ``--json``, the AI SDK's UI messages.
+
+A rendering turns entries of the log into bytes of an event stream. ``id:`` lines come last for an entry, so that a viewer who takes an
+entry up in the middle starts it again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from unspool import api
+from unspool.api.deltas import Delta, Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta
+from unspool.jsontext import dumps, parse
+from unspool.outcome import COMPLETE, FILTERED, LENGTH, Ending
+from unspool.serve import cursor
+from unspool.serve.store import End, StreamInfo
+from unspool.shape import VERSION, describe, describe_ending
+from unspool.sse import Events
+
+HEARTBEAT = b":\n\n"
+
+#: The renderings by the names that ``?format=`` takes.
+NAMES = ("upstream", "unspool", "ai-sdk")
+
+
+class Rendering(ABC):
+    """Turns what a log holds into what one viewer is sent. Fed every entry in order, from the log's beginning unless `is_stateless`."""
+
+    #: Whether `events` depends on nothing that came before, so that viewers share its result and may begin anywhere.
+    is_stateless = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __init__(self, info: StreamInfo) -> None:
+        self.info = info
+        self.prefix = cursor.prefix(info.id, info.epoch)
+
+    def begin(self) -> bytes:
+        """What comes before everything else."""
+        return b""
+
+    @abstractmethod
+    def events(self, position: int, events: Events, at: float) -> bytes:
+        """Events of upstream's that arrived together; ``position`` is that of the first."""
+
+    @abstractmethod
+    def body(self, position: int, data: bytes, at: float) -> bytes:
+        """An answer that came as one body."""
+
+    @abstractmethod
+    def end(self, position: int, end: End) -> bytes:
+        """The end, which may need no bytes where upstream's own last event has been sent."""
+
+
+class UpstreamRendering(Rendering):
+    """Upstream's events with their data unchanged, and ids. An end that is not upstream's own is the endpoint's error event."""
+
+    is_stateless = True
+
+    def __init__(self, info: StreamInfo) -> None:
+        super().__init__(info)
+        self.last_sequence: int | None = None
+
+    def events(self, position: int, events: Events, at: float) -> bytes:
+        prefix = self.prefix
+        frames: list[bytes] = []
+        for batch in events.runs:
+            name = b"" if batch.type == "message" else b"event: %b\n" % batch.type.encode()
+            for data in batch.utf8:
+                if 0x0A in data:
+                    data = data.replace(b"\n", b"\ndata: ")
+                frames.append(b"id: %b%d\n%bdata: %b\n\n" % (prefix, position, name, data))
+                position += 1
+        return b"".join(frames)
+
+    def body(self, position: int, data: bytes, at: float) -> bytes:
+        return b"id: %b%d\ndata: %b\n\n" % (self.prefix, position, data.replace(b"\n", b"\ndata: "))
+
+    def end(self, position: int, end: End) -> bytes:
+        if end.upstream:
+            return b""
+        message = _sentence(end)
+        error: dict[str, object] = {"message": message, "type": "server_error", "param": None, "code": end.outcome}
+        if end.successor:
+            error["successor"] = end.successor
+        if self.info.endpoint == "responses":
+            number = 0 if self.last_sequence is None else self.last_sequence + 1
+            event = {"type": "error", "sequence_number": number, "code": end.outcome, "message": message, "param": None}
+            if end.successor:
+                event["successor"] = end.successor
+            return b"id: %b%d\nevent: error\ndata: %b\n\n" % (self.prefix, position, dumps(event).encode())
+        return b"id: %b%d\ndata: %b\n\n" % (self.prefix, position, dumps({"error": error}).encode())
+
+
+class _DecodedRendering(Rendering):
+    """A rendering of deltas."""
+
+    def __init__(self, info: StreamInfo) -> None:
+        super().__init__(info)
+        self.decoder = api.endpoint(info.endpoint).Decoder(_choices(info))
+
+    def events(self, position: int, events: Events, at: float) -> bytes:
+        return self.deltas(position + len(events) - 1, self.decoder.decode(events), at)
+
+    def body(self, position: int, data: bytes, at: float) -> bytes:
+        value = parse(data)
+        deltas = self.decoder.decode_body(value) if isinstance(value, dict | list) else []
+        return self.deltas(position, deltas, at)
+
+    def end(self, position: int, end: End) -> bytes:
+        return self.deltas(position, self.decoder.close(), 0.0, last=False) + self.ending(position, end)
+
+    @abstractmethod
+    def deltas(self, position: int, deltas: list[Delta], at: float, *, last: bool = True) -> bytes:
+        """These deltas; the last one of an entry (``last``) carries its id."""
+
+    @abstractmethod
+    def ending(self, position: int, end: End) -> bytes:
+        """The end, after all deltas."""
+
+
+class JSONRendering(_DecodedRendering):
+    """A JSON object for each delta, in the shape of ``unspool --json``, and one for the end."""
+
+    def deltas(self, position: int, deltas: list[Delta], at: float, *, last: bool = True) -> bytes:
+        frames = []
+        for index, delta in enumerate(deltas):
+            described = {**describe(delta), "at": round(at, 3)}
+            id = b"id: %b%d\n" % (self.prefix, position) if last and index == len(deltas) - 1 else b""
+            frames.append(b"%bdata: %b\n\n" % (id, dumps(described).encode()))
+        return b"".join(frames)
+
+    def ending(self, position: int, end: End) -> bytes:
+        ending = Ending(end.outcome, _sentence(end) if end.outcome != COMPLETE else "", end.finish_reason)
+        described = {"type": "end", "version": VERSION, "id": self.info.id, **describe_ending(ending)}
+        return b"id: %b%d\ndata: %b\n\n" % (self.prefix, position, dumps(described).encode())
+
+
+class UIMessageRendering(_DecodedRendering):
+    """The Vercel AI SDK's UI message stream (version 1), which ``useChat`` reads and resumes."""
+
+    headers = ((b"x-vercel-ai-ui-message-stream", b"v1"),)
+
+    def __init__(self, info: StreamInfo) -> None:
+        super().__init__(info)
+        self._open: str | None = None
+        self._parts = 0
+        self._tools: set[str] = set()
+        self._reason = "other"
+
+    def begin(self) -> bytes:
+        return self._chunk({"type": "start", "messageId": f"msg_{self.info.id}"}) + self._chunk({"type": "start-step"})
+
+    def deltas(self, position: int, deltas: list[Delta], at: float, *, last: bool = True) -> bytes:
+        chunks: list[bytes] = []
+        for delta in deltas:
+            match delta:
+                case Text(text, 0) | Refusal(text, 0):
+                    chunks += self._piece("text", text)
+                case Reasoning(text, 0):
+                    chunks += self._piece("reasoning", text)
+                case ToolCallDelta(_, id, name, arguments, 0):
+                    chunks += self._tool_piece(id, name, arguments)
+                case ToolCall(_, id, name, arguments, 0):
+                    chunks += self._tool(id, name, arguments)
+                case Finish(reason, 0):
+                    self._reason = _FINISH_REASONS.get(reason, "other")
+                case Started():
+                    pass
+        if not chunks or not last:
+            return b"".join(chunks)
+        # The id belongs to the last chunk: what a client has seen completely.
+        chunks[-1] = b"id: %b%d\n%b" % (self.prefix, position, chunks[-1])
+        return b"".join(chunks)
+
+    def ending(self, position: int, end: End) -> bytes:
+        chunks = self._close()
+        if end.outcome not in (COMPLETE, LENGTH, FILTERED):
+            chunks.append(self._chunk({"type": "error", "errorText": _sentence(end)}))
+        chunks.append(self._chunk({"type": "finish-step"}))
+        chunks.append(
+            b"id: %b%d\n%b"
+            % (self.prefix, position, self._chunk({"type": "finish", "finishReason": self._reason_of(end)}))
+        )
+        chunks.append(b"data: [DONE]\n\n")
+        return b"".join(chunks)
+
+    def _reason_of(self, end: End) -> str:
+        if end.outcome in (COMPLETE, LENGTH, FILTERED):
+            return {LENGTH: "length", FILTERED: "content-filter"}.get(end.outcome, self._reason)
+        return "error"
+
+    def _piece(self, kind: str, text: str) -> list[bytes]:
+        chunks: list[bytes] = []
+        if self._open is None or not self._open.startswith(kind):
+            chunks += self._close()
+            self._open = f"{kind}-{self._parts}"
+            self._parts += 1
+            chunks.append(self._chunk({"type": f"{kind}-start", "id": self._open}))
+        chunks.append(self._chunk({"type": f"{kind}-delta", "id": self._open, "delta": text}))
+        return chunks
+
+    def _tool_piece(self, id: str | None, name: str | None, arguments: str) -> list[bytes]:
+        chunks = self._close()
+        if id is not None:
+            self._tool_id = id
+            self._tools.add(id)
+            chunks.append(self._chunk({"type": "tool-input-start", "toolCallId": id, "toolName": name or ""}))
+        if arguments:
+            chunks.append(
+                self._chunk({"type": "tool-input-delta", "toolCallId": self._tool_id, "inputTextDelta": arguments})
+            )
+        return chunks
+
+    def _tool(self, id: str, name: str, arguments: str) -> list[bytes]:
+        chunks = self._close()
+        if id not in self._tools:
+            chunks.append(self._chunk({"type": "tool-input-start", "toolCallId": id, "toolName": name}))
+        value = parse(arguments)
+        if value is None:
+            error = {"errorText": "the arguments are not JSON", "input": arguments}
+            chunks.append(self._chunk({"type": "tool-input-error", "toolCallId": id, "toolName": name, **error}))
+        else:
+            chunks.append(
+                self._chunk({"type": "tool-input-available", "toolCallId": id, "toolName": name, "input": value})
+            )
+        return chunks
+
+    def _close(self) -> list[bytes]:
+        if self._open is None:
+            return []
+        id, self._open = self._open, None
+        return [self._chunk({"type": f"{id.partition('-')[0]}-end", "id": id})]
+
+    @staticmethod
+    def _chunk(value: dict[str, object]) -> bytes:
+        return b"data: %b\n\n" % dumps(value).encode()
+
+
+_FINISH_REASONS = {
+    "stop": "stop",
+    "completed": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "content_filter": "content-filter",
+    "tool_calls": "tool-calls",
+    "function_call": "tool-calls",
+}
+
+_RENDERINGS: dict[str, type[Rendering]] = {
+    "upstream": UpstreamRendering,
+    "unspool": JSONRendering,
+    "ai-sdk": UIMessageRendering,
+}
+
+
+def rendering(name: str, info: StreamInfo) -> Rendering:
+    """A rendering by its name. Raises KeyError for an unknown one."""
+    return _RENDERINGS[name](info)
+
+
+def _choices(info: StreamInfo) -> int:
+    body = info.request.get("body")
+    n = body.get("n") if isinstance(body, dict) else None
+    return n if isinstance(n, int) and n > 0 else 1
+
+
+def _sentence(end: End) -> str:
+    sentence = end.message or f"the answer ended as {end.outcome}"
+    return f"{sentence}; it was asked again as {end.successor}" if end.successor else sentence
