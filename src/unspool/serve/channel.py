@@ -15,7 +15,7 @@ from unspool.jsontext import parse
 from unspool.outcome import RUNNING
 from unspool.serve.http import ClientGone, ResponseStream
 from unspool.serve.renderings import HEARTBEAT, Rendering, UpstreamRendering
-from unspool.serve.store import BODY, END, EVENT, HEAD, End, Entry, Head, Store, StreamInfo
+from unspool.serve.store import BODY, END, EVENT, FIRST, HEAD, End, Entry, Head, Store, StreamInfo
 from unspool.sse import Event, Events
 
 #: Seconds of silence after which a comment says that the producer lives.
@@ -28,7 +28,7 @@ class Channel:
     def __init__(self, store: Store, info: StreamInfo, on_idle: Callable[[Channel], None]) -> None:
         self.store = store
         self.info = info
-        self.position = 0
+        self.position = FIRST
         self.head: Head | None = None
         self.end: End | None = None
         #: Whether upstream's first event or body has arrived.
@@ -118,6 +118,12 @@ class Channel:
                 await self.store.viewing(self.info.id, 0)
         self._idle()
 
+    def reaches(self, position: int) -> bool:
+        """Whether this is not ahead of the channel. A tail that nobody is handed anything from yet begins where its first viewer is."""
+        if position > self.position and not self.is_local and not self._live:
+            self.position = position
+        return position <= self.position
+
     def join_live(self, viewer: Viewer) -> None:
         """From now on this viewer is handed what arrives: it has everything before."""
         self._live.add(viewer)
@@ -156,11 +162,12 @@ class Channel:
             while self.end is None:
                 news.clear()
                 try:
-                    entries = await self.store.read(self.info.id, self.position)
+                    position = self.position
+                    entries = await self.store.read(self.info.id, position)
                 except KeyError:
                     self.publish_end(self.position, End("error", "the stream is no longer kept"))
                     return
-                if entries:
+                if entries and position == self.position:
                     heard = loop.time()
                     for group in _groups(entries):
                         self._publish(group)
@@ -204,7 +211,7 @@ class Viewer:
         self.rendering = rendering
         self.response = response
         # A rendering with a state is fed everything, and what the client has is thrown away.
-        self.position = position if rendering.is_stateless else 0
+        self.position = max(position if rendering.is_stateless else 0, FIRST)
         self._send_from = position
         self._skip_to = skip_to
         self._left: asyncio.Future[None] | None = None
@@ -256,10 +263,14 @@ class Viewer:
             if channel.info.state != RUNNING:
                 response.abort()  # the log lost its end: a broken response says so
                 return
-            if self.position >= channel.position:
+            if not channel.reaches(self.position):
+                await channel.wait(1.0)
+            elif self.position == channel.position:
                 self._left = asyncio.get_running_loop().create_future()
                 channel.join_live(self)
                 await self._left
+            else:
+                await channel.wait(0.05)  # the store has not shown us yet what the channel knows of
 
     async def _last_sequence(self, end: Entry) -> int | None:
         """The last sequence number in the log, for an end that is told in an event of our own."""

@@ -23,7 +23,7 @@ from unspool.serve.channel import Channel, Viewer, sequence_number
 from unspool.serve.headers import STREAM_HEADERS, downstream_headers, upstream_headers
 from unspool.serve.http import BodyTooLarge, ClientGone, Headers, Request
 from unspool.serve.ingest import Ingest
-from unspool.serve.owners import Owner, Owners, Refused
+from unspool.serve.owners import Owner, Owners, Refused, Token
 from unspool.serve.store import (
     BODY,
     END,
@@ -117,6 +117,7 @@ class Gateway:
         self.on_request: Callable[[str, int, float], None] = lambda route, status, seconds: None
         self._channels: dict[str, Channel] = {}
         self._streams: dict[str, _Stream] = {}
+        self._viewers: dict[Viewer, Owner] = {}
 
     async def open(self) -> None:
         """Begin to use the store and upstream."""
@@ -138,6 +139,16 @@ class Gateway:
             channel.close()
         self.upstream.close()
         await self.store.close()
+
+    def replace_tokens(self, tokens: list[Token]) -> None:
+        """Use these tokens from now on. Viewers and streams whose token is gone are ended at once."""
+        self.owners.replace(tokens)
+        for viewer, owner in list(self._viewers.items()):
+            if not self.owners.is_current(owner):
+                viewer.response.abort()
+        for stream in self._streams.values():
+            if not self.owners.is_current(stream.owner):
+                stream.ingest.stop("the token was removed")
 
     async def handle(self, request: Request) -> None:
         """Answer one request."""
@@ -249,11 +260,9 @@ class Gateway:
             raise Refused(422, "This Idempotency-Key was used with another body.", "idempotency_mismatch") from None
         if producer is None:
             channel = self._channel(info)
-            return await self._answer(request, channel, cors, keyed=True, replayed=True)
+            return await self._answer(request, channel, cors, owner, replayed=True)
         channel = self._channel(info)
         channel.is_local = True
-        # The request's own block comes first in the log.
-        channel.position = 1
         headers = upstream_headers(request.headers, pass_authorization=not self.owners.uses_tokens)
         ingest = Ingest(
             self.store,
@@ -266,7 +275,7 @@ class Gateway:
         stream = _Stream(ingest, owner, asyncio.get_running_loop().create_task(self._produce(ingest, owner)))
         self._streams[info.id] = stream
         try:
-            await self._answer(request, channel, cors, keyed=key is not None, ingest=ingest)
+            await self._answer(request, channel, cors, owner, ingest=ingest)
         except ClientGone:
             pass
         if request.is_gone and not asked.is_streamed and key is None and channel.end is None:
@@ -387,8 +396,8 @@ class Gateway:
         request: Request,
         channel: Channel,
         cors: Headers,
+        owner: Owner,
         *,
-        keyed: bool,
         ingest: Ingest | None = None,
         replayed: bool = False,
     ) -> None:
@@ -399,7 +408,7 @@ class Gateway:
         head = await self._await_head(request, channel)
         if head is None and channel.end is None and info.state == RUNNING:
             # Decided without upstream: a client that waits for longer would give up.
-            return await self._view(request, channel, rendering, 0, identity)
+            return await self._view(request, channel, rendering, 0, identity, owner)
         if head is None:
             outcome = channel.end.outcome if channel.end is not None else info.state
             message = channel.end.message if channel.end is not None else "the answer never began"
@@ -410,7 +419,7 @@ class Gateway:
             # Upstream's own words can show a part of the gateway's key.
             return await _error(request, 502, "Upstream refuses the gateway's key.", "upstream_unauthorized", identity)
         if head.status == 200 and _is_event_stream(head.headers):
-            return await self._view(request, channel, rendering, 0, [*passed, *identity])
+            return await self._view(request, channel, rendering, 0, [*passed, *identity], owner)
         data = await self._await_body(request, channel)
         if data is None:
             message = channel.end.message if channel.end is not None else "the answer never came"
@@ -452,6 +461,7 @@ class Gateway:
         rendering: renderings.Rendering,
         position: int,
         headers: Headers,
+        owner: Owner | None,
         *,
         skip_to: int | None = None,
     ) -> None:
@@ -465,10 +475,15 @@ class Gateway:
         if stream is not None and stream.abandon is not None:
             stream.abandon.cancel()
             stream.abandon = None
+        viewer = Viewer(channel, rendering, response, position, skip_to=skip_to)
+        if owner is not None:
+            self._viewers[viewer] = owner
         try:
-            await Viewer(channel, rendering, response, position, skip_to=skip_to).run()
+            await viewer.run()
         except (KeyError, StoreError):
             response.abort()
+        finally:
+            self._viewers.pop(viewer, None)
 
     def _rendering(self, request: Request, info: StreamInfo, default: str = "upstream") -> renderings.Rendering:
         name = request.query.get("format", default)
@@ -508,7 +523,7 @@ class Gateway:
             await self._delete(info, owner)
             return await _json(request, 200, {"id": info.id, "object": "stream", "deleted": True}, headers)
         if request.method == "GET" and not action:
-            return await self._watch(request, info, self._rendering(request, info), headers)
+            return await self._watch(request, info, self._rendering(request, info), headers, owner)
         await _error(request, 405, "This method is not for this path.", "method_not_allowed", headers)
 
     async def _owned(self, id: str, owner: Owner) -> StreamInfo | None:
@@ -518,7 +533,12 @@ class Gateway:
         return info
 
     async def _watch(
-        self, request: Request, info: StreamInfo, rendering: renderings.Rendering, headers: list[tuple[bytes, bytes]]
+        self,
+        request: Request,
+        info: StreamInfo,
+        rendering: renderings.Rendering,
+        headers: list[tuple[bytes, bytes]],
+        owner: Owner | None,
     ) -> None:
         """Send a stream from where the client was."""
         headers = [*headers, (b"x-unspool-id", info.id.encode())]
@@ -529,17 +549,12 @@ class Gateway:
                 position = cursor.position_after(after, info.id)
             except cursor.BadCursor as error:
                 return await _error(request, 400, str(error), "invalid_cursor", headers)
-        info.request = await self._request_of(info)
-        rendering = type(rendering)(info)
         if info.state != RUNNING and position:
             rest = await self.store.read(info.id, position)
             silent = isinstance(rendering, renderings.UpstreamRendering)
             if not any(one.kind != END or (one.end and not (silent and one.end.upstream)) for one in rest):
                 return await request.respond(204, headers)
-        await self._view(request, self._channel(info), rendering, position, headers)
-
-    async def _request_of(self, info: StreamInfo) -> dict[str, object]:
-        return info.request
+        await self._view(request, self._channel(info), rendering, position, headers, owner)
 
     async def _watch_by_link(self, request: Request, id: str, headers: list[tuple[bytes, bytes]]) -> None:
         format, _, rest = request.query["link"].partition(".")
@@ -549,7 +564,7 @@ class Gateway:
         valid = self.owners.verify(f"{id} {format} {expires}", signature)
         if info is None or not valid or not expires.isdigit() or int(expires) < time.time():
             return await _error(request, 404, "There is no such link, or it has expired.", "not_found", headers)
-        await self._watch(request, info, renderings.rendering(format, info), headers)
+        await self._watch(request, info, renderings.rendering(format, info), headers, None)
 
     async def _link(self, request: Request, info: StreamInfo, headers: Headers) -> None:
         value = parse(await request.body(1 << 16) or b"{}")
@@ -636,7 +651,7 @@ class Gateway:
             skip_to = int(after)
         channel = self._channel(info)
         identity = [*headers, (b"x-unspool-id", info.id.encode())]
-        await self._view(request, channel, self._rendering(request, info), 0, identity, skip_to=skip_to)
+        await self._view(request, channel, self._rendering(request, info), 0, identity, owner, skip_to=skip_to)
 
     async def _has_sequence_numbers(self, info: StreamInfo) -> bool:
         for entry in await self.store.read(info.id, 0, 4):

@@ -96,7 +96,7 @@ class _DecodedRendering(Rendering):
 
     def __init__(self, info: StreamInfo) -> None:
         super().__init__(info)
-        self.decoder = api.endpoint(info.endpoint).Decoder(_choices(info))
+        self.decoder = api.endpoint(info.endpoint).Decoder()
 
     def events(self, position: int, events: Events, at: float) -> bytes:
         return self.deltas(position + len(events) - 1, self.decoder.decode(events), at)
@@ -257,12 +257,6 @@ _RENDERINGS: dict[str, type[Rendering]] = {
 def rendering(name: str, info: StreamInfo) -> Rendering:
     """A rendering by its name. Raises KeyError for an unknown one."""
     return _RENDERINGS[name](info)
-
-
-def _choices(info: StreamInfo) -> int:
-    body = info.request.get("body")
-    n = body.get("n") if isinstance(body, dict) else None
-    return n if isinstance(n, int) and n > 0 else 1
 
 
 def _sentence(end: End) -> str:

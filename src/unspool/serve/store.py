@@ -17,6 +17,9 @@ from unspool.sse import Events
 #: Seconds after which a producer that gave no sign of life has lost its streams.
 LEASE = 2.0
 
+#: The position of the first entry that viewers see; what was asked comes before it.
+FIRST = 1
+
 #: Kinds of entries. ``EVENT`` is an event of upstream's, ``BODY`` an answer that came as one body, ``HEAD`` the status and headers of
 #: upstream's response, ``END`` the end.
 HEAD, EVENT, BODY, END = "head", "event", "body", "end"

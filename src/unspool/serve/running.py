@@ -1,0 +1,184 @@
+"""Running a gateway: in this process, or in several that share a socket and a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from unspool import Error
+from unspool.config.target import Target
+from unspool.serve.files import FileStore
+from unspool.serve.gateway import Gateway, Settings
+from unspool.serve.http import Limits, Server
+from unspool.serve.owners import Owners, read_secret, read_tokens
+from unspool.serve.store import Store, StoreError
+from unspool.serve.upstream import Upstream
+
+# Seconds after which a worker that dies at once is started again, so that a broken one does not eat the machine.
+_RESTART_PAUSE = 0.5
+
+
+@dataclass(slots=True)
+class Configuration:
+    """Everything a worker needs to know. ``tokens`` is the file of tokens, None for callers' keys."""
+
+    target: Target
+    folder: str
+    settings: Settings = field(default_factory=Settings)
+    limits: Limits = field(default_factory=Limits)
+    tokens: str | None = None
+    sync: str = "interval"
+    keep: float = 86400.0
+    keep_bytes: int | None = None
+    use_proxy: bool = True
+    certificate: tuple[str, str] | None = None
+
+    def store(self) -> Store:
+        """One more process's store."""
+        return FileStore(self.folder, sync=self.sync, keep=self.keep, keep_bytes=self.keep_bytes)
+
+    def owners(self) -> Owners:
+        """Who may ask. Raises Error and OSError."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        secret = read_secret(os.path.join(self.folder, "secret"))
+        return Owners(secret, read_tokens(self.tokens) if self.tokens is not None else None)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS of the listening socket. Raises OSError."""
+        if self.certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*self.certificate)
+        return context
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen. Raises OSError."""
+    listener = socket.create_server(
+        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+    )
+    listener.set_inheritable(True)
+    return listener
+
+
+class Worker:
+    """A gateway in the running event loop."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self.gateway = Gateway(
+            configuration.store(),
+            Upstream(configuration.target, use_proxy=configuration.use_proxy),
+            configuration.owners(),
+            configuration.settings,
+        )
+        self._server = Server(self.gateway.handle, configuration.limits)
+
+    async def start(self, listener: socket.socket) -> None:
+        """Open the store and answer requests. Raises Error."""
+        try:
+            await self.gateway.open()
+        except StoreError as error:
+            raise Error(f"the gateway's store cannot be used: {error}") from error
+        await self._server.listen([listener], self._configuration.tls())
+
+    async def stop(self) -> None:
+        """Drain, and close everything."""
+        self._server.stop_accepting()
+        await self.gateway.close()
+        await self._server.close()
+
+    def reload(self) -> None:
+        """Read the tokens again. Raises Error and OSError; the old ones then stay."""
+        if self._configuration.tokens is not None:
+            self.gateway.replace_tokens(read_tokens(self._configuration.tokens))
+
+
+async def run_worker(configuration: Configuration, listener: socket.socket, on_ready: Callable[[], object]) -> None:
+    """Run a gateway until SIGTERM or SIGINT; a second one ends it at once."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    worker = Worker(configuration)
+
+    def reload() -> None:
+        try:
+            worker.reload()
+        except (Error, OSError) as error:
+            print(f"unspool: the tokens stay as they were: {error}", file=sys.stderr)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await worker.start(listener)
+    on_ready()
+    await stopping.wait()
+    await worker.stop()
+
+
+def run_workers(
+    configuration: Configuration, listener: socket.socket, count: int, on_ready: Callable[[], object]
+) -> int:
+    """Run several gateways in child processes until SIGTERM or SIGINT. One that dies is started again. Returns the exit code."""
+    children: dict[int, int] = {}
+    stopping = False
+
+    def start(number: int) -> None:
+        ready_read, ready_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(ready_read)
+            code = 1
+            try:
+                for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                    signal.signal(one, signal.SIG_DFL)
+                asyncio.run(run_worker(configuration, listener, lambda: os.write(ready_write, b"1")))
+                code = 0
+            except Error as error:
+                print(f"unspool: {error}", file=sys.stderr)
+            except KeyboardInterrupt:
+                code = 130
+            finally:
+                os._exit(code)
+        os.close(ready_write)
+        children[pid] = number
+        if not os.read(ready_read, 1) and not stopping:
+            pass  # it died before it was ready; the loop below sees that
+        os.close(ready_read)
+
+    def forward(number: int, _: object) -> None:
+        nonlocal stopping
+        stopping = stopping or number != signal.SIGHUP
+        for pid in list(children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, forward)
+    for place in range(count):
+        start(place)
+    on_ready()
+    code = 0
+    while children:
+        pid, status = os.wait()
+        ended = children.pop(pid, None)
+        if ended is None or stopping:
+            continue
+        if os.waitstatus_to_exitcode(status) == 1:
+            code = 1
+        print(f"unspool: worker {pid} ended ({os.waitstatus_to_exitcode(status)}); starting another", file=sys.stderr)
+        signal.sigtimedwait([], _RESTART_PAUSE)
+        start(ended)
+    return code

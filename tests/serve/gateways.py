@@ -1,0 +1,112 @@
+"""A gateway in a background thread, before a simulator, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+
+from unspool.config.target import Target
+from unspool.serve.gateway import Settings
+from unspool.serve.running import Configuration, Worker, listen
+from unspool.sse import Decoder, Event
+
+CHAT: dict[str, Any] = {
+    "model": "gpt-5.4-mini",
+    "stream": True,
+    "messages": [{"role": "user", "content": "What is Python?"}],
+}
+PATIENCE = 60.0
+
+
+class Running:
+    """A gateway in a thread with an event loop of its own."""
+
+    def __init__(
+        self, upstream: str, folder: Path, *, key: str | None = None, tokens: Path | None = None, **settings: Any
+    ) -> None:
+        self.configuration = Configuration(
+            Target("upstream", upstream, "chat", key=key),
+            str(folder),
+            Settings(**{"drain": 0.2, **settings}),
+            tokens=None if tokens is None else str(tokens),
+            use_proxy=False,
+        )
+        self.url = ""
+        self.worker: Worker
+        self.loop: asyncio.AbstractEventLoop
+
+    def __enter__(self) -> Running:
+        ready = threading.Event()
+        self._error: BaseException | None = None
+
+        def run() -> None:
+            try:
+                asyncio.run(self._run(ready))
+            except BaseException as error:
+                self._error = error
+                ready.set()
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+        assert ready.wait(PATIENCE)
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        if self._error is not None and error is None:
+            raise self._error
+
+    async def _run(self, ready: threading.Event) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        with listen("127.0.0.1", 0) as listener:
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+            self.worker = Worker(self.configuration)
+            await self.worker.start(listener)
+            ready.set()
+            await self._stop.wait()
+            await self.worker.stop()
+
+    # Requests
+
+    def ask(self, body: dict[str, Any] = CHAT, path: str = "/chat/completions", **options: Any) -> requests.Response:
+        headers = {"Authorization": "Bearer sk-alice", **options.pop("headers", {})}
+        return requests.post(self.url + path, json=body, headers=headers, stream=True, timeout=PATIENCE, **options)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        headers = {"Authorization": "Bearer sk-alice", **options.pop("headers", {})}
+        return requests.get(self.url + path, headers=headers, stream=True, timeout=PATIENCE, **options)
+
+
+def events(response: requests.Response) -> list[Event]:
+    """All events of a response."""
+    return list(each_event(response))
+
+
+def each_event(response: requests.Response) -> Iterator[Event]:
+    """The events of a response as they arrive."""
+    decoder = Decoder()
+    for chunk in response.iter_content(None):
+        yield from decoder.feed(chunk)
+    yield from decoder.close()
+
+
+@contextmanager
+def closing(response: requests.Response) -> Iterator[requests.Response]:
+    try:
+        yield response
+    finally:
+        response.close()
