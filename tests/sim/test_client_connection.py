@@ -27,7 +27,9 @@ def raw(url, version="1.1", faults="", path="/completions", body=None):
     body = BODY if body is None else json.dumps(body)
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
-        head = f"POST /v1{path} HTTP/{version}\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        head = (
+            f"POST /v1{path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        )
         connected.sendall(f"{head}X-Unspool-Fault: {faults}\r\n\r\n{body}".encode())
         received = b""
         while piece := connected.recv(65536):

@@ -20,7 +20,7 @@ class Stream:
     def __init__(self, url, faults=""):
         address = urlsplit(url)
         self.socket = socket.create_connection((address.hostname, address.port), timeout=20)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Unspool-Fault: {faults}\r\nContent-Length: {len(ASK)}\r\n\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Unspool-Fault: {faults}\r\nContent-Length: {len(ASK)}\r\n\r\n"
         self.socket.sendall((head + ASK).encode())
         self.received = b""
         self.read = 0

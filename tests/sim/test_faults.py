@@ -221,7 +221,7 @@ def chunks_on_the_wire(url, fault):
     """The HTTP chunks of an answer."""
     address = urlsplit(url)
     body = json.dumps({**ASKS[CHAT], "stream": True}).encode()
-    head = f"POST {address.path}{CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{HEADER}: {fault}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {address.path}{CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{HEADER}: {fault}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         connection.sendall(head.encode() + body)
         raw = b"".join(iter(lambda: connection.recv(1 << 16), b""))
@@ -448,7 +448,7 @@ def test_repeated_headers_pass_the_proxy_in_both_directions(faults):
         with Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", faults=faults) as proxy:
             address = urlsplit(proxy.url)
             with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
-                connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Tag: one\r\nX-Tag: two\r\n\r\n")
+                connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Tag: one\r\nX-Tag: two\r\n\r\n")
                 received = b""
                 while piece := connection.recv(1 << 16):
                     received += piece

@@ -235,7 +235,7 @@ def test_no_advice_of_the_http_server_is_logged(caplog):
         address = urlsplit(simulator.url)
         for request in (
             b"nonsense\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
         ):
             with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
                 connected.sendall(request)

@@ -170,7 +170,7 @@ def test_a_chunk_that_came_in_pieces_is_one_chunk_again(record, ended, play, tex
     with Upstream(in_two) as upstream, record(upstream.url) as recorder:
         address = urlsplit(recorder.url)
         with socket.create_connection((address.hostname, address.port), timeout=20) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
             received = b""
             while not received.endswith(whole[:50]):
                 received += client.recv(1 << 16)

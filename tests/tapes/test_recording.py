@@ -140,7 +140,7 @@ def test_each_token_is_on_the_disk_and_at_the_client_before_the_next_is_sent(rec
     with Upstream(slowly) as upstream, record(upstream.url) as recorder:
         address = urlsplit(recorder.url)
         with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
             received = b""
             while not received.endswith(EVENT + b"\r\n"):
                 received += client.recv(1 << 16)

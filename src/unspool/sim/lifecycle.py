@@ -28,6 +28,7 @@ from unspool.sim.endpoints.responses import ModelResponse
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import Frame
 from unspool.sim.pace import Pace, Timing
+from unspool.sim.script import Find, ScriptedAnswer
 from unspool.sim.store import Store, Stored
 from unspool.sim.streaming import EventStream, JSONAnswer, WholeAnswer, paced
 
@@ -43,7 +44,10 @@ _RARE = 0.999
 
 
 class Lifecycle:
-    """The handlers of ``/v1/responses`` and the paths below it. ``resumable_for`` is in seconds of the ``clock``."""
+    """The handlers of ``/v1/responses`` and the paths below it. ``resumable_for`` is in seconds of the ``clock``.
+
+    ``finder`` gives what finds the scripted answer to a request, and ``faulty`` the response that has the script's faults.
+    """
 
     def __init__(
         self,
@@ -54,10 +58,14 @@ class Lifecycle:
         resumable_for: float,
         rules: Rules,
         keepalive: float,
+        finder: Callable[[Request], Find],
+        faulty: Callable[[Request, ScriptedAnswer, Response], Response],
     ) -> None:
         self._pace = pace
         self._rules = rules
         self._keepalive = keepalive
+        self._finder = finder
+        self._faulty = faulty
         self._event_ids = event_ids
         self._clock = clock
         self._resumable_for = resumable_for
@@ -65,8 +73,15 @@ class Lifecycle:
 
     async def create(self, request: Request, identity: RequestIdentity) -> Response:
         asked = fields.parse(await request.body())
-        response = ModelResponse(asked, self._store.unused(identity), self._store.previous, self._rules)
-        timing = self._pace.of(identity.id("pace_"))
+        find = self._finder(request)
+        response = ModelResponse(asked, self._store.unused(identity), self._store.previous, self._rules, find)
+        script = response.script
+        pace = self._pace if script is None else self._pace.varied(script.ttft, script.itl)
+        timing = pace.of(identity.id("pace_"))
+        answered = self._answer(response, timing)
+        return answered if script is None else self._faulty(request, script, answered)
+
+    def _answer(self, response: ModelResponse, timing: Timing) -> Response:
         if response.store:
             stored = Stored(response, self._clock())
             self._store.keep(stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from copy import copy
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -127,6 +128,15 @@ class Pace:
         self.seed = seed
         self.clock = clock or Clock()
         self.shared = None if total_tps is None else Throughput(total_tps)
+
+    def varied(self, ttft: Delay | str | float | None, itl: Delay | str | float | None) -> Pace:
+        """The same pace with other times, where they are given."""
+        if ttft is None and itl is None:
+            return self
+        other = copy(self)
+        other.ttft = self.ttft if ttft is None else delay(ttft)
+        other.itl = self.itl if itl is None else delay(itl)
+        return other
 
     def of(self, request: str) -> Timing:
         """The times of one answer: the same for the same request and seed, and others for another."""

@@ -28,10 +28,11 @@ from unspool.sim import http
 from unspool.sim.block import Block
 from unspool.sim.connection import BODY_TIMEOUT, HEAD_TIMEOUT, listen, reset, stopped_by_signal
 from unspool.sim.errors import RequestError
-from unspool.sim.faults.middleware import LARGEST_BODY, FaultChooser, Received, edited, refusal_of
+from unspool.sim.faults.middleware import LARGEST_BODY, FaultChooser, edited, refusal_of
 from unspool.sim.faults.stream_plan import CLEAN, RESET, FaultPlan, FaultyStream, Pause, Refusal, Step
 from unspool.sim.faults.table import HEADER
 from unspool.sim.frames import Frame
+from unspool.sim.received import ReceivedRequest
 from unspool.sim.tapes.recording import Recorder, Recording
 from unspool.sim.tapes.tape import CUT, LEFT
 from unspool.sim.tapes.tape import RESET as WAS_RESET
@@ -67,7 +68,7 @@ class Proxy(Block):
         """The base URL, which ends as the upstream's does; empty while it is not running."""
 
     @property
-    def requests(self) -> list[Received]:
+    def requests(self) -> list[ReceivedRequest]:
         """The latest requests that came, oldest first, each with the faults it met."""
         return self._handler.faults.requests
 
@@ -196,7 +197,7 @@ class _Handler:
         # What is to be recorded is for the server itself to break.
         met = headers if self._recorder is None else {name: headers[name] for name in headers if name != HEADER}
         try:
-            plan = self.faults.choose(method, path, met, body)
+            plan, _ = self.faults.choose(method, path, met, body)
         except ValueError as error:
             return await client.refuse(refusal_of(RequestError(f"{HEADER}: {error}.", param=HEADER)))
         if plan.wait:

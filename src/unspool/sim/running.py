@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from unspool.sim.block import Block
 from unspool.sim.connection import CONNECTION, ClientConnection, listen
-from unspool.sim.faults.middleware import Received
-from unspool.sim.simulator import SimulatorSettings, app, choice
+from unspool.sim.received import ReceivedRequest
+from unspool.sim.script import Scripted
+from unspool.sim.simulator import SimulatorSettings, app, fault_chooser, script
 from unspool.sim.tapes.matcher import TapeMatcher
 
 
@@ -38,7 +39,7 @@ def serve(
         return asyncio.run(_serve_until_signal(listener, application, on_ready))
 
 
-class Simulator(Block):
+class Simulator(Block, Scripted):
     """A simulator in a background thread, on a free port of 127.0.0.1.
 
         with Simulator() as simulator:
@@ -56,19 +57,21 @@ class Simulator(Block):
         tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         settings = settings or SimulatorSettings()
-        self._faults = choice(settings)
+        self._faults = fault_chooser(settings)
+        self.answers = script(settings)
+        """The scripted answers that are in: `answer` and `when` put in more."""
         self.tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match)
         """The tapes that are in: ``add`` puts in more, and ``played`` names those that have answered."""
         for path in [tapes] if isinstance(tapes, str | os.PathLike) else tapes:
             self.tapes.add(path)
-        self._app = app(settings, self._faults, self.tapes)
+        self._app = app(settings, self._faults, self.tapes, self.answers)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
         """The base URL, ``/v1`` included; empty while it is not running."""
 
     @property
-    def requests(self) -> list[Received]:
+    def requests(self) -> list[ReceivedRequest]:
         """The latest requests that came, oldest first, each with the faults it met."""
         return self._faults.requests
 
@@ -78,6 +81,11 @@ class Simulator(Block):
         Raises ValueError for what is no fault.
         """
         self._faults.script(*faults)
+
+    def reset(self) -> None:
+        """Forget the answers, the requests and the faults that are left, as between two tests with one simulator."""
+        self.answers.clear()
+        self._faults.forget()
 
     def start(self) -> None:
         """Start it, and return once requests are answered. Raises OSError when no port can be had."""
@@ -100,7 +108,7 @@ class Simulator(Block):
         """Stop it, and return once its thread has ended and its sockets are closed. Does nothing when it is not running."""
         if self._thread is None or self._server is None:
             return
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join()
         self._server = self._thread = None
         self.url = ""
@@ -116,6 +124,9 @@ class _Connections:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open: dict[tuple[object, ...], ClientConnection] = {}
+        self._serving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.protocol = _protocol(self._open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,10 +135,19 @@ class _Connections:
             return await self._app(scope, receive, send)
         scope[CONNECTION] = connection
         connection.head_arrived()
+        self._serving += 1
+        self._idle.clear()
         try:
             await self._app(scope, receive, send)
         finally:
             connection.is_serving = False
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Return when no request is being answered."""
+        await self._idle.wait()
 
     def abort(self) -> None:
         """Cut every connection."""
@@ -190,20 +210,40 @@ class _Server(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Event | None = None
+
+    def stop(self) -> None:
+        """Stop serving, from any thread. uvicorn looks every tenth of a second whether it should."""
+        self.should_exit = True
+        if self._loop is not None and self._stopped is not None:
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def main_loop(self) -> None:
+        main = asyncio.ensure_future(super().main_loop())
+        stopped = asyncio.ensure_future(self._stopped.wait()) if self._stopped is not None else main
+        await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (main, stopped):
+            task.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         await super().startup(sockets)
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._connections.protocol is None:
+            return await super().shutdown(sockets)
+        for server in self.servers:
+            server.close()
         # uvicorn waits for each stream to end, which may take minutes. To the application a connection lost here looks
         # like any client that hung up, so each stream ends in the way it ends then.
         self._connections.abort()
-        await super().shutdown(sockets)
+        await self._connections.idle()
 
 
 async def _serve_until_signal(
@@ -214,7 +254,7 @@ async def _serve_until_signal(
 
     def stop(number: signal.Signals) -> None:
         caught.append(number)
-        server.should_exit = True
+        server.stop()
 
     def ready() -> None:
         if on_ready is not None:

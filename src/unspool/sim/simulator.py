@@ -14,18 +14,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from unspool.sim.clock import Clock
+from unspool.sim.control import Control
 from unspool.sim.endpoints import chat, completions, fields, models, responses
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.dialects import BY_NAME
-from unspool.sim.faults.middleware import FaultChooser, FaultMiddleware
+from unspool.sim.faults.middleware import BeforeAnswer, FaultChooser, FaultMiddleware
 from unspool.sim.lifecycle import Lifecycle
 from unspool.sim.limits import Exceeded, Limits
+from unspool.sim.origins import OriginMiddleware
 from unspool.sim.pace import Delay, Pace, delay
-from unspool.sim.streaming import EventStream, WholeAnswer, paced
+from unspool.sim.script import Asked, Find, Script, ScriptedAnswer
+from unspool.sim.streaming import PLAN, RECEIVED, EventStream, WholeAnswer, paced
 from unspool.sim.tapes.matcher import STRICT, TapeMatcher
 from unspool.sim.tapes.player import Player
 
@@ -71,6 +75,10 @@ class SimulatorSettings:
     the model of that name at OpenAI. ``strict`` has OpenAI's models insist on their endpoints and their parameters' names; ``lenient``
     lets fields pass that OpenAI does not know, as other servers do. ``keepalive`` is the silence in seconds, of a response that is
     streamed, after which a ``keepalive`` event is sent; 0 is never.
+
+    ``answers`` are files of scripted answers (`unspool.sim.script`), which come before all others; with ``answers_only`` a request that
+    none of them matches is refused with 404. ``control`` lets them be set over HTTP; None is where the server is reached by a loopback
+    address. ``origins`` are the web pages that may ask besides those of this machine; "*" is any.
     """
 
     ttft: Delay | str | float = 0.0
@@ -97,6 +105,10 @@ class SimulatorSettings:
     strict: bool = False
     lenient: bool = False
     keepalive: float = _KEEPALIVE
+    answers: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
+    answers_only: bool = False
+    control: bool | None = None
+    origins: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.drop_after is not None and self.drop_after < 1:
@@ -113,6 +125,11 @@ class SimulatorSettings:
         delay(self.itl)
 
     @property
+    def answer_paths(self) -> tuple[str | os.PathLike[str], ...]:
+        """The files of scripted answers."""
+        return (self.answers,) if isinstance(self.answers, str | os.PathLike) else tuple(self.answers)
+
+    @property
     def tape_paths(self) -> tuple[str | os.PathLike[str], ...]:
         """The tapes, and folders of them."""
         return (self.tapes,) if isinstance(self.tapes, str | os.PathLike) else tuple(self.tapes)
@@ -126,32 +143,45 @@ class SimulatorSettings:
             strict=self.strict,
             lenient=self.lenient or self.dialect != "openai",
             refusals=self.dialect in ("openai", "azure"),
+            reasoning_field="reasoning" if self.dialect in _REASONING else "reasoning_content",
         )
 
 
-def choice(settings: SimulatorSettings) -> FaultChooser:
+def fault_chooser(settings: SimulatorSettings) -> FaultChooser:
     """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
     cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
     return FaultChooser([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
+
+
+def script(settings: SimulatorSettings) -> Script:
+    """The scripted answers of the settings' files. Raises ValueError, OSError."""
+    loaded = Script(strict=settings.answers_only)
+    for path in settings.answer_paths:
+        loaded.load(path)
+    return loaded
 
 
 def app(
     settings: SimulatorSettings | None = None,
     faults: FaultChooser | None = None,
     tapes: TapeMatcher | None = None,
+    answers: Script | None = None,
     *,
     on_miss: Callable[[str], object] = lambda text: None,
-) -> FaultMiddleware:
-    """Make the application, to be run by any ASGI server. ``faults`` and ``tapes`` are the settings' own if none are given.
+) -> ASGIApp:
+    """Make the application, to be run by any ASGI server. ``faults``, ``tapes`` and ``answers`` are the settings' own if none are given.
 
     ``on_miss`` is told why no tape answers a request, where there are tapes.
     """
     settings = settings or SimulatorSettings()
     if tapes is None:
         tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match)
+    if answers is None:
+        answers = script(settings)
+    faults = faults or fault_chooser(settings)
     given = settings.clock
     clock = given if isinstance(given, Clock) else Clock(given or time.time)
-    desk = _Desk(settings, clock)
+    desk = _Desk(settings, clock, answers)
     lifecycle = Lifecycle(
         pace=desk.pace,
         event_ids=settings.event_ids,
@@ -159,6 +189,8 @@ def app(
         resumable_for=settings.resumable_for,
         rules=desk.rules,
         keepalive=settings.keepalive,
+        finder=desk.finder,
+        faulty=desk.faulty,
     )
     one_response = responses.PATH + "/{id}"
     routes = [
@@ -178,8 +210,12 @@ def app(
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
     app.router.redirect_slashes = False
     player = Player(app, tapes, speed=settings.tape_speed, only=settings.tapes_only, clock=clock, on_miss=on_miss)
-    return FaultMiddleware(player, faults or choice(settings), clock)
+    control = Control(FaultMiddleware(player, faults, clock), answers, faults, clock, allowed=settings.control)
+    return OriginMiddleware(control, settings.origins)
 
+
+# The dialects that have thoughts in ``delta.reasoning``.
+_REASONING = ("ollama", "vllm", "openrouter", "groq")
 
 # The requests that the rate limits count: those that have something computed.
 _LIMITED = (responses.PATH, chat.PATH, completions.PATH)
@@ -190,8 +226,10 @@ _Handler = Callable[[Request, RequestIdentity], Awaitable[Response]]
 class _Desk:
     """Where every request comes in and every response goes out: keys are checked here, errors get their body, headers are put on."""
 
-    def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
+    def __init__(self, settings: SimulatorSettings, clock: Clock, script: Script) -> None:
         self._settings = settings
+        self._clock = clock
+        self._script = script
         # Without a clock of the test's, the time in answers stands still: the same request is answered with the same bytes.
         self._dates: Callable[[], float] = clock if settings.clock is not None else lambda: models.CREATED
         self.rules = settings.rules
@@ -220,6 +258,7 @@ class _Desk:
                     self._limits.take(body)
                 response = await handler(request, identity)
             except RequestError as error:
+                self._mark(request, "refused")
                 response = self._refused(error)
             except Exceeded as error:
                 told = RequestError(str(error), status=429, type=error.kind, code="rate_limit_exceeded")
@@ -232,13 +271,37 @@ class _Desk:
         """The handler of an endpoint that answers prompts and keeps nothing."""
 
         async def handler(request: Request, identity: RequestIdentity) -> Response:
-            answer = kind(fields.parse(await request.body()), identity, self.rules)
-            timing = self.pace.of(identity.id("pace_"))
+            answer = kind(fields.parse(await request.body()), identity, self.rules, self.finder(request))
+            script = answer.script
+            pace = self.pace if script is None else self.pace.varied(script.ttft, script.itl)
+            timing = pace.of(identity.id("pace_"))
+            response: Response
             if answer.stream:
-                return EventStream(paced(answer.frames(), timing))
-            return WholeAnswer(answer.whole, timing, answer.tokens)
+                response = EventStream(paced(answer.frames(), timing))
+            else:
+                response = WholeAnswer(answer.whole, timing, answer.tokens)
+            return response if script is None else self.faulty(request, script, response)
 
         return handler
+
+    def finder(self, request: Request) -> Find:
+        """What finds the scripted answer to a request, given what is asked in it."""
+
+        def find(asked: Asked) -> ScriptedAnswer | None:
+            asked.request = request.scope.get(RECEIVED)
+            return self._script.find(asked)
+
+        return find
+
+    def faulty(self, request: Request, script: ScriptedAnswer, response: Response) -> Response:
+        """The response with the faults of a scripted answer, which the request's plan gets."""
+        plan = request.scope.get(PLAN)
+        if plan is None or not (script.fault or script.fault_once):
+            return response
+        script.plan(plan)
+        if plan.refusal is not None:
+            plan.refusal = BY_NAME[self._settings.dialect].worded(plan.refusal)
+        return BeforeAnswer(plan, self._clock, response) if plan.precedes else response
 
     async def list_models(self, request: Request, identity: RequestIdentity) -> Response:
         return JSONResponse(models.listing(self.rules))
@@ -268,6 +331,10 @@ class _Desk:
         return RequestIdentity(
             seed=settings.seed, method=request.method, path=request.url.path, body=body, clock=self._dates
         )
+
+    def _mark(self, request: Request, answered_by: str) -> None:
+        if (received := request.scope.get(RECEIVED)) is not None:
+            received.answered_by = answered_by
 
     def _check_key(self, request: Request) -> None:
         required = self._settings.require_key

@@ -19,6 +19,8 @@ from unspool.sim.pace import Timing
 
 #: Where the `FaultPlan` for the answer to a request stands in its scope.
 PLAN = "unspool.plan"
+#: The `ReceivedRequest`.
+RECEIVED = "unspool.received"
 #: What the pauses of a plan run by, where it is not the machine's clock.
 CLOCK = "unspool.clock"
 

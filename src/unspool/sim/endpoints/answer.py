@@ -1,15 +1,17 @@
-"""The choices of an answer: what each one says, where it ends, and why there."""
+"""What is said to a conversation: by a script, or by the simulator itself; where it ends, and why there."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unspool.sim.endpoints import texts, tokens
 from unspool.sim.endpoints.formats import Format
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.request_identity import RequestIdentity
-from unspool.sim.endpoints.tools import Call, Toolbox
+from unspool.sim.endpoints.tools import FUNCTION, Call, Toolbox
+from unspool.sim.script import Citation, ScriptedAnswer, ScriptedUsage
 
 TEXT, REFUSAL = "text", "refusal"
 
@@ -18,8 +20,9 @@ TEXT, REFUSAL = "text", "refusal"
 class Answer:
     """One answer, ended for ``finish_reason``: ``"stop"``, ``"tool_calls"``, ``"content_filter"``, or ``"length"`` when the limit cut it.
 
-    ``tokens`` are its `TEXT`, or its `REFUSAL`; ``calls`` the tools that it calls instead; ``thought`` how many tokens were spent on
-    thinking before.
+    ``tokens`` are its `TEXT`, or its `REFUSAL`; ``calls`` the tools that it calls afterwards; ``thought`` how many tokens were spent on
+    thinking before. What a script says besides: ``reasoning``, the thoughts that are shown; ``citations`` of the text; ``logprobs``
+    of the tokens; ``usage``.
     """
 
     tokens: Sequence[str]
@@ -27,15 +30,72 @@ class Answer:
     kind: str = TEXT
     calls: Sequence[Call] = ()
     thought: int = 0
+    reasoning: Sequence[str] = ()
+    citations: Sequence[Citation] = ()
+    logprobs: Sequence[float] = ()
+    usage: ScriptedUsage = field(default_factory=ScriptedUsage)
 
     @property
     def text(self) -> str:
         return "".join(self.tokens)
 
     @property
+    def speaks(self) -> bool:
+        """Whether it has a text or a refusal, which may be empty, besides or instead of calls."""
+        cut_while_thinking = self.finish_reason == "length" and not self.tokens
+        return bool(self.tokens) or not (self.calls or cut_while_thinking)
+
+    @property
     def length(self) -> int:
         """All its tokens, as they are paid for."""
         return self.thought + len(self.tokens) + sum(len(call.tokens) for call in self.calls)
+
+    def cited(self) -> list[tuple[Citation, int, int]]:
+        """The citations, with the beginning and the end of what each is of."""
+        text = self.text
+        found = []
+        for one in self.citations:
+            begin = max(text.find(one.quoted), 0)
+            found.append((one, begin, begin + len(one.quoted) if one.quoted else len(text)))
+        return found
+
+
+def scripted(script: ScriptedAnswer, toolbox: Toolbox, identity: RequestIdentity, *, refusals: bool = True) -> Answer:
+    """The answer that a script gives. Limits and stop sequences do not cut it: it says itself how it ends."""
+    text = script.text if script.refusal is None else script.refusal
+    if script.json is not None:
+        text = json.dumps(script.json, ensure_ascii=False, separators=(",", ":"))
+    kinds = {tool.name: tool.kind for tool in toolbox.tools}
+    calls = [
+        Call(
+            one.id or identity.id("call_", f"script {number}"),
+            one.name,
+            kinds.get(one.name, FUNCTION),
+            _pieces(
+                json.dumps(one.arguments, ensure_ascii=False, separators=(",", ":"))
+                if isinstance(one.arguments, dict)
+                else one.arguments
+            ),
+        )
+        for number, one in enumerate(script.calls)
+    ]
+    reasoning = _pieces(script.reasoning)
+    return Answer(
+        _pieces(text),
+        script.finish or ("tool_calls" if calls else "stop"),
+        kind=REFUSAL if script.refusal is not None and refusals else TEXT,
+        calls=calls,
+        thought=len(reasoning) if script.usage.reasoning is None else script.usage.reasoning,
+        reasoning=reasoning,
+        citations=script.citations,
+        logprobs=script.logprobs,
+        usage=script.usage,
+    )
+
+
+def _pieces(text: str | Sequence[str] | None) -> Sequence[str]:
+    """A text in its tokens, or in the pieces that it is given in."""
+    return tokens.split(text) if isinstance(text, str) else tuple(text or ())
 
 
 def end(text: str, *, limit: int | None = None, stop: Sequence[str] = ()) -> Answer:
@@ -72,7 +132,7 @@ def answer(
     if texts.REFUSE in prompt:
         kind = REFUSAL if refusals else TEXT
         choice = end(texts.refusal(), limit=limit)
-    elif calls := toolbox.calls(prompt, identity, answered=bool(conversation.results), label=label):
+    elif calls := toolbox.calls(prompt, identity, called=[one.name for one in conversation.results], label=label):
         calls, finish_reason = _within(calls, limit)
         choice = Answer([], finish_reason)
     elif format.json:

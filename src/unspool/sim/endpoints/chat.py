@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tools
-from unspool.sim.endpoints.answer import REFUSAL, Answer, answer
+from unspool.sim.endpoints.answer import REFUSAL, Answer, answer, scripted
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import CUSTOM, FUNCTION, Call
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import DONE, Frame
+from unspool.sim.script import Asked, Find
 
 PATH = "/chat/completions"
 
@@ -66,7 +67,9 @@ _Piece = tuple[dict[str, Any], str, dict[str, Any] | None]
 class ChatCompletion:
     """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
 
-    def __init__(self, fields: Fields, identity: RequestIdentity, rules: Rules | None = None) -> None:
+    def __init__(
+        self, fields: Fields, identity: RequestIdentity, rules: Rules | None = None, find: Find = lambda asked: None
+    ) -> None:
         rules = rules or Rules()
         self.model = fields.required_text("model")
         model = rules.model(self.model)
@@ -115,8 +118,13 @@ class ChatCompletion:
 
         # Called by the old name of tools, it calls by the old name too.
         self._legacy_calls = "functions" in fields and "tools" not in fields
+        names = [tool.name for tool in toolbox.tools]
+        self.script = find(Asked("chat", self.model, conversation, names))
+        self._reasoning_field = rules.reasoning_field
         self.choices = [
-            answer(
+            scripted(self.script, toolbox, identity, refusals=rules.refusals)
+            if self.script is not None
+            else answer(
                 conversation,
                 toolbox=toolbox,
                 format=format,
@@ -155,7 +163,7 @@ class ChatCompletion:
                 {
                     "index": index,
                     "message": self._message(choice),
-                    "logprobs": self._likelihoods(choice, choice.tokens) if not choice.calls else None,
+                    "logprobs": self._likelihoods(choice, choice.tokens) if choice.speaks else None,
                     "finish_reason": self._finish_reason(choice),
                 }
                 for index, choice in enumerate(self.choices)
@@ -207,7 +215,7 @@ class ChatCompletion:
         if choice.kind == REFUSAL:
             delta |= {"content": None, "refusal": ""}
             likely = {"content": None, "refusal": []} if self._logprobs else None
-        elif choice.calls:
+        elif choice.calls and not choice.tokens:
             likely = None
             delta["content"] = None
             if self._legacy_calls:
@@ -221,14 +229,18 @@ class ChatCompletion:
 
     def _pieces(self, choice: Answer) -> Iterator[_Piece]:
         """What follows the opening of a choice, up to its end."""
-        if not choice.calls:
-            name = "refusal" if choice.kind == REFUSAL else "content"
-            before = ""
-            for token in choice.tokens:
-                yield {name: token}, token, self._likelihoods(choice, [token], before) if self._logprobs else None
-                before = token
+        for token in choice.reasoning:
+            yield {self._reasoning_field: token}, token, None
+        name = "refusal" if choice.kind == REFUSAL else "content"
+        before = ""
+        for number, token in enumerate(choice.tokens):
+            likely = self._likelihoods(choice, [token], before, number) if self._logprobs else None
+            yield {name: token}, token, likely
+            before = token
+        if choice.citations:
+            yield {"annotations": _annotations(choice)}, "", None
         for position, call in enumerate(choice.calls):
-            if len(choice.calls) > 1:
+            if len(choice.calls) > 1 or choice.tokens:
                 yield _announced(position, call), "", None
             for token in call.tokens:
                 if self._legacy_calls:
@@ -238,12 +250,15 @@ class ChatCompletion:
                     yield {"tool_calls": [{"index": position, call.kind: what}]}, token, None
 
     def _message(self, choice: Answer) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
+        annotations = _annotations(choice)
+        message = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": annotations}
+        if choice.reasoning:
+            message[self._reasoning_field] = "".join(choice.reasoning)
         if choice.kind == REFUSAL:
             return message | {"content": None, "refusal": choice.text}
         if not choice.calls:
             return message
-        message["content"] = None
+        message["content"] = choice.text or None
         if self._legacy_calls:
             return message | {"function_call": {"name": choice.calls[0].name, "arguments": choice.calls[0].arguments}}
         return message | {"tool_calls": [_called(call, call.arguments) for call in choice.calls]}
@@ -251,10 +266,12 @@ class ChatCompletion:
     def _finish_reason(self, choice: Answer) -> str:
         return "function_call" if self._legacy_calls and choice.finish_reason == "tool_calls" else choice.finish_reason
 
-    def _likelihoods(self, choice: Answer, tokens: list[str] | Any, before: str = "") -> dict[str, Any] | None:
+    def _likelihoods(
+        self, choice: Answer, tokens: Sequence[str], before: str = "", number: int = 0
+    ) -> dict[str, Any] | None:
         if not self._logprobs:
             return None
-        entries = logprobs.modern(tokens, self._top, before=before)
+        entries = logprobs.modern(tokens, self._top, before=before, given=choice.logprobs[number:])
         if choice.kind == REFUSAL:
             return {"content": None, "refusal": entries}
         return {"content": entries, "refusal": None}
@@ -283,12 +300,14 @@ class ChatCompletion:
         return Frame.of(chunk, tokens=computed)
 
     def _usage(self) -> dict[str, Any]:
-        completion_tokens = sum(choice.length for choice in self.choices)
+        told = self.choices[0].usage
+        prompt_tokens = self.prompt_tokens if told.input is None else told.input
+        completion_tokens = sum(choice.length for choice in self.choices) if told.output is None else told.output
         return {
-            "prompt_tokens": self.prompt_tokens,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
-            "total_tokens": self.prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "total_tokens": prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": told.cached or 0, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": sum(choice.thought for choice in self.choices),
                 "audio_tokens": 0,
@@ -296,6 +315,16 @@ class ChatCompletion:
                 "rejected_prediction_tokens": 0,
             },
         }
+
+
+def _annotations(choice: Answer) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "url_citation",
+            "url_citation": {"start_index": begin, "end_index": end, "url": one.url, "title": one.title},
+        }
+        for one, begin, end in choice.cited()
+    ]
 
 
 def _called(call: Call, arguments: str) -> dict[str, Any]:

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unspool.sim.endpoints import logprobs, texts, tokens
-from unspool.sim.endpoints.answer import end, rounds
+from unspool.sim.endpoints.answer import end, rounds, scripted
 from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
+from unspool.sim.endpoints.tools import Toolbox
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import DONE, Frame
+from unspool.sim.script import Asked, Find
 
 PATH = "/completions"
 
@@ -46,7 +49,9 @@ _DEFAULT_MAX_TOKENS = 16
 class Completion:
     """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
 
-    def __init__(self, fields: Fields, identity: RequestIdentity, rules: Rules | None = None) -> None:
+    def __init__(
+        self, fields: Fields, identity: RequestIdentity, rules: Rules | None = None, find: Find = lambda asked: None
+    ) -> None:
         rules = rules or Rules()
         self.model = fields.required_text("model")
         model = rules.model(self.model)
@@ -87,13 +92,17 @@ class Completion:
             )
 
         # The answers to a list of prompts are numbered through: all of the first prompt, then all of the second.
+        conversation = Conversation(prompts[-1], self.prompt_tokens)
+        self.script = find(Asked("completions", self.model, conversation))
         self.choices = [
-            end(texts.prose(prompt, label, suffix), limit=limit, stop=stop)
+            scripted(self.script, Toolbox(), identity, refusals=False)
+            if self.script is not None
+            else end(texts.prose(prompt, label, suffix), limit=limit, stop=stop)
             for prompt in prompts
             for label in texts.each(n)
         ]
         for choice, prompt in zip(self.choices, (prompt for prompt in prompts for _ in range(n)), strict=True):
-            if texts.FILTER in prompt:
+            if texts.FILTER in prompt and self.script is None:
                 choice.tokens = choice.tokens[: len(choice.tokens) // 2]
                 choice.finish_reason = "content_filter"
         self._prompts = [prompt for prompt in prompts for _ in range(n)]
@@ -123,7 +132,7 @@ class Completion:
             echoed = tokens.split(prompt)
             last[index] = echoed[-1] if echoed else ""
             yield self._frame(_choice(index, prompt, None, self._likelihoods(echoed, offset=0, echoed=True)), prompt)
-        for entries in rounds(self.choices):
+        for number, entries in enumerate(rounds(self.choices)):
             computed = 1
             for index, token in entries:
                 if token is None:
@@ -131,7 +140,7 @@ class Completion:
                     continue
                 likely = None
                 if self._top is not None:
-                    likely = self._likelihoods([token], offset=offsets[index], before=last[index])
+                    likely = self._likelihoods([token], offset=offsets[index], before=last[index], number=number)
                     offsets[index] += len(token)
                     last[index] = token
                 yield self._frame(_choice(index, token, None, likely), token, computed)
@@ -149,18 +158,27 @@ class Completion:
         return Frame.of(chunk, tokens=computed)
 
     def _likelihoods(
-        self, pieces: Sequence[str], *, offset: int, before: str = "", echoed: bool = False
+        self, pieces: Sequence[str], *, offset: int, before: str = "", echoed: bool = False, number: int = 0
     ) -> dict[str, Any] | None:
         if self._top is None:
             return None
-        return logprobs.legacy(pieces, self._top, offset=offset, before=before, first_unknown=echoed)
+        return logprobs.legacy(
+            pieces,
+            self._top,
+            offset=offset,
+            before=before,
+            first_unknown=echoed,
+            given=[] if echoed else self.choices[0].logprobs[number:],
+        )
 
     def _usage(self) -> dict[str, Any]:
-        completion_tokens = sum(len(choice.tokens) for choice in self.choices)
+        told = self.choices[0].usage
+        prompt_tokens = self.prompt_tokens if told.input is None else told.input
+        completion_tokens = sum(len(choice.tokens) for choice in self.choices) if told.output is None else told.output
         return {
-            "prompt_tokens": self.prompt_tokens,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
-            "total_tokens": self.prompt_tokens + completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
         }
 
 

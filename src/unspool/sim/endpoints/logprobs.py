@@ -42,29 +42,38 @@ class Likelihood:
 
     __slots__ = ("token", "logprob", "others")
 
-    def __init__(self, token: str, before: str, alternatives: int) -> None:
+    def __init__(self, token: str, before: str, alternatives: int, logprob: float | None = None) -> None:
         drawn = zlib.crc32(f"{before}\n{token}".encode("utf-8", "replace"))
         # Between a half and nearly one.
         likely = 0.5 + 0.4999 * (drawn % 9_973) / 9_973
         self.token = token
-        self.logprob = _rounded(likely)
+        if logprob is not None:
+            likely = math.exp(logprob)
+        self.logprob = _rounded(likely) if logprob is None else logprob
         begin = drawn % len(_OTHERS)
         others = [each for each in (*_OTHERS[begin:], *_OTHERS[:begin]) if each != token][:alternatives]
-        self.others = [(each, _rounded((1 - likely) * 0.6**place / 2.6)) for place, each in enumerate(others, 1)]
+        self.others = [
+            (each, _rounded(max(1 - likely, 1e-6) * 0.6**place / 2.6)) for place, each in enumerate(others, 1)
+        ]
 
 
 def _rounded(probability: float) -> float:
     return round(math.log(probability), 6)
 
 
-def each(tokens: Sequence[str], top: int, *, before: str = "") -> Iterator[Likelihood]:
-    """The likelihood of each token. ``top`` is how many are listed for each place, the token itself among them."""
-    for token in tokens:
-        yield Likelihood(token, before, max(top - 1, 0))
+def each(tokens: Sequence[str], top: int, *, before: str = "", given: Sequence[float] = ()) -> Iterator[Likelihood]:
+    """The likelihood of each token. ``top`` is how many are listed for each place, the token itself among them.
+
+    ``given`` are the logarithms of the first tokens' probabilities, where a script says them.
+    """
+    for number, token in enumerate(tokens):
+        yield Likelihood(token, before, max(top - 1, 0), given[number] if number < len(given) else None)
         before = token
 
 
-def modern(tokens: Sequence[str], top: int, *, before: str = "", with_bytes: bool = True) -> list[dict[str, Any]]:
+def modern(
+    tokens: Sequence[str], top: int, *, before: str = "", with_bytes: bool = True, given: Sequence[float] = ()
+) -> list[dict[str, Any]]:
     """As chat and responses write them. A stream of responses leaves the ``bytes`` out."""
 
     def entry(token: str, logprob: float) -> dict[str, Any]:
@@ -77,18 +86,24 @@ def modern(tokens: Sequence[str], top: int, *, before: str = "", with_bytes: boo
             **entry(one.token, one.logprob),
             "top_logprobs": [entry(*pair) for pair in ((one.token, one.logprob), *one.others)] if top else [],
         }
-        for one in each(tokens, top, before=before)
+        for one in each(tokens, top, before=before, given=given)
     ]
 
 
 def legacy(
-    tokens: Sequence[str], top: int, *, offset: int, before: str = "", first_unknown: bool = False
+    tokens: Sequence[str],
+    top: int,
+    *,
+    offset: int,
+    before: str = "",
+    first_unknown: bool = False,
+    given: Sequence[float] = (),
 ) -> dict[str, Any]:
     """As completions write them. ``offset`` is where in prompt and answer the first token stands.
 
     ``first_unknown``: nothing comes before the first token of an echoed prompt, so there is no saying how likely it was.
     """
-    likelihoods = list(each(tokens, top, before=before))
+    likelihoods = list(each(tokens, top, before=before, given=given))
     offsets = []
     for token in tokens:
         offsets.append(offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,10 @@ _INPUT_PARTS = {
     "text": None,
 }
 
+# How smolagents writes a call and its result, for models that it does not trust to know tools.
+_OBSERVATION = "Observation:"
+_OBSERVED = re.compile(r"""['"]name['"]: *['"]([\w-]+)['"]""")
+
 # What an image costs: at low detail, and at any other that of four tiles ("Images and vision", the older models' price).
 _LOW_IMAGE, _IMAGE = 85, 765
 # About four characters of base64 are three bytes, and a token.
@@ -47,7 +52,8 @@ class Conversation:
     """What was asked: ``prompt`` is the last thing the user said, ``tokens`` the length of everything.
 
     ``results`` are what tools gave back since then, ``attachments`` what the user's last message came with, in words, and ``calls`` the names of all
-    tools called so far, by the id of the call. ``says_json``: whether the word is anywhere in it.
+    tools called so far, by the id of the call. ``says_json``: whether the word is anywhere in it. ``system`` are the instructions,
+    ``before`` the user's message before the last one, and what the model said to it.
     """
 
     prompt: str
@@ -56,6 +62,8 @@ class Conversation:
     attachments: Sequence[str] = ()
     calls: Mapping[str, str] = field(default_factory=dict)
     says_json: bool = False
+    system: str = ""
+    before: tuple[str, str] | None = None
 
     def with_calls(self, calls: Iterable[Call]) -> Conversation:
         """The same after the model has called tools."""
@@ -75,6 +83,9 @@ class _Reading:
         # The calls that have no result yet.
         self.open = list(calls)
         self.says_json = False
+        self.system: list[str] = []
+        self.before: tuple[str, str] | None = None
+        self.answer = ""
 
     def text(self, message: Fields, name: str, *, optional: bool = False) -> tuple[str, list[str]]:
         """A message's text, and what came with it."""
@@ -99,8 +110,23 @@ class _Reading:
         self._count(text)
         return text, attached
 
+    def spoken(self, role: str | None, text: str, attached: list[str]) -> None:
+        """Take a message of this role."""
+        if role == "user":
+            self.said(text, attached)
+        elif role in ("system", "developer"):
+            self.system.append(text)
+        elif role == "assistant":
+            self.answer = text
+
     def said(self, text: str, attached: list[str]) -> None:
         """The user has spoken: what came before is answered."""
+        observed = _OBSERVED.search(self.answer) if text.startswith(_OBSERVATION) else None
+        if observed is not None:
+            self.results.append(Result(observed[1], text.removeprefix(_OBSERVATION).strip()))
+            return
+        self.before = (self.prompt, self.answer) if self.prompt is not None and self.answer else None
+        self.answer = ""
         self.prompt = text
         self.attachments = attached
         self.results = []
@@ -122,6 +148,8 @@ class _Reading:
             attachments=self.attachments,
             calls=self.calls,
             says_json=self.says_json,
+            system="\n\n".join(self.system),
+            before=self.before,
         )
 
     def _count(self, text: str) -> None:
@@ -151,9 +179,8 @@ def of_chat(fields: Fields) -> Conversation:
         # An assistant's message that only called tools, refused or spoke has none.
         optional = role == "assistant" and (bool(calls) or old_call is not None or "refusal" in item or "audio" in item)
         text, attached = reading.text(item, "content", optional=optional)
-        if role == "user":
-            reading.said(text, attached)
-        elif role == "function":
+        reading.spoken(role, text, attached)
+        if role == "function":
             reading.results.append(Result(item.required_text("name"), text))
         if old_call is not None:
             old_call.required_text("name")
@@ -172,8 +199,15 @@ def of_input(fields: Fields, before: Conversation | None) -> Conversation:
 
     Its tokens are those of this turn alone. Without a user's message in it the prompt is still the one before.
     """
-    input = fields.required("input")
     reading = _Reading(_INPUT_PARTS, {} if before is None else before.calls)
+    if instructions := fields.text("instructions"):
+        reading.system.append(instructions)
+    template = fields.object("prompt").text("id")
+    if template is not None and "input" not in fields:
+        # The prompt is OpenAI's to know.
+        reading.said(f"The prompt template {template}", [])
+        return reading.conversation()
+    input = fields.required("input")
     known = set(reading.calls)
     if isinstance(input, str):
         reading.text(fields, "input")
@@ -189,8 +223,7 @@ def of_input(fields: Fields, before: Conversation | None) -> Conversation:
         if kind == "message":
             role = item.one_of("role", _INPUT_ROLES, required=True)
             text, attached = reading.text(item, "content")
-            if role == "user":
-                reading.said(text, attached)
+            reading.spoken(role, text, attached)
         elif kind in ("function_call", "custom_tool_call"):
             words = item.required_text("arguments" if kind == "function_call" else "input")
             reading.called(item.required_text("call_id"), item.required_text("name"), words)
@@ -281,4 +314,4 @@ def in_words(things: Sequence[str]) -> str:
 
 def as_items(value: Any) -> list[dict[str, Any]]:
     """The items of an ``input``, which may be a text."""
-    return [{"role": "user", "content": value}] if isinstance(value, str) else value
+    return [{"role": "user", "content": value}] if isinstance(value, str) else value or []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tokens, tools
-from unspool.sim.endpoints.answer import REFUSAL, answer
+from unspool.sim.endpoints.answer import REFUSAL, Answer, answer, scripted
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.models import Rules
@@ -20,6 +20,7 @@ from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import FUNCTION, Call
 from unspool.sim.errors import RequestError
 from unspool.sim.frames import Frame
+from unspool.sim.script import Asked, Find
 
 PATH = "/responses"
 
@@ -84,7 +85,7 @@ _Event = tuple[dict[str, Any], int]
 class ModelResponse:
     """The answer to one request: a response, from queued or in progress to its end.
 
-    Raises RequestError for a request that OpenAI would refuse. ``find`` gives the response to an earlier request by its id, and
+    Raises RequestError for a request that OpenAI would refuse. ``find_previous`` gives the response to an earlier request by its id, and
     raises RequestError when there is none.
     """
 
@@ -92,8 +93,9 @@ class ModelResponse:
         self,
         fields: Fields,
         identity: RequestIdentity,
-        find: Callable[[str], ModelResponse],
+        find_previous: Callable[[str], ModelResponse],
         rules: Rules | None = None,
+        find: Find = lambda asked: None,
     ) -> None:
         rules = rules or Rules()
         model_name = fields.required_text("model")
@@ -107,7 +109,7 @@ class ModelResponse:
         fields.refuse_unknown(FIELDS, rules)
         _check_conversation(fields)
         previous_id = fields.text("previous_response_id")
-        previous = None if previous_id is None else find(previous_id)
+        previous = None if previous_id is None else find_previous(previous_id)
         conversation = messages.of_input(fields, None if previous is None else previous.conversation)
         instructions = fields.text("instructions")
         limit = fields.integer("max_output_tokens", minimum=1)
@@ -149,21 +151,32 @@ class ModelResponse:
                 param="input",
                 code="context_length_exceeded",
             )
-        self.choice = answer(
-            conversation,
-            toolbox=toolbox,
-            format=format,
-            identity=identity,
-            label=label,
-            thinking=mind.tokens,
-            limit=limit,
-            refusals=rules.refusals,
+        names = [tool.name for tool in toolbox.tools]
+        self.script = find(Asked("responses", model_name, conversation, names))
+        self.choice = (
+            scripted(self.script, toolbox, identity, refusals=rules.refusals)
+            if self.script is not None
+            else answer(
+                conversation,
+                toolbox=toolbox,
+                format=format,
+                identity=identity,
+                label=label,
+                thinking=mind.tokens,
+                limit=limit,
+                refusals=rules.refusals,
+            )
         )
         self.conversation: Conversation = conversation.with_calls(self.choice.calls)
         self.tokens = self.choice.length
         self.context: int = context + self.tokens
-        self._thoughts = texts.thoughts(conversation.prompt, mind.parts)
+        self._thoughts: Sequence[Sequence[str]] = [
+            tokens.split(text) for text in texts.thoughts(conversation.prompt, mind.parts)
+        ]
         self._thinks = mind.on
+        if self.script is not None:
+            self._thoughts = [self.choice.reasoning] if self.choice.reasoning else []
+            self._thinks = mind.on or bool(self.choice.reasoning)
         self._encrypts = _ENCRYPTED in included or (mind.on and not self.store)
         self._completed_at: int | None = None
         self._item_id = identity.id("msg_")
@@ -259,10 +272,11 @@ class ModelResponse:
         if self._thinks:
             yield from self._thinking()
             items = 1
+        if self.choice.speaks:
+            yield from self._speaking(items)
+            items += 1
         for position, call in enumerate(self.choice.calls):
             yield from self._calling(call, items + position)
-        if not self.choice.calls and not self._cut_while_thinking:
-            yield from self._speaking(items)
         ended = self.whole()
         yield {"type": f"response.{ended['status']}", "response": ended}, 0
 
@@ -271,10 +285,11 @@ class ModelResponse:
         item = {"item_id": self._reasoning(True)["id"], **place}
         yield {"type": "response.output_item.added", **place, "item": self._reasoning(False)}, 0
         unspent = self.choice.thought
-        for number, text in enumerate(self._thoughts if not self._cut_while_thinking else []):
+        for number, pieces in enumerate(self._thoughts if not self._cut_while_thinking else []):
+            text = "".join(pieces)
             part = {**item, "summary_index": number}
             yield {"type": "response.reasoning_summary_part.added", **part, "part": _summary("")}, 0
-            for token in tokens.split(text):
+            for token in pieces:
                 delta = {"type": "response.reasoning_summary_text.delta", **part, "delta": token}
                 yield self._padded(delta, token), min(unspent, 1)
                 unspent -= min(unspent, 1)
@@ -308,22 +323,25 @@ class ModelResponse:
         yield {"type": "response.content_part.added", **content, "part": self._part("")}, 0
         refused = choice.kind == REFUSAL
         before = ""
-        for token in choice.tokens:
+        for number, token in enumerate(choice.tokens):
             if refused:
                 delta = {"type": "response.refusal.delta", **content, "delta": token}
             else:
-                likely = self._likelihoods([token], before, with_bytes=False)
+                likely = self._likelihoods([token], before, with_bytes=False, number=number)
                 delta = {"type": "response.output_text.delta", **content, "delta": token, "logprobs": likely}
                 before = token
             yield self._padded(delta, token), 1
         if refused:
             yield {"type": "response.refusal.done", **content, "refusal": text}, 0
         else:
+            for number, annotation in enumerate(_annotations(choice)):
+                where = {**content, "annotation_index": number}
+                yield {"type": "response.output_text.annotation.added", **where, "annotation": annotation}, 0
             likely = self._likelihoods(choice.tokens, with_bytes=False)
             yield {"type": "response.output_text.done", **content, "text": text, "logprobs": likely}, 0
         part = self._part(text, choice.tokens)
         yield {"type": "response.content_part.done", **content, "part": part}, 0
-        item = self._message(self._item_status(True), [part])
+        item = self._message(self._item_status(not choice.calls), [part])
         yield {"type": "response.output_item.done", **place, "item": item}, 0
 
     def _padded(self, delta: dict[str, Any], text: str) -> dict[str, Any]:
@@ -339,11 +357,12 @@ class ModelResponse:
         """The items, as they are when the response has ended."""
         choice = self.choice
         items = [self._reasoning(True)] if self._thinks else []
+        if choice.speaks:
+            part = self._part(choice.text, choice.tokens)
+            items.append(self._message(self._item_status(not choice.calls), [part]))
         items += [
             self._call(call, call.arguments, self._item_status(call is choice.calls[-1])) for call in choice.calls
         ]
-        if not choice.calls and not self._cut_while_thinking:
-            items.append(self._message(self._item_status(True), [self._part(choice.text, choice.tokens)]))
         return items
 
     def _item_status(self, last: bool) -> str:
@@ -351,7 +370,11 @@ class ModelResponse:
 
     def _reasoning(self, done: bool) -> dict[str, Any]:
         shown = self._thoughts if done and not self._cut_while_thinking else []
-        item = {"id": self._identity.id("rs_"), "type": "reasoning", "summary": [_summary(text) for text in shown]}
+        item = {
+            "id": self._identity.id("rs_"),
+            "type": "reasoning",
+            "summary": [_summary("".join(pieces)) for pieces in shown],
+        }
         if self._encrypts:
             # What comes when the item is done is another than what came when it was added, and the one to keep.
             item["encrypted_content"] = "gAAAAAB" + self._identity.id("", f"encrypted {done}") * (4 if done else 1)
@@ -370,19 +393,35 @@ class ModelResponse:
     def _part(self, text: str, pieces: Sequence[str] = ()) -> dict[str, Any]:
         if self.choice.kind == REFUSAL:
             return {"type": "refusal", "refusal": text}
-        return _text_part(text) | {"logprobs": self._likelihoods(pieces)}
+        annotations = _annotations(self.choice) if text else []
+        return _text_part(text) | {"logprobs": self._likelihoods(pieces), "annotations": annotations}
 
-    def _likelihoods(self, pieces: Sequence[str], before: str = "", *, with_bytes: bool = True) -> list[dict[str, Any]]:
-        return logprobs.modern(pieces, self._top, before=before, with_bytes=with_bytes) if self._logprobs else []
+    def _likelihoods(
+        self, pieces: Sequence[str], before: str = "", *, with_bytes: bool = True, number: int = 0
+    ) -> list[dict[str, Any]]:
+        if not self._logprobs:
+            return []
+        given = self.choice.logprobs[number:]
+        return logprobs.modern(pieces, self._top, before=before, with_bytes=with_bytes, given=given)
 
     def _usage(self) -> dict[str, Any]:
+        told = self.choice.usage
+        input_tokens = self.prompt_tokens if told.input is None else told.input
+        output_tokens = self.tokens if told.output is None else told.output
         return {
-            "input_tokens": self.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": self.tokens,
+            "input_tokens": input_tokens,
+            "input_tokens_details": {"cached_tokens": told.cached or 0, "cache_write_tokens": 0},
+            "output_tokens": output_tokens,
             "output_tokens_details": {"reasoning_tokens": self.choice.thought},
-            "total_tokens": self.prompt_tokens + self.tokens,
+            "total_tokens": input_tokens + output_tokens,
         }
+
+
+def _annotations(choice: Answer) -> list[dict[str, Any]]:
+    return [
+        {"type": "url_citation", "start_index": begin, "end_index": end, "url": one.url, "title": one.title}
+        for one, begin, end in choice.cited()
+    ]
 
 
 def _text_part(text: str) -> dict[str, Any]:

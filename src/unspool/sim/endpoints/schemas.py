@@ -12,6 +12,8 @@ from typing import Any
 
 from unspool.sim.endpoints import patterns
 
+# A range of numbers beyond this is drawn from near zero.
+_WIDE = 1_000_000
 # Deeper than this only what a schema requires is made, and arrays are as short as they may be: so a recursive schema ends.
 _DEPTH = 3
 _DEEPEST = 60
@@ -371,6 +373,10 @@ class _Maker:
             low = 0 if high is None or high >= 0 else high - 100
         if high is None:
             high = low + 100
+        if high - low > _WIDE:
+            # Bounds such as those of a 53-bit integer bound the type, and not the value that is meant.
+            width = 100 * max(step or 1, 1)
+            low, high = (max(low, 0), min(high, max(low, 0) + width)) if high >= 0 else (max(low, high - width), high)
         if low > high:
             raise SchemaError(f"no number is between {low} and {high}.")
         if step is None:

@@ -77,6 +77,11 @@ _QUOTED_CHARACTERS = 240
 _LENGTH_ASKED = re.compile(r"\bin (\d{1,3},\d{3}|\d{1,6}) tokens?\b", re.IGNORECASE)
 
 
+# A client that continues a cut answer asks the model for the rest.
+_CONTINUE = re.compile(r"\bcontinue\b", re.IGNORECASE)
+# How the simulator's own completions begin: as much as a cut one is sure to have.
+_BEGINNINGS = ("\n\nThis continuation comes", "\n\nPython is a", "This text comes from the")
+
 #: What a prompt says to be refused, and to have the content filter end its answer half-way.
 REFUSE, FILTER = "[refuse]", "[filter]"
 
@@ -89,6 +94,11 @@ def each(n: int) -> list[str]:
 def to(conversation: Conversation, label: str = "") -> str:
     """Answer a conversation: the tools' results if there are any, or else the prompt and what came with it."""
     prompt = conversation.prompt
+    if conversation.before is not None and _CONTINUE.search(prompt):
+        asked, said = conversation.before
+        for full in (markdown(asked, label), markdown(asked)):
+            if full.startswith(said):
+                return full[len(said) :]
     if conversation.results:
         return (f"**{label}**\n\n" if label else "") + _of_results(conversation.results)
     if conversation.attachments:
@@ -134,6 +144,8 @@ def prose(prompt: str, label: str = "", suffix: str = "") -> str:
     if suffix.strip():
         return f"{label} … these words were put in by the unspool simulator, between “{_ending(prompt)}” and “{beginning(suffix)}” …"
     heading = f"\n\n{label}:" if label else ""
+    if (rest := _rest_of_prose(prompt)) is not None:
+        return heading + rest
     if asked := _LENGTH_ASKED.search(prompt):
         return _of_length(int(asked[1].replace(",", "")), heading)
     if _asks_what_python_is(prompt):
@@ -143,6 +155,15 @@ def prose(prompt: str, label: str = "", suffix: str = "") -> str:
         f"“{beginning(prompt)}”. It goes on for a few sentences all the same, because a client that streams text needs some "
         "text to stream. Each word here arrives in an event of its own. The last event says why the text ended."
     )
+
+
+def _rest_of_prose(prompt: str) -> str | None:
+    """What is left of an answer whose beginning the prompt ends with, as a client sends it that continues a cut one."""
+    for beginning in _BEGINNINGS:
+        at = prompt.find(beginning)
+        if at > 0 and (full := prose(prompt[:at])).startswith(prompt[at:]):
+            return full[len(prompt) - at :]
+    return None
 
 
 def _asks_what_python_is(prompt: str) -> bool:

@@ -1,7 +1,7 @@
 """The tools in a request, which of them the simulator calls, and with what.
 
-It calls tools when it must (``tool_choice`` is ``required`` or names one), and else when the user's last words name one that no
-result has come for: by its name, in which ``_`` and ``-`` may be blanks. Two names are two calls, in the order of the names. A
+It calls tools when it must (``tool_choice`` is ``required`` or names one), and else when the user's last words name one and no
+result has come yet: by its name, in which ``_`` and ``-`` may be blanks. Two names are two calls, in the order of the names. A
 JSON object after a name is what that tool is called with, whatever its schema says; without one the arguments are made from the schema.
 """
 
@@ -75,15 +75,19 @@ class Toolbox:
     must: bool = False
     parallel: bool = True
 
-    def calls(self, prompt: str, identity: RequestIdentity, *, answered: bool, label: str = "") -> list[Call]:
-        """The calls that a prompt brings about; none when its tools have ``answered`` already, unless one must be called.
+    def calls(
+        self, prompt: str, identity: RequestIdentity, *, called: Sequence[str] = (), label: str = ""
+    ) -> list[Call]:
+        """The calls that a prompt brings about; none when tools have been ``called`` for it already, unless one must be.
 
-        ``label`` tells the calls of several answers apart.
+        Then it is one that has not been called yet, of those that the prompt does not name the last: agents offer the tool that ends their
+        loop after the others. ``label`` tells the calls of several answers apart.
         """
-        found = [] if answered and not self.must else self._found(prompt)
-        chosen = [(end, tool) for (_, end), tool in found]
+        found = [] if called and not self.must else self._found(prompt)
+        chosen = [(end, tool) for (_, end), tool in found if tool.name not in called]
         if not chosen and self.must:
-            chosen = [(len(prompt), self.tools[0])]
+            fresh = [tool for tool in self.tools if tool.name not in called] or self.tools
+            chosen = [(len(prompt), fresh[-1] if called else fresh[0])]
         if not self.parallel:
             chosen = chosen[:1]
         return [

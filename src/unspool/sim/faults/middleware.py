@@ -7,9 +7,8 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unspool.sim.clock import Clock
@@ -18,29 +17,14 @@ from unspool.sim.errors import RequestError
 from unspool.sim.faults.dialects import BY_NAME, Dialect, endpoint
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal
 from unspool.sim.faults.table import HEADER, read
-from unspool.sim.streaming import CLOCK, PLAN, cut, while_connected
+from unspool.sim.received import ReceivedRequest
+from unspool.sim.streaming import CLOCK, PLAN, RECEIVED, cut, while_connected
 
 #: More than any model reads; what is sent over it was sent by mistake.
 LARGEST_BODY = 64 * 1024 * 1024
 
 # A simulator may run for days; what its tests look back on is the last few.
 _KEPT_REQUESTS = 1_000
-
-
-@dataclass(slots=True)
-class Received:
-    """One request as it came in. ``headers`` have lower-case names; ``faults`` are those it met with."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-    faults: str
-
-    @property
-    def json(self) -> Any:
-        """What its body says. Raises ValueError for one that is not JSON."""
-        return json.loads(self.body)
 
 
 class FaultChooser:
@@ -59,7 +43,7 @@ class FaultChooser:
         read(self._always)
         self._script: deque[str] = deque()
         self._lock = threading.Lock()
-        self._requests: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
+        self._requests: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
         self.script(*script)
 
     def script(self, *faults: str) -> None:
@@ -70,32 +54,43 @@ class FaultChooser:
             self._script.extend(faults)
 
     @property
-    def requests(self) -> list[Received]:
+    def requests(self) -> list[ReceivedRequest]:
         """The latest requests that came, oldest first."""
         with self._lock:
             return list(self._requests)
 
-    def choose(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> FaultPlan:
+    def forget(self) -> None:
+        """Forget the requests that came, and what is left of the script."""
+        with self._lock:
+            self._requests.clear()
+            self._script.clear()
+
+    def choose(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[FaultPlan, ReceivedRequest]:
         """Record a request, and return the plan for it. Raises ValueError when its header is not understood."""
         faults = headers.get(HEADER)
         if faults is None:
             with self._lock:
                 scripted = self._script and endpoint(path) is not None
                 faults = self._script.popleft() if scripted else self._always
+        received = ReceivedRequest(method, path, dict(headers), body, faults)
         with self._lock:
-            self._requests.append(Received(method, path, dict(headers), body, faults))
+            self._requests.append(received)
         plan = read(faults, self.dialect.plan(path))
         if plan.refusal is not None:
             plan.refusal = self.dialect.worded(plan.refusal)
-        return plan
+        if plan.refusal is not None or plan.hang_up:
+            received.answered_by = "fault"
+        return plan, received
 
 
 class FaultMiddleware:
     """The ASGI application around the simulator's own: it carries out what a plan says before there is an answer."""
 
-    def __init__(self, app: ASGIApp, choice: FaultChooser, clock: Clock | None = None) -> None:
+    def __init__(self, app: ASGIApp, chooser: FaultChooser, clock: Clock | None = None) -> None:
         self._app = app
-        self._choice = choice
+        self._chooser = chooser
         self._clock = clock or Clock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,34 +105,53 @@ class FaultMiddleware:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            plan = self._choice.choose(scope["method"], scope["path"], headers, body)
+            plan, received = self._chooser.choose(scope["method"], scope["path"], headers, body)
         except ValueError as error:
             wrong = RequestError(f"{HEADER}: {error}.", param=HEADER)
             return await send_refusal(send, refusal_of(wrong))
         scope[PLAN] = plan
         scope[CLOCK] = self._clock
-        body = edited(body, plan)
-        unread = [body]
+        scope[RECEIVED] = received
+        unread = [edited(body, plan)]
 
         async def replay() -> Message:
             return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
 
+        if plan.precedes:
+            # The request has been read, so what its client can say is that it hung up.
+            await BeforeAnswer(plan, self._clock, self._app, replay)(scope, receive, send)
+        else:
+            await self._app(scope, replay, send)
+
+
+class BeforeAnswer(Response):
+    """Carries out what a plan says before there is an answer, and then lets ``app`` answer, unless the plan leaves none to give.
+
+    ``replay`` is what the application receives, where that is not what this is called with.
+    """
+
+    def __init__(self, plan: FaultPlan, clock: Clock, app: ASGIApp, replay: Receive | None = None) -> None:
+        super().__init__()
+        self._plan = plan
+        self._clock = clock
+        self._app = app
+        self._replay = replay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         waited = False
 
         async def before() -> None:
             nonlocal waited
-            await self._clock.sleep(plan.wait)
+            await self._clock.sleep(self._plan.wait)
             waited = True
-            if plan.hang_up:
+            if self._plan.hang_up:
                 await cut(scope)
-            elif plan.refusal is not None:
-                await send_refusal(send, plan.refusal)
+            elif self._plan.refusal is not None:
+                await send_refusal(send, self._plan.refusal)
 
-        if plan.wait or plan.hang_up or plan.refusal:
-            await while_connected(receive, before())
-            if not waited or plan.hang_up or plan.refusal:
-                return
-        await self._app(scope, replay, send)
+        await while_connected(receive, before())
+        if waited and not self._plan.hang_up and self._plan.refusal is None:
+            await self._app(scope, self._replay or receive, send)
 
 
 def edited(body: bytes, plan: FaultPlan) -> bytes:

@@ -89,6 +89,11 @@ class FaultPlan:
         return any(isinstance(stop.step, Close) and stop.step.how == SHORT for stop in self.stops)
 
     @property
+    def precedes(self) -> bool:
+        """Whether something happens before there is an answer, or in place of it."""
+        return bool(self.wait or self.hang_up or self.refusal)
+
+    @property
     def alters_stream(self) -> bool:
         """Whether a stream is sent in any other way than it is made."""
         return self != FaultPlan(self.wait, self.hang_up, self.refusal, self.unstreamed, self.usage)

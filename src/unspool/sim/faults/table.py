@@ -6,6 +6,7 @@ A fault is asked for as ``name`` or ``name=value``, several with ``;`` between t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from unspool import durations
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, FaultPlan, Pause, Refusal, Rewriter, Stop
+
+_JSON_BODY = re.compile(r"body: *(?=[\[{\"])")
 
 #: The header of a request that names its own faults.
 HEADER = "x-unspool-fault"
@@ -42,7 +45,7 @@ class Fault:
 def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
     """Read faults into the plan that they add up to, or into a ``plan`` there is. Raises ValueError for one that there is not, or that is not written like this."""
     plan = FaultPlan() if plan is None else plan
-    for each in text.split(";"):
+    for each in _split(text, ";"):
         name, _, value = each.strip().partition("=")
         name, value = name.strip(), value.strip()
         if not name:
@@ -61,6 +64,32 @@ def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
                 f"the fault {name}: {error}; it is written {fault.form}, such as {fault.example}"
             ) from None
     return plan
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split a text at a separator, but not within a JSON value that a ``body:`` begins."""
+    parts = [""]
+    at = 0
+    while at < len(text):
+        value = _JSON_BODY.match(text, at)
+        if value is not None and (end := _json_end(text, value.end())):
+            parts[-1] += text[at:end]
+            at = end
+        elif text[at] == separator:
+            parts.append("")
+            at += 1
+        else:
+            parts[-1] += text[at]
+            at += 1
+    return parts
+
+
+def _json_end(text: str, begin: int) -> int:
+    """Where the JSON value that begins there ends; 0 where none does."""
+    try:
+        return json.JSONDecoder().raw_decode(text, begin)[1]
+    except (ValueError, RecursionError):
+        return 0
 
 
 # Answers that are none
@@ -94,7 +123,7 @@ def _refuse(plan: FaultPlan, status: int, body: bytes, type: str = "application/
 
 
 def _status(plan: FaultPlan, value: str) -> None:
-    number, *headers = value.split(",")
+    number, *headers = _split(value, ",")
     status = _code(number)
     # These two have no body (RFC 9110, 6.4.1).
     body = b"" if status in (204, 304) else error_body(status)
@@ -104,7 +133,7 @@ def _status(plan: FaultPlan, value: str) -> None:
         if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
             raise ValueError(f"{header!r} is no header")
         if name.strip() == "body":
-            refusal.body = said.encode()
+            refusal.body = said.strip().encode()
         else:
             refusal.headers[name.strip().lower()] = said.strip()
     plan.refusal = refusal
@@ -262,7 +291,7 @@ TABLE = (
     Fault(
         "status",
         "CODE[,HEADER:VALUE…]",
-        "refuse with this status and its error body; further headers, and `body:TEXT`, after commas",
+        "refuse with this status and its error body; further headers, and `body:TEXT` or `body:JSON`, after commas",
         "status=503,retry-after:1",
         _status,
     ),

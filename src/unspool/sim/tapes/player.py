@@ -14,7 +14,7 @@ from unspool.sim.faults.middleware import body_of, refusal_of, send_refusal
 from unspool.sim.faults.stream_plan import FaultPlan
 from unspool.sim.frames import Frame
 from unspool.sim.proxy import Blocks
-from unspool.sim.streaming import PLAN, EventStream, cut, while_connected
+from unspool.sim.streaming import PLAN, RECEIVED, EventStream, cut, while_connected
 from unspool.sim.tapes.matcher import TapeMatcher
 from unspool.sim.tapes.tape import CLEAN, RESET, NoTape, Piece, RecordedResponse
 
@@ -56,6 +56,8 @@ class Player:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         tape = self._tapes.find(scope["method"], target, headers, body)
         if tape is not None:
+            if (received := scope.get(RECEIVED)) is not None:
+                received.answered_by = f"tape {tape.name}"
             try:
                 answer = tape.answer()
             except (NoTape, OSError) as error:
