@@ -20,9 +20,7 @@ def _newest(table: dict[str, tuple[tuple[int, int], ...]]) -> tuple[str, tuple[t
     return version, table[version]
 
 
-def _without(
-    zero: tuple[tuple[int, int], ...], spacing: tuple[tuple[int, int], ...]
-) -> tuple[tuple[int, int], ...]:
+def _without(zero: tuple[tuple[int, int], ...], spacing: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """Leave out spacing marks (general category Mc), which tmux, xterm, VTE and glibc give a cell of their own.
 
     Terminals that work with grapheme clusters show some of them without one; a row that comes out shorter does no harm.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import termios
+
 import pytest
 
-from unspool.terminal.abilities import columns_of, follows_links, theme_name, wants_colour
+from unspool.terminal.abilities import follows_links, shows_utf8, theme_name, wants_colour
+from unspool.terminal.size import size_of
 
 _TTY = {"TERM": "xterm"}
 
@@ -65,7 +70,34 @@ def test_the_theme_is_the_named_one_or_that_of_the_background(environment, name)
 
 
 @pytest.mark.parametrize(
+    ("environment", "shows"),
+    [
+        ({"LANG": "C.UTF-8"}, True),
+        ({"LANG": "en_GB.utf8"}, True),
+        ({"LANG": "C.UTF-8", "LC_ALL": "C"}, False),
+        ({"LC_CTYPE": "de_DE.UTF-8", "LANG": "C"}, True),
+        ({"LC_CTYPE": "C.UTF-8"}, False),
+        ({}, False),
+    ],
+)
+def test_a_locale_shows_utf8_if_the_first_variable_of_posix_that_is_set_names_it(environment, shows):
+    assert shows_utf8(environment) is shows
+
+
+@pytest.mark.parametrize(
     ("columns", "width"), [("", 80), ("100", 100), ("0", 80), ("-5", 80), ("²", 80), ("9" * 9, 80)]
 )
-def test_the_width_of_no_terminal_is_what_columns_says(columns, width):
-    assert columns_of({"COLUMNS": columns}) == width
+def test_the_width_of_no_terminal_is_what_columns_says(columns, width, tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        assert size_of(file.fileno(), {"COLUMNS": columns}) == (width, 24)
+
+
+def test_the_size_of_a_terminal_is_its_own_and_80_by_24_where_it_has_none():
+    ours, theirs = pty.openpty()
+    try:
+        assert size_of(theirs, {"COLUMNS": "100"}) == (80, 24)
+        termios.tcsetwinsize(theirs, (30, 50))
+        assert size_of(theirs, {"COLUMNS": "100"}) == (50, 30)
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unspool.terminal.bars import bars, has_blocks
+from unspool.terminal.bars import bars
 
 ROWS = [("one", 0), ("two", 1), ("three", 800), ("four", 400)]
 
@@ -32,18 +32,3 @@ def test_plain_bars_are_ascii():
 
 def test_no_rows_are_no_lines():
     assert bars([], 80) == []
-
-
-@pytest.mark.parametrize(
-    ("environment", "has"),
-    [
-        ({"LANG": "C.UTF-8"}, True),
-        ({"LANG": "en_GB.utf8"}, True),
-        ({"LANG": "C.UTF-8", "LC_ALL": "C"}, False),
-        ({"LC_CTYPE": "de_DE.UTF-8", "LANG": "C"}, True),
-        ({}, False),
-        ({"LANG": "C.UTF-8", "TERM": "dumb"}, False),
-    ],
-)
-def test_blocks_are_used_where_the_locale_can_write_them(environment, has):
-    assert has_blocks(environment) is has

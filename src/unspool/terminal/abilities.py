@@ -84,9 +84,3 @@ def theme_name(environment: Mapping[str, str]) -> str:
         return name
     # COLORFGBG=foreground;background, set by rxvt, Konsole and others: 7 and 15 are white.
     return "light" if environment.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15") else "dark"
-
-
-def columns_of(environment: Mapping[str, str]) -> int:
-    """The width where there is no terminal to ask."""
-    columns = environment.get("COLUMNS", "")
-    return int(columns) if columns.isdecimal() and 0 < int(columns) < 10_000 else 80

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -24,12 +24,6 @@ def bars(rows: Sequence[tuple[str, int]], columns: int, *, ascii: bool = False) 
         bar = _bar(share, room, ascii) if count else ""
         lines.append(f"{name:>{label}}  {bar:<{room}}  {count:>{digits},}".rstrip())
     return lines
-
-
-def has_blocks(environment: Mapping[str, str]) -> bool:
-    """Whether the locale can write blocks: LC_ALL, LC_CTYPE and LANG in that order (locale(7)) name UTF-8."""
-    named = next((value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := environment.get(name))), "")
-    return "utf8" in named.lower().replace("-", "") and environment.get("TERM") not in ("dumb", "linux")
 
 
 def _bar(share: float, room: int, ascii: bool) -> str:

@@ -65,3 +65,22 @@ def cells(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(width for _, width in clusters(text))
+
+
+def clip(text: str, columns: int, mark: str = "…") -> str:
+    """Cut a text of one line to this many cells, with a mark in place of what is cut off."""
+    if cells(text) <= columns:
+        return text
+    room = columns - cells(mark)
+    kept = ""
+    for cluster, width in clusters(text):
+        room -= width
+        if room < 0:
+            break
+        kept += cluster
+    return (kept.rstrip() + mark)[: max(0, columns)]
+
+
+def pad(text: str, columns: int) -> str:
+    """Fill a text up to this many cells."""
+    return text + " " * (columns - cells(text))

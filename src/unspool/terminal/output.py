@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from unspool.terminal.size import size_of
+
 
 class Output:
     """A descriptor that text is written to without buffering: what `write` was given is out when it returns.
@@ -120,10 +122,10 @@ class Notes:
     def passing(self, text: str) -> None:
         """Show a line that the next one replaces, until `clear`. Only to a person, on an empty row."""
         if self.is_tty:
+            from unspool.terminal.cells import clip
             from unspool.terminal.safety import one_line
-            from unspool.terminal.waiting import fitted
 
-            self.draw(fitted(one_line(text), self.columns - 1, "..."))
+            self.draw(clip(one_line(text), self.columns - 1, "..."))
 
     def draw(self, line: str) -> None:
         """Show a passing line that is safe and short enough already.
@@ -151,7 +153,7 @@ class Notes:
     @property
     def columns(self) -> int:
         """The width of the terminal."""
-        return _columns(self.output.fd)
+        return size_of(self.output.fd)[0]
 
     def _erasure(self) -> str:
         # In a window that became narrower the line may be wrapped. What is below is erased from the next row on, since tmux keeps
@@ -165,10 +167,3 @@ class Notes:
             self.output.write(text)
         except OSError:
             return  # a closed or full stderr must not cost the answer
-
-
-def _columns(fd: int) -> int:
-    try:
-        return os.get_terminal_size(fd).columns or 80
-    except OSError:
-        return 80

@@ -8,6 +8,7 @@ import time
 from unspool.terminal import abilities
 from unspool.terminal.markdown.document import Markdown
 from unspool.terminal.screen import Screen
+from unspool.terminal.size import size_of
 from unspool.terminal.style import COLOURLESS, DARK, LIGHT
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ class Page:
         self._screen = Screen(output, size) if output.is_tty and not abilities.is_dumb(environment) else None
         self._markdown = Markdown(
             # A row as wide as the screen leaves the cursor beyond its end, which terminals treat differently.
-            self._screen.columns - 1 if self._screen is not None else abilities.columns_of(environment),
+            self._screen.columns - 1 if self._screen is not None else size_of(output.fd, environment)[0],
             theme=None if colour is None else theme if colour else COLOURLESS,
             links=self._screen is not None and abilities.follows_links(environment),
             columns=self._screen is not None,

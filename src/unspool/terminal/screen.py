@@ -7,11 +7,11 @@ The cursor rests at the end of the last live row, where a terminal that reflows 
 
 from __future__ import annotations
 
-import os
 import re
 
 from unspool.terminal.cells import cells
 from unspool.terminal.sequences import without
+from unspool.terminal.size import size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _BACK = re.compile(r"\x1b\[\d+D").match
 # How a painted row ends that has a style at its end.
 _PLAIN = "\x1b[0m"
-
-
-def size_of(fd: int) -> tuple[int, int]:
-    """The columns and rows of a terminal; what it does not say is 80 by 24."""
-    try:
-        columns, rows = os.get_terminal_size(fd)
-    except OSError:
-        columns = rows = 0
-    return columns or 80, rows or 24
 
 
 class Screen:

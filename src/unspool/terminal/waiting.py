@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from unspool.terminal import abilities
-from unspool.terminal.cells import cells, clusters
+from unspool.terminal.cells import clip
 from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
@@ -28,21 +28,7 @@ def line(words: str, seconds: float, columns: int, environment: Mapping[str, str
     words = one_line(words)
     if not is_utf8:
         words = words.encode("ascii", "replace").decode()
-    text = fitted(
+    text = clip(
         f" {wheel[int(seconds / FRAME) % len(wheel)]} {seconds:.0f} s  {words}", columns, "…" if is_utf8 else "..."
     )
     return f"\x1b[2m{text}\x1b[0m" if abilities.wants_colour("auto", environment, is_tty=True) else text
-
-
-def fitted(text: str, columns: int, mark: str) -> str:
-    """A text of one line, cut to this many cells, with a mark where something is missing."""
-    if cells(text) <= columns:
-        return text
-    room = columns - len(mark)
-    kept = ""
-    for cluster, width in clusters(text):
-        room -= width
-        if room < 0:
-            break
-        kept += cluster
-    return (kept + mark)[: max(0, columns)]

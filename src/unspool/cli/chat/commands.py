@@ -7,7 +7,6 @@ import os
 from unspool import api, shape
 from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.chat import external
-from unspool.cli.columns import clip, columns, pad
 from unspool.cli.commands import ask, models
 from unspool.cli.options.flags import value_of
 from unspool.client.library.attachment import Unattachable
@@ -15,6 +14,7 @@ from unspool.config import nearest
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps
+from unspool.terminal.cells import clip, pad
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
 from unspool.value import Value
@@ -308,7 +308,7 @@ def _history(session: Session, rest: str) -> None:
     said = session.exchanges()
     if not said:
         raise Refused("nothing has been said yet")
-    most = columns(session.notes.output) - 1
+    most = session.notes.columns - 1
     session.say("\n".join(clip(("> " if who == "user" else "  ") + one_line(text), most) for who, text in said))
 
 

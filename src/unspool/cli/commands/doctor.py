@@ -7,7 +7,6 @@ the home folder.
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from unspool import outcome
@@ -22,6 +21,7 @@ from unspool.client.exchange import Exchange
 from unspool.client.http import whole
 from unspool.client.http.transport import Request, proxy_for
 from unspool.config import ConfigError, paths, settings
+from unspool.terminal.abilities import shows_utf8
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
 from unspool.value import Value
@@ -116,7 +116,7 @@ def _report(arguments: dict[str, Any], stdout: Output) -> int:
         if step.verdict == FAILED:
             failed.append(step.name)
             code = code or step.code
-        stdout.write(_json(step) if as_json else _line(step, ascii=not _speaks_utf8()))
+        stdout.write(_json(step) if as_json else _line(step, ascii=not shows_utf8(os.environ)))
     if not as_json:
         stdout.write(f"\n{'All is well.' if not failed else 'Failed: ' + ', '.join(failed) + '.'}\n")
     return code
@@ -299,10 +299,6 @@ def _without_home(text: str) -> str:
     """A text without the home folder, whose name is a person's."""
     home = os.path.expanduser("~")
     return text.replace(home, "~") if len(home) > 1 else text
-
-
-def _speaks_utf8() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _line(step: Step, *, ascii: bool) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
-from unspool.cli.columns import clip, columns, pad, width
 from unspool.cli.options import Option, dates, scan
 from unspool.cli.options.flags import count
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, fulltext, summary, ulid
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
 from unspool.jsontext import dumps
+from unspool.terminal.cells import cells, clip, pad
 from unspool.terminal.output import Notes, Output
 from unspool.terminal.safety import one_line
+from unspool.terminal.size import size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _log(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
     if arguments["json"]:
         _put(stdout, entries, lambda one: _json(one, {}))
     elif stdout.is_tty:
-        layout = _Layout(entries, columns(stdout))
+        layout = _Layout(entries, size_of(stdout.fd)[0])
         _put(stdout, entries, lambda one: layout.line(one, layout.words(one)))
     else:
         _put(stdout, entries, lambda one: _row(one, one.answer))
@@ -157,7 +158,7 @@ def _search(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
     if arguments["json"]:
         _put(stdout, hits, lambda one: _json(one.entry, {"snippet": one.snippet, "hits": one.hits}))
     elif stdout.is_tty:
-        layout = _Layout([one.entry for one in hits], columns(stdout))
+        layout = _Layout([one.entry for one in hits], size_of(stdout.fd)[0])
         _put(stdout, hits, lambda one: layout.line(one.entry, _around(one, layout.left), width_known=True))
     else:
         _put(stdout, hits, lambda one: _row(one.entry, one.snippet))
@@ -291,7 +292,7 @@ def _around(hit: Hit, most: int) -> str:
             # Blanks at the ends of a piece are between words of the whole.
             safe = " " * piece[:1].isspace() + one_line(piece) + " " * (piece[-1:].isspace() and bool(piece.strip()))
             shown = clip(safe, left)
-            left -= width(shown)
+            left -= cells(shown)
             pieces.append(f"\x1b[1m{shown}\x1b[22m" if bold and shown and styled else shown)
             if shown != safe or left <= 0:
                 return "".join(pieces)

@@ -28,8 +28,10 @@ def progress(measures: Measures, schedule: Schedule) -> str:
 
 
 def report(stdout: Output, target: Target, schedule: Schedule, measures: Measures, simulator: Any) -> str:
-    from unspool.terminal.bars import bars, has_blocks
+    from unspool.terminal.abilities import shows_utf8
+    from unspool.terminal.bars import bars
     from unspool.terminal.safety import one_line
+    from unspool.terminal.size import size_of
 
     elapsed = measures.elapsed or 1e-9
     lines = [
@@ -62,10 +64,10 @@ def report(stdout: Output, target: Target, schedule: Schedule, measures: Measure
     for name, times in told:
         values = [*(times.percentile(one) for one in (50, 90, 95, 99)), times.most, times.mean]
         lines.append(f"{name:<16}" + "".join(f"{_time(value) if times.count else '-':>10}" for value in values))
-    columns = _columns(stdout)
+    columns = min(size_of(stdout.fd)[0], 120) - 1
     for name, times in (("first token", measures.ttft), ("between tokens", measures.gaps)):
         if times.count:
-            lines += ["", name, *bars(_histogram(times), columns, ascii=not has_blocks(os.environ))]
+            lines += ["", name, *bars(_histogram(times), columns, ascii=not shows_utf8(os.environ))]
     lag = measures.lag
     each = f", {measures.cpu / measures.events * 1e6:.0f} µs for each event" if measures.events else ""
     lines += [
@@ -125,15 +127,6 @@ def _time(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1e3:.{1 if seconds < 0.1 else 0}f} ms"
     return f"{seconds:.{2 if seconds < 100 else 0}f} s"
-
-
-def _columns(stdout: Output) -> int:
-    from unspool.terminal.abilities import columns_of
-
-    try:
-        return min(os.get_terminal_size(stdout.fd).columns or 80, 120) - 1
-    except OSError:
-        return min(columns_of(os.environ), 120) - 1
 
 
 def as_json(
