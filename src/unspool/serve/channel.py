@@ -77,7 +77,7 @@ class Channel:
         self.info.state = end.outcome
         self._move(position + 1)
         for viewer in list(self._live):
-            viewer.leave_live()
+            viewer.finish(position, end)
         self._idle()
 
     def heartbeat(self) -> None:
@@ -238,6 +238,14 @@ class Viewer:
             if self.response.is_full:
                 self.leave_live()
 
+    def finish(self, position: int, end: End) -> None:
+        """Send the end that has just arrived."""
+        if self.rendering.needs_log_for(end):
+            return self.leave_live()
+        self.push(self.rendering.end(position, end), position + 1)
+        self.response.end()
+        self.leave_live()
+
     def leave_live(self) -> None:
         """Read the store from now on."""
         self.channel.leave_live(self)
@@ -246,13 +254,14 @@ class Viewer:
 
     async def _send(self) -> None:
         channel, response = self.channel, self.response
-        while not response.is_gone:
+        while not response.is_gone and not response.is_ended:
             await response.drained()
             entries = await channel.store.read(channel.info.id, self.position)
             if entries:
                 for group in _groups(entries):
-                    if group[0].kind == END and isinstance(self.rendering, UpstreamRendering):
-                        self.rendering.last_sequence = await self._last_sequence(group[0])
+                    end = group[0].end
+                    if end is not None and self.rendering.needs_log_for(end):
+                        self.rendering.last_sequence = await self._last_sequence()
                     self._catch_up(group)
                     if group[0].kind == END:
                         response.end()
@@ -272,16 +281,11 @@ class Viewer:
             else:
                 await channel.wait(0.05)  # the store has not shown us yet what the channel knows of
 
-    async def _last_sequence(self, end: Entry) -> int | None:
-        """The last sequence number in the log, for an end that is told in an event of our own."""
-        if end.end is None or end.end.upstream or self.channel.info.endpoint != "responses":
-            return None
-        numbers = [
-            number
-            for entry in await self.channel.store.read(self.channel.info.id, 0, 1 << 30)
-            if entry.kind == EVENT and (number := sequence_number(entry.data)) is not None
-        ]
-        return max(numbers, default=None)
+    async def _last_sequence(self) -> int | None:
+        """The last sequence number in the log."""
+        entries = await self.channel.store.read(self.channel.info.id, 0, 1 << 30)
+        numbers = [sequence_number(entry.data) for entry in entries if entry.kind == EVENT]
+        return max((number for number in numbers if number is not None), default=None)
 
     def _catch_up(self, group: list[Entry]) -> None:
         first, self.position = group[0], group[-1].position + 1

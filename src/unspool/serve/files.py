@@ -50,6 +50,8 @@ from unspool.sse import Events
 _RENEW = LEASE / 4
 # How often other processes' news are looked for: they are seldom, for a client mostly comes back to the process it left.
 _POLL = 0.015
+# Seconds between syncs to the disk, for all streams together: what a power cut can take. A crash of the program takes nothing.
+_SYNC = 1.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS worker (id TEXT PRIMARY KEY, renewed REAL NOT NULL, dead INTEGER NOT NULL DEFAULT 0);
@@ -496,8 +498,8 @@ class FileStore(Store):
 
     async def _sync_journals(self) -> None:
         while True:
-            await asyncio.sleep(0.1)
-            due = [one.writer for one in self._producers.values() if one.writer.sync_due() == 0]
+            await asyncio.sleep(_SYNC)
+            due = [one.writer for one in self._producers.values() if one.writer.sync_due() is not None]
             if due:
                 await asyncio.to_thread(_sync_each, due)
 

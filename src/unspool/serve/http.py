@@ -113,14 +113,12 @@ class Request:
 class ResponseStream:
     """The body of a response that is written as it becomes known. Nothing is sent to a client that has gone."""
 
-    __slots__ = ("_chunked", "_connection", "_ended", "on_drain")
+    __slots__ = ("_chunked", "_connection", "_ended")
 
     def __init__(self, connection: _Connection, *, chunked: bool) -> None:
         self._connection = connection
         self._chunked = chunked
         self._ended = False
-        #: Called once when the client has taken enough after `is_full` was True.
-        self.on_drain: Callable[[], None] | None = None
 
     def write(self, data: bytes) -> None:
         """Send bytes, as one chunk."""
@@ -132,6 +130,11 @@ class ResponseStream:
     def is_full(self) -> bool:
         """Whether the client takes less than is sent. More is held in memory all the same, so stop writing until `drained`."""
         return self._connection.is_full
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the body has been ended."""
+        return self._ended
 
     async def drained(self) -> None:
         """Return when the client has taken enough for more to be written. Raises ClientGone."""
@@ -210,7 +213,6 @@ class _Connection(asyncio.Protocol):
         self._body_ended = True
         self._body_waiter: asyncio.Future[None] | None = None
         self._reading = True
-        self._stream: ResponseStream | None = None
         self._closing = False
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -310,7 +312,6 @@ class _Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Make ready for the next request, or close."""
-        self._stream = None
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE and not self._closing:
             self._h11.start_next_cycle()
             self._busy = False
@@ -374,8 +375,7 @@ class _Connection(asyncio.Protocol):
         version = self._h11.their_http_version or b"1.1"
         chunked = version >= b"1.1"
         self.send_head(status, [*headers, (b"transfer-encoding", b"chunked")] if chunked else headers)
-        self._stream = ResponseStream(self, chunked=chunked)
-        return self._stream
+        return ResponseStream(self, chunked=chunked)
 
     def write(self, data: bytes) -> None:
         if not self.lost.done() and not self._transport.is_closing():
@@ -437,6 +437,3 @@ class _Connection(asyncio.Protocol):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        if self._stream is not None and self._stream.on_drain is not None:
-            on_drain, self._stream.on_drain = self._stream.on_drain, None
-            on_drain()

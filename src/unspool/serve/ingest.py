@@ -46,7 +46,7 @@ class Ingest:
         body = self.info.request.get("body")
         n = body.get("n") if isinstance(body, dict) else None
         self._decoder = api.endpoint(self.info.endpoint).Decoder(n if isinstance(n, int) and n > 0 else 1)
-        self._sent_at = time.monotonic()
+        self._sent_at = self._heard_at = time.monotonic()
         self._stop_reason: str | None = None
         self._stop_outcome = CANCELLED
         self._stopped = asyncio.Event()
@@ -60,10 +60,10 @@ class Ingest:
 
     async def run(self) -> StreamInfo:
         """Read the answer to its end. Returns what is known of it then."""
-        self._sent_at = time.monotonic()
+        self._sent_at = self._heard_at = time.monotonic()
         reading = asyncio.ensure_future(self._read())
         stopping = asyncio.ensure_future(self._stopped.wait())
-        beating = asyncio.ensure_future(self._beat())
+        beating = asyncio.ensure_future(self._watch_over())
         try:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
@@ -129,14 +129,11 @@ class Ingest:
         producer, channel = self.producer, self.channel
         fault: Fault | None = None
         while True:
-            try:
-                data = await call.read(self._silence)
-            except TimeoutError:
-                fault = Fault(CUT, f"upstream sent nothing for {self._silence:g} s")
-                break
+            data = await call.read()
             if not data:
                 fault = call.fault
                 break
+            self._heard_at = time.monotonic()
             try:
                 events = bytes_in.take(data)
             except sse.EventTooLarge as error:
@@ -144,7 +141,7 @@ class Ingest:
                 break
             if not events:
                 continue
-            at = time.monotonic() - self._sent_at
+            at = self._heard_at - self._sent_at
             position = await producer.append(events, at)
             channel.publish_events(position, events, at)
             decoder.decode(events)
@@ -192,14 +189,19 @@ class Ingest:
         self._decoder.close()
         return _end_of(judge(self._decoder, None), spoken=True)
 
-    async def _beat(self) -> None:
-        """A comment to silent viewers, from the loop that produces: a dead producer sends none."""
-        position = -1
+    async def _watch_over(self) -> None:
+        """Send a comment to silent viewers, from the loop that produces: a dead producer sends none. End a silent upstream."""
+        loop = asyncio.get_running_loop()
+        position, beat_at = -1, loop.time()
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            if self.channel.position == position:
+            await asyncio.sleep(min(1.0, self._silence / 4))
+            if time.monotonic() - self._heard_at > self._silence:
+                self.stop(f"upstream sent nothing for {self._silence:g} s", CUT)
+            if self.channel.position != position:
+                position, beat_at = self.channel.position, loop.time()
+            elif loop.time() - beat_at >= HEARTBEAT_SECONDS:
+                beat_at = loop.time()
                 self.channel.heartbeat()
-            position = self.channel.position
 
 
 def _end_of(ending: Ending, *, spoken: bool) -> End:

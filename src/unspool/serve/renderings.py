@@ -29,6 +29,8 @@ class Rendering(ABC):
     #: Whether `events` depends on nothing that came before, so that viewers share its result and may begin anywhere.
     is_stateless = False
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    #: The last sequence number in the log, to be set before `end` where `needs_log_for` says so.
+    last_sequence: int | None = None
 
     def __init__(self, info: StreamInfo) -> None:
         self.info = info
@@ -37,6 +39,10 @@ class Rendering(ABC):
     def begin(self) -> bytes:
         """What comes before everything else."""
         return b""
+
+    def needs_log_for(self, end: End) -> bool:
+        """Whether this end continues upstream's numbering."""
+        return False
 
     @abstractmethod
     def events(self, position: int, events: Events, at: float) -> bytes:
@@ -56,9 +62,8 @@ class UpstreamRendering(Rendering):
 
     is_stateless = True
 
-    def __init__(self, info: StreamInfo) -> None:
-        super().__init__(info)
-        self.last_sequence: int | None = None
+    def needs_log_for(self, end: End) -> bool:
+        return not end.upstream and self.info.endpoint == "responses"
 
     def events(self, position: int, events: Events, at: float) -> bytes:
         prefix = self.prefix

@@ -21,12 +21,12 @@ class Upstream:
 
     def open(self) -> None:
         """Take part in the running event loop's connections."""
-        self._loop = running_loop()
-        self._reactor = borrow(self._loop)
+        self.loop = running_loop()
+        self._reactor = borrow(self.loop)
 
     def close(self) -> None:
         """Close the connections, where nobody else uses them."""
-        give_back(self._loop)
+        give_back(self.loop)
 
     def url(self, path: str, query: str = "") -> str:
         """The URL of a path below the base URL."""
@@ -77,14 +77,15 @@ class Call:
     async def head(self) -> bool:
         """Wait for the response's head; False where none came, and ``fault`` says why."""
         while not self._transfer.status and not self._transfer.over:
-            await self._news(None)
+            await self._news()
         return bool(self._transfer.status)
 
-    async def read(self, seconds: float | None = None) -> bytes:
-        """The next bytes of the body, nothing at its end. TimeoutError where none come in this time."""
-        while not self._transfer.held and not self._transfer.over:
-            await self._news(seconds)
-        return self._transfer.take()
+    async def read(self) -> bytes:
+        """The next bytes of the body, nothing at its end."""
+        transfer = self._transfer
+        while not transfer.held and not transfer.over:
+            await self._news()
+        return transfer.take()
 
     async def read_all(self, limit: int) -> bytes:
         """The complete body. ValueError where it is longer than this."""
@@ -107,16 +108,9 @@ class Call:
             return
         self._upstream.leave(self._transfer)
 
-    async def _news(self, seconds: float | None) -> None:
-        waiter = self._transfer.waiter = asyncio.get_running_loop().create_future()
-        try:
-            if seconds is None:
-                await waiter
-            else:
-                async with asyncio.timeout(seconds):
-                    await waiter
-        finally:
-            self._transfer.waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        waiter = self._transfer.waiter = self._upstream.loop.create_future()
+        return waiter
 
 
 def fault_of(call: Call) -> Fault | None:
