@@ -263,3 +263,27 @@ def test_values_that_follow_a_schema_are_told_from_those_that_do_not(schema, goo
 )
 def test_no_schema_breaks_the_check(schema, value):
     assert mismatch(schema, value) is None or isinstance(mismatch(schema, value), str)
+
+
+# A fence around it
+
+
+@pytest.mark.parametrize("texts", [("```json\n", *GOOD, "\n```\n"), ("Here it is:\n\n``", "`\n", *GOOD, "\n```\nGood?")])
+def test_json_comes_out_of_one_fenced_block(told, texts):
+    done, _ = told("--schema", SCHEMA, texts=texts)
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"name": "Ada", "age": 36})
+    done, _ = told("--schema", SCHEMA, "--json", texts=texts)
+    [object] = [line for line in lines(done) if line["type"] == "object"]
+    assert object["object"] == {"name": "Ada", "age": 36}
+    assert "".join(line["text"] for line in lines(done) if line["type"] == "text") == "".join(texts)
+
+
+def test_of_several_blocks_none_is_taken_for_the_answer(told):
+    done, _ = told("--schema", SCHEMA, texts=("```\n", *GOOD, "\n```\nor\n```\n{}\n```\n"))
+    assert done.returncode == 1
+    assert b"it has several code blocks" in done.stderr
+
+
+def test_prose_without_a_block_is_shown_and_is_no_json(told):
+    done, _ = told("--schema", SCHEMA, texts=("I can", " not."))
+    assert (done.returncode, done.stdout) == (1, b"I can not.")

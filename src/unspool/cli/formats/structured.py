@@ -1,12 +1,14 @@
 """Answers that have to follow a schema: the object as it grows, and whether it is what was asked for.
 
-The text goes out as it comes, whatever becomes of it; that it is no JSON, or not what the schema says, is told at the end.
+As text, the JSON goes out as it comes, without a code fence around it; that it is no JSON, or not what the schema says, is reported
+at the end.
 """
 
 from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.deltas import Refusal, Text, ToolCall
+from unspool.api.jsonblock import JsonText
 from unspool.api.validation import mismatch
 from unspool.cli import formats
 from unspool.cli.formats.wrapper import Wrapper
@@ -32,20 +34,25 @@ def choose(arguments: dict[str, Any]) -> View:
         read_schema(arguments["schema"]) if arguments["schema"] else several(read_schema(arguments["schema_multi"]))
     )
     view = formats.choose({**arguments, "raw": arguments["raw"] or not arguments["markdown"]})
-    return lambda output: Structured(view(output), output, schema, tells=arguments["format"] == "stream-json")
+    kind = arguments["format"]
+    return lambda output: Structured(view(output), output, schema, tells=kind == "stream-json", cuts=kind == "text")
 
 
 class Structured(Wrapper):
     """A format with what becomes of the JSON in its text.
 
-    With ``tells`` lines of JSON with the object so far, and with the whole one, are written between those of the format.
+    With ``tells`` lines of JSON with the object so far, and with the complete one, are written between those of the format; with
+    ``cuts`` the format inside gets the JSON alone, and not what is around it.
     """
 
-    def __init__(self, format: Format, output: Output, schema: dict[str, Any], *, tells: bool) -> None:
+    def __init__(self, format: Format, output: Output, schema: dict[str, Any], *, tells: bool, cuts: bool) -> None:
         super().__init__(format)
         self._output = output
         self._schema = schema
         self._tells = tells
+        self._cuts = cuts
+        self._readers: dict[int, JsonText] = {}
+        # The JSON of each choice, in pieces.
         self._texts: dict[int, list[str]] = {}
         self._growing: dict[int, Growing] = {}
         self._has_refused = False
@@ -54,12 +61,18 @@ class Structured(Wrapper):
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show the deltas of one turn, and then the objects that have grown by them."""
-        super().show(deltas, events, at)
+        shown: list[Delta] = []
         for delta in deltas:
             if type(delta) is Text:
-                self._texts.setdefault(delta.choice, []).append(delta.text)
+                text = self._readers.setdefault(delta.choice, JsonText()).feed(delta.text)
+                self._texts.setdefault(delta.choice, []).append(text)
+                if text:
+                    shown.append(Text(text, delta.choice))
+            else:
+                shown.append(delta)
             self._has_refused = self._has_refused or type(delta) is Refusal
             self._has_called = self._has_called or type(delta) is ToolCall
+        super().show(shown if self._cuts else deltas, events, at)
         if not self._tells:
             return
         for choice, pieces in self._texts.items():
@@ -72,8 +85,14 @@ class Structured(Wrapper):
     def close(self, ending: Ending, id: str | None) -> None:
         """Judge the objects, and close the format with what came of that."""
         wrong = None
+        for choice, reader in self._readers.items():
+            rest = reader.finish()
+            self._texts[choice].append(rest)
+            if rest and self._cuts:
+                super().show([Text(rest, choice)], [], 0.0)
         for choice, pieces in sorted(self._texts.items()) or [(0, [])]:
-            value, why = self._judge("".join(pieces))
+            several = choice in self._readers and self._readers[choice].blocks > 1
+            value, why = self._judge("".join(pieces)) if not several else (None, "it has several code blocks")
             wrong = wrong or why
             if choice == 0:
                 self.take_object(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from unspool.api.jsonblock import json_in
 from unspool.client.errors import InvalidOutput
 from unspool.jsontext import clean, from_json, loads
 from unspool.outcome import COMPLETE, LENGTH
@@ -60,7 +61,7 @@ class Growing:
         self._text += "".join(self._pieces[self._joined : self._counted])
         self._joined = self._counted
         try:
-            value = from_json(unfenced(self._text).encode(), partial_mode="trailing-strings")
+            value = from_json(json_in(self._text, is_complete=last).encode(), partial_mode="trailing-strings")
         except ValueError:
             value = NOTHING
         else:
@@ -73,20 +74,12 @@ class Growing:
         return value
 
 
-def unfenced(text: str) -> str:
-    """Return the text without the code fence that models put around JSON where the server does not hold them to a schema."""
-    start = text.lstrip()
-    if not start.startswith("```"):
-        return text
-    return start.partition("\n")[2].rstrip().removesuffix("```")
-
-
 def validated(schema: Any, text: str, refusal: str | None, outcome: str | None, id: str | None) -> Any:
     """Return the object that an answer's text is, as the schema describes it. Raises InvalidOutput."""
     if refusal is not None:
         raise InvalidOutput("the model refused", text, id)
     try:
-        value = clean(loads(unfenced(text)))
+        value = clean(loads(json_in(text)))
     except ValueError as error:
         why = ""
         if outcome == LENGTH:
