@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from . import playing
-from .playing import APIS, error, head, piece, start, stream, then_reset, then_silence
+from .playing import APIS, end, error, event, head, piece, start, stream, then_reset, then_silence
 
 each_api = pytest.mark.parametrize("api", APIS)
 
@@ -208,3 +208,14 @@ def test_a_chat_model_asked_at_the_legacy_endpoint_is_explained(unspool, serve):
 def test_quiet_still_tells_of_a_failure(unspool, serve):
     done = _ask(unspool, serve(error(400, "No.")), "-q")
     assert (done.returncode, _one_line(done)) == (10, "bad request: No")
+
+
+@pytest.mark.parametrize("format", ["text", "stream-json", "sse"])
+def test_a_complete_answer_without_text_is_reported(unspool, serve, format):
+    server = serve(head() + start("chat") + end("chat"))
+    done = unspool("--base-url", server.url, "-m", "m", "--format", format, "hi")
+    assert (done.returncode, done.stderr) == (0, b"unspool: the answer is complete, and empty\n")
+    thought = event({"id": "r1", "choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]})
+    server = serve(head() + start("chat") + thought + end("chat"))
+    done = unspool("--base-url", server.url, "-m", "m", "--format", format, "hi")
+    assert b"the answer has no text, only reasoning" in done.stderr

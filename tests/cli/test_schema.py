@@ -268,7 +268,9 @@ def test_no_schema_breaks_the_check(schema, value):
 # A fence around it
 
 
-@pytest.mark.parametrize("texts", [("```json\n", *GOOD, "\n```\n"), ("Here it is:\n\n``", "`\n", *GOOD, "\n```\nGood?")])
+@pytest.mark.parametrize(
+    "texts", [("```json\n", *GOOD, "\n```\n"), ("Here it is:\n\n``", "`\n", *GOOD, "\n```\nGood?")]
+)
 def test_json_comes_out_of_one_fenced_block(told, texts):
     done, _ = told("--schema", SCHEMA, texts=texts)
     assert (done.returncode, json.loads(done.stdout)) == (0, {"name": "Ada", "age": 36})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from unspool.api.deltas import Reasoning
+from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ class Display:
         self.notes = notes
         self.stdout: Output = _Stdout(self)
         self.format = view(self.stdout)
+        #: Whether the answer has any text, and any reasoning before that.
+        self.has_text = self.has_reasoning = False
         self._shows_reasoning = shows_reasoning
         self._since = time.monotonic()
         # Both are imported when there is something to show, which for a quick answer is never.
@@ -74,6 +76,8 @@ class Display:
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show what arrived ``at`` seconds after the request."""
+        if not self.has_text:
+            self._look_for_text(deltas)
         if self._status is not None:
             self._status.feed(deltas, events)
         if not self._shows_reasoning:
@@ -145,6 +149,14 @@ class Display:
                 pass
 
     # The parts
+
+    def _look_for_text(self, deltas: list[Delta]) -> None:
+        for delta in deltas:
+            kind = type(delta)
+            if kind is Text or kind is Refusal:
+                self.has_text = True
+            elif kind is Reasoning:
+                self.has_reasoning = True
 
     def _wait_for_status(self, answer: Answer) -> float | None:
         if self._status is None:

@@ -132,6 +132,12 @@ def report(answer: Answer, ending: Ending, display: Display, *, verbose: bool, s
     if sentence:
         display.note(sentence, always=True)
     calls = display.format.tool_calls
+    if ending.outcome == outcome.COMPLETE and not display.has_text and not calls:
+        display.note(
+            "the answer has no text, only reasoning (--show-reasoning shows it)"
+            if display.has_reasoning
+            else "the answer is complete, and empty"
+        )
     for call in calls:
         display.note(f"the model calls the tool {call.name} with {call.arguments}")
     if calls and kept_id(answer):
