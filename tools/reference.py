@@ -130,7 +130,7 @@ def library() -> str:
         ("Errors", errors),
         (
             "Server-Sent Events",
-            {f"sse.{name}": getattr(sse, name) for name in ("Decoder", "Event", "Events", "Run", "encode")},
+            {f"sse.{name}": getattr(sse, name) for name in ("Decoder", "Event", "Events", "EventBatch", "encode")},
         ),
     ):
         lines += ["", f"## {title}"]

@@ -180,3 +180,30 @@ def test_what_a_server_does_not_have_is_not_found(client_of, dialect):
 def test_a_dialect_that_nobody_speaks_is_refused():
     with pytest.raises(ValueError, match="no dialect 'klingon', only openai, ollama"):
         SimulatorSettings(dialect="klingon")
+
+
+def test_llamacpp_completes_at_the_limit_and_tells_items_by_their_type(client_of):
+    with Simulator(SimulatorSettings(dialect="llamacpp", script=["loading", ""])) as simulator:
+        client = client_of(simulator.url)
+        body = {"model": "m", "input": "Hi", "max_output_tokens": 3}
+        status, error = client.error("POST", "/responses", body)
+        assert (status, error["message"]) == (503, "Loading model")
+        answer = client.post("/responses", **body)
+        assert (answer["status"], answer["incomplete_details"]) == ("completed", None)
+        assert json.loads(client.events("/responses", **body)[-1].data)["type"] == "response.completed"
+        items = [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Ho"},
+            {"role": "user", "content": "?"},
+        ]
+        status, error = client.error("POST", "/responses", {"model": "m", "input": items})
+        assert (status, error["message"]) == (400, "Cannot determine type of 'item'")
+        items[1]["type"] = "message"
+        assert client.request("POST", "/responses", {"model": "m", "input": items})[0] == 200
+        raw = client.request(
+            "POST",
+            "/chat/completions",
+            {"model": "m", "stream": True, "messages": items[:1]},
+            **{"X-Unspool-Fault": "error=2,field"},
+        )[2]
+        assert b"\nerror: {" in raw

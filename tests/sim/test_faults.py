@@ -473,3 +473,10 @@ def test_a_chunk_size_that_is_no_hexadecimal_number_is_not_taken_for_one(size):
         with Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}/v1") as proxy:
             assert Answer(proxy.url, CHAT, "comments").ending == "cut"
         serving.join()
+
+
+def test_an_error_body_is_json_with_commas_and_semicolons_in_it(ask):
+    body = '{"error":{"message":"a; b, \\"c\\"","code":["x",1]}}'
+    answer = ask(f"status=418,retry-after:1,body:{body}; comments=x")
+    assert (answer.status, answer.body.decode()) == (418, body)
+    assert ask("status=418,body:plain words").body == b"plain words"

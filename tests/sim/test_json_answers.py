@@ -188,3 +188,14 @@ def test_an_invalid_schema_is_refused(client, schema, strict, words):
     text = {"format": {"type": "json_schema", **inner}}
     status, error = client.error("POST", RESPONSES, {"model": "m", "input": "x", "text": text})
     assert (status, error["param"], error["code"]) == (400, "text.format.schema", "invalid_json_schema")
+
+
+@pytest.mark.parametrize(
+    "bounds", [(-(2**53) + 1, 2**53 - 1), (-(2**31), 2**31 - 1), (0, 2**53), (-(2**53), -5), (10, 2**40)]
+)
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_a_number_with_bounds_as_wide_as_its_type_is_an_ordinary_one(bounds, kind):
+    low, high = bounds
+    values = [schemas.instance({"type": kind, "minimum": low, "maximum": high}, str(seed)) for seed in range(50)]
+    assert all(low <= value <= high and -200 <= value <= 200 for value in values)
+    assert len(set(values)) > 2

@@ -206,3 +206,32 @@ def test_calls_and_results_have_to_fit_together(client):
         status, error = client.error("POST", RESPONSES, {"model": "m", "input": [*said("Hi"), wrong]})
         assert (status, error["param"]) == (400, "input")
         assert words in error["message"]
+
+
+def test_a_required_tool_is_one_that_has_not_been_called_since_the_user_spoke():
+    box = Toolbox(
+        [Tool("get_weather", FUNCTION), Tool("get_time", FUNCTION), Tool("final_result", FUNCTION)], must=True
+    )
+    identity = RequestIdentity(seed=0, method="POST", path="/", body=b"", clock=lambda: 0.0)
+
+    def called(prompt, *before):
+        return [call.name for call in box.calls(prompt, identity, called=before)]
+
+    assert called("get weather") == ["get_weather"]
+    assert called("get weather", "get_weather") == ["final_result"]
+    assert called("get weather, get time", "get_weather") == ["get_time"]
+    assert called("Hello") == ["get_weather"]
+
+
+def test_a_result_in_a_user_s_message_is_a_result(client):
+    tools = [{"type": "function", "function": {"name": name, "parameters": DICE}} for name in ("roll", "final_answer")]
+    messages = [
+        *said("roll the dice"),
+        {
+            "role": "assistant",
+            "content": "Calling tools:\n[{'id': 'c', 'type': 'function', 'function': {'name': 'roll', 'arguments': {}}}]",
+        },
+        *said("Observation:\n4"),
+    ]
+    answer = client.post(CHAT, model="m", messages=messages, tools=tools, tool_choice="required")
+    assert [call["function"]["name"] for call in answer["choices"][0]["message"]["tool_calls"]] == ["final_answer"]

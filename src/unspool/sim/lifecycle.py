@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from unspool.sim.clock import Clock
-from unspool.sim.endpoints import fields
+from unspool.sim.endpoints import fields, responses
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
@@ -90,6 +90,13 @@ class Lifecycle:
         if response.stream:
             return EventStream(self._frames(response, timing), event_ids=self._event_ids, on_end=response.cancel)
         return WholeAnswer(response.whole, timing, response.tokens, on_end=response.cancel)
+
+    async def count_input(self, request: Request, identity: RequestIdentity) -> Response:
+        count = responses.count_input(fields.parse(await request.body()), self._store.previous)
+        return JSONAnswer({"object": "response.input_tokens", "input_tokens": count})
+
+    async def compact(self, request: Request, identity: RequestIdentity) -> Response:
+        return JSONAnswer(responses.compacted(fields.parse(await request.body()), identity, self._store.previous))
 
     async def retrieve(self, request: Request, identity: RequestIdentity) -> Response:
         stored = self._store.get(request.path_params["id"])

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from unspool.sim.clock import Clock
 from unspool.sim.control import Control
-from unspool.sim.endpoints import chat, completions, fields, models, responses
+from unspool.sim.endpoints import chat, completions, embeddings, fields, models, responses
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.errors import RequestError
@@ -143,6 +143,7 @@ class SimulatorSettings:
             strict=self.strict,
             lenient=self.lenient or self.dialect != "openai",
             refusals=self.dialect in ("openai", "azure"),
+            completes_at_limit=self.dialect == "llamacpp",
             reasoning_field="reasoning" if self.dialect in _REASONING else "reasoning_content",
         )
 
@@ -200,11 +201,17 @@ def app(
             desk.route("POST", endpoint.PATH, desk.answer(kind))
             for endpoint, kind in ((completions, completions.Completion), (chat, chat.ChatCompletion))
         ),
+        desk.route("POST", embeddings.PATH, desk.embed),
         desk.route("POST", responses.PATH, lifecycle.create),
+        desk.route("POST", responses.PATH + "/input_tokens", lifecycle.count_input),
+        desk.route("POST", responses.PATH + "/compact", lifecycle.compact),
         desk.route("GET", one_response, lifecycle.retrieve),
         desk.route("DELETE", one_response, lifecycle.delete),
         desk.route("POST", one_response + "/cancel", lifecycle.cancel),
         desk.route("GET", one_response + "/input_items", lifecycle.list_input),
+    ]
+    desk.paths = [
+        f"{method} {route.path}" for route in routes for method in sorted((route.methods or set()) - {"HEAD"})
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: desk.unmatched, Exception: desk.broken})
     # OpenAI does not redirect /v1/models/ to /v1/models, and a client must not be spoilt.
@@ -218,7 +225,7 @@ def app(
 _REASONING = ("ollama", "vllm", "openrouter", "groq")
 
 # The requests that the rate limits count: those that have something computed.
-_LIMITED = (responses.PATH, chat.PATH, completions.PATH)
+_LIMITED = (responses.PATH, chat.PATH, completions.PATH, embeddings.PATH)
 
 _Handler = Callable[[Request, RequestIdentity], Awaitable[Response]]
 
@@ -230,6 +237,7 @@ class _Desk:
         self._settings = settings
         self._clock = clock
         self._script = script
+        self.paths: list[str] = []
         # Without a clock of the test's, the time in answers stands still: the same request is answered with the same bytes.
         self._dates: Callable[[], float] = clock if settings.clock is not None else lambda: models.CREATED
         self.rules = settings.rules
@@ -303,6 +311,9 @@ class _Desk:
             plan.refusal = BY_NAME[self._settings.dialect].worded(plan.refusal)
         return BeforeAnswer(plan, self._clock, response) if plan.precedes else response
 
+    async def embed(self, request: Request, identity: RequestIdentity) -> Response:
+        return JSONResponse(embeddings.answer(fields.parse(await request.body()), self.rules))
+
     async def list_models(self, request: Request, identity: RequestIdentity) -> Response:
         return JSONResponse(models.listing(self.rules))
 
@@ -317,7 +328,8 @@ class _Desk:
                 f"Not allowed to {request.method} on {request.url.path}.", status=405, code="method_not_supported"
             )
         else:
-            refused = RequestError(f"Invalid URL ({request.method} {request.url.path})", status=status)
+            words = f"Invalid URL ({request.method} {request.url.path}). The simulator has {', '.join(self.paths)}."
+            refused = RequestError(words, status=status)
         headers = getattr(error, "headers", None)
         return self._signed(self._refused(refused, headers), self._identity(request, b""))
 

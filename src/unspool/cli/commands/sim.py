@@ -72,6 +72,7 @@ def _match(text: str) -> str:
 _SERVER = "as a server"
 _MODEL = "as a model"
 _TROUBLE = "in trouble"
+_ANSWERS = "with scripted answers"
 _TAPES = "with tapes"
 
 OPTIONS = (
@@ -91,6 +92,13 @@ OPTIONS = (
         metavar="N",
         type=_port,
         default=0,
+    ),
+    Option(
+        ("--allow-origin",),
+        "append",
+        "let web pages of this origin ask, besides those of this machine; * for all; repeatable",
+        group=_SERVER,
+        metavar="ORIGIN",
     ),
     Option(("--require-key",), "value", "refuse requests without this key", group=_SERVER, metavar="KEY"),
     Option(
@@ -226,6 +234,31 @@ OPTIONS = (
         metavar="URL",
     ),
     Option(
+        ("--answers",),
+        "append",
+        "scripted answers, a TOML or JSON file; repeatable",
+        group=_ANSWERS,
+        metavar="FILE",
+    ),
+    Option(
+        ("--answers-only",),
+        "flag",
+        "refuse what no scripted answer matches with 404, and name the nearest",
+        group=_ANSWERS,
+    ),
+    Option(
+        ("--control",),
+        "flag",
+        "let clients set answers, faults and the clock below /_unspool, also on an address that is not loopback",
+        group=_ANSWERS,
+    ),
+    Option(
+        ("--virtual-clock",),
+        "flag",
+        "a clock that stands still until a client advances it, for waits that take no time",
+        group=_ANSWERS,
+    ),
+    Option(
         ("--tapes",),
         "append",
         "answer what is on this tape: a journal's file, a folder of them, or a piece of an id; repeatable",
@@ -287,6 +320,11 @@ _OF_THE_SIMULATOR = (
     "seed",
     "rpm",
     "tpm",
+    "allow_origin",
+    "answers",
+    "answers_only",
+    "control",
+    "virtual_clock",
 )
 _INTO = "tapes"
 _OF_TAPES = ("tapes", "tape_match", "speed", "tapes_only")
@@ -299,6 +337,7 @@ EXAMPLES = """\
   unspool sim --ttft 'lognormal(300ms, 0.6)' --itl 15..40ms --rpm 60
   unspool sim --script status=429,retry-after:1 --script cut=7 --script ''
   unspool sim --upstream http://127.0.0.1:11434/v1 --fault stall=10,5s
+  unspool sim --answers answers.toml --answers-only
   unspool sim --record https://api.openai.com/v1 --into tapes
   unspool sim --tapes tapes --tapes-only\
 """
@@ -413,6 +452,7 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
             tls=_tls(arguments["upstream"]),
             on_ready=ready,
         )
+    from unspool.sim.clock import VirtualClock
     from unspool.sim.running import serve
     from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
 
@@ -441,6 +481,11 @@ def _serve(arguments: dict[str, Any], ready: Callable[[str], None], notes: Notes
         context_window=arguments["context_window"],
         strict=arguments["strict"],
         lenient=arguments["lenient"],
+        answers=arguments["answers"] or (),
+        answers_only=arguments["answers_only"],
+        control=True if arguments["control"] else None,
+        origins=arguments["allow_origin"] or (),
+        clock=VirtualClock() if arguments["virtual_clock"] else None,
         **more,
     )
     host, port = arguments["host"], arguments["port"]

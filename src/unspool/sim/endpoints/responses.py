@@ -8,6 +8,7 @@ What can be done with a response afterwards, or while it is made in the backgrou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -65,6 +66,9 @@ FIELDS = frozenset(
     }
 )
 
+#: What Open Responses has besides.
+OPEN_FIELDS = frozenset({"frequency_penalty", "presence_penalty"})
+
 _ENCRYPTED, _LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
 #: What "include" may ask for.
 INCLUDABLE = (
@@ -106,7 +110,7 @@ class ModelResponse:
                 param="model",
                 code="model_not_found",
             )
-        fields.refuse_unknown(FIELDS, rules)
+        fields.refuse_unknown(FIELDS | OPEN_FIELDS, rules)
         _check_conversation(fields)
         previous_id = fields.text("previous_response_id")
         previous = None if previous_id is None else find_previous(previous_id)
@@ -186,6 +190,7 @@ class ModelResponse:
         temperature = fields.value("temperature")
         top_p = fields.value("top_p")
         # What every snapshot of this response says, most of it the request's own settings with the defaults filled in.
+        self._completing = ("stop", "tool_calls", *(("length",) if rules.completes_at_limit else ()))
         self._settings = {
             "background": self.background,
             "error": None,
@@ -194,6 +199,8 @@ class ModelResponse:
             "max_tool_calls": fields.integer("max_tool_calls", minimum=1),
             "model": model_name,
             "parallel_tool_calls": fields.flag("parallel_tool_calls", True),
+            "presence_penalty": fields.value("presence_penalty") or 0.0,
+            "frequency_penalty": fields.value("frequency_penalty") or 0.0,
             "previous_response_id": previous_id,
             "prompt_cache_key": fields.text("prompt_cache_key"),
             "reasoning": {"effort": mind.effort, "summary": mind.summary} | _raw_object(fields, "reasoning"),
@@ -222,7 +229,7 @@ class ModelResponse:
 
     def whole(self) -> dict[str, Any]:
         """End it, and give the answer as one object, which is also the snapshot that ends a stream."""
-        if self.choice.finish_reason in ("stop", "tool_calls"):
+        if self.choice.finish_reason in self._completing:
             self.status = "completed"
             self._completed_at = self._identity.now()
         else:
@@ -422,6 +429,41 @@ def _annotations(choice: Answer) -> list[dict[str, Any]]:
         {"type": "url_citation", "start_index": begin, "end_index": end, "url": one.url, "title": one.title}
         for one, begin, end in choice.cited()
     ]
+
+
+def count_input(fields: Fields, find_previous: Callable[[str], ModelResponse]) -> int:
+    """The tokens of a request's input, with the turns before it, its instructions and its tools. Raises RequestError."""
+    previous_id = fields.text("previous_response_id")
+    previous = None if previous_id is None else find_previous(previous_id)
+    conversation = messages.of_input(fields, None if previous is None else previous.conversation)
+    written = json.dumps(_raw_objects(fields, "tools")) if "tools" in fields else ""
+    context = 0 if previous is None else previous.context
+    return context + conversation.tokens + tokens.count(fields.text("instructions") or "") + tokens.count(written)
+
+
+def compacted(
+    fields: Fields, identity: RequestIdentity, find_previous: Callable[[str], ModelResponse]
+) -> dict[str, Any]:
+    """What ``POST /v1/responses/compact`` answers: the user's messages, and one item that stands for all else."""
+    fields.required_text("model")
+    used = count_input(fields, find_previous)
+    kept = [item for item in _input_items(fields, identity) if item.get("type") == "message" and item["role"] == "user"]
+    encrypted = "gAAAAAB" + identity.id("", "compaction") * 4
+    item = {"id": identity.id("cmp_"), "type": "compaction", "encrypted_content": encrypted}
+    written = tokens.count(encrypted)
+    return {
+        "id": identity.id("resp_"),
+        "object": "response.compaction",
+        "created_at": identity.created,
+        "output": [*kept, item],
+        "usage": {
+            "input_tokens": used,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": written,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": used + written,
+        },
+    }
 
 
 def _text_part(text: str) -> dict[str, Any]:

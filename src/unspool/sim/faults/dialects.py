@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unspool.jsontext import parse
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.rewriting import body_of, each, with_body
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal, Rewriter, Step
@@ -30,7 +31,7 @@ class Dialect:
     """One server's way. ``endpoints`` are those it has; ``stateful`` says that it keeps responses.
 
     ``add`` puts what its streams are like into a plan, given the endpoint. ``error`` words an error: OpenAI's error object and
-    the status in, the body out.
+    the status in, the body out. ``refuse`` says why it refuses a request that others take.
     """
 
     name: str
@@ -39,8 +40,9 @@ class Dialect:
     endpoints: Sequence[str] = _ALL
     stateful: bool = False
     error: Callable[[_Body, int], Any] = lambda error, status: {"error": error}
+    refuse: Callable[[_Body], str | None] = lambda body: None
 
-    def plan(self, path: str) -> FaultPlan:
+    def plan(self, path: str, body: bytes = b"") -> FaultPlan:
         """The plan for a request at this path, which faults may add to."""
         plan = FaultPlan()
         api = endpoint(path)
@@ -49,12 +51,18 @@ class Dialect:
         if api not in self.endpoints or (not self.stateful and path.partition("/responses")[2]):
             words = {"message": f"Not Found: {path}", "type": "not_found_error", "param": None, "code": None}
             plan.refusal = Refusal(404, {"content-type": "application/json"}, json.dumps({"error": words}).encode())
-        else:
-            self.add(plan, api)
+            return plan
+        self.add(plan, api)
+        asked = parse(body)
+        if isinstance(asked, dict) and (why := self.refuse(asked)) is not None:
+            words = {"message": why, "type": "invalid_request_error", "param": None, "code": None}
+            plan.refusal = Refusal(400, {"content-type": "application/json"}, json.dumps({"error": words}).encode())
         return plan
 
     def worded(self, refusal: Refusal) -> Refusal:
         """A refusal with OpenAI's body, in this dialect's words; any other as it is."""
+        if refusal.verbatim:
+            return refusal
         try:
             body = json.loads(refusal.body)
         except ValueError:
@@ -310,6 +318,15 @@ def _gemini_error(error: _Body, status: int) -> Any:
     return [{"error": {"code": status, "message": error["message"], "status": "INVALID_ARGUMENT"}}]
 
 
+def _untyped_item(body: _Body) -> str | None:
+    """Why llama.cpp refuses an ``input``: it tells items by their type, of what the assistant said too."""
+    items = body.get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and item.get("role") == "assistant" and "type" not in item:
+            return "Cannot determine type of 'item'"
+    return None
+
+
 def _llamacpp_error(error: _Body, status: int) -> Any:
     return {"error": {"code": status, "message": error["message"], "type": error["type"]}}
 
@@ -339,7 +356,7 @@ TABLE = (
     ),
     Dialect(
         "llamacpp",
-        "null content first, `reasoning_content`, `timings`, empty comments as pings, int error codes",
+        "null content first, `reasoning_content`, `timings`, empty comments as pings, int error codes, `completed` at the token limit, typed items only",
         add=_added(
             _chunks(_null_content_first),
             _REASONING_CONTENT,
@@ -349,6 +366,7 @@ TABLE = (
             between=b":\n\n",
         ),
         error=_llamacpp_error,
+        refuse=_untyped_item,
     ),
     Dialect(
         "vllm",

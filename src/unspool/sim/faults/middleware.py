@@ -77,7 +77,7 @@ class FaultChooser:
         received = ReceivedRequest(method, path, dict(headers), body, faults)
         with self._lock:
             self._requests.append(received)
-        plan = read(faults, self.dialect.plan(path))
+        plan = read(faults, self.dialect.plan(path, body))
         if plan.refusal is not None:
             plan.refusal = self.dialect.worded(plan.refusal)
         if plan.refusal is not None or plan.hang_up:

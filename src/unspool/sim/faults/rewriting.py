@@ -18,7 +18,7 @@ _TEXTS = frozenset({"content", "text", "delta", "reasoning", "reasoning_content"
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 #: The shapes of an error inside a stream.
-ERRORS = ("nested", "flat", "string", "object", "event", "failed")
+ERRORS = ("nested", "flat", "string", "object", "event", "failed", "field")
 _MESSAGE = "The server had an error while processing your request. Sorry about that!"
 
 
@@ -62,7 +62,7 @@ def error(at: int, shape: str) -> Rewriter:
         if number < at:
             return [frame]
         is_response = "sequence_number" in last
-        out = [_error(shape, last)]
+        out: list[Frame | Step] = [_error(shape, last)] if shape != "field" else [_error_field()]
         return [*out, Close(CLEAN)] if is_response else [*out, DONE, Close(CLEAN)]
 
     return _counted(rewrite)
@@ -88,6 +88,11 @@ def _error(shape: str, last: dict[str, Any]) -> Frame:
     if shape == "object":
         return Frame.of({"object": "error", "message": _MESSAGE, "type": "InternalServerError", "code": 500})
     return Frame.of({"code": 500, "details": _MESSAGE}, type="error")
+
+
+def _error_field() -> bytes:
+    """An error as llama.cpp sent it before its rewrite of 2025: in a field that no event stream has."""
+    return b"error: %b\n\n" % json.dumps({"code": 500, "message": _MESSAGE, "type": "server_error"}).encode()
 
 
 def _flat() -> dict[str, Any]:

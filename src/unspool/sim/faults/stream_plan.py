@@ -50,11 +50,12 @@ class Stop:
 
 @dataclass(slots=True)
 class Refusal:
-    """A response that is sent in place of an answer."""
+    """A response that is sent in place of an answer. The words of a ``verbatim`` one are no dialect's to change."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    verbatim: bool = False
 
 
 @dataclass

@@ -105,6 +105,7 @@ _ERRORS = {
     503: ("service_unavailable_error", "server_is_overloaded", "The server is overloaded. Please try again later."),
 }
 _QUOTA = ("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan.")
+_LOADING = b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'
 _WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body>This is a web site.</body></html>\n"
 
 
@@ -133,7 +134,7 @@ def _status(plan: FaultPlan, value: str) -> None:
         if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
             raise ValueError(f"{header!r} is no header")
         if name.strip() == "body":
-            refusal.body = said.strip().encode()
+            refusal.body, refusal.verbatim = said.strip().encode(), True
         else:
             refusal.headers[name.strip().lower()] = said.strip()
     plan.refusal = refusal
@@ -310,6 +311,13 @@ TABLE = (
         lambda plan, _: _refuse(plan, 429, _error(*_QUOTA)),
     ),
     Fault(
+        "loading",
+        "",
+        "refuse with 503 as llama.cpp does while it loads its model",
+        "loading",
+        lambda plan, _: _refuse(plan, 503, _LOADING),
+    ),
+    Fault(
         "html",
         "[CODE]",
         "send a web page, with status 200 or this one",
@@ -404,7 +412,7 @@ TABLE = (
     Fault(
         "error",
         "K[,SHAPE]",
-        "after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, or `failed` (Responses)",
+        "after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, `failed` (Responses), or `field` (an `error:` line, llama.cpp)",
         "error=4,string",
         _rewriting(rewriting.error, _error_at),
     ),
