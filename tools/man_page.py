@@ -5,16 +5,14 @@ python tools/man_page.py
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from unspool import __version__, outcome
-from unspool.cli import COMMANDS
-from unspool.cli.options import parser
+from unspool.cli.commands import NAMES, find
+from unspool.cli.options import Command, Option, help
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "unspool.1"
 
@@ -82,15 +80,15 @@ def page() -> str:
         ".SH DESCRIPTION",
         *_paragraphs(_DESCRIPTION),
     ]
-    ask = parser.of("ask")
-    lines += [".SH EXAMPLES", *_verbatim(_examples(ask))]
+    ask = find("ask")
+    lines += [".SH EXAMPLES", *_verbatim(ask.examples)]
     lines += [".SH OPTIONS", *_options(ask, {})]
-    shared = {_names(action): action.help for action in ask._actions if action.option_strings}
+    shared = {_names(option): ask.help_of(option) for option in ask.options}
     lines.append(".SH COMMANDS")
-    lines += _filled("A prompt that begins with the name of a command goes after --, or after: unspool ask")
-    for name, (_, words) in COMMANDS.items():
+    lines += _filled(ask.epilog)
+    for name in NAMES:
         if name != "ask":
-            lines += _command(parser.of(name), name, words, shared)
+            lines += _command(find(name), shared)
     lines += [".SH EXIT STATUS", *_entries(_EXITS)]
     lines += [".SH ENVIRONMENT", *_entries(_ENVIRONMENT)]
     lines += [".SH FILES", *_entries(_FILES)]
@@ -99,71 +97,46 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _command(command: argparse.ArgumentParser, name: str, words: str, shared: dict[str, str | None]) -> Iterator[str]:
-    usage = " ".join(_usage(action) for action in command._actions if not action.option_strings)
-    yield f".SS {_text(f'unspool {name} {usage}'.rstrip())}"
-    description = _description(command)
-    yield from _paragraphs(description or f"{words[0].upper()}{words[1:]}.")
-    for action in command._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for one in action._choices_actions:
-                inner = " ".join(_usage(word) for word in action.choices[one.dest]._actions if not word.option_strings)
-                yield from _entry(f"\\fB{_text(one.dest)}\\fR {_text(inner)}".rstrip(), one.help or "")
+def _command(command: Command, shared: dict[str, str]) -> Iterator[str]:
+    usage = " ".join(one.usage for one in command.words)
+    yield f".SS {_text(f'unspool {command.name} {usage}'.rstrip())}"
+    yield from _paragraphs(command.description or help.sentence(command.summary))
+    for action in command.actions:
+        words = " ".join(one.usage for one in action.words)
+        yield from _entry(f"\\fB{_text(action.name.split()[-1])}\\fR {_text(words)}".rstrip(), action.summary)
     yield from _options(command, shared)
-    same = [_names(action) for action in command._actions if _is_shared(action, shared)]
+    same = [_names(option) for option in command.options if _is_shared(command, option, shared)]
     if same:
         yield ".PP"
         yield "Options as above:"
         yield from (f"{one}," for one in same[:-1])
         yield f"{same[-1]}."
-    if examples := _examples(command):
-        yield from _verbatim(examples)
+    if command.examples:
+        yield from _verbatim(command.examples)
     if command.epilog:
         yield from _paragraphs(command.epilog)
 
 
-def _options(command: argparse.ArgumentParser, shared: dict[str, str | None]) -> Iterator[str]:
-    for group in command._action_groups:
-        own = [
-            action
-            for action in group._group_actions
-            if action.option_strings and action.dest != "help" and not _is_shared(action, shared)
-        ]
-        if own and group.title not in ("options", "positional arguments"):
+def _options(command: Command, shared: dict[str, str]) -> Iterator[str]:
+    for title, options in help.groups(command):
+        own = [option for option in options if not _is_shared(command, option, shared)]
+        if own and title:
             yield ".PP"
-            yield f"\\fI{_text(str(group.title).capitalize())}\\fR"
-        for action in own:
-            yield from _entry(_names(action), (action.help or "").replace("%%", "%"))
+            yield f"\\fI{_text(title.capitalize())}\\fR"
+        for option in own:
+            yield from _entry(_names(option), command.help_of(option))
 
 
-def _is_shared(action: argparse.Action, shared: dict[str, str | None]) -> bool:
-    return bool(action.option_strings) and action.dest != "help" and shared.get(_names(action), "") == action.help
+def _is_shared(command: Command, option: Option, shared: dict[str, str]) -> bool:
+    return shared.get(_names(option)) == command.help_of(option)
 
 
-def _names(action: argparse.Action) -> str:
-    names = ", ".join(f"\\fB{_text(name)}\\fR" for name in action.option_strings)
-    if action.nargs == 0:
-        return names
-    if action.choices is not None:
+def _names(option: Option) -> str:
+    names = ", ".join(f"\\fB{_text(name)}\\fR" for name in option.names)
+    if option.choices is not None:
         # A line may be broken after each bar.
-        return f"{names} " + "|\\:".join(_text(str(one)) for one in action.choices)
-    metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar or action.dest.upper(),)
-    return f"{names} " + " ".join(f"\\fI{_text(one)}\\fR" for one in metavars)
-
-
-def _usage(action: argparse.Action) -> str:
-    if action.help == argparse.SUPPRESS or not action.metavar:
-        return ""
-    return f"[{action.metavar}]" if action.nargs in ("*", "?") else str(action.metavar)
-
-
-def _examples(command: argparse.ArgumentParser) -> str:
-    found = re.search(r"^examples:\n((?:  .*\n?)+)", command.description or "", re.MULTILINE)
-    return found[1].rstrip("\n") if found else ""
-
-
-def _description(command: argparse.ArgumentParser) -> str:
-    return re.sub(r"^examples:\n(?:  .*\n?)*", "", command.description or "", flags=re.MULTILINE).strip()
+        return f"{names} " + "|\\:".join(_text(one) for one in option.choices)
+    return " ".join((names, *(f"\\fI{_text(one)}\\fR" for one in option.metavars)))
 
 
 def _entries(entries: dict[str, str]) -> Iterator[str]:

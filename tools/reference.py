@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 import sys
@@ -12,32 +11,11 @@ from typing import Any
 
 import unspool
 from unspool import sse
-from unspool.cli import COMMANDS, main
+from unspool.cli.commands import GROUPS, NAMES, find
+from unspool.cli.options import Command, help
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _MADE = "<!-- Made by tools/reference.py: do not edit. -->"
-
-
-class _Found(Exception):
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of a command, which each command makes when it is asked for help."""
-
-    def found(self: argparse.ArgumentParser, *_: Any) -> None:
-        raise _Found(self)
-
-    print_help = argparse.ArgumentParser.print_help
-    argparse.ArgumentParser.print_help = found  # type: ignore[method-assign]
-    try:
-        main([name, "--help"])
-    except _Found as it:
-        return it.parser
-    finally:
-        argparse.ArgumentParser.print_help = print_help  # type: ignore[method-assign]
-    raise AssertionError(f"{name} has no help")
 
 
 def commands() -> str:
@@ -47,61 +25,49 @@ def commands() -> str:
         "",
         _MADE,
         "",
-        '`unspool COMMAND --help` says the same. `unspool "prompt"` is `unspool ask "prompt"`. How a command ends, its',
-        "[exit code](outcomes.md) says.",
-        "",
-        "| command | |",
-        "|---|---|",
-        *(f"| [`{name}`](#unspool-{name}) | {words} |" for name, (_, words) in COMMANDS.items()),
+        '`unspool COMMAND --help` says the same. `unspool "prompt"` is `unspool ask "prompt"`. How a command ends is told by its',
+        "[exit code](outcomes.md).",
     ]
-    for name in COMMANDS:
-        lines += ["", f"## unspool {name}", "", *_command(parser_of(name), "###")]
+    for title, names in GROUPS.items():
+        lines += ["", f"**{title[0].upper()}{title[1:]}**", "", "| command | |", "|---|---|"]
+        lines += (f"| [`{name}`](#unspool-{name}) | {_plain(find(name).summary)} |" for name in names)
+    for name in NAMES:
+        lines += ["", f"## unspool {name}", "", *_command(find(name))]
     return "\n".join(lines) + "\n"
 
 
-def _command(parser: argparse.ArgumentParser, level: str) -> list[str]:
-    lines: list[str] = []
-    examples: list[str] = []
-    # Examples are indented under their heading, wherever a command puts it.
-    for line in (parser.description or "").splitlines():
-        if line.startswith("  "):
-            examples.append(line[2:])
-        elif line != "examples:":
-            lines.append(_plain(line))
-    lines = ["\n".join(lines).strip()]
-    if examples:
-        lines += ["", "```sh", *examples, "```"]
-    for group in parser._action_groups:
-        rows = []
-        for action in group._group_actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for one in action._choices_actions:
-                    names = [f"{parser.prog.split()[-1]} {one.dest}"]
-                    positional = [f"{p.metavar}" for p in action.choices[one.dest]._actions if not p.option_strings]
-                    rows.append((f"`{' '.join(names + positional)}`", one.help or ""))
-            elif action.option_strings and "--help" not in action.option_strings:
-                metavar = action.metavar or (
-                    "|".join(map(str, action.choices)) if action.choices else action.dest.upper()
-                )
-                value = (
-                    "" if action.nargs == 0 else " " + (" ".join(metavar) if isinstance(metavar, tuple) else metavar)
-                )
-                rows.append((", ".join(f"`{one}{value}`" for one in action.option_strings), action.help or ""))
-            elif not action.option_strings and action.metavar:
-                rows.append((f"`{action.metavar}`", action.help or ""))
-        if rows:
-            title = group.title if group.title not in (None, "options", "positional arguments") else ""
-            lines += ["", f"**{title[0].upper()}{title[1:]}**" if title else "", "", "| | |", "|---|---|"]
-            lines += [
-                f"| {left.replace('|', chr(92) + '|')} | {_plain(right.replace('%%', '%'))} |" for left, right in rows
-            ]
-    if parser.epilog and "commands:\n" not in parser.epilog:
-        lines += ["", _plain(parser.epilog)]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip().splitlines()
+def _command(command: Command) -> list[str]:
+    lines = ["```text", help.usage(command), "```", "", _plain(command.description or help.sentence(command.summary))]
+    if command.examples:
+        lines += ["", "```sh", *command.examples.split("\n"), "```"]
+    rows = [(f"`{' '.join((one.name, *(word.usage for word in one.words)))}`", one.summary) for one in command.actions]
+    rows += [(f"`{one.usage}`", one.help) for one in command.words]
+    lines += _table("", rows)
+    for title, options in help.groups(command):
+        named = [
+            (", ".join(_code(" ".join((name, *one.metavars))) for name in one.names), command.help_of(one))
+            for one in options
+        ]
+        lines += _table(title, named)
+    if command.epilog:
+        lines += ["", _plain(command.epilog)]
+    return lines
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    head = ["", f"**{title[0].upper()}{title[1:]}**"] if title else []
+    return [*head, "", "| | |", "|---|---|", *(f"| {left} | {_plain(right)} |" for left, right in rows)]
+
+
+def _code(text: str) -> str:
+    """Text as code that may stand in a cell of a table, where a bar would end the cell and its escape would be shown."""
+    return f"<code>{text.replace('|', '&#124;').replace('<', '&lt;')}</code>" if "|" in text else f"`{text}`"
 
 
 def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return text.replace("|", "&#124;").replace("<", "&lt;").replace("*", "\\*")
 
 
 def library() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.cli import COMMANDS
+from unspool.cli import commands
 from unspool.cli.commands import completion
 from unspool.cli.options import candidates
 from unspool.sim.running import Simulator
@@ -52,11 +52,11 @@ def values(lines):
 
 
 def test_every_command_is_offered_first(offered):
-    assert values(offered("")) == list(COMMANDS)
+    assert values(offered("")) == list(commands.NAMES)
 
 
 def test_every_command_has_a_parser_that_knows_its_help():
-    for name in COMMANDS:
+    for name in commands.NAMES:
         found = candidates.candidates([name, "--h"])
         assert "--help" in [one.value for one in found], name
 
@@ -290,7 +290,7 @@ def test_fish_completes_and_shows_questions_beside_ids(unspool, shell_path, kept
         assert done.stderr == b""
         return done.stdout.decode().splitlines()
 
-    assert complete("unspool doct")[0].startswith("doctor\ttry every step")
+    assert complete("unspool doct")[0].startswith("doctor\ttest every step")
     assert complete("unspool show ")[0] == f"{kept[0]}\tWhat is Python?"
     assert values(complete("unspool --format=st")) == ["--format=stream-json"]
     assert complete("unspool -f not")[0].startswith("notes.txt")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unspool.cli import COMMANDS
+from unspool.cli.commands import NAMES
 
 ROOT = Path(__file__).parent.parent.parent
 TOOL = ROOT / "tools" / "man_page.py"
@@ -31,7 +31,7 @@ def test_the_manual_says_what_the_parsers_know_now(tool):
 
 def test_the_manual_has_every_command_and_every_exit_code(tool):
     text = PAGE.read_text("utf-8")
-    for name in COMMANDS:
+    for name in NAMES:
         assert name == "ask" or f".SS unspool {name}" in text, name
     assert set(tool._EXITS) == {str(code) for code in (*tool.outcome.EXIT_CODES.values(), tool.outcome.USAGE_EXIT_CODE)}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from unspool.cli import COMMANDS
-from unspool.cli.commands import ask
+from unspool.cli.commands import NAMES
 from unspool.cli.options import scan
+from unspool.cli.options.ask import ASK
 from unspool.sim.running import Simulator
 
 from .pages import DOCS, PAGES, ROOT, Block, blocks, is_one_session, table_commands
@@ -88,8 +88,8 @@ def test_the_page_for_those_who_come_from_elsewhere_has_its_commands() -> None:
 @pytest.mark.parametrize("command", REPLACEMENTS)
 def test_what_replaces_a_command_of_another_tool_works(command: str, stage: Stage) -> None:
     words = shlex.split(command[command.index("unspool ") :])[1:]
-    if words[0] not in COMMANDS:
-        assert scan(ask.OPTIONS, words, "prompt") is not None, "it needs argparse"
+    if words[0] not in NAMES:
+        assert scan(ASK, words) is not None, "it needs argparse"
     (ran,) = stage.run([command])
     # A code block is asked for of an answer that may have none.
     assert ran.code == 0, ran.output

@@ -6,23 +6,48 @@ from unspool.cli.options import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import TypeVar
 
+    from unspool.cli.options.shared import ServerOptions
     from unspool.config import Settings
     from unspool.config.target import Target
 
+    _Options = TypeVar("_Options", bound=ServerOptions)
 
-def whom_to_ask(arguments: dict[str, Any], settings: Settings | None = None) -> Target:
-    """Where to ask, by the options of `unspool.cli.options.flags` and a model. Raises ConfigError."""
+
+def whom_to_ask(options: ServerOptions, model: str | None, settings: Settings | None = None) -> Target:
+    """Where the options say to ask, and for which model. Raises ConfigError."""
     from unspool.config.settings import resolve
 
-    names = ("profile", "base_url", "key", "model", "api")
-    return resolve(settings=settings, **{name: arguments[name] for name in names})
+    return resolve(
+        settings=settings,
+        profile=options.profile,
+        base_url=options.base_url,
+        key=options.key,
+        model=model or ("sim-1" if options.sim else None),
+        api=options.api,
+    )
 
 
-def ask_simulator(arguments: dict[str, Any], url: str) -> None:
-    """Have the options mean the built-in simulator at this URL, whatever profile they name."""
-    arguments.update(base_url=url, profile=None, model=arguments["model"] or "sim-1")
+def with_simulator(
+    options: _Options, work: Callable[[_Options], int], announce: Callable[[str], None] | None = None
+) -> int:
+    """Do the work of a command that asks a server, and return its exit code.
+
+    With ``--sim`` the built-in simulator runs as long as the work does, and is the server that its options name. One that is
+    ``announced``, with its URL, takes as long as a model does; else it answers at once.
+    """
+    if not options.sim:
+        return work(options)
+    from unspool.sim.running import Simulator
+    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
+
+    pace = SimulatorSettings() if announce is None else SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)
+    with Simulator(pace) as simulator:
+        if announce is not None:
+            announce(simulator.url)
+        return work(options.replace(base_url=simulator.url, profile=None))
 
 
 def check_model(target: Target) -> None:

@@ -6,6 +6,7 @@ import os
 
 from unspool import Error, outcome
 from unspool.cli import explain
+from unspool.cli.options import UsageError
 from unspool.cli.signals import ignore_hang_up
 from unspool.journal.ulid import short
 from unspool.terminal.output import Output
@@ -13,8 +14,8 @@ from unspool.terminal.output import Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from unspool.cli.options.ask import AskOptions
     from unspool.terminal.output import Notes
 
 
@@ -54,18 +55,13 @@ def _leave(id: str, write_fd: int) -> None:
     os.close(write_fd)
 
 
-def begin(ask: Callable[[Callable[[str], None]], int], arguments: dict[str, Any], notes: Notes) -> int:
+def begin(ask: Callable[[Callable[[str], None]], int], options: AskOptions, notes: Notes) -> int:
     """Ask in a process of its own, and return the exit code when it has begun to, or has failed to."""
     if not hasattr(os, "fork"):
         notes.line("--detach is not possible on this system, which has no fork", always=True)
         return outcome.USAGE_EXIT_CODE
-    for name in ("dry_run", "no_log"):
-        if arguments[name]:
-            notes.line(
-                f"--detach does not go with --{name.replace('_', '-')}: what runs elsewhere is read from its journal",
-                always=True,
-            )
-            return outcome.USAGE_EXIT_CODE
+    if other := "--dry-run" if options.dry_run else "--no-log" if options.no_log else "":
+        raise UsageError(f"--detach does not go with {other}: what runs elsewhere is read from its journal")
     id, code = in_background(ask)
     if id is None:
         return code

@@ -11,6 +11,7 @@ from unspool.cli.access import key_advice
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool.cli.display import Display
+    from unspool.cli.options.shared import RenderingOptions
     from unspool.cli.signals import Signals
     from unspool.cli.stats import Stats
     from unspool.client.answer import Answer
@@ -36,18 +37,18 @@ def stream(answer: Answer, display: Display, signals: Signals, stats: Stats | No
     return verdict(display, ending, stats)
 
 
-def wanted_stats(usage: bool, stats: str | None, copy: bool) -> Stats | None:
+def wanted_stats(options: RenderingOptions) -> Stats | None:
     """Return what measures an answer for ``--usage``, ``--stats`` and ``--copy``, None where none of them is given."""
-    if not (usage or stats or copy):
+    if not (options.usage or options.stats or options.copy):
         return None
     from unspool.cli.stats import Stats
 
-    return Stats(usage=usage, stats=stats, copy=copy)
+    return Stats(usage=options.usage, stats=options.stats, copy=options.copy)
 
 
-def shows_reasoning(choice: str, format: str, notes: Notes) -> bool:
-    """Return whether a live answer's reasoning is shown: unless told otherwise, to a person who reads text."""
-    return format == "text" and (choice == "show" or (choice != "hide" and notes.is_tty))
+def shows_reasoning(options: RenderingOptions, notes: Notes) -> bool:
+    """Return whether a live answer's reasoning is shown: unless an option says otherwise, to a person who reads text."""
+    return options.format == "text" and (options.reasoning == "show" or (options.reasoning != "hide" and notes.is_tty))
 
 
 def verdict(display: Display, ending: Ending, stats: Stats | None) -> Ending:

@@ -7,8 +7,6 @@ import os
 from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.display import Display
-from unspool.cli.options import Option
-from unspool.cli.options.flags import FORMAT_OPTIONS, RENDERING_OPTIONS
 from unspool.cli.streaming import verdict, wanted_stats
 from unspool.client.kept.replay import Replay
 from unspool.config.paths import streams_dir
@@ -17,32 +15,19 @@ from unspool.journal import folder, record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.cli.options.shared import RenderingOptions
     from unspool.journal.reader import Reader
     from unspool.outcome import Ending
     from unspool.sse import Event
     from unspool.terminal.output import Notes
 
-OPTIONS = (
-    *FORMAT_OPTIONS,
-    Option(
-        ("--sse",),
-        "flag",
-        "short for --format sse: the server's own events",
-        group="what comes out",
-        dest="format",
-        const="sse",
-        default="text",
-    ),
-    *RENDERING_OPTIONS,
-    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group="what comes out"),
-)
 
-
-def locate(wanted: str) -> str:
-    """The file of a journal: the one named, or the one that is kept under this piece of an id. Raises folder.NotFound."""
+def locate(wanted: str | None) -> str:
+    """The file of a journal: the one named, the kept one whose id has this part, or the last one. Raises folder.NotFound."""
+    if wanted is None:
+        return folder.locate(streams_dir(), None)
     # No id has a dot or a slash in it, and every path to a journal has.
     if "." in wanted or "/" in wanted or os.sep in wanted:
         with open(wanted, "rb") as file:
@@ -53,16 +38,16 @@ def locate(wanted: str) -> str:
 
 
 class View:
-    """Shows what a journal holds, as the arguments say: in a format, with the reasoning beside it and what is counted of it.
+    """Shows what a journal holds, as the options say: in a format, with the reasoning beside it and what is counted of it.
 
     `show` takes the turns of ``replay``; `close` says that there are no more.
     """
 
-    def __init__(self, journal: Reader, arguments: dict[str, Any], notes: Notes, *, first_id: int = 0) -> None:
+    def __init__(self, journal: Reader, options: RenderingOptions, notes: Notes, *, first_id: int = 0) -> None:
         self.replay = Replay(journal, first_id)
-        self.display = Display(notes, formats.choose(arguments), shows_reasoning=arguments["reasoning"] == "show")
+        self.display = Display(notes, formats.choose(options), shows_reasoning=options.reasoning == "show")
         self._journal = journal
-        self._stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
+        self._stats = wanted_stats(options)
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show what arrived together."""

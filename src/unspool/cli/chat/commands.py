@@ -7,8 +7,9 @@ import os
 from unspool import api, shape
 from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.chat import external
-from unspool.cli.commands import ask, models
-from unspool.cli.options.flags import value_of
+from unspool.cli.commands import models
+from unspool.cli.options.shared import MODEL_OPTIONS
+from unspool.cli.options.values import value_of
 from unspool.client.library.attachment import Unattachable
 from unspool.config import nearest
 from unspool.config.paths import streams_dir
@@ -88,7 +89,7 @@ def profile_names(session: Session) -> list[str]:
 
 def model_names(session: Session) -> list[str]:
     """The models of the server, sorted. Raises Refused where it does not say."""
-    ending, found = models.fetch(session.target, MODELS_TIMEOUT, use_proxy=not session.arguments["sim"])
+    ending, found = models.fetch(session.target, MODELS_TIMEOUT, use_proxy=not session.options.sim)
     if ending is not None:
         raise Refused(f"the server does not list its models: {ending.message}")
     return sorted(models.names(found))
@@ -97,7 +98,7 @@ def model_names(session: Session) -> list[str]:
 def _model(session: Session, rest: str) -> None:
     if rest:
         session.target = session.target.replace(model=rest)
-        session.arguments["model"] = rest
+        session.options = session.options.replace(model=rest)
         session.notes.line(f"the next answer is by {rest}")
         return
     session.say(f"{session.target.model}, of:\n" + "".join(f"  {one_line(one)}\n" for one in model_names(session)))
@@ -105,8 +106,8 @@ def _model(session: Session, rest: str) -> None:
 
 def _system(session: Session, rest: str) -> None:
     if rest:
-        session.arguments["system"] = None if rest in _NOTHING else rest
-    system = session.arguments["system"]
+        session.options = session.options.replace(system=None if rest in _NOTHING else rest)
+    system = session.options.system
     if system and not rest:
         session.say(system)
     else:
@@ -126,22 +127,25 @@ def _set(session: Session, rest: str) -> None:
         return
     if not value:
         raise Refused(f"what shall {name} be? /set {name} VALUE; the value null leaves it to the server")
-    others = dict(session.arguments["options"] or ())
+    others = dict(session.options.options)
     others.pop(name, None)
     if name in _OPTIONS:
         try:
-            session.arguments[name] = None if value in ("null", *_NOTHING) else _OPTIONS[name](value)
+            read = None if value in ("null", *_NOTHING) else _OPTIONS[name](value)
         except ValueError as error:
             raise Refused(f"{name}: {error}") from error
+        session.options = session.options.replace(**{name: read})
     elif value != "null":
         others[name] = value
-    session.arguments["options"] = list(others.items())
+    session.options = session.options.replace(options=list(others.items()))
     _show_options(session)
 
 
 def _show_options(session: Session) -> None:
-    values = {name: session.arguments[name] for name in _OPTIONS if session.arguments[name] is not None}
-    values.update((name, value_of(text)) for name, text in session.arguments["options"] or ())
+    options = session.options
+    own = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
+    values = {name: value for name, value in own.items() if value is not None}
+    values.update((name, value_of(text)) for name, text in options.options)
     session.notes.line(", ".join(f"{name} {dumps(value)}" for name, value in values.items()) or "no option is set")
 
 
@@ -150,7 +154,7 @@ def _api(session: Session, rest: str) -> None:
         raise Refused(f"there is no API called {rest!r}{nearest(rest, api.NAMES)}")
     if rest:
         session.target = session.target.replace(api=rest)
-        session.arguments["api"] = rest
+        session.options = session.options.replace(api=rest)
     whole = "; it is sent the conversation as one text" if session.target.api == "completions" else ""
     session.notes.line(f"the API is {session.target.api}{whole}")
 
@@ -165,7 +169,7 @@ def _profile(session: Session, rest: str) -> None:
         if not target.model:
             target = target.replace(model=session.target.model)
         session.target = target
-        session.arguments["sim"] = False
+        session.options = session.options.replace(sim=False)
         # The other server does not know what this one keeps.
         if session.history is not None:
             session.history.response_id = None
@@ -251,11 +255,11 @@ def _save(session: Session, rest: str) -> None:
 def _written(session: Session, *, is_json: bool) -> str:
     from unspool.cli.commands import export
 
-    if session.id is not None and not session.arguments["no_log"]:
+    if session.id is not None and not session.options.no_log:
         stories = summary.conversation(streams_dir(), folder.find(streams_dir(), session.id))
         return export.as_json(stories) if is_json else export.markdown(stories)
     assert session.history is not None
-    system = session.arguments["system"]
+    system = session.options.system
     messages = [*([{"role": "system", "content": system}] if system else ()), *session.history.messages]
     if is_json:
         return dumps({"version": shape.VERSION, "messages": messages}) + "\n"
@@ -330,9 +334,7 @@ _KEYS = (
     "Ctrl-C stops the answer, or clears the line. Ctrl-D leaves. //x sends /x.",
 )
 
-_OPTIONS = {
-    one.dest: one.type for one in ask.OPTIONS if one.dest in ("temperature", "top_p", "max_tokens") and one.type
-}
+_OPTIONS = {one.dest: one.type for one in MODEL_OPTIONS if one.type is not None}
 
 COMMANDS = (
     Command("model", "[NAME]", "ask another model; alone: list them", _model, "model"),

@@ -53,7 +53,7 @@ class Editor:
         self._session = session
         self._wants_to_leave = False
         self._input = create_input(sys.stdin)
-        coloured = abilities.wants_colour(session.arguments["color"], os.environ, is_tty=True) is True
+        coloured = abilities.wants_colour(session.options.color, os.environ, is_tty=True) is True
         self._prompt: PromptSession[str] = PromptSession(
             message=[("class:prompt", "> ")],
             prompt_continuation="  ",

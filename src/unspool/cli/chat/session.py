@@ -10,15 +10,15 @@ from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
-from unspool.cli.commands import ask
 from unspool.cli.commands.resume import Rest
 from unspool.cli.display import Display
 from unspool.cli.options import UsageError
-from unspool.cli.prompt import conversation
+from unspool.cli.prompt import building, conversation
+from unspool.cli.prompt.building import as_text
 from unspool.cli.prompt.conversation import History
 from unspool.cli.prompt.material import Material
 from unspool.cli.streaming import kept_id, report, shows_reasoning, stream, wanted_stats
-from unspool.client.answer import Answer, Limits
+from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.http.transport import Reactor
 from unspool.client.kept import continuation, rest
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.cli.chat.keyboard import Keyboard
+    from unspool.cli.options.ask import ChatOptions
     from unspool.config import Settings
     from unspool.config.target import Target
 
@@ -71,7 +72,7 @@ class Turn(Value):
 class Session:
     """A conversation and everything that commands change of it.
 
-    ``arguments`` are those of the command line, ``target`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
+    ``options`` are those of the command line, ``target`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
     is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream in which that is kept, if it
     is; ``ending`` how it ended. ``files`` (name and part) go with the next question. ``is_multiline`` says that Enter makes a line.
     ``spent`` are the tokens in and out of all answers, ``unknown`` the number of answers whose tokens the server did not tell.
@@ -79,7 +80,7 @@ class Session:
 
     def __init__(
         self,
-        arguments: dict[str, Any],
+        options: ChatOptions,
         settings: Settings,
         target: Target,
         history: History | None,
@@ -88,7 +89,7 @@ class Session:
         *,
         is_watched: bool,
     ) -> None:
-        self.arguments = arguments
+        self.options = options
         self.settings = settings
         self.target = target
         self.history = history
@@ -104,7 +105,7 @@ class Session:
         self.usage: Any = None
         self.spent = (0, 0)
         self.answers = self.unknown = 0
-        self.view = formats.choose(arguments)
+        self.view = formats.choose(options)
         if history is not None:
             self._go_on_with(history)
 
@@ -122,15 +123,15 @@ class Session:
         assert self.turn is not None
         if self.answer_id is None:
             raise UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
-        proxied = not self.arguments["sim"]
+        proxied = not self.options.sim
         try:
             one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
             if rest.is_whole(one):
                 raise UsageError("the last answer is whole; /retry asks for another one")
-            target = rest.endpoint_of(one, self.arguments["key"], self.settings)
+            target = rest.endpoint_of(one, self.options.key, self.settings)
             if lacks_key(target):
                 raise UsageError(missing_key(target))
-            found = Rest.of(one, target, self.settings, retries=self.arguments["retries"], use_proxy=proxied)
+            found = Rest.of(one, target, self.settings, retries=self.options.retries, use_proxy=proxied)
         except ValueError as error:  # its journal is damaged, or it cannot be continued
             raise UsageError(str(error)) from error
         if found is None:
@@ -180,19 +181,18 @@ class Session:
         """Show a text as an answer is shown."""
         from unspool.api.deltas import Text
 
-        arguments = {**self.arguments, "format": "text", "raw": raw or self.arguments["raw"]}
-        format = formats.choose(arguments)(Output(1))
+        options = self.options.replace(format="text", raw=raw or self.options.raw)
+        format = formats.choose(options)(Output(1))
         format.show([Text(text)], [], 0.0)
         format.close(Ending(outcome.COMPLETE), None)
 
     @property
     def first_prompt(self) -> str:
         """What the command line asks, which comes before anything is typed; "" when nothing."""
-        # What is not UTF-8 there reaches Python as lone surrogates, which no request can carry.
-        return " ".join(self.arguments["prompt"]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return as_text(" ".join(self.options.prompt))
 
     def _go_on_with(self, history: History) -> None:
-        self.arguments["system"] = self.arguments["system"] or history.system
+        self.options = self.options.replace(system=self.options.system or history.system)
         self.history = History(history.messages, None, history.parent, None, history.response_id, history.tools)
         messages = list(history.messages)
         while messages and messages[-1].get("role") == "assistant":
@@ -203,10 +203,10 @@ class Session:
             self.answer_id = history.parent or None
 
     def _ask(self, turn: Turn) -> Ending:
-        arguments, notes = self.arguments, self.notes
+        options = self.options
         # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
-        asked = {**arguments, "prompt": [turn.text or "."], "files": None, "attachments": None, "no_stdin": True}
-        prompt = ask.prompt_of(asked, self.target, notes, turn.before)
+        asked = options.replace(prompt=[turn.text or "."], files=(), attachments=(), no_stdin=True)
+        prompt = building.build(asked, self.target, self.notes, turn.before)
         prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
         try:
             build_body(self.target, prompt, self.target.api)
@@ -217,32 +217,29 @@ class Session:
             return Exchange(
                 self.target,
                 prompt,
-                journal=Writer(None if arguments["no_log"] else streams_dir(), sync=self.settings.sync),
-                retries=arguments["retries"],
+                journal=Writer(None if options.no_log else streams_dir(), sync=self.settings.sync),
+                retries=options.retries,
                 parent=(turn.before.parent or None) if turn.before is not None else None,
                 pid=os.getpid(),
-                use_proxy=not arguments["sim"],
+                use_proxy=not options.sim,
             )
 
         return self._stream(turn, begin)
 
     def _stream(self, turn: Turn, begin: Callable[[], Exchange], found: Rest | None = None) -> Ending:
         """Show the answer to a question, or the rest that was found of one, and take it into the conversation."""
-        arguments = self.arguments
-        told = shows_reasoning(arguments["reasoning"], arguments["format"], self.notes)
-        display = Display(self.notes, self.view, shows_reasoning=told)
+        options = self.options
+        display = Display(self.notes, self.view, shows_reasoning=shows_reasoning(options, self.notes))
         with Interrupts(self.keyboard, display) as signals:
             self.keyboard.quieten()
-            limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
             try:
-                with Answer(begin(), limits, reactor=Reactor()) as answer:
+                with Answer(begin(), options.limits, reactor=Reactor()) as answer:
                     if found is not None:
                         found.show_kept(display)
-                    stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
-                    ending = stream(answer, display, signals, stats)
+                    ending = stream(answer, display, signals, wanted_stats(options))
                     self._take(turn, answer, ending, is_rest=found is not None)
                     words = self._sentence(answer, ending)
-                    report(answer, ending, display, verbose=arguments["verbose"], sentence=words)
+                    report(answer, ending, display, verbose=options.verbose, sentence=words)
             finally:
                 # What one turn leaves behind is garbage in the next.
                 gc.unfreeze()
@@ -273,7 +270,7 @@ class Session:
         before = turn.before
         # Those that were asked with; what is to go with the next question waits for it.
         self.files = [one for one in self.files if one[1] not in turn.parts]
-        is_stored = self.target.api == "responses" and self.arguments["store"] and ending.outcome == outcome.COMPLETE
+        is_stored = self.target.api == "responses" and self.options.store and ending.outcome == outcome.COMPLETE
         is_stored = is_stored and not is_rest
         self.history = History(
             [

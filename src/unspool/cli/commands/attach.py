@@ -10,8 +10,6 @@ import select
 
 from unspool import outcome
 from unspool.cli import viewing
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import count
 from unspool.cli.signals import Signals
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, ulid
@@ -19,47 +17,19 @@ from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.cli.options.running import AttachOptions
     from unspool.outcome import Ending
-
-OPTIONS = (
-    *viewing.OPTIONS,
-    Option(
-        ("--from",),
-        "value",
-        "leave out what precedes this block of the journal",
-        metavar="N",
-        dest="first",
-        type=count,
-        default=0,
-    ),
-)
 
 # Seconds between two looks at the file: a frame or so, and some 10 microseconds of work each.
 _INTERVAL = 0.02
 
 
-def run(name: str, argv: list[str]) -> int:
+def run(options: AttachOptions) -> int:
     """Follow a stream to its end, and return its exit code."""
-    arguments = scan(OPTIONS, argv, "id")
-    if arguments is None or len(arguments["id"]) != 1:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool attach",
-            OPTIONS,
-            rest="id",
-            metavar="ID",
-            rest_help="any piece of an id that only one stream has; unspool ps lists those that run",
-            examples='  unspool attach "$(unspool -d "Tell me everything")"\n  unspool attach 7F3K9Q --from 200',
-            description="Follow a stream that runs elsewhere, from its beginning to its end. The exit code is the stream's.",
-        )
-        arguments = read(parser, argv)
-        if len(arguments["id"]) != 1:
-            parser.error("which stream? Give a piece of its id; unspool ps lists those that run")
-    notes = Notes(Output(2), quiet=arguments["quiet"])
-    path = folder.locate(streams_dir(), arguments["id"][0])
+    notes = Notes(Output(2), quiet=options.quiet)
+    path = folder.locate(streams_dir(), options.id)
     with reader.Reader(path) as journal:
-        view = viewing.View(journal, arguments, notes, first_id=arguments["first"])
+        view = viewing.View(journal, options, notes, first_id=options.first)
         return _run(path, view, notes)
 
 

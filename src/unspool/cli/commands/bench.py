@@ -4,167 +4,49 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.cli.access import ask_simulator, check_model, lacks_key, missing_key, whom_to_ask
+from unspool.cli.access import check_model, lacks_key, missing_key, whom_to_ask
 from unspool.cli.formats.measures import as_json, progress, report, warnings
-from unspool.cli.options import Option, UsageError, scan
-from unspool.cli.options.flags import SERVER_OPTIONS, TIME_OPTIONS, count, number, positive, seconds, value_of
+from unspool.cli.options import UsageError
+from unspool.cli.options.batch import CONCURRENCY, PROMPT, REQUESTS
+from unspool.cli.options.values import value_of
 from unspool.cli.signals import Signals
-from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.load import Load, Measures, Schedule
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from unspool.cli.options.batch import BenchOptions
     from unspool.config.target import Target
+    from unspool.sim.subprocess_simulator import SubprocessSimulator
 
-_CONCURRENCY = 10
-_REQUESTS = 100
 # For an open loop, which does not know how long its requests take.
 _DURATION = 10.0
-_PROMPT = "Tell me a story in 100 tokens."
 # Descriptors that are not streams: standard ones, the selector, the signals' pipe, libcurl's own.
 _OTHER_DESCRIPTORS = 64
 
 
-def _rate(text: str) -> float:
-    rate = number(text)
-    if rate <= 0:
-        raise ValueError(f"{text} is not above zero")
-    return rate
-
-
-_LOAD = "how much is asked"
-_ASKED = "what is asked"
-_LIMITS = "limits"
-
-OPTIONS = (
-    Option(
-        ("-n", "--requests"),
-        "value",
-        f"the requests to send (default: {_REQUESTS}, or as many as fit in --duration)",
-        group=_LOAD,
-        metavar="N",
-        type=positive,
-    ),
-    Option(
-        ("-c", "--concurrency"),
-        "value",
-        f"the streams at a time (default: {_CONCURRENCY}; with --rate no bound)",
-        group=_LOAD,
-        metavar="N",
-        type=positive,
-    ),
-    Option(
-        ("-d", "--duration"),
-        "value",
-        "send requests for so long, and wait for those under way",
-        group=_LOAD,
-        metavar="TIME",
-        type=seconds,
-    ),
-    Option(
-        ("--rate",),
-        "value",
-        "send so many requests a second whatever the server does (an open loop), and measure each from when it was due",
-        group=_LOAD,
-        metavar="N",
-        type=_rate,
-    ),
-    Option(("--poisson",), "flag", "with --rate: at random, as independent people come", group=_LOAD),
-    Option(
-        ("--warm-up",),
-        "value",
-        "requests that are sent before and not measured (default: 0)",
-        group=_LOAD,
-        metavar="N",
-        type=count,
-        default=0,
-    ),
-    Option(("-m", "--model"), "value", "the model", group=_ASKED, metavar="MODEL"),
-    Option(
-        ("-p", "--prompt"),
-        "append",
-        f"what to ask; several are asked in turn (default: {_PROMPT!r})",
-        group=_ASKED,
-        metavar="TEXT",
-    ),
-    Option(("--prompts",), "value", "a file with a prompt in each line", group=_ASKED, metavar="FILE"),
-    Option(("-s", "--system"), "value", "the instruction that precedes the prompt", group=_ASKED, metavar="TEXT"),
-    Option(
-        ("--max-tokens",), "value", "the most tokens each answer may have", group=_ASKED, metavar="N", type=positive
-    ),
-    Option(
-        ("-o", "--option"),
-        "pair",
-        "any other field of the request, such as -o temperature 0; the value is JSON, or else text",
-        group=_ASKED,
-        metavar=("KEY", "VALUE"),
-        dest="options",
-    ),
-    *SERVER_OPTIONS,
-    Option(("--json",), "flag", "print all that was measured as one JSON object", group="what comes out"),
-    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group="what comes out"),
-    *TIME_OPTIONS,
-    Option(
-        ("--retries",),
-        "value",
-        "further attempts before an answer begins (default: 0, for a retry hides what is measured)",
-        group=_LIMITS,
-        metavar="N",
-        type=count,
-        default=0,
-    ),
-)
-
-EXAMPLES = """\
-  unspool bench --sim -c 100 -n 1000
-  unspool bench http://127.0.0.1:8000/v1 -m llama -c 50 -n 500 --max-tokens 200
-  unspool bench -P groq -m llama-3.3-70b --rate 5 --poisson --duration 1m
-  unspool bench http://127.0.0.1:8000/v1 -m llama --json > today.json\
-"""
-
-
-def run(name: str, argv: list[str]) -> int:
+def run(options: BenchOptions) -> int:
     """Measure, print it, and return the exit code: 0 when every answer came whole."""
-    arguments = scan(OPTIONS, argv, "url")
-    if arguments is None or len(arguments["url"]) > 1:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool bench",
-            OPTIONS,
-            rest="url",
-            metavar="URL",
-            rest_help="the server's base URL, the same as --base-url",
-            examples=EXAMPLES,
-            description="Put a load on a server and measure its streams. Every request is paid for where requests cost money.",
-        )
-        arguments = read(parser, argv)
-        if len(arguments["url"]) > 1:
-            parser.error("it takes one URL; a prompt goes after -p")
-    notes = Notes(Output(2), quiet=arguments["quiet"])
-    if arguments["url"]:
-        if arguments["base_url"] or arguments["sim"]:
+    if options.url:
+        if options.base_url or options.sim:
             raise UsageError("give the server once: as URL, with --base-url, or as --sim")
-        arguments["base_url"] = arguments["url"][0]
-    if not arguments["sim"]:
-        return _bench(arguments, notes, None)
+        options = options.replace(base_url=options.url)
+    if not options.sim:
+        return _bench(options, None)
     from unspool.sim.subprocess_simulator import SubprocessSimulator
 
     _raise_descriptors()  # before the simulator inherits them
     with SubprocessSimulator() as simulator:
-        ask_simulator(arguments, simulator.url)
-        return _bench(arguments, notes, simulator)
+        return _bench(options.replace(base_url=simulator.url, profile=None), simulator)
 
 
-def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
-    target = whom_to_ask(arguments)
+def _bench(options: BenchOptions, simulator: SubprocessSimulator | None) -> int:
+    notes = Notes(Output(2), quiet=options.quiet)
+    target = whom_to_ask(options, options.model)
     check_model(target)
-    schedule = _schedule(arguments)
-    prompts = _prompts(arguments, target)
+    schedule = _schedule(options)
+    prompts = _prompts(options, target)
     if lacks_key(target):
         notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
@@ -178,9 +60,8 @@ def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
 
     def make(number: int) -> Exchange:
         prompt = prompts[number % len(prompts)]
-        return Exchange(target, prompt, journal=None, retries=arguments["retries"], use_proxy=simulator is None)
+        return Exchange(target, prompt, journal=None, retries=options.retries, use_proxy=simulator is None)
 
-    limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
     stdout = Output(1)
     with Signals(stdout, notes.output) as signals:
 
@@ -189,24 +70,24 @@ def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
             return signals.number != 0
 
         warmed = 0
-        if arguments["warm_up"]:
+        if options.warm_up:
             notes.passing("unspool: warming up")
-            at_once = min(arguments["warm_up"], schedule.concurrency)
-            warm_up = Schedule(concurrency=at_once, requests=arguments["warm_up"])
-            warm = Load(make, warm_up, limits, tick=lambda _: signals.number != 0, watch=signals.fd).run()
+            at_once = min(options.warm_up, schedule.concurrency)
+            warm_up = Schedule(concurrency=at_once, requests=options.warm_up)
+            warm = Load(make, warm_up, options.limits, tick=lambda _: signals.number != 0, watch=signals.fd).run()
             warmed = warm.events
         begun = _now()
-        load = Load(make, schedule, limits, tick=tick, watch=signals.fd)
+        load = Load(make, schedule, options.limits, tick=tick, watch=signals.fd)
         measures = load.run() if not signals.number else load.measures
         notes.clear()
         if simulator is not None:
             simulator.stop()
             # Its cost is that of the warm-up too.
             simulator.cpu *= measures.events / max(measures.events + warmed, 1)
-        if arguments["json"]:
+        if options.json:
             import json
 
-            shown = json.dumps(as_json(arguments, target, schedule, measures, begun, simulator), ensure_ascii=False)
+            shown = json.dumps(as_json(options, target, schedule, measures, begun, simulator), ensure_ascii=False)
             stdout.write(stdout.safe(shown + "\n"))
         else:
             stdout.write(report(stdout, target, schedule, measures, simulator))
@@ -215,39 +96,37 @@ def _bench(arguments: dict[str, Any], notes: Notes, simulator: Any) -> int:
     return _exit_code(measures, signals.number)
 
 
-def _schedule(arguments: dict[str, Any]) -> Schedule:
-    rate, requests, duration = arguments["rate"], arguments["requests"], arguments["duration"]
-    if arguments["poisson"] and rate is None:
+def _schedule(options: BenchOptions) -> Schedule:
+    rate, requests, duration = options.rate, options.requests, options.duration
+    if options.poisson and rate is None:
         raise UsageError("--poisson needs --rate: a closed loop sends when an answer has ended")
     if requests is None and duration is None:
-        requests, duration = (None, _DURATION) if rate is not None else (_REQUESTS, None)
-    concurrency = arguments["concurrency"]
+        requests, duration = (None, _DURATION) if rate is not None else (REQUESTS, None)
+    concurrency = options.concurrency
     if concurrency is None and rate is None:
-        concurrency = _CONCURRENCY
-    return Schedule(
-        concurrency=concurrency, requests=requests, duration=duration, rate=rate, poisson=arguments["poisson"]
-    )
+        concurrency = CONCURRENCY
+    return Schedule(concurrency=concurrency, requests=requests, duration=duration, rate=rate, poisson=options.poisson)
 
 
-def _prompts(arguments: dict[str, Any], target: Target) -> list[Prompt]:
-    texts = list(arguments["prompt"] or ())
-    if arguments["prompts"]:
+def _prompts(options: BenchOptions, target: Target) -> list[Prompt]:
+    texts = list(options.prompts)
+    if options.prompts_file:
         try:
-            with open(arguments["prompts"], encoding="utf-8", errors="replace") as file:
+            with open(options.prompts_file, encoding="utf-8", errors="replace") as file:
                 texts += [line.strip() for line in file if line.strip()]
         except OSError as error:
-            raise UsageError(f"{arguments['prompts']} cannot be read: {error.strerror}") from error
+            raise UsageError(f"{options.prompts_file} cannot be read: {error.strerror}") from error
         if not texts:
-            raise UsageError(f"there is no prompt in {arguments['prompts']}")
+            raise UsageError(f"there is no prompt in {options.prompts_file}")
     prompts = [
         Prompt(
             text,
             target.model or "",
-            system=arguments["system"],
-            max_tokens=arguments["max_tokens"],
-            options={key: value_of(value) for key, value in arguments["options"] or ()},
+            system=options.system,
+            max_tokens=options.max_tokens,
+            options={key: value_of(value) for key, value in options.options},
         )
-        for text in texts or [_PROMPT]
+        for text in texts or [PROMPT]
     ]
     try:
         for prompt in prompts:

@@ -7,15 +7,14 @@ import signal
 import sys
 
 from unspool import Error, outcome
-from unspool.cli.access import ask_simulator, check_model, lacks_key, missing_key
+from unspool.cli.access import check_model, lacks_key, missing_key, with_simulator
 from unspool.cli.chat import commands, entry
 from unspool.cli.chat.external import NoEditor
 from unspool.cli.chat.keyboard import Keyboard
 from unspool.cli.chat.lines import Lines
 from unspool.cli.chat.session import Session
 from unspool.cli.commands import ask
-from unspool.cli.options import UsageError, defaults, scan
-from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS, SERVER_OPTIONS
+from unspool.cli.options import UsageError
 from unspool.cli.signals import tidy_up_first
 from unspool.client.library.attachment import Unattachable, is_url
 from unspool.config.paths import state_dir
@@ -26,8 +25,9 @@ from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Protocol
 
+    from unspool.cli.options.ask import ChatOptions
     from unspool.outcome import Ending
 
     class Reader(Protocol):
@@ -40,71 +40,25 @@ if TYPE_CHECKING:
             """Take what was typed while nobody read."""
 
 
-EXAMPLES = """\
-  unspool chat
-  unspool chat -m gpt-5.4-mini -s "Answer briefly" "What is a monad?"
-  unspool chat -c                               goes on with the last conversation
-  unspool chat --cid 7F3K9Q                     goes on with any
-  unspool chat --sim                            no key, no network
-  printf 'Hi\\nAnd in French?\\n' | unspool chat  a prompt a line\
-"""
-
-# What a chat shares with a single question.
-_SHARED = (
-    *("model", "system", "temperature", "top_p", "max_tokens", "options", "goes_on", "cid", "background", "store"),
-    *("no_stream", "no_log", "attachments", "files"),
-)
-OPTIONS = (
-    *(option for option in ask.OPTIONS if option.dest in _SHARED),
-    *SERVER_OPTIONS,
-    *OUTPUT_OPTIONS,
-    *LIMIT_OPTIONS,
-)
-
 #: The file of the prompts that were typed, in the state folder.
 HISTORY = "chat_history"
 # How much of the last answer is shown where a conversation goes on: enough to remember by.
 _RECALLED_LINES = 8
 
 
-def run(name: str, argv: list[str]) -> int:
+def run(options: ChatOptions) -> int:
     """Converse, and return the exit code."""
-    arguments = scan(OPTIONS, argv, "prompt")
-    if arguments is None:
-        from unspool.cli.options.parser import build, read
-
-        arguments = read(
-            build(
-                "unspool chat",
-                OPTIONS,
-                rest="prompt",
-                metavar="PROMPT",
-                rest_help="what to ask first; joined by blanks",
-                examples=EXAMPLES,
-                description="Converse with a model. /help in the chat lists its commands. From a pipe it reads a prompt a line, and ends"
-                " with the exit code of the first answer that failed.",
-            ),
-            argv,
-        )
-    arguments = {**defaults(ask.OPTIONS), **arguments}
-    notes = Notes(Output(2), quiet=arguments["quiet"])
-    if not arguments["sim"]:
-        return _chat(arguments, notes)
-    from unspool.sim.running import Simulator
-    from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
-
-    with Simulator(SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)) as simulator:
-        ask_simulator(arguments, simulator.url)
-        return _chat(arguments, notes)
+    # The chat's greeting says who answers.
+    return with_simulator(options, _chat, lambda url: None)
 
 
-def _chat(arguments: dict[str, Any], notes: Notes) -> int:
+def _chat(options: ChatOptions) -> int:
     from unspool.config.settings import load
 
+    notes = Notes(Output(2), quiet=options.quiet)
     settings = load()
-    if arguments["reasoning"] == "auto":
-        arguments["reasoning"] = settings.reasoning
-    target, history = ask.whom(arguments, settings)
+    options = options.configured(settings)
+    target, history = ask.whom(options, settings)
     check_model(target)
     if lacks_key(target):
         notes.line(missing_key(target), always=True)
@@ -119,8 +73,8 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
         _say_how_to_go_on(session)
 
     keyboard = Keyboard(None if is_dumb else screen, leave)
-    session = Session(arguments, settings, target, history, notes, keyboard, is_watched=is_watched)
-    _attach(session, [*(arguments["files"] or ()), *(arguments["attachments"] or ())])
+    session = Session(options, settings, target, history, notes, keyboard, is_watched=is_watched)
+    _attach(session, [*options.files, *options.attachments])
     tidy_up_first()
     if not is_watched or is_dumb:
         reader: Reader = Lines(screen, keyboard)
@@ -131,7 +85,7 @@ def _chat(arguments: dict[str, Any], notes: Notes) -> int:
         _greet(session)
         from unspool.cli.chat.editor import Editor
 
-        path = None if arguments["no_log"] else os.path.join(state_dir(), HISTORY)
+        path = None if options.no_log else os.path.join(state_dir(), HISTORY)
         return _converse(session, Editor(session, path, sys.stdout if os.isatty(1) else sys.stderr))
 
 
@@ -148,7 +102,7 @@ def _attach(session: Session, sources: list[str]) -> None:
 
 def _greet(session: Session) -> None:
     target = session.target
-    where = "the built-in simulator" if session.arguments["sim"] else target.name
+    where = "the built-in simulator" if session.options.sim else target.name
     session.notes.line(f"{target.model} at {where}; /help lists the commands")
     if session.turn is None or not session.text:
         return
@@ -160,7 +114,7 @@ def _greet(session: Session) -> None:
 
 
 def _say_how_to_go_on(session: Session) -> None:
-    if session.id is not None and session.is_watched and not session.arguments["no_log"]:
+    if session.id is not None and session.is_watched and not session.options.no_log:
         session.notes.line(f"unspool chat --cid {ulid.short(session.id)} goes on with this conversation")
 
 

@@ -6,12 +6,14 @@ never grow stale, and one implementation serves every shell.
 
 from __future__ import annotations
 
-from unspool.cli.options import scan
+from unspool.cli.options import UsageError
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from unspool.cli.options.setup import CompletionOptions
 
 #: The line that stands for: complete the names of files.
 FILES = ":files"
@@ -78,39 +80,22 @@ complete -c unspool -f -k -a '(__unspool_candidates)'
 """
 
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
-_EXAMPLES = """\
-  source <(unspool completion bash)        bash: put this line into ~/.bashrc
-  source <(unspool completion zsh)         zsh: into ~/.zshrc, after compinit
-  unspool completion fish > ~/.config/fish/completions/unspool.fish\
-"""
 
 
-def run(name: str, argv: list[str]) -> int:
-    """Print the script of a shell, or for such a script what may stand where the cursor is."""
-    # The words of a command line that is not this one: they are not parsed as if they were.
-    if argv[:1] == ["candidates"] and len(argv) > 2:
-        return _tell(argv[1], argv[2:])
-    arguments = scan((), argv, "shell")
-    if arguments is None or len(arguments["shell"]) != 1 or arguments["shell"][0] not in _SCRIPTS:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool completion",
-            (),
-            rest="shell",
-            metavar="SHELL",
-            rest_help="bash, zsh or fish",
-            examples=_EXAMPLES,
-            description="Print what makes a shell complete command lines: commands, options, their values, and the ids of kept answers.",
-        )
-        arguments = read(parser, argv)
-        if len(arguments["shell"]) != 1 or arguments["shell"][0] not in _SCRIPTS:
-            parser.error("which shell? bash, zsh or fish")
+def run(options: CompletionOptions) -> int:
+    """Print the script of a shell."""
+    if options.shell not in _SCRIPTS:
+        raise UsageError("which shell? bash, zsh or fish")
     stdout = Output(1)
-    stdout.write(_SCRIPTS[arguments["shell"][0]])
+    stdout.write(_SCRIPTS[options.shell])
     if stdout.is_tty:
-        Notes(Output(2)).line(f"this is for the shell to read; unspool {name} --help says where to put it")
+        Notes(Output(2)).line("this is for the shell to read; unspool completion --help says where to put it")
     return 0
+
+
+def offer(argv: Sequence[str]) -> int:
+    """Print, for such a script, what may stand where the cursor is: after the name of the shell and the words of a command line."""
+    return _tell(argv[0], argv[1:])
 
 
 def _tell(shell: str, words: Sequence[str]) -> int:

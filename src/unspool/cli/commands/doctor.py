@@ -12,10 +12,8 @@ import time
 from unspool import outcome
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
-from unspool.cli.access import ask_simulator, key_advice, lacks_key, missing_key, whom_to_ask
+from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.cli.commands import models
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import SERVER_OPTIONS, seconds
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
 from unspool.client.http import whole
@@ -29,32 +27,10 @@ from unspool.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from unspool.cli.options.setup import DoctorOptions
     from unspool.client.http.whole import Connection, Reply
     from unspool.config.target import Target
-
-EXAMPLES = """\
-  unspool doctor
-  unspool doctor -P ollama -m llama3.2
-  unspool doctor --no-ask            all but asking the model, which costs a few tokens
-  unspool doctor --json\
-"""
-
-OPTIONS = (
-    Option(("-m", "--model"), "value", "the model", metavar="MODEL"),
-    *SERVER_OPTIONS,
-    Option(("--no-ask",), "flag", "do not ask the model anything"),
-    Option(("--json",), "flag", "a JSON object a step, a line each"),
-    Option(
-        ("--timeout",),
-        "value",
-        "the longest time for each request (default: 30 s)",
-        metavar="TIME",
-        type=seconds,
-        default=30.0,
-    ),
-)
 
 # OpenAI's Responses API takes no lower limit than this.
 _FEWEST_TOKENS = 16
@@ -80,39 +56,17 @@ class Step(Value):
         self.code = code
 
 
-def run(name: str, argv: list[str]) -> int:
+def run(options: DoctorOptions) -> int:
     """Print each step as it is done. The exit code is that of the first one that failed."""
-    arguments = scan(OPTIONS, argv, "words")
-    if arguments is None or arguments["words"]:
-        from unspool.cli.options.parser import build, read
+    return with_simulator(options, _report)
 
-        parser = build(
-            "unspool doctor",
-            OPTIONS,
-            rest="words",
-            metavar="",
-            rest_help="(none)",
-            examples=EXAMPLES,
-            description="Try every step from the configuration to the first token. What it prints holds no key: paste it into a bug report.",
-        )
-        arguments = read(parser, argv)
-        if arguments["words"]:
-            parser.error("it takes options only; choose the server with -P or --base-url")
+
+def _report(options: DoctorOptions) -> int:
     stdout = Output(1)
-    if not arguments["sim"]:
-        return _report(arguments, stdout)
-    from unspool.sim.running import Simulator
-
-    with Simulator() as simulator:
-        ask_simulator(arguments, simulator.url)
-        return _report(arguments, stdout)
-
-
-def _report(arguments: dict[str, Any], stdout: Output) -> int:
-    as_json = arguments["json"]
+    as_json = options.json
     code = 0
     failed: list[str] = []
-    for step in examine(arguments):
+    for step in examine(options):
         if step.verdict == FAILED:
             failed.append(step.name)
             code = code or step.code
@@ -122,13 +76,13 @@ def _report(arguments: dict[str, Any], stdout: Output) -> int:
     return code
 
 
-def examine(arguments: dict[str, Any]) -> Iterator[Step]:
+def examine(options: DoctorOptions) -> Iterator[Step]:
     """Go from the configuration to the first token, as far as that leads."""
     yield Step("unspool", OK, _versions())
     began = time.monotonic()
     try:
         configuration = settings.load()
-        target = whom_to_ask(arguments, configuration)
+        target = whom_to_ask(options, options.model, configuration)
     except ConfigError as error:
         yield Step("config", FAILED, _without_home(str(error)), code=outcome.EXIT_CODES[outcome.ERROR])
         return
@@ -141,24 +95,24 @@ def examine(arguments: dict[str, Any]) -> Iterator[Step]:
         time.monotonic() - began,
     )
     yield _journals()
-    yield _key(target, arguments["key"])
+    yield _key(target, options.key)
     if lacks_key(target):
         return
-    use_proxy = not arguments["sim"]
+    use_proxy = not options.sim
     proxy = proxy_for(target.base_url) if use_proxy else ""
     yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
-    reply = whole.fetch(Request("GET", target.url("/models"), headers, proxy=use_proxy), arguments["timeout"])
+    reply = whole.fetch(Request("GET", target.url("/models"), headers, proxy=use_proxy), options.timeout)
     yield from _way(target, reply)
     if not reply.status:
         return
     yield from _list(target, reply)
     if not target.model:
         return
-    if arguments["no_ask"]:
+    if options.no_ask:
         yield Step("first token", SKIPPED, "--no-ask")
         return
-    yield from _ask(target, arguments["timeout"], use_proxy)
+    yield from _ask(target, options.timeout, use_proxy)
 
 
 def _journals() -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool import outcome
-from unspool.cli.options import Option, dates, scan
+from unspool.cli.options import dates
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps
@@ -14,45 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.cli.options.kept import ExportOptions
     from unspool.journal.summary import Summary
 
-OPTIONS = (
-    Option(("--format",), "value", "the form of the output", choices=("markdown", "json"), default="markdown"),
-    Option(("--json",), "flag", "short for --format json", dest="format", const="json", default="markdown"),
-)
 
-_DESCRIPTION = """\
-examples:
-  unspool export > answer.md
-  unspool export 7F3K9Q
-  unspool export --json 7F3K9Q | jq -r '.streams[].text'
-
-Print a whole conversation, the last one or the one that the stream ID belongs to, up to that stream.
-"""
-_EPILOG = "An answer that is not whole is marked as such."
-
-
-def run(name: str, argv: list[str]) -> int:
+def run(options: ExportOptions) -> int:
     """Print the conversation, and return the exit code."""
-    arguments = scan(OPTIONS, argv, "id")
-    if arguments is None or len(arguments["id"]) > 1:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool export",
-            OPTIONS,
-            rest="id",
-            metavar="ID",
-            rest_help="any piece of an id that only one stream has (default: the last one)",
-            description=_DESCRIPTION,
-            epilog=_EPILOG,
-        )
-        arguments = read(parser, argv)
-        if len(arguments["id"]) > 1:
-            parser.error("one ID at a time")
     notes = Notes(Output(2))
     kept = streams_dir()
-    id = folder.id_of(folder.locate(kept, arguments["id"][0] if arguments["id"] else None))
+    id = folder.id_of(folder.locate(kept, options.id))
     try:
         stories = summary.conversation(kept, id)
     except summary.NoJournal as error:
@@ -62,7 +32,7 @@ def run(name: str, argv: list[str]) -> int:
         notes.line(one_line(f"cannot read {error.filename}: {error.strerror}"), always=True)
         return 1
     stdout = Output(1)
-    if arguments["format"] == "json":
+    if options.format == "json":
         text = as_json(stories)
     else:
         text = markdown(stories)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
-from unspool.cli.options import Option, dates, scan
-from unspool.cli.options.flags import count
+from unspool.cli.options import UsageError, dates
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, fulltext, summary, ulid
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
@@ -21,122 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-_FILTERS = (
-    Option(
-        ("-n", "--count"),
-        "value",
-        "the most streams to list, 0 for all (default: 20)",
-        metavar="N",
-        type=count,
-        default=20,
-    ),
-    Option(
-        ("--model",), "value", "those of the models whose name contains this", metavar="NAME", default="", dest="model"
-    ),
-    Option(
-        ("--outcome",),
-        "append",
-        "those that ended so; repeat it for several",
-        metavar="WORD",
-        choices=tuple(outcome.EXIT_CODES),
-    ),
-    Option(
-        ("--since",),
-        "value",
-        "those not older than this: 2h, 3d, today, 2026-11-01",
-        metavar="TIME",
-        type=dates.moment,
-    ),
-    Option(("--json",), "flag", "a JSON object a line, with all that is known of a stream"),
-)
-LOG_OPTIONS = (
-    *_FILTERS,
-    Option(("--path",), "flag", "print the folder of the journals, or the file of the stream ID"),
-)
-SEARCH_OPTIONS = _FILTERS
-
-_COLUMNS = """\
-The newest comes first. A terminal gets lines that fit it. A pipe or file gets six columns, separated by tabs: the whole id,
-the time, the outcome, the model, the first words of the prompt, {last}.
-"""
-_LOG = """\
-examples:
-  unspool log
-  unspool log -n 0 --since today --outcome cut
-  unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
-  less "$(unspool log --path 7F3K9Q)"
-
-List the answers that are kept.
-"""
-_SEARCH = """\
-examples:
-  unspool search python
-  unspool search event stream          both words, in any order
-  unspool search "event stream"        the phrase
-  unspool search 'stream*'             words that begin so
-  unspool search 流式 --since 30d       a piece of a text without blanks
-
-Find kept answers by words of the prompt or of the answer.
-"""
-_SEARCH_END = """
-Case and diacritics do not matter. Exits with 1 when nothing is found.
-"""
+    from unspool.cli.options.kept import FilterOptions, LogOptions, SearchOptions
 
 # The least a text is worth showing in, in columns.
 _NARROWEST = 12
 _WIDEST_MODEL = 24
 
 
-def run(name: str, argv: list[str]) -> int:
-    """List or search, and return the exit code."""
-    searching = name == "search"
-    options = SEARCH_OPTIONS if searching else LOG_OPTIONS
-    arguments = scan(options, argv, "words")
-    if arguments is None or _mistake(searching, arguments):
-        from unspool.cli.options.parser import build, read
-
-        last = "the words around the hit" if searching else "the first words of the answer"
-        parser = build(
-            f"unspool {name}",
-            options,
-            rest="words",
-            metavar="WORD" if searching else "ID",
-            rest_help="what to find" if searching else "with --path: any piece of an id that only one stream has",
-            description=_SEARCH if searching else _LOG,
-            epilog=_COLUMNS.format(last=last) + (_SEARCH_END if searching else ""),
-        )
-        arguments = read(parser, argv)
-        mistake = _mistake(searching, arguments)
-        if mistake:
-            parser.error(mistake)
+def log(options: LogOptions) -> int:
+    """List the kept answers, and return the exit code."""
+    if options.path:
+        kept = streams_dir()
+        Output(1).write((folder.locate(kept, options.id) if options.id else kept) + "\n")
+        return 0
+    if options.id:
+        raise UsageError("an ID goes with --path; to print an answer: unspool show ID")
     notes = Notes(Output(2))
-    if arguments.get("path"):
-        return _path(arguments["words"])
-    filter = Filter(arguments["count"] or None, arguments["model"], arguments["outcome"] or (), arguments["since"])
-    return _search(arguments, filter, notes) if searching else _log(arguments, filter, notes)
-
-
-def _mistake(searching: bool, arguments: dict[str, Any]) -> str:
-    given = arguments["words"]
-    if searching:
-        return "" if given else "what shall I look for?"
-    if given and not arguments["path"]:
-        return "an ID goes with --path; to print an answer: unspool show ID"
-    return "one ID at a time" if len(given) > 1 else ""
-
-
-def _path(ids: list[str]) -> int:
-    kept = streams_dir()
-    Output(1).write((folder.locate(kept, ids[0]) if ids else kept) + "\n")
-    return 0
-
-
-def _log(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
+    filter = _filter(options)
     with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
         entries = catalogue.entries(filter)
         _tell_skipped(catalogue, notes)
     stdout = Output(1)
-    if arguments["json"]:
+    if options.json:
         _put(stdout, entries, lambda one: _json(one, {}))
     elif stdout.is_tty:
         layout = _Layout(entries, size_of(stdout.fd)[0])
@@ -146,16 +51,19 @@ def _log(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
     return 0
 
 
-def _search(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
+def search(options: SearchOptions) -> int:
+    """Find kept answers, and return the exit code."""
+    notes = Notes(Output(2))
+    filter = _filter(options)
     try:
         with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
-            hits = catalogue.search(arguments["words"], filter)
+            hits = catalogue.search(list(options.words), filter)
             _tell_skipped(catalogue, notes)
     except fulltext.NoWords as error:
         notes.line(str(error), always=True)
         return outcome.USAGE_EXIT_CODE
     stdout = Output(1)
-    if arguments["json"]:
+    if options.json:
         _put(stdout, hits, lambda one: _json(one.entry, {"snippet": one.snippet, "hits": one.hits}))
     elif stdout.is_tty:
         layout = _Layout([one.entry for one in hits], size_of(stdout.fd)[0])
@@ -163,6 +71,10 @@ def _search(arguments: dict[str, Any], filter: Filter, notes: Notes) -> int:
     else:
         _put(stdout, hits, lambda one: _row(one.entry, one.snippet))
     return 0 if hits else 1
+
+
+def _filter(options: FilterOptions) -> Filter:
+    return Filter(options.count or None, options.model, options.outcome, options.since)
 
 
 def _progress(notes: Notes) -> Callable[[int, int], None]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api import failure as failures
-from unspool.cli.access import key_advice, lacks_key, missing_key
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import SERVER_OPTIONS, seconds
+from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.client.http import whole
 from unspool.client.http.transport import Request
 from unspool.jsontext import dumps, parse
@@ -18,61 +16,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.cli.options.setup import ModelsOptions
     from unspool.client.http.whole import Reply
     from unspool.config.target import Target
 
-OPTIONS = (
-    *SERVER_OPTIONS,
-    Option(("--json",), "flag", "the server's own list, as JSON"),
-    Option(
-        ("--timeout",), "value", "the longest time to wait (default: 30 s)", metavar="TIME", type=seconds, default=30.0
-    ),
-)
 
-
-def run(name: str, argv: list[str]) -> int:
+def run(options: ModelsOptions) -> int:
     """Print the ids of a server's models, sorted, one a line."""
-    arguments = scan(OPTIONS, argv, "words")
-    if arguments is None or arguments["words"]:
-        from unspool.cli.options.parser import build, read
+    return with_simulator(options, _list)
 
-        parser = build(
-            "unspool models",
-            OPTIONS,
-            rest="words",
-            metavar="",
-            rest_help="(none)",
-            examples="  unspool models\n  unspool models -P ollama",
-            description="List the models of a server, sorted, one a line.",
-        )
-        arguments = read(parser, argv)
-        if arguments["words"]:
-            parser.error("it takes options only; choose the server with -P or --base-url")
+
+def _list(options: ModelsOptions) -> int:
     notes = Notes(Output(2))
-    if not arguments["sim"]:
-        return _list(arguments, notes)
-    from unspool.sim.running import Simulator
-
-    with Simulator() as simulator:
-        arguments["base_url"] = simulator.url
-        return _list(arguments, notes)
-
-
-def _list(arguments: dict[str, Any], notes: Notes) -> int:
-    from unspool.config.settings import resolve
-
-    target = resolve(profile=arguments["profile"], base_url=arguments["base_url"], key=arguments["key"])
+    target = whom_to_ask(options, None)
     if lacks_key(target):
         notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
     for warning in target.warnings:
         notes.line(warning)
-    ending, models = fetch(target, arguments["timeout"], use_proxy=not arguments["sim"])
+    ending, models = fetch(target, options.timeout, use_proxy=not options.sim)
     if ending is not None:
         notes.line(outcome.sentence(ending, None, key_advice(target)), always=True)
         return ending.exit_code
     stdout = Output(1)
-    if arguments["json"]:
+    if options.json:
         stdout.write(stdout.safe(dumps(models) + "\n"))
         return 0
     stdout.write("".join(f"{one}\n" for one in names(models)))

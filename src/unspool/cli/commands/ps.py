@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-from unspool.cli.options import Option, scan
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, record, ulid
 from unspool.jsontext import dumps, loads
@@ -15,10 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OPTIONS = {
-    "ps": (Option(("--json",), "flag", "a JSON object a line"),),
-    "cancel": (Option(("-q", "--quiet"), "flag", "say nothing but errors"),),
-}
+    from unspool.cli.options.running import CancelOptions, PsOptions
 
 # SIGTERM, which every stream of the command takes for a wish to end; SIGINT may be ignored by one in the background of a shell.
 _SIGTERM = 15
@@ -26,31 +22,8 @@ _SIGTERM = 15
 _PATIENCE = 5.0
 
 
-def run(name: str, argv: list[str]) -> int:
-    """List the living streams, or cancel one."""
-    arguments = scan(OPTIONS[name], argv, "id")
-    wanted = 1 if name == "cancel" else 0
-    if arguments is None or len(arguments["id"]) != wanted:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            f"unspool {name}",
-            OPTIONS[name],
-            rest="id",
-            metavar="ID",
-            rest_help="any piece of an id that only one stream has" if wanted else "(none)",
-            examples="  unspool cancel 7F3K9Q" if wanted else "  unspool ps",
-            description="Stop a stream that runs elsewhere; what it has is kept."
-            if wanted
-            else "List the streams that run now.",
-        )
-        arguments = read(parser, argv)
-        if len(arguments["id"]) != wanted:
-            parser.error("which stream? unspool ps lists those that run" if wanted else "it takes no ID")
-    return _cancel(arguments) if wanted else _list(arguments)
-
-
-def _list(arguments: dict[str, Any]) -> int:
+def run(options: PsOptions) -> int:
+    """List the streams that run."""
     kept, stdout = streams_dir(), Output(1)
     for id in folder.ids(kept):
         path = folder.path_of(kept, id)
@@ -62,7 +35,7 @@ def _list(arguments: dict[str, Any]) -> int:
             continue
         request = requests[0] if requests else {}
         seconds = max(0.0, time.time() - ulid.milliseconds(id) / 1000)
-        if arguments["json"]:
+        if options.json:
             fields = {"id": id, "seconds": round(seconds, 1), "pid": _pid(requests)}
             stdout.write(dumps(fields | {name: request.get(name) for name in ("api", "model", "url", "time")}) + "\n")
         else:
@@ -71,9 +44,10 @@ def _list(arguments: dict[str, Any]) -> int:
     return 0
 
 
-def _cancel(arguments: dict[str, Any]) -> int:
-    notes = Notes(Output(2), quiet=arguments["quiet"])
-    path = folder.locate(streams_dir(), arguments["id"][0])
+def cancel(options: CancelOptions) -> int:
+    """Stop a stream."""
+    notes = Notes(Output(2), quiet=options.quiet)
+    path = folder.locate(streams_dir(), options.id)
     short = ulid.short(folder.id_of(path))
     if not reader.is_alive(path):
         notes.line(f"{short} does not run any more; unspool show {short} prints it", always=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.options import Option, dates, scan
-from unspool.cli.options.flags import count
+from unspool.cli.options import UsageError, dates
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record, summary, ulid
 from unspool.journal.catalogue import Catalogue
@@ -16,88 +15,16 @@ from unspool.terminal.safety import one_line
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
-_YES = Option(("-f", "-y", "--yes"), "flag", "do not ask; without a terminal nothing is asked anyway")
-
-RM_OPTIONS = (_YES,)
-PRUNE_OPTIONS = (
-    Option(
-        ("--older-than",),
-        "value",
-        "remove those older than this: 90d, 12h, 2026-11-01",
-        metavar="TIME",
-        type=dates.moment,
-    ),
-    Option(
-        ("--keep",),
-        "value",
-        "remove all but the N newest; with --older-than: keep these, however old they are",
-        metavar="N",
-        type=count,
-    ),
-    Option(("--dry-run",), "flag", "say what would be removed, and remove nothing"),
-    _YES,
-)
-
-_RM = """\
-examples:
-  unspool rm 7F3K9Q
-  unspool rm -f 7F3K9Q 2BXW4M
-
-Remove kept answers: their journals, and every word of theirs in the catalogue.
-"""
-_PRUNE = """\
-examples:
-  unspool prune --older-than 90d
-  unspool prune --keep 1000
-  unspool prune --older-than 90d --keep 100 --dry-run
-
-Remove old answers. Those that are still being written stay.
-"""
-_EPILOG = "Exits with 1 when something was not removed, because it could not be or because you said no."
+    from unspool.cli.options.kept import PruneOptions, RemoveOptions
 
 
-def run(name: str, argv: list[str]) -> int:
-    """Remove, and return the exit code."""
-    pruning = name == "prune"
-    options = PRUNE_OPTIONS if pruning else RM_OPTIONS
-    arguments = scan(options, argv, "id")
-    if arguments is None or _mistake(pruning, arguments):
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            f"unspool {name}",
-            options,
-            rest="id",
-            metavar="" if pruning else "ID",
-            rest_help="(none)" if pruning else "any piece of an id that only one stream has",
-            description=_PRUNE if pruning else _RM,
-            epilog=_EPILOG,
-        )
-        arguments = read(parser, argv)
-        mistake = _mistake(pruning, arguments)
-        if mistake:
-            parser.error(mistake)
+def rm(options: RemoveOptions) -> int:
+    """Remove all that were named, or nothing if one of the names is wrong."""
     notes = Notes(Output(2))
     kept = streams_dir()
-    return _prune(kept, arguments, notes) if pruning else _rm(kept, arguments, notes)
-
-
-def _mistake(pruning: bool, arguments: dict[str, Any]) -> str:
-    if not pruning:
-        return "" if arguments["id"] else "which one? Give a piece of its id (unspool log lists them)"
-    if arguments["id"]:
-        return "it takes options only; to remove one stream: unspool rm ID"
-    if arguments["older_than"] is None and arguments["keep"] is None:
-        return "say which: --older-than TIME, --keep N, or both"
-    return ""
-
-
-def _rm(kept: str, arguments: dict[str, Any], notes: Notes) -> int:
-    """Remove all that were named, or nothing if one of the names is wrong."""
     ids: list[str] = []
-    for piece in arguments["id"]:
+    for piece in options.ids:
         try:
             id = folder.find(kept, piece)
         except folder.NotFound as error:
@@ -108,7 +35,7 @@ def _rm(kept: str, arguments: dict[str, Any], notes: Notes) -> int:
             return 1
         if id not in ids:
             ids.append(id)
-    if not arguments["yes"]:
+    if not options.yes:
         for id in ids if _asks() else ():
             notes.line(_described(kept, id))
         if not _agreed("remove it?" if len(ids) == 1 else f"remove these {len(ids)}?"):
@@ -117,20 +44,25 @@ def _rm(kept: str, arguments: dict[str, Any], notes: Notes) -> int:
     return 0 if removed == len(ids) else 1
 
 
-def _prune(kept: str, arguments: dict[str, Any], notes: Notes) -> int:
+def prune(options: PruneOptions) -> int:
+    """Remove old answers."""
+    if options.older_than is None and options.keep is None:
+        raise UsageError("say which: --older-than TIME, --keep N, or both")
+    notes = Notes(Output(2))
+    kept = streams_dir()
     ids = folder.ids(kept)
-    if arguments["keep"] is not None:
-        ids = ids[: max(0, len(ids) - arguments["keep"])]
-    if arguments["older_than"] is not None:
-        earliest = ulid.earliest(arguments["older_than"])
+    if options.keep is not None:
+        ids = ids[: max(0, len(ids) - options.keep)]
+    if options.older_than is not None:
+        earliest = ulid.earliest(options.older_than)
         ids = [id for id in ids if id < earliest]
     ids = [id for id in ids if _is_ours(kept, id) and not _is_running(kept, id)]
     amount = _amount(len(ids), sum(_size(kept, id) for id in ids))
     stdout = Output(1)
-    if arguments["dry_run"]:
+    if options.dry_run:
         stdout.write(f"would remove {amount}\n")
         return 0
-    if ids and not arguments["yes"] and not _agreed(f"remove {amount}?"):
+    if ids and not options.yes and not _agreed(f"remove {amount}?"):
         return 1
     removed, size = _remove(kept, ids, notes)
     stdout.write(f"removed {_amount(removed, size)}\n")

@@ -7,8 +7,6 @@ import time
 
 from unspool import outcome
 from unspool.cli import viewing
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import speed
 from unspool.cli.signals import Signals
 from unspool.journal import folder, reader, ulid
 from unspool.journal.record import RECONNECTING
@@ -16,55 +14,27 @@ from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.cli.options.kept import ReplayOptions
     from unspool.outcome import Ending
 
 # Between two looks at whether somebody still reads, in seconds.
 _INTERVAL = 0.25
 
 
-OPTIONS = (
-    Option(
-        ("--speed",),
-        "value",
-        "how many times as fast as it came, or max (default: 1)",
-        metavar="N",
-        type=speed,
-        default=1.0,
-    ),
-    *viewing.OPTIONS,
-)
-
-
-def run(name: str, argv: list[str]) -> int:
+def run(options: ReplayOptions) -> int:
     """Play a kept answer in time, and return the exit code it had."""
-    arguments = scan(OPTIONS, argv, "id")
-    if arguments is None or len(arguments["id"]) != 1:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool replay",
-            OPTIONS,
-            rest="id",
-            metavar="ID",
-            rest_help="any piece of an id that only one stream has, or a journal's file",
-            examples="  unspool replay 7F3K9Q\n  unspool replay 7F3K9Q --speed 10\n  unspool replay tapes/0001-chat-hello.sse --json",
-            description="Play an answer again as it came, in time. The exit code is the one it had.",
-        )
-        arguments = read(parser, argv)
-        if len(arguments["id"]) != 1:
-            parser.error("which answer? Give a piece of its id, or a journal's file")
-    notes = Notes(Output(2), quiet=arguments["quiet"])
-    path = viewing.locate(arguments["id"][0])
+    notes = Notes(Output(2), quiet=options.quiet)
+    path = viewing.locate(options.id)
     with reader.Reader(path) as journal:
         if reader.is_alive(path):
             short = ulid.short(folder.id_of(path))
             words = f"{short} still streams: unspool attach {short} follows it, and when it has ended it can be played"
             notes.line(words, always=True)
             return 1
-        view = viewing.View(journal, arguments, notes)
+        view = viewing.View(journal, options, notes)
         with Signals(view.display) as signals:
             try:
-                ending = _Player(view, signals, arguments["speed"]).play()
+                ending = _Player(view, signals, options.speed).play()
             except BlockingIOError:  # a signal came, and nobody reads what is to be written
                 ending = None
             except BrokenPipeError:

@@ -11,24 +11,23 @@ from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.commands.show import show
 from unspool.cli.display import Display
 from unspool.cli.formats.wrapper import Wrapper
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import LIMIT_OPTIONS, OUTPUT_OPTIONS
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
-from unspool.client.answer import Answer, Limits
+from unspool.client.answer import Answer
 from unspool.client.http.transport import Reactor
 from unspool.client.kept import rest
 from unspool.config.paths import streams_dir
+from unspool.config.settings import load
 from unspool.journal import folder, ulid
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from unspool.api.deltas import Delta
     from unspool.cli.formats import Format
+    from unspool.cli.options.kept import ResumeOptions
     from unspool.client.exchange import Exchange
     from unspool.client.kept.continuation import Seam
     from unspool.config import Settings
@@ -37,84 +36,56 @@ if TYPE_CHECKING:
     from unspool.outcome import Ending
     from unspool.sse import Event
 
-OPTIONS = (
-    Option(("--key",), "value", "the API key, where the profile has none", metavar="KEY"),
-    *OUTPUT_OPTIONS,
-    *LIMIT_OPTIONS,
-)
 
-
-def run(name: str, argv: list[str]) -> int:
+def run(options: ResumeOptions) -> int:
     """Print what is kept of an answer and the rest of it, and return how that ended."""
-    arguments = scan(OPTIONS, argv, "id")
-    if arguments is None or len(arguments["id"]) > 1:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool resume",
-            OPTIONS,
-            rest="id",
-            metavar="ID",
-            rest_help="any piece of an id that only one stream has (default: the last one)",
-            examples="  unspool resume\n  unspool resume 7F3K9Q > answer.md",
-            description="Print what is kept of a cut answer, and the rest of it. A background response is taken up where it broke,"
-            " and is the same answer; everything else is asked for again, in a new stream, and said to be so.",
-        )
-        arguments = read(parser, argv)
-        if len(arguments["id"]) > 1:
-            parser.error("one ID at a time")
-    notes = Notes(Output(2), quiet=arguments["quiet"])
+    notes = Notes(Output(2), quiet=options.quiet)
+    settings = load()
     try:
-        path = folder.locate(streams_dir(), arguments["id"][0] if arguments["id"] else None)
-        return _resume(path, arguments, notes)
+        path = folder.locate(streams_dir(), options.id)
+        return _resume(path, options.configured(settings), settings, notes)
     except ValueError as error:  # NoJournal and Damage among them
         notes.line(str(error), always=True)
         return 1
 
 
-def _resume(path: str, arguments: dict[str, Any], notes: Notes) -> int:
-    from unspool.config.settings import load
-
-    settings = load()
+def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes) -> int:
     one = rest.read(path, settings)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
         notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
         return 1
-    if arguments["reasoning"] == "auto":
-        arguments["reasoning"] = settings.reasoning
     if rest.is_whole(one):
         notes.line(f"{short} is whole already ({one.outcome})")
-        return show(one.path, arguments, notes)
+        return show(one.path, options, notes)
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
         return 1
-    target = rest.endpoint_of(one, arguments["key"], settings)
+    target = rest.endpoint_of(one, options.key, settings)
     if lacks_key(target):
         notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    found = Rest.of(one, target, settings, retries=arguments["retries"])
+    found = Rest.of(one, target, settings, retries=options.retries)
     if found is None:
-        return show(one.path, arguments, notes)
-    code = _stream(found, arguments, notes)
+        return show(one.path, options, notes)
+    code = _stream(found, options, notes)
     if code == outcome.EXIT_CODES[outcome.UNREACHABLE] and not found.is_same:
         notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
     return code
 
 
-def _stream(found: Rest, arguments: dict[str, Any], notes: Notes) -> int:
+def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:
     """Show what is kept and what follows. Returns the exit code."""
-    told = shows_reasoning(arguments["reasoning"], arguments["format"], notes)
-    display = Display(notes, formats.choose(arguments), shows_reasoning=told)
-    limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
+    told = shows_reasoning(options, notes)
+    display = Display(notes, formats.choose(options), shows_reasoning=told)
     with (
         Signals(display) as signals,
-        Answer(found.exchange, limits, reactor=Reactor(), keep_text=False) as answer,
+        Answer(found.exchange, options.limits, reactor=Reactor(), keep_text=False) as answer,
     ):
         found.show_kept(display)
-        stats = wanted_stats(arguments["usage"], arguments["stats"], arguments["copy"])
+        stats = wanted_stats(options)
         ending = stream(answer, display, signals, stats)
-        report(answer, ending, display, verbose=arguments["verbose"])
+        report(answer, ending, display, verbose=options.verbose)
     return ending.exit_code
 
 

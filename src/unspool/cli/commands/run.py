@@ -13,11 +13,8 @@ from unspool.batch import results
 from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
-from unspool.cli.access import ask_simulator, lacks_key, missing_key, whom_to_ask
-from unspool.cli.options import Option, scan
-from unspool.cli.options.flags import LIMIT_OPTIONS, SERVER_OPTIONS, number, positive
+from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.client.aio import AsyncAnswer
-from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle
 from unspool.config import paths, settings
@@ -29,120 +26,65 @@ from unspool.terminal.output import Notes, Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from unspool.batch.lines import Line
+    from unspool.cli.options.batch import RunOptions
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.journal.summary import Summary
 
-EXAMPLES = """\
-  unspool run prompts.jsonl > results.jsonl
-  unspool run batch.jsonl --concurrency 50 --ordered > results.jsonl
-  unspool run prompts.jsonl -P ollama -m llama3.2 -s "Answer in one word"
-
-A line is {"prompt": "What is Python?"} or a request of OpenAI's Batch API: {"custom_id": "1", "url": "/v1/chat/completions", "body": {…}}.\
-"""
-
-_CONCURRENCY = 8
-# A run has time, and an answer that was refused at first is still wanted.
-_RETRIES = 8
 # How often the progress is shown, in seconds.
 _FRAME = 0.2
 
-_MODEL = "what to ask for, where a line does not say"
-_HOW = "how to run"
 
-OPTIONS = (
-    Option(("-m", "--model"), "value", "the model", group=_MODEL, metavar="MODEL"),
-    Option(("-s", "--system"), "value", "the instruction that precedes each prompt", group=_MODEL, metavar="TEXT"),
-    Option(("--temperature",), "value", "0 for the likeliest words", group=_MODEL, metavar="N", type=number),
-    Option(("--max-tokens",), "value", "the most tokens an answer may have", group=_MODEL, metavar="N", type=positive),
-    Option(
-        ("--concurrency",),
-        "value",
-        f"the most streams at once (default: {_CONCURRENCY}); fewer while the server says that there are too many",
-        group=_HOW,
-        metavar="N",
-        type=positive,
-        default=_CONCURRENCY,
-    ),
-    Option(("--ordered",), "flag", "print the results in the order of the lines, not as they come", group=_HOW),
-    Option(("--anew",), "flag", "ask again for what is answered already", group=_HOW),
-    *SERVER_OPTIONS,
-    Option(("-q", "--quiet"), "flag", "say nothing on stderr but errors", group=_HOW),
-    Option(("-v", "--verbose"), "flag", "say on stderr how each line ended that was not answered", group=_HOW),
-    *(one.replace(default=_RETRIES) if one.dest == "retries" else one for one in LIMIT_OPTIONS),
-)
-
-
-def run(name: str, argv: list[str]) -> int:
+def run(options: RunOptions) -> int:
     """Ask for every line of a file that has no answer yet, and print all results."""
-    arguments = scan(OPTIONS, argv, "file")
-    if arguments is None or len(arguments["file"]) != 1:
-        from unspool.cli.options.parser import build, read
-
-        parser = build(
-            "unspool run",
-            OPTIONS,
-            rest="file",
-            metavar="FILE",
-            rest_help="a file with a JSON object a line; - for standard input",
-            examples=EXAMPLES,
-            description=(
-                "Stream many answers at once, each into a journal of its own, and print a JSON object for each. Stopped or killed, the "
-                "same command goes on where it stopped: what has an answer is not asked again."
-            ),
-        )
-        arguments = read(parser, argv)
-        if len(arguments["file"]) != 1:
-            parser.error("name one file of prompts, or - for standard input")
-    notes = Notes(Output(2), quiet=arguments["quiet"])
     try:
-        if not arguments["sim"]:
-            return _run(arguments, notes)
-        from unspool.sim.running import Simulator
-
-        with Simulator() as simulator:
-            ask_simulator(arguments, simulator.url)
-            return _run(arguments, notes)
+        return with_simulator(options, _run)
     except Unreadable as error:
+        notes = Notes(Output(2))
         for line in str(error).split("\n"):
-            notes.line(f"{arguments['file'][0]}: {line}", always=True)
+            notes.line(f"{options.file}: {line}", always=True)
         notes.line("nothing was asked", always=True)
         return outcome.USAGE_EXIT_CODE
 
 
-def _run(arguments: dict[str, Any], notes: Notes) -> int:
+def _run(options: RunOptions) -> int:
+    notes = Notes(Output(2), quiet=options.quiet)
     configuration = settings.load()
-    target = whom_to_ask(arguments, configuration)
+    target = whom_to_ask(options, options.model, configuration)
     if lacks_key(target):
         notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
     for warning in target.warnings:
         notes.line(warning)
-    named = arguments["file"][0]
+    named = options.file
     try:
         content = _content(named)
     except OSError as error:
         notes.line(f"cannot read {named}: {error.strerror}", always=True)
         return outcome.USAGE_EXIT_CODE
-    fields = {name: arguments[name] for name in ("model", "system", "temperature", "max_tokens")}
+    fields = {
+        "model": options.model,
+        "system": options.system,
+        "temperature": options.temperature,
+        "max_tokens": options.max_tokens,
+    }
     # All of it is read before anything is asked: a mistake in the last line should not come to light after an hour.
-    place = "simulator" if arguments["sim"] else ""
+    place = "simulator" if options.sim else ""
     total = sum(1 for _ in Lines(target, fields, place=place).read(content))
     try:
         ledger = Ledger(
             os.path.join(paths.state_dir(), "runs"),
             "-" if named == "-" else os.path.realpath(named),
-            anew=arguments["anew"],
+            anew=options.again,
         )
     except Busy:
         notes.line(f"{named} is being run by another process", always=True)
         return outcome.EXIT_CODES[outcome.ERROR]
     try:
         lines = Lines(target, fields, place=place).read(content)
-        work = _Run(arguments, notes, target, configuration, ledger, total)
+        work = _Run(options, notes, target, configuration, ledger, total)
         return asyncio.run(work.run(lines))
     finally:
         ledger.close()
@@ -160,7 +102,7 @@ class _Run:
 
     def __init__(
         self,
-        arguments: dict[str, Any],
+        options: RunOptions,
         notes: Notes,
         target: Target,
         configuration: Settings,
@@ -172,13 +114,13 @@ class _Run:
         self._sync = configuration.sync
         self._ledger = ledger
         self._total = total
-        self._verbose = arguments["verbose"]
-        self._retries = arguments["retries"]
-        self._use_proxy = not arguments["sim"]
-        self._limits = Limits(arguments["connect_timeout"], arguments["idle_timeout"], arguments["timeout"])
+        self._verbose = options.verbose
+        self._retries = options.retries
+        self._use_proxy = not options.sim
+        self._limits = options.limits
         self._stdout = Output(1)
         self._folder = paths.streams_dir()
-        self._throttle = Throttle(arguments["concurrency"])
+        self._throttle = Throttle(options.concurrency)
         self._runner = Runner(self._throttle, self._ask, self._ended)
         self._began = time.monotonic()
         self._kept = 0
@@ -187,7 +129,7 @@ class _Run:
         self._codes: list[int] = []
         self._signal = 0
         # With --ordered: the results that wait for their turn, and the lines whose turn it is, in order.
-        self._waiting: dict[int, tuple[Line, Summary]] | None = {} if arguments["ordered"] else None
+        self._waiting: dict[int, tuple[Line, Summary]] | None = {} if options.ordered else None
         self._turns: list[int] = []
         self._next = 0
 

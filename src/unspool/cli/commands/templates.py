@@ -9,7 +9,7 @@ from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
+    from unspool.cli.options.setup import NameOptions, NoOptions, OptionalNameOptions
 
 # What a new template begins with in the editor.
 _BLANK = """\
@@ -26,34 +26,31 @@ $input
 """
 
 
-def run(name: str, argv: list[str]) -> int:
-    """List, show, edit or remove templates, or print where they are."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    notes = Notes(Output(2))
+def show(options: NameOptions) -> int:
+    """Print a template."""
     stdout = Output(1)
-    try:
-        if arguments.action == "show":
-            path = templates.read(arguments.name).path
-            with open(path, encoding="utf-8") as file:
-                stdout.write(stdout.safe(file.read()))
-        elif arguments.action == "edit":
-            return _edit(arguments.name, notes)
-        elif arguments.action == "rm":
-            os.remove(templates.read_path(arguments.name))
-            notes.line(f"removed the template {arguments.name}")
-        elif arguments.action == "path":
-            found = templates.read_path(arguments.name) if arguments.name else paths.templates_dir()
-            stdout.write(found + "\n")
-        else:
-            _list(stdout, notes)
-    except ConfigError as error:
-        notes.line(str(error), always=True)
-        return 1
+    with open(templates.read(options.name).path, encoding="utf-8") as file:
+        stdout.write(stdout.safe(file.read()))
     return 0
 
 
-def _list(stdout: Output, notes: Notes) -> None:
+def remove(options: NameOptions) -> int:
+    """Remove a template."""
+    os.remove(templates.read_path(options.name))
+    Notes(Output(2)).line(f"removed the template {options.name}")
+    return 0
+
+
+def path(options: OptionalNameOptions) -> int:
+    """Print the folder of the templates, or the file of one."""
+    found = templates.read_path(options.name) if options.name else paths.templates_dir()
+    Output(1).write(found + "\n")
+    return 0
+
+
+def list_all(options: NoOptions) -> int:
+    """List the templates with their parameters."""
+    stdout, notes = Output(1), Notes(Output(2))
     names = templates.names()
     if not names:
         notes.line('there are no templates yet; to keep one: unspool "Translate to $lang: $input" --save translate')
@@ -68,14 +65,15 @@ def _list(stdout: Output, notes: Notes) -> None:
         parameters = " ".join(f"-p {one} …" for one in template.parameters)
         line = f"{name:<{width}}  {parameters}{'  ' if parameters else ''}{words}"
         stdout.write(stdout.safe((line[:99] + "…" if len(line) > 100 else line).rstrip() + "\n"))
+    return 0
 
 
-def _edit(name: str, notes: Notes) -> int:
-    """Open a template, or a new one, in the editor, and check what came of it."""
+def edit(options: NameOptions) -> int:
+    """Open a template, which may be new, in the editor, and check the result."""
     import shlex
     import subprocess
 
-    path = templates.path_of(name)
+    path = templates.path_of(options.name)
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -86,38 +84,7 @@ def _edit(name: str, notes: Notes) -> int:
     except OSError as error:
         raise ConfigError(f"the editor {editor} cannot be run: {error.strerror}; set EDITOR to another") from error
     if code:
-        notes.line(f"the editor {editor} ended with {code}", always=True)
+        Notes(Output(2)).line(f"the editor {editor} ended with {code}", always=True)
         return 1
-    templates.read(name)
+    templates.read(options.name)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    from unspool.cli.options.parser import Parser
-
-    parser = Parser(
-        "unspool templates",
-        '  unspool "Translate to $lang: $input" --save translate\n'
-        '  unspool -t translate -p lang French "Good morning"\n'
-        "  unspool templates\n"
-        "  unspool templates edit translate",
-        "Prompts to use again: unspool … --save NAME keeps one, unspool -t NAME uses it.",
-    )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    for name, words in (
-        ("list", "list the templates with their parameters (the default)"),
-        ("show", "print one"),
-        ("edit", "open one, or a new one, in $VISUAL or $EDITOR"),
-        ("rm", "remove one"),
-        ("path", "print where they are kept, or the file of one"),
-    ):
-        one = actions.add_parser(
-            name,
-            help=words,
-            prog=f"unspool templates {name}",
-            examples=f"  unspool templates {name}{'' if name == 'list' else ' translate'}",
-            description=words,
-        )
-        if name != "list":
-            one.add_argument("name", metavar="NAME", nargs="?" if name == "path" else None, help="the template")
-    return parser

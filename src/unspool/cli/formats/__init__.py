@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from unspool.api.deltas import Delta, ToolCall
+    from unspool.cli.options.shared import RenderingOptions
     from unspool.outcome import Ending
     from unspool.sse import Event
     from unspool.terminal.output import Output
@@ -91,21 +92,21 @@ class Format(ABC):
         return False
 
 
-def choose(arguments: dict[str, Any]) -> View:
-    """Return what makes the format that the arguments ask for: text is rendered where a person reads it, and exact elsewhere."""
-    name = arguments["format"]
-    if arguments["extract"]:
+def choose(options: RenderingOptions) -> View:
+    """Return what makes the format that the options ask for: text is rendered where a person reads it, and exact elsewhere."""
+    name = options.format
+    if options.extract:
         from unspool.cli.formats.extract import ExtractFormat
 
-        return lambda output: ExtractFormat(output, last=arguments["extract"] == "last")
+        return lambda output: ExtractFormat(output, last=options.extract == "last")
     if name != "text":
         from unspool.cli.formats import machine
 
         return machine.FORMATS[name]
 
     def text(output: Output) -> Format:
-        color = arguments["color"]
-        if not arguments["raw"] and (arguments["markdown"] or _is_rendered(output, color)):
+        color = options.color
+        if not options.raw and (options.markdown or _is_rendered(output, color)):
             from unspool.cli.formats.rendered import MarkdownFormat
 
             return MarkdownFormat(output, color)

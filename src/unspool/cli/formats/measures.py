@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.cli.options.batch import BenchOptions
     from unspool.client.load import Measures, Schedule
     from unspool.client.load.percentiles import Distribution
     from unspool.config.target import Target
@@ -130,7 +131,7 @@ def _time(seconds: float) -> str:
 
 
 def as_json(
-    arguments: dict[str, Any], target: Target, schedule: Schedule, measures: Measures, begun: str, simulator: Any
+    options: BenchOptions, target: Target, schedule: Schedule, measures: Measures, begun: str, simulator: Any
 ) -> dict[str, Any]:
     import platform
 
@@ -162,9 +163,9 @@ def as_json(
             "duration": schedule.duration,
             "rate": schedule.rate,
             "poisson": schedule.poisson,
-            "warm_up": arguments["warm_up"],
-            "retries": arguments["retries"],
-            "max_tokens": arguments["max_tokens"],
+            "warm_up": options.warm_up,
+            "retries": options.retries,
+            "max_tokens": options.max_tokens,
         },
         "elapsed": round(measures.elapsed, 6),
         "requests": {

@@ -12,7 +12,6 @@ from unspool.api.jsonblock import JsonText
 from unspool.api.validation import mismatch
 from unspool.cli import formats
 from unspool.cli.formats.wrapper import Wrapper
-from unspool.cli.prompt.material import read_schema, several
 from unspool.client.library.objects import NOTHING, Growing
 from unspool.jsontext import clean, dumps, loads
 from unspool.outcome import Ending
@@ -24,18 +23,16 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.cli.formats import Format, View
+    from unspool.cli.options.shared import RenderingOptions
     from unspool.sse import Event
     from unspool.terminal.output import Output
 
 
-def choose(arguments: dict[str, Any]) -> View:
-    """Return what makes the format that the arguments ask for. JSON is shown as it is, unless Markdown is asked for."""
-    schema = (
-        read_schema(arguments["schema"]) if arguments["schema"] else several(read_schema(arguments["schema_multi"]))
-    )
-    view = formats.choose({**arguments, "raw": arguments["raw"] or not arguments["markdown"]})
-    kind = arguments["format"]
-    return lambda output: Structured(view(output), output, schema, tells=kind == "stream-json", cuts=kind == "text")
+def choose(schema: dict[str, Any], options: RenderingOptions) -> View:
+    """Return what makes the format that the options ask for. JSON is shown as it is, unless Markdown is asked for."""
+    view = formats.choose(options.replace(raw=options.raw or not options.markdown))
+    form = options.format
+    return lambda output: Structured(view(output), output, schema, tells=form == "stream-json", cuts=form == "text")
 
 
 class Structured(Wrapper):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from unspool import outcome
-from unspool.cli import COMMANDS
-from unspool.cli.options import parser
+from unspool.cli import commands
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
 from unspool.journal import folder, reader, record, summary, ulid
@@ -18,7 +16,11 @@ from unspool.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    from unspool.cli.options import Command, Option
+
+    _Values: TypeAlias = Callable[[str], list["Candidate"] | None]
 
 # The newest streams that are looked into for a question or a model. Nobody reads a longer list, and each is a file to open.
 _MOST = 50
@@ -42,15 +44,16 @@ class Candidate(Value):
 def candidates(words: Sequence[str]) -> list[Candidate] | None:
     """What the last of the words after ``unspool`` may become; None for the name of a file."""
     *before, partial = words
-    named = bool(before) and before[0] in COMMANDS
-    line = _Line(parser.of(before[0] if named else "ask"), before[0] if named else "ask")
-    for word in before[1:] if named else before:
+    command, rest = commands.of(before)
+    line = _Line(command)
+    for word in rest:
         line.take(word)
     found = line.values(partial)
     if found is None:
         return None
     if not before:
-        found = [*(Candidate(name, words) for name, (_, words) in COMMANDS.items()), *found]
+        named = (commands.find(name) for name in commands.NAMES)
+        found = [*(Candidate(one.name, one.summary) for one in named), *found]
     return [
         Candidate(one.value, _clip(one_line(one.description)))
         for one in found
@@ -59,18 +62,15 @@ def candidates(words: Sequence[str]) -> list[Candidate] | None:
 
 
 class _Line:
-    """A command line up to the word that is being typed."""
+    """The command line of a command up to the word that is being typed."""
 
-    def __init__(self, command: argparse.ArgumentParser, name: str) -> None:
-        self._name = name
-        self._begin(command)
-        self._pending: list[Callable[[str], list[Candidate] | None]] = []
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._options = {name: option for option in command.options for name in option.names}
+        self._pending: list[_Values] = []
         self._seen: set[str] = set()
+        self._words = 0
         self._only_words = False
-
-    def _begin(self, command: argparse.ArgumentParser) -> None:
-        self._options = {name: action for action in command._actions for name in action.option_strings}
-        self._words = [action for action in command._actions if not action.option_strings]
 
     def take(self, word: str) -> None:
         """Go past a word that stands there already."""
@@ -78,17 +78,14 @@ class _Line:
         if self._pending:
             self._pending.pop(0)
         elif self._only_words or word[:1] != "-" or word == "-":
-            for action in self._words:
-                if isinstance(action, argparse._SubParsersAction) and word in action.choices:
-                    self._name += f" {word}"
-                    self._begin(action.choices[word])
+            self._words += 1
         elif word == "--":
             self._only_words = True
         elif name in self._options:
-            action = self._options[name]
-            if not isinstance(action, argparse._AppendAction):
-                self._seen.update(action.option_strings)
-            self._pending = [] if equals else _values_of(action, self._name)
+            option = self._options[name]
+            if option.kind in ("flag", "value"):
+                self._seen.update(option.names)
+            self._pending = [] if equals else self._values_of(option)
 
     def values(self, partial: str) -> list[Candidate] | None:
         """What may stand next, whatever of it is typed already; None for the name of a file."""
@@ -96,39 +93,37 @@ class _Line:
             return self._pending[0](partial)
         name, equals, typed = partial.partition("=")
         if equals and name in self._options and not self._only_words:
-            wanted = _values_of(self._options[name], self._name)
+            wanted = self._values_of(self._options[name])
             found = wanted[0](typed) if len(wanted) == 1 else []
             return found and [Candidate(f"{name}={one.value}", one.description) for one in found]
         if partial[:1] == "-" and not self._only_words:
+            help = Candidate("--help", "show this command's help")
             return [
-                Candidate(name, _help(action))
-                for name, action in self._options.items()
-                if name not in self._seen and action.help is not argparse.SUPPRESS
+                *(
+                    Candidate(name, self._command.help_of(option).partition("; ")[0])
+                    for name, option in self._options.items()
+                    if name not in self._seen
+                ),
+                help,
             ]
-        for action in self._words:
-            if isinstance(action, argparse._SubParsersAction):
-                return [Candidate(one.dest, one.help or "") for one in action._choices_actions]
-            return _values_of(action, self._name)[0](partial)
+        if self._command.actions and not self._words:
+            return [Candidate(one.name.split()[-1], one.summary) for one in self._command.actions]
+        for at, one in enumerate(self._command.words, 1):
+            if one.most is None or self._words < at:
+                return self._by_use(one.dest, one.metavar, 1)(partial)
         return []
 
+    def _values_of(self, option: Option) -> list[_Values]:
+        """For each value that an option takes, what names the candidates."""
+        if option.choices is not None:
+            choices = [Candidate(one) for one in option.choices]
+            return [lambda typed: choices]
+        # The first value of a pair is known by its place, for ID is an answer's alone but a call's before its result.
+        return [self._by_use(option.dest, one, len(option.metavars)) for one in option.metavars]
 
-def _help(action: argparse.Action) -> str:
-    return (action.help or "").replace("%%", "%").partition("; ")[0]
-
-
-def _values_of(action: argparse.Action, command: str) -> list[Callable[[str], list[Candidate] | None]]:
-    """For each value that an argument takes, what names the candidates."""
-    if action.nargs == 0:
-        return []
-    if action.choices is not None:
-        choices = [Candidate(str(one)) for one in action.choices]
-        return [lambda typed: choices]
-    metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
-    if action.help == argparse.SUPPRESS:
-        return [_nothing]
-    by_use = _BY_USE.get(f"{command} {action.dest}")
-    # The first value of a pair is known by its place, for ID is a stream's alone but a call's before its result.
-    return [by_use or _BY_METAVAR.get((str(one), len(metavars)), _nothing) for one in metavars]
+    def _by_use(self, dest: str, metavar: str, count: int) -> _Values:
+        named = _BY_USE.get(f"{self._command.name} {dest}") or _BY_USE.get(f"* {dest}")
+        return named or _BY_METAVAR.get((metavar, count), _nothing)
 
 
 def _nothing(typed: str) -> list[Candidate]:
@@ -261,7 +256,7 @@ def _clip(text: str) -> str:
 
 
 # By what stands for the value in the help, and of how many values it is one.
-_BY_METAVAR: dict[tuple[str, int], Callable[[str], list[Candidate] | None]] = {
+_BY_METAVAR: dict[tuple[str, int], _Values] = {
     ("FILE", 1): _files,
     ("FILE", 2): _files,
     ("PATH", 1): _files,
@@ -277,10 +272,10 @@ _BY_METAVAR: dict[tuple[str, int], Callable[[str], list[Candidate] | None]] = {
     ("NAME[=VALUE]", 1): _faults,
     ("FAULTS", 1): _faults,
 }
-# By the command and the argument's name, where what stands for the value says too little.
-_BY_USE: dict[str, Callable[[str], list[Candidate] | None]] = {
-    **{f"{name} profile": _profiles for name in COMMANDS},
-    **{f"{name} template": _templates for name in COMMANDS},
+# By the command (* for any) and the attribute, where what stands for the value says too little.
+_BY_USE: dict[str, _Values] = {
+    "* profile": _profiles,
+    "* template": _templates,
     **{f"templates {verb} name": _templates for verb in ("show", "edit", "rm", "path")},
     "keys set name": _profiles,
     "keys remove name": _key_names,

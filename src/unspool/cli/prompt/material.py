@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from unspool.cli.options.shared import MaterialOptions
     from unspool.cli.prompt.conversation import History
     from unspool.terminal.output import Notes
 
@@ -34,9 +35,10 @@ class Material(Value):
     """``documents`` are texts that precede the prompt, ``parts`` what follows it within its message.
 
     ``results`` are messages with what tools brought. ``fields`` are those of the `Prompt` that have a name of their own.
+    ``took_stdin`` says that standard input is among them; it can be read only once.
     """
 
-    __slots__ = ("documents", "parts", "results", "fields")
+    __slots__ = ("documents", "parts", "results", "fields", "took_stdin")
 
     def __init__(
         self,
@@ -44,11 +46,14 @@ class Material(Value):
         parts: list[dict[str, Any]],
         results: list[dict[str, Any]],
         fields: dict[str, Any],
+        *,
+        took_stdin: bool = False,
     ) -> None:
         self.documents = documents
         self.parts = parts
         self.results = results
         self.fields = fields
+        self.took_stdin = took_stdin
 
     @property
     def stands_alone(self) -> bool:
@@ -64,18 +69,15 @@ class Material(Value):
         return [*self.results, *([{"role": "user", "content": content}] if content else ())]
 
 
-def gather(arguments: dict[str, Any], notes: Notes, history: History | None) -> Material:
-    """Read what the arguments name. Raises ValueError for what cannot be had or does not go together, before anything is asked.
-
-    Takes standard input if it is named, and sets ``no_stdin`` then, for it can be read but once.
-    """
-    attached = [(source, None, "-a") for source in arguments["attachments"] or ()]
-    attached += [(source, type, "--at") for source, type in arguments["attachment_types"] or ()]
-    results = arguments["tool_results"] or ()
-    sources = [*(arguments["files"] or ()), *(source for source, _, _ in attached), *(one for _, one in results)]
+def gather(options: MaterialOptions, notes: Notes, history: History | None) -> Material:
+    """Read what the options name. Raises ValueError for what cannot be had or does not go together, before anything is asked."""
+    attached: list[tuple[str, str | None, str]] = [(source, None, "-a") for source in options.attachments]
+    attached += [(source, type, "--at") for source, type in options.attachment_types]
+    results = options.tool_results
+    sources = [*options.files, *(source for source, _, _ in attached), *(one for _, one in results)]
     if sources.count("-") > 1:
         raise ValueError("standard input can be read only once: give one - in all to -f, -a, --at and --tool-result")
-    documents = [_document(source, notes) for source in arguments["files"] or ()]
+    documents = [_document(source, notes) for source in options.files]
     parts = []
     for source, type, flag in attached:
         part = _part(source, type, flag, notes)
@@ -84,9 +86,22 @@ def gather(arguments: dict[str, Any], notes: Notes, history: History | None) -> 
             documents.append(part["text"])
         else:
             parts.append(part)
-    if "-" in sources:
-        arguments["no_stdin"] = True
-    return Material(documents, parts, _results(results, history, notes), _fields(arguments, history))
+    return Material(
+        documents,
+        parts,
+        _results(results, history, notes),
+        _fields(options, history),
+        took_stdin="-" in sources,
+    )
+
+
+def schema_of(options: MaterialOptions) -> dict[str, Any] | None:
+    """Return the schema that the options ask for, None where they ask for none. Raises ValueError."""
+    if options.schema and options.schema_multi:
+        raise ValueError("give --schema for one object or --schema-multi for a list of them, not both")
+    if options.schema:
+        return read_schema(options.schema)
+    return several(read_schema(options.schema_multi)) if options.schema_multi else None
 
 
 def read_schema(given: str | dict[str, Any]) -> dict[str, Any]:
@@ -163,24 +178,20 @@ def read_tools(given: str | dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _fields(arguments: dict[str, Any], history: History | None) -> dict[str, Any]:
+def _fields(options: MaterialOptions, history: History | None) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    tools = [tool for given in arguments["tools"] or () for tool in read_tools(given)]
+    tools = [tool for given in options.tools for tool in read_tools(given)]
     if not tools and history is not None:
         tools = history.tools
     if tools:
         fields["tools"] = tools
-    choice = arguments["tool_choice"]
+    choice = options.tool_choice
     if choice is not None:
         if not tools:
             raise ValueError("--tool-choice needs tools to choose from: give them with --tool FILE")
         fields["tool_choice"] = choice
-    if arguments["schema"] and arguments["schema_multi"]:
-        raise ValueError("give --schema for one object or --schema-multi for a list of them, not both")
-    if arguments["schema"]:
-        fields["schema"] = read_schema(arguments["schema"])
-    elif arguments["schema_multi"]:
-        fields["schema"] = several(read_schema(arguments["schema_multi"]))
+    if (schema := schema_of(options)) is not None:
+        fields["schema"] = schema
     return fields
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from unspool.cli.options.values import value_of
 from unspool.client.library.attachment import is_url
 from unspool.config import templates
 from unspool.config.templates import Template
@@ -15,15 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.cli.options.ask import AskOptions
     from unspool.terminal.output import Notes
-
-# What the command line calls what a template names, where one word on it replaces the template's.
-_REPLACED = ("model", "profile", "api", "tool_choice")
-# Where what the command line adds comes after the template's.
-_ADDED = ("files", "attachments", "tools")
-_SCHEMAS = ("schema", "schema_multi")
-# Options of the request that have a flag of their own.
-_SETTINGS = ("temperature", "top_p", "max_tokens")
 
 
 class Filling(Value):
@@ -44,65 +38,61 @@ class Filling(Value):
         return self.template.fill(text, self.values)
 
 
-def apply(arguments: dict[str, Any]) -> None:
-    """Put into the arguments what their template says and they do not, and a `Filling` in place of its name.
+def apply(options: AskOptions) -> tuple[AskOptions, Filling]:
+    """Return the options with what their template adds, and the template with the values of its parameters.
 
     Raises ConfigError for what is wrong with the template or its parameters, ValueError for parameters of no template.
     """
-    if not arguments["template"]:
+    if not options.template:
         raise ValueError("-p gives a template's parameter a value: name the template with -t")
-    given = dict(arguments["params"] or ())
-    template = templates.read(arguments["template"])
+    template = templates.read(options.template)
     fields = template.fields
-    # A server named on the command line is another than the template's, and may not have its model.
-    elsewhere = arguments["profile"] or arguments["base_url"] or arguments["sim"]
-    for name in _REPLACED:
-        if not (elsewhere and name in ("profile", "api")):
-            arguments[name] = arguments[name] or fields.get(name)
-    for name in _ADDED:
-        arguments[name] = [*fields.get(name, ()), *(arguments[name] or ())] or None
-    if not any(arguments[name] for name in _SCHEMAS):
-        arguments.update({name: fields[name] for name in _SCHEMAS if name in fields})
-    set_already = {key for key, _ in arguments["options"] or ()}
-    for key, value in fields.get("options", {}).items():
-        if key not in set_already and (key not in _SETTINGS or arguments[key] is None):
-            arguments["options"] = [*(arguments["options"] or ()), (key, dumps(value))]
-    arguments["template"] = Filling(template, template.values(given))
+    if not (options.profile or options.base_url or options.sim):
+        # A server named on the command line is another than the template's, and may not have its model.
+        options = options.replace(profile=fields.get("profile"), api=options.api or fields.get("api"))
+    if not (options.schema or options.schema_multi):
+        options = options.replace(schema=fields.get("schema"), schema_multi=fields.get("schema_multi"))
+    own = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
+    given = {key for key, _ in options.options} | {name for name, value in own.items() if value is not None}
+    more = [(key, dumps(value)) for key, value in fields.get("options", {}).items() if key not in given]
+    options = options.replace(
+        model=options.model or fields.get("model"),
+        tool_choice=options.tool_choice or fields.get("tool_choice"),
+        files=[*fields.get("files", ()), *options.files],
+        attachments=[*fields.get("attachments", ()), *options.attachments],
+        tools=[*fields.get("tools", ()), *options.tools],
+        options=[*options.options, *more],
+    )
+    return options, Filling(template, template.values(dict(options.params)))
 
 
-def save(arguments: dict[str, Any], notes: Notes, read_value: Any) -> int:
-    """Keep the command line as a template, and say how to use it. Nothing is asked. Raises ConfigError, ValueError, OSError."""
-    path = templates.path_of(arguments["save"])
-    if arguments["template"]:
+def save(name: str, options: AskOptions, notes: Notes) -> int:
+    """Keep the options as a template of this name, and say how to use it. Raises ConfigError, ValueError, OSError."""
+    path = templates.path_of(name)
+    if options.template:
         raise ValueError("--save keeps what the command line says, not another template: copy that one's file instead")
-    if arguments["attachment_types"]:
+    if options.attachment_types:
         raise ValueError("--save keeps no --at: use -a, for the type is read from the file")
-    fields: dict[str, Any] = {name: arguments[name] for name in _REPLACED if arguments[name]}
-    words = " ".join(arguments["prompt"])
-    if words:
-        fields["prompt"] = words
-    if arguments["system"]:
-        fields["system"] = arguments["system"]
-    for name in _ADDED:
-        if arguments[name]:
-            fields[name] = [_absolute(one) for one in arguments[name]]
-    for name in _SCHEMAS:
-        if arguments[name]:
-            from unspool.cli.prompt.material import read_schema
-
-            # Read now: a mistake is told now, and the template needs no other file.
-            schema = read_schema(arguments[name])
-            is_file = os.path.isfile(os.path.expanduser(arguments[name]))
-            fields[name] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n" if is_file else arguments[name]
-    options = {name: arguments[name] for name in _SETTINGS if arguments[name] is not None}
-    options.update({key: read_value(value) for key, value in arguments["options"] or ()})
-    if options:
-        fields["options"] = options
-    if arguments["params"]:
-        fields["defaults"] = dict(arguments["params"])
+    request = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
+    request |= {key: value_of(value) for key, value in options.options}
+    said: dict[str, Any] = {
+        "model": options.model,
+        "profile": options.profile,
+        "api": options.api,
+        "tool_choice": options.tool_choice,
+        "prompt": " ".join(options.prompt),
+        "system": options.system,
+        "files": [_absolute(one) for one in options.files],
+        "attachments": [_absolute(one) for one in options.attachments],
+        "tools": [_absolute(one) for one in options.tools],
+        "schema": _kept_schema(options.schema),
+        "schema_multi": _kept_schema(options.schema_multi),
+        "options": {key: value for key, value in request.items() if value is not None},
+        "defaults": dict(options.params),
+    }
+    fields = {name: value for name, value in said.items() if value}
     if not fields:
         raise ValueError("there is nothing to keep: --save keeps the prompt and the options beside it")
-    name = arguments["save"]
     existed = os.path.exists(path)
     # Checked in the form in which it will be read.
     template = templates.parse(templates.text_of(fields).encode(), path, name)
@@ -110,6 +100,17 @@ def save(arguments: dict[str, Any], notes: Notes, read_value: Any) -> int:
     parameters = "".join(f" -p {one} …" for one in template.parameters if one not in fields.get("defaults", {}))
     notes.line(f"{'replaced' if existed else 'kept'} {path}; use it with: unspool -t {name}{parameters}")
     return 0
+
+
+def _kept_schema(given: str | None) -> str | None:
+    """The text of a schema as a template keeps it: a mistake is told now, and the template needs no other file."""
+    if not given:
+        return None
+    from unspool.cli.prompt.material import read_schema
+
+    schema = read_schema(given)
+    is_file = os.path.isfile(os.path.expanduser(given))
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n" if is_file else given
 
 
 def _absolute(source: str) -> str:

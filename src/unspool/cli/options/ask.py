@@ -1,0 +1,163 @@
+"""``unspool ask`` and ``unspool chat`` as data."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Command, Option, Words
+from unspool.cli.options.shared import (
+    ATTACHMENT_TYPE_OPTION,
+    FILE_OPTIONS,
+    LIMIT_OPTIONS,
+    MODEL,
+    MODEL_OPTIONS,
+    OUTPUT,
+    OUTPUT_OPTIONS,
+    PROMPT,
+    SCHEMA_OPTIONS,
+    SERVER_OPTIONS,
+    TOOL_OPTIONS,
+    LimitOptions,
+    OutputOptions,
+    PromptOptions,
+    ServerOptions,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class AskOptions(PromptOptions, ServerOptions, OutputOptions, LimitOptions):
+    """The options of ``unspool ask``."""
+
+    continues: bool = False
+    cid: str | None = None
+    template: str | None = None
+    params: Sequence[tuple[str, str]] = ()
+    save: str | None = None
+    no_log: bool = False
+    detach: bool = False
+    dry_run: bool = False
+
+
+_CONVERSATION = (
+    Option(
+        ("-c", "--continue"),
+        "flag",
+        "continue the last conversation, with its model and server unless others are named",
+        group=PROMPT,
+        dest="continues",
+    ),
+    Option(("--cid",), "value", "continue the conversation of this answer", group=PROMPT, metavar="ID"),
+)
+_SERVER_SIDE = (
+    Option(
+        ("--background",),
+        "flag",
+        "let OpenAI keep generating when the connection breaks, so that the answer can be resumed; implies --store, and the first"
+        " token comes later",
+        group=MODEL,
+    ),
+    Option(("--store",), "flag", "let the server keep the answer", group=MODEL),
+    Option(("--no-stream",), "flag", "ask for the answer in one piece", group=MODEL),
+)
+_NO_LOG = Option(("-n", "--no-log"), "flag", "keep the answer in memory only, until the command ends", group=OUTPUT)
+
+ASK = Command(
+    "ask",
+    "stream an answer; the default",
+    "ask:run",
+    AskOptions,
+    (
+        *MODEL_OPTIONS,
+        *FILE_OPTIONS,
+        *_CONVERSATION,
+        Option(
+            ("-t", "--template"),
+            "value",
+            "a prompt kept with --save, or in a TOML file",
+            group=PROMPT,
+            metavar="NAME",
+        ),
+        Option(
+            ("-p", "--param"),
+            "pair",
+            "the value of a template's parameter",
+            group=PROMPT,
+            metavar=("NAME", "VALUE"),
+            dest="params",
+        ),
+        *SCHEMA_OPTIONS,
+        *OUTPUT_OPTIONS,
+        _NO_LOG,
+        Option(
+            ("-d", "--detach"),
+            "flag",
+            "print the id of the answer and let it run in the background, independent of this terminal",
+            group=OUTPUT,
+        ),
+        Option(("--dry-run",), "flag", "show the request, without the key, and do not send it", group=OUTPUT),
+        *SERVER_OPTIONS,
+        ATTACHMENT_TYPE_OPTION,
+        *TOOL_OPTIONS,
+        Option(("--no-stdin",), "flag", "do not read standard input", group=PROMPT),
+        Option(
+            ("--save",),
+            "value",
+            "keep this command line as a template instead of asking; $input stands for the later prompt, $name for a parameter",
+            group=PROMPT,
+            metavar="NAME",
+        ),
+        *_SERVER_SIDE,
+        *LIMIT_OPTIONS,
+    ),
+    (Words("prompt", "PROMPT", "what to ask; the words are joined, and follow standard input", most=None),),
+    description="Stream an answer from the OpenAI API, or from any server that speaks it, and keep every token."
+    ' `unspool ask "…"` is the same as `unspool "…"`.',
+    examples="""\
+unspool "What is Python?"
+unspool -m gpt-5.4-mini -s "Answer in one sentence" "Why is the sky blue?"
+git diff | unspool "Write a commit message for this"
+unspool -a photo.jpg "What is this?"          images, PDF, sound; -f for text
+unspool --schema "name, age int" "Invent a person"
+unspool -x "A shell script that prints the largest files here" > largest.sh
+unspool -P ollama -m llama3.2 "Hello"
+unspool --sim "Hello"                         no key, no network
+unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"\
+""",
+    epilog="A prompt that begins with the name of a command goes after -- or after: unspool ask",
+)
+
+
+class ChatOptions(AskOptions):
+    """The options of ``unspool chat``; those of ``ask`` that it does not take keep their defaults."""
+
+
+CHAT = Command(
+    "chat",
+    "have a conversation, prompt by prompt",
+    "chat:run",
+    ChatOptions,
+    (
+        *MODEL_OPTIONS,
+        *FILE_OPTIONS,
+        *_CONVERSATION,
+        *OUTPUT_OPTIONS,
+        _NO_LOG,
+        *SERVER_OPTIONS,
+        *_SERVER_SIDE,
+        *LIMIT_OPTIONS,
+    ),
+    (Words("prompt", "PROMPT", "what to ask first; the words are joined", most=None),),
+    description="Converse with a model. /help in the chat lists its commands. From a pipe it reads a prompt a line, and ends with the"
+    " exit code of the first answer that failed.",
+    examples="""\
+unspool chat
+unspool chat -m gpt-5.4-mini -s "Answer briefly" "What is a monad?"
+unspool chat -c                               continues the last conversation
+unspool chat --cid 7F3K9Q                     continues any
+unspool chat --sim                            no key, no network
+printf 'Hi\\nAnd in French?\\n' | unspool chat  a prompt a line\
+""",
+)
+
+COMMANDS = (ASK, CHAT)

@@ -1,0 +1,210 @@
+"""``unspool run`` and ``unspool bench``, which ask many times, as data."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Command, Option, Words
+from unspool.cli.options.shared import (
+    LIMIT_OPTIONS,
+    LIMITS,
+    MAX_TOKENS_OPTION,
+    MODEL_OPTION,
+    OTHER_OPTION,
+    OUTPUT,
+    QUIET_OPTION,
+    SERVER_OPTIONS,
+    SYSTEM_OPTION,
+    TEMPERATURE_OPTION,
+    TIME_OPTIONS,
+    LimitOptions,
+    ServerOptions,
+)
+from unspool.cli.options.values import count, positive, rate, seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HOW = "how to run"
+_LOAD = "load"
+#: What ``bench`` does where nothing else is said.
+CONCURRENCY = 10
+REQUESTS = 100
+PROMPT = "Tell me a story in 100 tokens."
+
+
+class RunOptions(ServerOptions, LimitOptions):
+    """The options of ``unspool run``."""
+
+    model: str | None = None
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    concurrency: int = 8
+    ordered: bool = False
+    again: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    # A run has time, and an answer that was refused at first is still wanted.
+    retries: int = 8
+    file: str = ""
+
+
+class BenchOptions(ServerOptions, LimitOptions):
+    """The options of ``unspool bench``."""
+
+    requests: int | None = None
+    concurrency: int | None = None
+    duration: float | None = None
+    rate: float | None = None
+    poisson: bool = False
+    warm_up: int = 0
+    model: str | None = None
+    prompts: Sequence[str] = ()
+    prompts_file: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    options: Sequence[tuple[str, str]] = ()
+    json: bool = False
+    quiet: bool = False
+    retries: int = 0
+    url: str | None = None
+
+
+RUN = Command(
+    "run",
+    "stream the answers to a file of prompts",
+    "run:run",
+    RunOptions,
+    (
+        MODEL_OPTION,
+        SYSTEM_OPTION,
+        TEMPERATURE_OPTION,
+        MAX_TOKENS_OPTION,
+        Option(
+            ("--concurrency",),
+            "value",
+            "the most streams at once (default: {default}); fewer while the server says that there are too many",
+            group=_HOW,
+            metavar="N",
+            type=positive,
+        ),
+        Option(("--ordered",), "flag", "print the results in the order of the lines, not as they come", group=_HOW),
+        Option(("--anew",), "flag", "ask again for what has an answer already", group=_HOW, dest="again"),
+        Option(("-q", "--quiet"), "flag", "print only errors on stderr", group=_HOW),
+        Option(("-v", "--verbose"), "flag", "print on stderr how each line ended that has no answer", group=_HOW),
+        *SERVER_OPTIONS,
+        *LIMIT_OPTIONS,
+    ),
+    (
+        Words(
+            "file",
+            "FILE",
+            "a file with a JSON object a line; - for standard input",
+            least=1,
+            missing="name one file of prompts, or - for standard input",
+        ),
+    ),
+    description="Stream many answers at once, each into its own journal, and print a JSON object for each. After it was stopped or killed,"
+    " the same command continues: what has an answer is not asked again.",
+    examples="""\
+unspool run prompts.jsonl > results.jsonl
+unspool run batch.jsonl --concurrency 50 --ordered > results.jsonl
+unspool run prompts.jsonl -P ollama -m llama3.2 -s "Answer in one word"\
+""",
+    epilog='A line is {"prompt": "What is Python?"}, or a request of OpenAI\'s Batch API: {"custom_id": "1", "url":'
+    ' "/v1/chat/completions", "body": {…}}. The options of the model apply where a line says nothing else.',
+    excess="name one file of prompts, or - for standard input",
+)
+
+BENCH = Command(
+    "bench",
+    "put load on a server and measure its streams",
+    "bench:run",
+    BenchOptions,
+    (
+        Option(
+            ("-n", "--requests"),
+            "value",
+            f"the requests to send (default: {REQUESTS}, or as many as fit in --duration)",
+            group=_LOAD,
+            metavar="N",
+            type=positive,
+        ),
+        Option(
+            ("-c", "--concurrency"),
+            "value",
+            f"the streams at a time (default: {CONCURRENCY}; with --rate no bound)",
+            group=_LOAD,
+            metavar="N",
+            type=positive,
+        ),
+        Option(
+            ("-d", "--duration"),
+            "value",
+            "send requests for this long, then wait for those that run",
+            group=_LOAD,
+            metavar="TIME",
+            type=seconds,
+        ),
+        Option(
+            ("--rate",),
+            "value",
+            "send this many requests a second whatever the server does (an open loop), and measure each from when it was due",
+            group=_LOAD,
+            metavar="N",
+            type=rate,
+        ),
+        Option(("--poisson",), "flag", "with --rate: at random, as independent people come", group=_LOAD),
+        Option(
+            ("--warm-up",),
+            "value",
+            "requests that are sent first and not measured (default: {default})",
+            group=_LOAD,
+            metavar="N",
+            type=count,
+        ),
+        MODEL_OPTION,
+        Option(
+            ("-p", "--prompt"),
+            "append",
+            f"what to ask; several are asked in turn (default: {PROMPT!r})",
+            group="model",
+            metavar="TEXT",
+            dest="prompts",
+        ),
+        Option(
+            ("--prompts",),
+            "value",
+            "a file with a prompt in each line",
+            group="model",
+            metavar="FILE",
+            dest="prompts_file",
+        ),
+        SYSTEM_OPTION,
+        MAX_TOKENS_OPTION,
+        OTHER_OPTION,
+        *SERVER_OPTIONS,
+        Option(("--json",), "flag", "print all measurements as one JSON object", group=OUTPUT),
+        QUIET_OPTION,
+        *TIME_OPTIONS,
+        Option(
+            ("--retries",),
+            "value",
+            "further attempts before an answer begins (default: {default}, since a retry hides what is measured)",
+            group=LIMITS,
+            metavar="N",
+            type=count,
+        ),
+    ),
+    (Words("url", "URL", "the base URL of the server, the same as --base-url"),),
+    description="Put load on a server and measure its streams. Every request is paid for where requests cost money.",
+    examples="""\
+unspool bench --sim -c 100 -n 1000
+unspool bench http://127.0.0.1:8000/v1 -m llama -c 50 -n 500 --max-tokens 200
+unspool bench -P groq -m llama-3.3-70b --rate 5 --poisson --duration 1m
+unspool bench http://127.0.0.1:8000/v1 -m llama --json > today.json\
+""",
+    excess="it takes one URL; a prompt goes after -p",
+)
+
+COMMANDS = (RUN, BENCH)

@@ -1,0 +1,308 @@
+"""The commands for answers that are kept, as data."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Command, Option, Options, Words
+from unspool.cli.options.shared import (
+    FORMAT_OPTIONS,
+    ID_HELP,
+    LIMIT_OPTIONS,
+    OUTPUT,
+    OUTPUT_OPTIONS,
+    QUIET_OPTION,
+    RENDERING_OPTIONS,
+    LimitOptions,
+    OutputOptions,
+    RenderingOptions,
+)
+from unspool.cli.options.values import count, moment, speed
+from unspool.outcome import EXIT_CODES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The options of commands that show an answer from its journal.
+VIEW_OPTIONS = (
+    *FORMAT_OPTIONS,
+    Option(
+        ("--sse",),
+        "flag",
+        "the same as --format sse: the server's own events",
+        group=OUTPUT,
+        dest="format",
+        const="sse",
+    ),
+    *RENDERING_OPTIONS,
+    QUIET_OPTION,
+)
+
+
+class LastOptions(RenderingOptions):
+    """The options of ``unspool last``."""
+
+
+class ShowOptions(RenderingOptions):
+    """The options of ``unspool show``."""
+
+    id: str | None = None
+
+
+class ReplayOptions(ShowOptions):
+    """The options of ``unspool replay``."""
+
+    speed: float = 1.0
+
+
+class ResumeOptions(OutputOptions, LimitOptions):
+    """The options of ``unspool resume``."""
+
+    id: str | None = None
+    key: str | None = None
+
+
+class FilterOptions(Options):
+    """Which answers to list."""
+
+    count: int = 20
+    model: str = ""
+    outcome: Sequence[str] = ()
+    since: int | None = None
+    json: bool = False
+
+
+class LogOptions(FilterOptions):
+    """The options of ``unspool log``."""
+
+    path: bool = False
+    id: str | None = None
+
+
+class SearchOptions(FilterOptions):
+    """The options of ``unspool search``."""
+
+    words: Sequence[str] = ()
+
+
+class ExportOptions(Options):
+    """The options of ``unspool export``."""
+
+    format: str = "markdown"
+    id: str | None = None
+
+
+class RemoveOptions(Options):
+    """The options of ``unspool rm``."""
+
+    yes: bool = False
+    ids: Sequence[str] = ()
+
+
+class PruneOptions(Options):
+    """The options of ``unspool prune``."""
+
+    older_than: int | None = None
+    keep: int | None = None
+    dry_run: bool = False
+    yes: bool = False
+
+
+_FILTERS = (
+    Option(
+        ("-n", "--count"),
+        "value",
+        "the most answers to list, 0 for all (default: {default})",
+        metavar="N",
+        type=count,
+    ),
+    Option(("--model",), "value", "only answers of models whose name contains this", metavar="NAME"),
+    Option(
+        ("--outcome",),
+        "append",
+        "only answers that ended so; repeatable",
+        metavar="WORD",
+        choices=tuple(EXIT_CODES),
+    ),
+    Option(("--since",), "value", "only answers since then: 2h, 3d, today, 2026-11-01", metavar="TIME", type=moment),
+    Option(("--json",), "flag", "a JSON object a line, with all that is known of an answer"),
+)
+_COLUMNS = (
+    "The newest comes first. A terminal gets lines that fit it. A pipe or file gets six columns, separated by tabs: the full id, the"
+    " time, the outcome, the model, the first words of the prompt, {}."
+)
+_YES = Option(("-f", "-y", "--yes"), "flag", "do not ask; without a terminal nothing is asked anyway")
+_REMOVED = "Exits with 1 if something was not removed, because it could not be or because you answered no."
+
+COMMANDS = (
+    Command(
+        "last",
+        "print the last answer again",
+        "show:last",
+        LastOptions,
+        VIEW_OPTIONS,
+        description="Print the last answer again; the exit code is the one it had.",
+        examples="unspool last\nunspool last --sse",
+        excess="unspool last takes no ID: use unspool show ID",
+    ),
+    Command(
+        "show",
+        "print any answer again",
+        "show:run",
+        ShowOptions,
+        VIEW_OPTIONS,
+        (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
+        description="Print an answer again; the exit code is the one it had.",
+        examples="unspool show 7F3K9Q\nunspool show 7F3K9Q --json",
+        excess="one ID at a time",
+    ),
+    Command(
+        "replay",
+        "play an answer again, with its timing",
+        "replay:run",
+        ReplayOptions,
+        (
+            Option(
+                ("--speed",),
+                "value",
+                "how many times as fast as it came, or max (default: {default})",
+                metavar="N",
+                type=speed,
+            ),
+            *VIEW_OPTIONS,
+        ),
+        (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
+        description="Play an answer again as it came, with its timing. The exit code is the one it had.",
+        examples="unspool replay 7F3K9Q\nunspool replay 7F3K9Q --speed 10\nunspool replay tapes/0001-chat-hello.sse --json",
+        excess="one ID at a time",
+    ),
+    Command(
+        "resume",
+        "get the rest of an answer that was cut",
+        "resume:run",
+        ResumeOptions,
+        (
+            Option(("--key",), "value", "the API key, where the profile has none", metavar="KEY"),
+            *OUTPUT_OPTIONS,
+            *LIMIT_OPTIONS,
+        ),
+        (Words("id", "ID", f"{ID_HELP} (default: the last one)"),),
+        description="Print what is kept of a cut answer, and the rest of it. A background response continues where it broke, and is the"
+        " same answer. For anything else the model is asked to continue, in a new stream, and stderr says so.",
+        examples="unspool resume\nunspool resume 7F3K9Q > answer.md",
+        excess="one ID at a time",
+    ),
+    Command(
+        "log",
+        "list the kept answers",
+        "log:log",
+        LogOptions,
+        (*_FILTERS, Option(("--path",), "flag", "print the folder of the journals, or the file of the answer ID")),
+        (Words("id", "ID", f"with --path: {ID_HELP}"),),
+        description="List the kept answers.",
+        examples="""\
+unspool log
+unspool log -n 0 --since today --outcome cut
+unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
+less "$(unspool log --path 7F3K9Q)"\
+""",
+        epilog=_COLUMNS.format("the first words of the answer"),
+        excess="one ID at a time",
+    ),
+    Command(
+        "search",
+        "find kept answers by their words",
+        "log:search",
+        SearchOptions,
+        _FILTERS,
+        (
+            Words(
+                "words",
+                "WORD",
+                "what to find",
+                least=1,
+                most=None,
+                missing='name the words to find, such as: unspool search "event stream"',
+            ),
+        ),
+        description="Find kept answers by words of the prompt or of the answer.",
+        examples="""\
+unspool search python
+unspool search event stream          both words, in any order
+unspool search "event stream"        the phrase
+unspool search 'stream*'             words that begin so
+unspool search 流式 --since 30d       a part of a text without blanks\
+""",
+        epilog=f"{_COLUMNS.format('the words around the hit')}\n\nCase and diacritics do not matter. Exits with 1 when nothing is found.",
+    ),
+    Command(
+        "export",
+        "print a conversation as Markdown or JSON",
+        "export:run",
+        ExportOptions,
+        (
+            Option(("--json",), "flag", "the same as --format json", dest="format", const="json"),
+            Option(("--format",), "value", "the form of the output", choices=("markdown", "json")),
+        ),
+        (Words("id", "ID", f"{ID_HELP} (default: the last one)"),),
+        description="Print a complete conversation: the last one, or the one of the answer ID up to that answer.",
+        examples="""\
+unspool export > answer.md
+unspool export 7F3K9Q
+unspool export --json 7F3K9Q | jq -r '.streams[].text'\
+""",
+        epilog="An answer that is not complete is marked.",
+        excess="one ID at a time",
+    ),
+    Command(
+        "rm",
+        "remove kept answers",
+        "remove:rm",
+        RemoveOptions,
+        (_YES,),
+        (
+            Words(
+                "ids",
+                "ID",
+                ID_HELP,
+                least=1,
+                most=None,
+                missing="which one? Give a part of its id (unspool log lists them)",
+            ),
+        ),
+        description="Remove kept answers: their journals, and all their words in the catalogue.",
+        examples="unspool rm 7F3K9Q\nunspool rm -f 7F3K9Q 2BXW4M",
+        epilog=_REMOVED,
+    ),
+    Command(
+        "prune",
+        "remove old answers",
+        "remove:prune",
+        PruneOptions,
+        (
+            Option(
+                ("--older-than",),
+                "value",
+                "remove answers older than this: 90d, 12h, 2026-11-01",
+                metavar="TIME",
+                type=moment,
+            ),
+            Option(
+                ("--keep",),
+                "value",
+                "remove all but the N newest; with --older-than: keep these, however old they are",
+                metavar="N",
+                type=count,
+            ),
+            Option(("--dry-run",), "flag", "say what would be removed, and remove nothing"),
+            _YES,
+        ),
+        description="Remove old answers. Those that are still being written stay.",
+        examples="""\
+unspool prune --older-than 90d
+unspool prune --keep 1000
+unspool prune --older-than 90d --keep 100 --dry-run\
+""",
+        epilog=_REMOVED,
+        excess="it takes options only; to remove one answer: unspool rm ID",
+    ),
+)

@@ -1,0 +1,205 @@
+"""The commands that look at servers and keep what asking them needs, as data."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Command, Option, Options, Words
+from unspool.cli.options.shared import MODEL_OPTION, SERVER_OPTIONS, ServerOptions
+from unspool.cli.options.values import seconds
+
+
+class ModelsOptions(ServerOptions):
+    """The options of ``unspool models``."""
+
+    json: bool = False
+    timeout: float = 30.0
+
+
+class DoctorOptions(ServerOptions):
+    """The options of ``unspool doctor``."""
+
+    model: str | None = None
+    no_ask: bool = False
+    json: bool = False
+    timeout: float = 30.0
+
+
+class NoOptions(Options):
+    """For a command that takes none."""
+
+
+class NameOptions(Options):
+    """For an action that takes a name."""
+
+    name: str = ""
+
+
+class OptionalNameOptions(Options):
+    """For an action that may take a name."""
+
+    name: str | None = None
+
+
+class CompletionOptions(Options):
+    """The options of ``unspool completion``."""
+
+    shell: str = ""
+
+
+_TIMEOUT = Option(
+    ("--timeout",),
+    "value",
+    "the longest time for each request (default: {default} s)",
+    metavar="TIME",
+    type=seconds,
+)
+_SERVERS_ONLY = "it takes options only; choose the server with -P or --base-url"
+
+MODELS = Command(
+    "models",
+    "list the models of a server",
+    "models:run",
+    ModelsOptions,
+    (*SERVER_OPTIONS, Option(("--json",), "flag", "the server's own list, as JSON"), _TIMEOUT),
+    description="List the models of a server, sorted, one a line.",
+    examples="unspool models\nunspool models -P ollama",
+    excess=_SERVERS_ONLY,
+)
+DOCTOR = Command(
+    "doctor",
+    "test every step from the configuration to the first token",
+    "doctor:run",
+    DoctorOptions,
+    (
+        MODEL_OPTION,
+        *SERVER_OPTIONS,
+        Option(("--no-ask",), "flag", "do not ask the model anything"),
+        Option(("--json",), "flag", "a JSON object a step, one a line"),
+        _TIMEOUT,
+    ),
+    description="Test every step from the configuration to the first token. The output holds no key: paste it into a bug report.",
+    examples="""\
+unspool doctor
+unspool doctor -P ollama -m llama3.2
+unspool doctor --no-ask            all but asking the model, which costs a few tokens
+unspool doctor --json\
+""",
+    excess=_SERVERS_ONLY,
+)
+FAULTS = Command(
+    "faults",
+    "list the faults that the simulator can produce",
+    "faults:run",
+    NoOptions,
+    description="List the faults that the simulator can produce, one a line.",
+    examples="unspool faults\nunspool sim --fault cut=7",
+)
+_KEY_NAME = Words(
+    "name",
+    "NAME",
+    "a profile (openai, groq, …), or the host[:port] of a server without one",
+    least=1,
+    missing="whose key? Name a profile, such as openai, or the host of a server",
+)
+KEYS = Command(
+    "keys",
+    "store, list and remove API keys",
+    "keys:list_names",
+    NoOptions,
+    description="Keep API keys in a file that only you can read.",
+    examples="""\
+unspool keys set openai              asks for the key
+pass show openai | unspool keys set openai
+unspool keys list\
+""",
+    excess="its actions are set, remove, list and path",
+    actions=(
+        Command(
+            "keys set",
+            "store a key, read from a prompt or from standard input",
+            "keys:store",
+            NameOptions,
+            words=(_KEY_NAME,),
+            examples="unspool keys set openai",
+            excess="a key is never taken from the command line: it is asked for, or read from standard input",
+        ),
+        Command(
+            "keys remove",
+            "remove a key",
+            "keys:remove",
+            NameOptions,
+            words=(_KEY_NAME,),
+            examples="unspool keys remove openai",
+        ),
+        Command("keys list", "list the names of the stored keys (the default)", "keys:list_names", NoOptions),
+        Command("keys path", "print the path of their file", "keys:path", NoOptions),
+    ),
+)
+_TEMPLATE = Words("name", "NAME", "the template", least=1, missing="which template? unspool templates lists them")
+TEMPLATES = Command(
+    "templates",
+    "list, show, edit and remove templates",
+    "templates:list_all",
+    NoOptions,
+    description="Prompts to use again: unspool … --save NAME keeps one, unspool -t NAME uses it.",
+    examples="""\
+unspool "Translate to $lang: $input" --save translate
+unspool -t translate -p lang French "Good morning"
+unspool templates
+unspool templates edit translate\
+""",
+    excess="its actions are list, show, edit, rm and path",
+    actions=(
+        Command(
+            "templates list", "list the templates with their parameters (the default)", "templates:list_all", NoOptions
+        ),
+        Command(
+            "templates show",
+            "print a template",
+            "templates:show",
+            NameOptions,
+            words=(_TEMPLATE,),
+            examples="unspool templates show translate",
+        ),
+        Command(
+            "templates edit",
+            "open a template, which may be new, in $VISUAL or $EDITOR",
+            "templates:edit",
+            NameOptions,
+            words=(_TEMPLATE,),
+            examples="unspool templates edit translate",
+        ),
+        Command(
+            "templates rm",
+            "remove a template",
+            "templates:remove",
+            NameOptions,
+            words=(_TEMPLATE,),
+            examples="unspool templates rm translate",
+        ),
+        Command(
+            "templates path",
+            "print the folder of the templates, or the file of one",
+            "templates:path",
+            OptionalNameOptions,
+            words=(Words("name", "NAME", "the template"),),
+            examples="unspool templates path translate",
+        ),
+    ),
+)
+COMPLETION = Command(
+    "completion",
+    "print a shell's completion script",
+    "completion:run",
+    CompletionOptions,
+    words=(Words("shell", "SHELL", "bash, zsh or fish", least=1, missing="which shell? bash, zsh or fish"),),
+    description="Print the script with which a shell completes command lines: commands, options, their values, and the ids of kept"
+    " answers.",
+    examples="""\
+source <(unspool completion bash)        bash: put this line into ~/.bashrc
+source <(unspool completion zsh)         zsh: into ~/.zshrc, after compinit
+unspool completion fish > ~/.config/fish/completions/unspool.fish\
+""",
+    excess="one shell at a time",
+)
+
+COMMANDS = (MODELS, DOCTOR, FAULTS, KEYS, TEMPLATES, COMPLETION)

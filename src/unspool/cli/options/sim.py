@@ -1,0 +1,341 @@
+"""``unspool sim`` as data."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Command, Option, Options
+from unspool.cli.options.values import count, duration, port, positive, rate, speed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unspool.sim.pace import Delay
+
+
+class SimOptions(Options):
+    """The options of ``unspool sim``; None where the simulator's own default holds."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    require_key: str | None = None
+    resumable_for: float | None = None
+    event_ids: bool = False
+    dialect: str | None = None
+    models: tuple[str, ...] | None = None
+    context_window: int | None = None
+    strict: bool = False
+    lenient: bool = False
+    allow_origin: Sequence[str] = ()
+    answers: Sequence[str] = ()
+    answers_only: bool = False
+    control: bool = False
+    virtual_clock: bool = False
+    keepalive: float | None = None
+    ttft: Delay | None = None
+    itl: Delay | None = None
+    tps: float | None = None
+    burst: int | None = None
+    total_tps: float | None = None
+    seed: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    fault: Sequence[str] = ()
+    script: Sequence[str] = ()
+    drop_after: int | None = None
+    upstream: str | None = None
+    tapes: Sequence[str] = ()
+    tape_match: str | None = None
+    speed: float | None = None
+    tapes_only: bool = False
+    record: str | None = None
+    into: str | None = None
+
+
+def _varying(text: str) -> Delay:
+    from unspool.sim.pace import Delay
+
+    return Delay.read(text)
+
+
+def _dialect(text: str) -> str:
+    from unspool.sim.faults.dialects import BY_NAME
+
+    if text not in BY_NAME:
+        raise ValueError(f"{text!r} is none of {', '.join(BY_NAME)}")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("it names no model")
+    return names
+
+
+def _faults(text: str) -> str:
+    from unspool.sim.faults.table import read
+
+    read(text)
+    return text
+
+
+def _match(text: str) -> str:
+    from unspool.sim.tapes.matcher import MATCHES
+
+    if text not in MATCHES:
+        raise ValueError(f"{text!r} is none of {', '.join(MATCHES)}")
+    return text
+
+
+_SERVER = "as a server"
+_MODEL = "as a model"
+_TROUBLE = "in trouble"
+_ANSWERS = "with scripted answers"
+_TAPES = "with tapes"
+
+_OPTIONS = (
+    Option(
+        ("--host",),
+        "value",
+        "the address to listen at (default: {default})",
+        group=_SERVER,
+        metavar="ADDRESS",
+    ),
+    Option(
+        ("--port",),
+        "value",
+        "the port (default: {default}, any that is free)",
+        group=_SERVER,
+        metavar="N",
+        type=port,
+    ),
+    Option(
+        ("--allow-origin",),
+        "append",
+        "let web pages of this origin ask, besides those of this machine; * for all; repeatable",
+        group=_SERVER,
+        metavar="ORIGIN",
+    ),
+    Option(("--require-key",), "value", "refuse requests without this key", group=_SERVER, metavar="KEY"),
+    Option(
+        ("--resumable-for",),
+        "value",
+        "how long a background response is streamed again (default: 5m); 0 for never",
+        group=_SERVER,
+        metavar="TIME",
+        type=duration,
+    ),
+    Option(("--event-ids",), "flag", "send each response event's number as its id too", group=_SERVER),
+    Option(
+        ("--dialect",),
+        "value",
+        "the server to take after: ollama, vllm, openrouter, … (default: openai)",
+        group=_SERVER,
+        metavar="NAME",
+        type=_dialect,
+    ),
+    Option(
+        ("--models",),
+        "value",
+        "the only models there are, by name, with commas between them (default: any)",
+        group=_SERVER,
+        metavar="A,B",
+        type=_names,
+    ),
+    Option(
+        ("--context-window",),
+        "value",
+        "the tokens that a model takes (default: as many as OpenAI's of that name)",
+        group=_SERVER,
+        metavar="N",
+        type=positive,
+    ),
+    Option(("--strict",), "flag", "hold OpenAI's models to their endpoints and parameters", group=_SERVER),
+    Option(("--lenient",), "flag", "let fields pass that OpenAI does not know", group=_SERVER),
+    Option(
+        ("--keepalive",),
+        "value",
+        "the silence after which a response's stream says that it lives (default: 30s); 0 for never",
+        group=_SERVER,
+        metavar="TIME",
+        type=duration,
+    ),
+    Option(
+        ("--ttft",),
+        "value",
+        "the time to the first token (default: 300ms); it may vary: 300ms±100, 0.2..1s, normal(300ms, 50ms),"
+        " lognormal(300ms, 0.5), exponential(300ms)",
+        group=_MODEL,
+        metavar="TIME",
+        type=_varying,
+    ),
+    Option(
+        ("--itl",),
+        "value",
+        "the time between two tokens (default: 20ms); it may vary in the same ways",
+        group=_MODEL,
+        metavar="TIME",
+        type=_varying,
+    ),
+    Option(
+        ("--tps",),
+        "value",
+        "the tokens in a second, another way to say --itl",
+        group=_MODEL,
+        metavar="N",
+        type=rate,
+    ),
+    Option(
+        ("--burst",),
+        "value",
+        "the tokens that come at a time, as often as the pace allows (default: 1)",
+        group=_MODEL,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--total-tps",),
+        "value",
+        "the tokens in a second that all streams get together",
+        group=_MODEL,
+        metavar="N",
+        type=rate,
+    ),
+    Option(("--seed",), "value", "another seed gives other ids and other times", group=_MODEL, metavar="N", type=count),
+    Option(
+        ("--rpm",),
+        "value",
+        "the requests a minute that all clients together may make; more are refused with 429",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--tpm",),
+        "value",
+        "the tokens a minute, of prompts and answers, that they may ask for",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--fault",),
+        "append",
+        "what every request meets with, such as cut=7; repeatable; unspool faults lists them",
+        group=_TROUBLE,
+        metavar="NAME[=VALUE]",
+        type=_faults,
+    ),
+    Option(
+        ("--script",),
+        "append",
+        "what the first request meets with, given again what the second does, and so on; '' is success",
+        group=_TROUBLE,
+        metavar="FAULTS",
+        type=_faults,
+    ),
+    Option(
+        ("--drop-after",),
+        "value",
+        "cut each stream after so many events",
+        group=_TROUBLE,
+        metavar="N",
+        type=positive,
+    ),
+    Option(
+        ("--upstream",),
+        "value",
+        "pass requests on to this server, a base URL, and break its answers",
+        group=_TROUBLE,
+        metavar="URL",
+    ),
+    Option(
+        ("--answers",),
+        "append",
+        "scripted answers, a TOML or JSON file; repeatable",
+        group=_ANSWERS,
+        metavar="FILE",
+    ),
+    Option(
+        ("--answers-only",),
+        "flag",
+        "refuse what no scripted answer matches with 404, and name the nearest",
+        group=_ANSWERS,
+    ),
+    Option(
+        ("--control",),
+        "flag",
+        "let clients set answers, faults and the clock below /_unspool, also on an address that is not loopback",
+        group=_ANSWERS,
+    ),
+    Option(
+        ("--virtual-clock",),
+        "flag",
+        "a clock that stands still until a client advances it, for waits that take no time",
+        group=_ANSWERS,
+    ),
+    Option(
+        ("--tapes",),
+        "append",
+        "answer what is on this tape: a journal's file, a folder of them, or a piece of an id; repeatable",
+        group=_TAPES,
+        metavar="PATH",
+    ),
+    Option(
+        ("--tape-match",),
+        "value",
+        "what has to be as it is on the tape: strict, the whole request (the default); messages, the model and the messages;"
+        " last-message, the model and what the user said last",
+        group=_TAPES,
+        metavar="HOW",
+        type=_match,
+    ),
+    Option(
+        ("--speed",),
+        "value",
+        "play tapes so many times as fast as they were recorded, or max (default: 1)",
+        group=_TAPES,
+        metavar="N",
+        type=speed,
+    ),
+    Option(
+        ("--tapes-only",), "flag", "refuse what is on no tape with 404, and say what the nearest has else", group=_TAPES
+    ),
+    Option(
+        ("--record",),
+        "value",
+        "pass requests on to this server, a base URL, and make a tape of each answer, without keys",
+        group=_TAPES,
+        metavar="URL",
+    ),
+    Option(
+        ("--into",),
+        "value",
+        "the folder for what is recorded (default: tapes, in this one)",
+        group=_TAPES,
+        metavar="DIR",
+    ),
+)
+
+SIM = Command(
+    "sim",
+    "run the simulator, a server for tests",
+    "sim:run",
+    SimOptions,
+    _OPTIONS,
+    description="Run a server that answers like the OpenAI API, from written answers and not from a model.",
+    examples="""\
+unspool sim --port 8080
+OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"
+unspool sim --itl 20ms±15 --fault cut=40,reset
+unspool sim --ttft 'lognormal(300ms, 0.6)' --itl 15..40ms --rpm 60
+unspool sim --script status=429,retry-after:1 --script cut=7 --script ''
+unspool sim --upstream http://127.0.0.1:11434/v1 --fault stall=10,5s
+unspool sim --answers answers.toml --answers-only
+unspool sim --record https://api.openai.com/v1 --into tapes
+unspool sim --tapes tapes --tapes-only\
+""",
+    excess="it takes options only",
+)
+
+COMMANDS = (SIM,)
