@@ -21,7 +21,7 @@ _PROGRAM = """\
 usage: unspool [OPTION]... PROMPT...
        unspool COMMAND [OPTION]... [WORD]...
 
-Stream answers from the OpenAI API, or any server that speaks it; keep every token.
+Stream answers from the OpenAI API or a server that speaks it; keep every token.
 
 examples:
   unspool "What is Python?"
