@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth.table_mc import CATEGORY_MC
 
-from unspool.terminal.cells import cells, clip, clusters, pad, width_of
+from unspool.terminal.cells import cells, clip, clusters, fold, pad, width_of
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,14 @@ def test_a_text_that_is_cut_fits_and_one_that_fits_is_not_cut(text, columns):
     assert cells(shown) <= columns or cells(text) == 0
     if cells(text) <= columns:
         assert shown == text
+
+
+@given(st.text(alphabet="ab -\u4e2d", max_size=40), st.integers(1, 20))
+def test_a_folded_text_has_the_same_words_in_rows_that_fit_unless_a_word_does_not(text, columns):
+    text = " ".join(text.split())
+    rows = fold(text, columns, "").split("\n")
+    assert " ".join(rows) == text
+    assert all(cells(row) <= columns or " " not in row for row in rows)
 
 
 @given(st.text())

@@ -77,7 +77,7 @@ class Display:
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Show what arrived ``at`` seconds after the request."""
         if not self.has_text:
-            self._look_for_text(deltas)
+            self.look_for_text(deltas)
         if self._status is not None:
             self._status.feed(deltas, events)
         if not self._shows_reasoning:
@@ -150,7 +150,8 @@ class Display:
 
     # The parts
 
-    def _look_for_text(self, deltas: list[Delta]) -> None:
+    def look_for_text(self, deltas: list[Delta]) -> None:
+        """Take note of whether there is any text, or reasoning."""
         for delta in deltas:
             kind = type(delta)
             if kind is Text or kind is Refusal:

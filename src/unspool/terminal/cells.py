@@ -81,6 +81,20 @@ def clip(text: str, columns: int, mark: str = "…") -> str:
     return (kept.rstrip() + mark)[: max(0, columns)]
 
 
+def fold(text: str, columns: int, indent: str = "  ") -> str:
+    """Break a text of one line between words into rows of this many cells. A word that is longer stays in one piece."""
+    rows, used = [""], 0
+    for word in text.split(" "):
+        width = cells(word)
+        if used and used + 1 + width > columns:
+            rows.append(indent + word)
+            used = len(indent) + width
+        else:
+            rows[-1] += f" {word}" if used else word
+            used += width + (1 if used else 0)
+    return "\n".join(rows)
+
+
 def pad(text: str, columns: int) -> str:
     """Fill a text up to this many cells."""
     return text + " " * (columns - cells(text))

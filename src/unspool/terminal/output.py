@@ -117,7 +117,12 @@ class Notes:
         from unspool.terminal.safety import one_line
 
         self.clear()
-        self.write(f"unspool: {one_line(text)}\n")
+        line = f"unspool: {one_line(text)}"
+        if self.output.is_tty:
+            from unspool.terminal.cells import fold
+
+            line = fold(line, self.columns - 1)
+        self.write(f"{line}\n")
 
     def passing(self, text: str) -> None:
         """Show a line that the next one replaces, until `clear`. Only to a person, on an empty row."""

@@ -129,6 +129,7 @@ class Rest:
     def show_kept(self, display: Display) -> None:
         """Show what is kept, say what follows, and make the display continue from there."""
         for deltas, events, at in self._kept:
+            display.look_for_text(deltas)
             display.format.show(deltas, events, at)
         if self._words:
             display.note(self._words)
