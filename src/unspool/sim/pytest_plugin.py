@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unspool_sim(**settings): the settings of this test's unspool simulator")
     config.addinivalue_line(
         "markers",
-        "unspool_tape(record=URL, into=FOLDER, match=HOW): the real server of this test's tapes, where they are kept, and how they match",
+        "unspool_tape(record=URL, into=FOLDER, match=HOW, ignore=[WHAT]): the real server of this test's tapes, where they are kept, how they match",
     )
 
 
@@ -92,7 +92,12 @@ def unspool_tape(request: pytest.FixtureRequest) -> Iterator[Simulator | Proxy]:
         for tape in folder.glob("*.sse"):
             tape.unlink()
     if any(folder.glob("*.sse")):
-        settings = SimulatorSettings(tapes=folder, tapes_only=True, tape_match=options.get("match", "strict"))
+        settings = SimulatorSettings(
+            tapes=folder,
+            tapes_only=True,
+            tape_match=options.get("match", "strict"),
+            tape_ignore=options.get("ignore", ()),
+        )
         with Simulator(settings) as simulator:
             yield simulator
     elif mode == "none":

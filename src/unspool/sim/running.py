@@ -60,7 +60,7 @@ class Simulator(Block, Scripted):
         self._faults = fault_chooser(settings)
         self.answers = script(settings)
         """The scripted answers that are in: `answer` and `when` put in more."""
-        self.tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match)
+        self.tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match, ignore=settings.tape_ignore)
         """The tapes that are in: ``add`` puts in more, and ``played`` names those that have answered."""
         for path in [tapes] if isinstance(tapes, str | os.PathLike) else tapes:
             self.tapes.add(path)

@@ -69,7 +69,8 @@ class SimulatorSettings:
     instead, one after the other. A request's own ``X-Unspool-Fault`` header counts before both. ``dialect`` is the server that it
     takes after, a name of `unspool.sim.faults.dialects`.
 
-    ``tapes`` are journals, and folders of them, that answer the requests they match in so far as ``tape_match`` says, ``tape_speed`` times as
+    ``tapes`` are journals, and folders of them, that answer the requests they match in so far as ``tape_match`` says, but for what ``tape_ignore`` names
+    (`unspool.sim.tapes.matcher.TapeMatcher`), ``tape_speed`` times as
     fast as they were recorded. A request that none of them matches is answered as ever, or with ``tapes_only`` refused with 404.
     ``models`` are the only names answered to, None is any; ``context_window`` is how many tokens each of them takes, None as many as
     the model of that name at OpenAI. ``strict`` has OpenAI's models insist on their endpoints and their parameters' names; ``lenient``
@@ -98,6 +99,7 @@ class SimulatorSettings:
     dialect: str = "openai"
     tapes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
     tape_match: str = STRICT
+    tape_ignore: Sequence[str] = ()
     tape_speed: float = math.inf
     tapes_only: bool = False
     models: Sequence[str] | None = None
@@ -176,7 +178,7 @@ def app(
     """
     settings = settings or SimulatorSettings()
     if tapes is None:
-        tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match)
+        tapes = TapeMatcher(settings.tape_paths, match=settings.tape_match, ignore=settings.tape_ignore)
     if answers is None:
         answers = script(settings)
     faults = faults or fault_chooser(settings)

@@ -13,7 +13,14 @@ GROUPS = {
         **dict.fromkeys(("last", "show", "replay", "resume", "log", "search", "export", "rm", "prune"), "kept")
     },
     "running streams": dict.fromkeys(("ps", "attach", "cancel"), "running"),
-    "servers and tests": {"models": "setup", "doctor": "setup", "sim": "sim", "faults": "setup", "bench": "batch"},
+    "servers and tests": {
+        "models": "setup",
+        "doctor": "setup",
+        "sim": "sim",
+        "tapes": "sim",
+        "faults": "setup",
+        "bench": "batch",
+    },
     "set-up": dict.fromkeys(("keys", "templates", "completion"), "setup"),
 }
 #: All commands, in the order of the help.

@@ -41,7 +41,7 @@ _OF_THE_SIMULATOR = (
     "virtual_clock",
 )
 _INTO = "tapes"
-_OF_TAPES = ("tapes", "tape_match", "speed", "tapes_only")
+_OF_TAPES = ("tapes", "tape_match", "tape_ignore", "speed", "tapes_only")
 _OF_FAULTS = ("fault", "script", "drop_after", "upstream")
 
 
@@ -95,7 +95,7 @@ def _contradiction(options: SimOptions) -> str:
         return f"{option} does not go with {other}: that server answers as it does"
     if options.into and not options.record:
         return "--into says where to record: --record URL is missing"
-    for option in given(("tape_match", "speed", "tapes_only")) if not options.tapes else ():
+    for option in given(("tape_match", "tape_ignore", "speed", "tapes_only")) if not options.tapes else ():
         return f"{option} says how tapes are played: --tapes PATH is missing"
     return ""
 
@@ -160,6 +160,7 @@ def _serve(options: SimOptions, ready: Callable[[str], None], notes: Notes) -> i
         dialect=options.dialect or "openai",
         tapes=options.tapes,
         tape_match=options.tape_match or "strict",
+        tape_ignore=options.tape_ignore,
         tape_speed=options.speed or 1.0,
         tapes_only=options.tapes_only,
         models=options.models,

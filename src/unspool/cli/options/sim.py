@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.cli.options import Command, Option, Options
+from unspool.cli.options import Command, Option, Options, Words
 from unspool.cli.options.values import count, duration, port, positive, rate, speed
 
 TYPE_CHECKING = False
@@ -45,10 +45,17 @@ class SimOptions(Options):
     upstream: str | None = None
     tapes: Sequence[str] = ()
     tape_match: str | None = None
+    tape_ignore: Sequence[str] = ()
     speed: float | None = None
     tapes_only: bool = False
     record: str | None = None
     into: str | None = None
+
+
+class TapesOptions(Options):
+    """The options of ``unspool tapes`` and its actions."""
+
+    paths: Sequence[str] = ()
 
 
 def _varying(text: str) -> Delay:
@@ -291,6 +298,14 @@ _OPTIONS = (
         type=_match,
     ),
     Option(
+        ("--tape-ignore",),
+        "append",
+        "what may differ from the tape: a field of the request, such as temperature or metadata.id, or what a /regular expression/ finds in"
+        " any text, such as a date; repeatable",
+        group=_TAPES,
+        metavar="WHAT",
+    ),
+    Option(
         ("--speed",),
         "value",
         "play tapes so many times as fast as they were recorded, or max (default: 1)",
@@ -338,4 +353,38 @@ unspool sim --tapes tapes --tapes-only\
     excess="it takes options only",
 )
 
-COMMANDS = (SIM,)
+_PATHS = Words(
+    "paths", "PATH", "tapes, or folders of them", least=1, most=None, missing="which tapes? Name files or folders"
+)
+TAPES = Command(
+    "tapes",
+    "renew edited tapes, or make scripted answers of them",
+    "tapes:renew",
+    TapesOptions,
+    words=(_PATHS,),
+    description="Renew the checksums of tapes that were edited, or make scripted answers of what they say.",
+    examples="""\
+unspool tapes renew tapes
+unspool tapes answers tapes > answers.json\
+""",
+    actions=(
+        Command(
+            "tapes renew",
+            "number the blocks again and renew the checksums (the default)",
+            "tapes:renew",
+            TapesOptions,
+            words=(_PATHS,),
+            examples="unspool tapes renew tapes/0001-chat-hello.sse",
+        ),
+        Command(
+            "tapes answers",
+            "print scripted answers that say the same, as JSON",
+            "tapes:answers",
+            TapesOptions,
+            words=(_PATHS,),
+            examples="unspool tapes answers tapes > answers.json",
+        ),
+    ),
+)
+
+COMMANDS = (SIM, TAPES)

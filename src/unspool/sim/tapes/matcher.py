@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from unspool.journal import reader
@@ -32,10 +33,16 @@ _ABSENT = object()
 class TapeMatcher:
     """Finds the tape that answers a request: of several, one after the other, and then the last again.
 
-    ``match`` is one of `MATCHES`. ``played`` are the names of the latest tapes played. Safe to use from another thread than the server's.
+    ``match`` is one of `MATCHES`. ``ignore`` names what may differ all the same: a field of the request by its path (``temperature``,
+    ``metadata.id``, ``messages[0]``), or between slashes a regular expression, whose matches in any text are not compared. ``played`` are the names of the latest tapes played. Safe to use from another thread than the server's.
     """
 
-    def __init__(self, tapes: Iterable[str | os.PathLike[str]] = (), *, match: str = STRICT) -> None:
+    def __init__(
+        self, tapes: Iterable[str | os.PathLike[str]] = (), *, match: str = STRICT, ignore: Iterable[str] = ()
+    ) -> None:
+        ignore = list(ignore)
+        self._ignored_fields = [one.replace("[", ".").replace("]", "").split(".") for one in ignore if one[:1] != "/"]
+        self._ignored_texts = [re.compile(one[1:-1]) for one in ignore if one[:1] == "/"]
         if match not in MATCHES:
             raise ValueError(f"tapes are matched by {', '.join(MATCHES)}, and not by {match!r}")
         self._match = match
@@ -108,6 +115,10 @@ class TapeMatcher:
         key: dict[str, Any] = {"method": method, "endpoint": endpoint}
         if not isinstance(body, dict):
             return key if body in (None, "") else {**key, "body": body}
+        for steps in self._ignored_fields:
+            body = _without(body, steps)
+        for expression in self._ignored_texts:
+            body = _blanked(body, expression)
         lasting = {name: value for name, value in body.items() if name not in _VOLATILE and value is not None}
         # Not to ask for a stream is to ask for none.
         stream = bool(lasting.pop("stream", False))
@@ -120,6 +131,27 @@ class TapeMatcher:
             return {**key, "system": system, "messages": told}
         users = [plain(one.get("content")) for one in messages if one.get("role") == "user"]
         return {**key, "last message": users[-1] if users else ""}
+
+
+def _without(value: Any, steps: Sequence[str]) -> Any:
+    """The value without what is at the end of a path; itself where there is no such path."""
+    first, *rest = steps
+    if isinstance(value, dict) and first in value:
+        inner = {first: _without(value[first], rest)} if rest else {}
+        return {name: one for name, one in value.items() if name != first} | inner
+    if isinstance(value, list) and first.isdecimal() and int(first) < len(value):
+        at = int(first)
+        return [*value[:at], *([_without(value[at], rest)] if rest else ()), *value[at + 1 :]]
+    return value
+
+
+def _blanked(value: Any, expression: re.Pattern[str]) -> Any:
+    """The value with what an expression finds taken out of each text in it."""
+    if isinstance(value, str):
+        return expression.sub("…", value)
+    if isinstance(value, dict):
+        return {name: _blanked(one, expression) for name, one in value.items()}
+    return [_blanked(one, expression) for one in value] if isinstance(value, list) else value
 
 
 def _of_folder(folder: str) -> Iterator[Tape]:
