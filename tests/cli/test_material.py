@@ -126,6 +126,24 @@ def test_what_cannot_be_sent_is_told_before_anything_is_asked(refused, tmp_path,
     assert words in refused(*arguments, "What?")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "piped", "words"),
+    [
+        (["What?"], "Grüße".encode("latin-1"), "standard input is not UTF-8 text (line 1, byte 3); convert it first"),
+        (["What?"], PNG, "standard input is not UTF-8 text"),
+        (["What?"], "hi".encode("utf-16-le"), "standard input has NUL bytes"),
+        ([os.fsdecode(b"a\xffb")], b"", "the prompt is not UTF-8 text"),
+        (["-f", "latin.txt", "What?"], b"", "latin.txt is not UTF-8 text (line 1, byte 3)"),
+        (["--schema", "latin.json", "What?"], b"", "latin.json is not UTF-8 text"),
+        (["--tool", "latin.json", "What?"], b"", "latin.json is not UTF-8 text"),
+    ],
+)
+def test_input_that_is_not_utf8_is_refused_wherever_it_comes_from(refused, tmp_path, arguments, piped, words):
+    for name in ("latin.txt", "latin.json"):
+        (tmp_path / name).write_bytes("Grüße".encode("latin-1"))
+    assert words in refused(*arguments, input=piped)
+
+
 def test_what_is_too_large_is_refused_without_being_read(refused, tmp_path):
     with open(tmp_path / "huge.png", "wb") as file:
         file.truncate(60 << 20)

@@ -233,6 +233,14 @@ def test_a_mistake_in_the_last_line_is_told_before_anything_is_asked(unspool, se
     assert words.encode() in done.stderr
 
 
+def test_a_line_that_is_not_utf8_is_told_before_anything_is_asked(unspool, serve):
+    server = serve(_echo)
+    lines = b'{"prompt": "Hi"}\n' + '{"prompt": "Grüße"}\n'.encode("latin-1")
+    done = unspool("run", "-", "--base-url", server.url, "-m", "m", input=lines)
+    assert (done.returncode, done.stdout, server.requests) == (2, b"", [])
+    assert b"line 2: not UTF-8 (byte 15)" in done.stderr
+
+
 def test_one_name_for_two_lines_is_a_mistake(unspool):
     done = unspool("run", _file(unspool, *[{"prompt": "Hi", "custom_id": "a"}] * 2), "--sim")
     assert (done.returncode, b"custom_id 'a' is that of line 1 too" in done.stderr) == (2, True)

@@ -91,7 +91,13 @@ class Lines:
 
     def _line(self, number: int, text: bytes) -> Line:
         try:
+            if not text.isascii():
+                text.decode()
             value = loads(text)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"not UTF-8 (byte {error.start + 1}); convert the file first, such as with iconv -f LATIN1 -t UTF-8"
+            ) from error
         except ValueError:
             value = None
         if type(value) is not dict:

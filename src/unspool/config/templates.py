@@ -24,6 +24,7 @@ import os
 import string
 import tomllib
 
+from unspool import unicode
 from unspool.config import ConfigError, nearest, paths
 from unspool.value import Value
 
@@ -135,8 +136,10 @@ def read(name: str) -> Template:
 def parse(content: bytes, path: str, name: str) -> Template:
     """Read a template's file. ConfigError begins with ``path`` and says where in it what is wrong."""
     try:
-        fields = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        fields = tomllib.loads(unicode.decode(content, path))
+    except unicode.NotText as error:
+        raise ConfigError(str(error)) from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     for field, value in fields.items():
         _check(field, value, path)

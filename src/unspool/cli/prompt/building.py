@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool import unicode
 from unspool.api.prompt import Prompt
 from unspool.cli.access import check_model
 from unspool.cli.options import UsageError
@@ -109,9 +110,19 @@ def _text(options: PromptOptions, notes: Notes, *, reads_stdin: bool, suffices: 
             piped = stdin.read(notes, wanted=(not words and not suffices) or "-" in given)
         except OSError as error:
             raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
+        except unicode.NotText as error:
+            raise UsageError(f"{error}; a file that is no text goes with -a") from error
     return as_text(f"{piped}\n\n{words}" if piped and words else piped or words)
 
 
 def as_text(words: str) -> str:
-    """Words of a command line as a request can carry them: what is not UTF-8 there reaches Python as lone surrogates."""
-    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Return words of a command line as a request can carry them. Raises UsageError for those that are not UTF-8.
+
+    Such words reach Python as lone surrogates.
+    """
+    if words.isascii():
+        return words
+    try:
+        return unicode.decode(words.encode("utf-8", "surrogateescape"), "the prompt")
+    except unicode.NotText as error:
+        raise UsageError(str(error)) from error

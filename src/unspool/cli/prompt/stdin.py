@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from unspool import unicode
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool.terminal.output import Notes
@@ -14,7 +16,8 @@ _PATIENCE = 1.0
 
 
 def read(notes: Notes, *, wanted: bool) -> str:
-    """Return what standard input holds, without its last line ends; nothing where it is closed. Raises OSError for a folder.
+    """Return what standard input holds, without its last line ends; nothing where it is closed. Raises OSError for a folder,
+    and `unspool.unicode.NotText`.
 
     A terminal is only read if its text is ``wanted``, which is then said, and so is waiting for a pipe that nobody writes to,
     for that looks like a hang.
@@ -27,7 +30,7 @@ def read(notes: Notes, *, wanted: bool) -> str:
             notes.line("type the prompt, then Ctrl-D; unspool --help shows what else there is")
         elif mode & 0o170000 != 0o100000 and not _is_ready(_PATIENCE):
             notes.line("reading standard input: Ctrl-D ends it, --no-stdin ignores it")
-        return _read_all().decode("utf-8", "replace").rstrip("\n")
+        return unicode.decode(_read_all(), "standard input").rstrip("\n")
     except OSError as error:
         import errno
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from binascii import b2a_base64
 
+from unspool import unicode
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -146,10 +148,10 @@ def sniff(data: bytes, name: str = "") -> str:
     if data[:4] == b"PK\x03\x04":
         return _ARCHIVES.get(os.path.splitext(name)[1].lower(), "")
     try:
-        text = data.decode()
-    except UnicodeDecodeError:
+        unicode.decode(data, name)
+    except unicode.NotText:
         return ""
-    return "" if "\0" in text else TEXT
+    return TEXT
 
 
 def is_text(type: str) -> bool:
@@ -159,14 +161,11 @@ def is_text(type: str) -> bool:
 
 
 def text_of(data: bytes, name: str) -> str:
-    """Return a text file's text, without a byte order mark. Raises Unattachable for what is not UTF-8."""
+    """Return a text file's text, as `unspool.unicode.decode` does. Raises Unattachable for what is no text."""
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unattachable(
-            f"{name} is not UTF-8 text (byte {error.start}); convert it first, such as with iconv"
-        ) from error
-    return text.replace("\r\n", "\n")
+        return unicode.decode(data, name).replace("\r\n", "\n")
+    except unicode.NotText as error:
+        raise Unattachable(str(error)) from error
 
 
 def document(name: str, text: str) -> str:
