@@ -286,4 +286,5 @@ def test_a_new_one_is_a_template_as_it_stands(unspool, body):
 def test_a_template_that_is_not_utf8_is_refused(unspool, tmp_path):
     (tmp_path / "latin.toml").write_bytes('prompt = "Grüße"\n'.encode("latin-1"))
     done = unspool("--sim", "-t", "./latin.toml", "Hi", cwd=tmp_path)
-    assert done.returncode != 0 and b"latin.toml is not UTF-8 text (line 1, byte 13)" in done.stderr
+    assert done.returncode != 0
+    assert b"latin.toml is not UTF-8 text (line 1, byte 13)" in done.stderr

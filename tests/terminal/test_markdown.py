@@ -15,6 +15,7 @@ from unspool.terminal.markdown import document as markdown
 from unspool.terminal.markdown import inlines, leaves, wrap
 from unspool.terminal.markdown.document import Markdown
 from unspool.terminal.sequences import OURS, without
+from unspool.terminal.style import BOLD, CODE, ITALIC, STRIKE
 
 from .documents import ANSWER, DOCUMENTS, HOSTILE
 
@@ -47,6 +48,8 @@ _PIECES = st.sampled_from(
             "[r]",
             "[r]: http://x\n",
             "漢字",
+            "：**",
+            "（",
             "👩‍👩‍👧",
             "e\u0301",
             "🇩🇪",
@@ -366,3 +369,32 @@ def test_another_width_is_for_what_is_not_out_yet():
     rest = page.feed("and more\n\n") + page.finish()
     assert first == _whole("# Title\n")
     assert all(cells(without(row)) <= 20 for row in rest)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "style"),
+    [
+        ("**重要：**请看", "重要：", BOLD),
+        ("请看**“重要”**的", "“重要”", BOLD),
+        ("*（斜）*体", "（斜）", ITALIC),
+        ("~~删除。~~了", "删除。", STRIKE),
+        ("**한국어(Korean)**는", "한국어(Korean)", BOLD),
+        ("**日本語。**テスト", "日本語。", BOLD),
+        ("**`コード`**です", "コード", CODE),
+    ],
+)
+def test_emphasis_beside_cjk_punctuation_needs_no_blanks(text, words, style):
+    row = inlines.parse(text, inlines.References())
+    assert [run[0] for run in row if run[1] & style] == [words]
+
+
+@pytest.mark.parametrize("text", ["**Note:**text", "a**(b)**c", "2 * 3 * 4，是", "\\*重要：\\*请", "`**重要：**请`"])
+def test_marks_that_are_none_elsewhere_are_none_beside_cjk(text):
+    row = inlines.parse(text, inlines.References())
+    assert not any(run[1] & (BOLD | ITALIC) for run in row)
+    assert "\ufeff" not in inlines.plain(row)
+
+
+def test_a_url_beside_cjk_text_is_kept_as_it_is():
+    row = inlines.parse("看[这里](https://x.test/重**a**要)。", inlines.References())
+    assert [run[2] for run in row if run[2]] == ["https://x.test/重**a**要"]

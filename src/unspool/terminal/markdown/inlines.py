@@ -29,6 +29,16 @@ _GUARD = "\u2028"
 _BLOCK_START = re.compile(r"^(?=[-+*#>=`~<:|_]|\d{1,9}[.)]|\[|    |\t)", re.MULTILINE)
 _MARKS = re.compile(r"[*_`~\[\]<&$!\\\n]|\s\s")
 
+# Put beside emphasis marks between CJK characters: neither a blank nor punctuation to the rules of emphasis, and made visible by
+# the sanitiser where it is in the text.
+_NEUTRAL = "\ufeff"
+_CJK = (
+    "\u1100-\u11ff\u2e80-\u303f\u3040-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef"
+    "\U00020000-\U0003ffff"
+)
+_IS_CJK = re.compile(f"[{_CJK}]")
+_BESIDE_CJK = re.compile(rf"(?<=[{_CJK}])(?:\*+|~+)(?=[^\s*~])|(?<=[^\s*~\\])(?:\*+|~+)(?=[{_CJK}])")
+
 _STYLES = {"Emphasis": ITALIC, "Strong": BOLD, "Strikethrough": STRIKE}
 
 _CODE_SPAN = r"(?<![`\\])(`+)(?!`)(?:.+?)(?<!`)\1(?!`)"
@@ -69,6 +79,31 @@ def _folded(label: str) -> str:
     return " ".join(label.split()).casefold()
 
 
+def _guarded(text: str) -> str:
+    """Return the text of a leaf as it is given to the parser."""
+    text = _BLOCK_START.sub(_GUARD, text)
+    return text if text.isascii() else _BESIDE_CJK.sub(_flanked, text)
+
+
+def _flanked(found: re.Match[str]) -> str:
+    """Let marks beside CJK characters open and close emphasis as the "CJK-friendly emphasis" amendment to CommonMark says.
+
+    CommonMark's rules for punctuation (6.2, left- and right-flanking) expect blanks between words: ``**重要：**请`` stays as it
+    is there. Under the amendment CJK punctuation counts as a letter, and a CJK character beside a mark as a blank would.
+    """
+    before, after = found.string[found.start() - 1], found.string[found.end()]
+    opens = not _is_narrow_punctuation(after) or _is_narrow_punctuation(before) or _IS_CJK.match(before)
+    closes = not _is_narrow_punctuation(before) or _is_narrow_punctuation(after) or _IS_CJK.match(after)
+    # Where only one of them holds, CommonMark says so too.
+    return f"{_NEUTRAL}{found[0]}{_NEUTRAL}" if opens and closes else found[0]
+
+
+def _is_narrow_punctuation(mark: str) -> bool:
+    from unicodedata import category
+
+    return category(mark)[0] in "PS" and not _IS_CJK.match(mark)
+
+
 def parse(text: str, references: References, *, style: int = PLAIN, show_urls: bool = True) -> Row:
     """Return the runs of a leaf's text. A run that is a line end is a hard break.
 
@@ -78,7 +113,7 @@ def parse(text: str, references: References, *, style: int = PLAIN, show_urls: b
         return [(text, style, None)] if text else []
     if ("\\(" in text or "\\[" in text) and len(text) <= _LONGEST_TEX:
         text = _TEX.sub(_as_written, text)
-    text = _BLOCK_START.sub(_GUARD, text)
+    text = _guarded(text)
     row: Row = []
     stack = [style]
     links: list[tuple[str, int]] = []
@@ -103,8 +138,8 @@ def parse(text: str, references: References, *, style: int = PLAIN, show_urls: b
         elif kind == "Start":
             name = value if type(value) is str else next(iter(value))
             if name in ("Link", "Image"):
-                links.append((value[name]["dest_url"], len(row)))
-                url = value[name]["dest_url"]
+                url = value[name]["dest_url"].replace(_NEUTRAL, "")
+                links.append((url, len(row)))
                 stack.append(stack[-1] & 31 | LINK | UNDERLINE)
             else:
                 stack.append(stack[-1] | _STYLES.get(name, 0))
@@ -126,7 +161,7 @@ def parse(text: str, references: References, *, style: int = PLAIN, show_urls: b
 
 def _put(row: Row, text: str, style: int, url: str | None) -> None:
     # Made safe here, before it is measured, and not only when it is written: what an entity decodes to may become wider.
-    text = safe(text.replace(_GUARD, ""))
+    text = safe(text.replace(_GUARD, "").replace(_NEUTRAL, ""))
     if not text:
         return
     if row and row[-1][1] == style and row[-1][2] == url and row[-1][0] != "\n":
@@ -161,7 +196,7 @@ def is_settled(text: str, references: References) -> bool:
         return False
     left = _without_escapes(text)
     depth = 0
-    for event in events(_BLOCK_START.sub(_GUARD, left), options=_OPTIONS):
+    for event in events(_guarded(left), options=_OPTIONS):
         if type(event) is dict and "Text" in event:
             rest = event["Text"]
             if not _UNRESOLVED.search(rest) and "]" not in rest:
