@@ -15,7 +15,7 @@ CREATED = {"type": "response.created", "response": {"id": "resp_1"}}
 
 
 def judged(api, *values, choices=1, fault=None):
-    decoder = endpoint(api).Decoder(choices)
+    decoder = endpoint(api).decoder(choices)
     stream = "".join(f"data: {value if isinstance(value, str) else json.dumps(value)}\n\n" for value in values)
     decoder.decode(sse.Decoder().feed(stream.encode()))
     decoder.close()

@@ -20,6 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    #: A JSON object: what a body, an event or a part of one is. Its values are checked where they are read.
+    JsonObject = dict[str, Any]
+
 __all__ = ["clean", "dumps", "from_json", "loads", "parse", "rescue", "whole"]
 
 # Nothing an API sends is nested deeper; what is would only exhaust the interpreter's stack when walked.

@@ -15,7 +15,7 @@ class Decoded:
     """What came out of a stream that was decoded to its end."""
 
     def __init__(self, api: str, stream: bytes, *, choices: int = 1, size: int = 0) -> None:
-        self.decoder: decoder.Decoder = endpoint(api).Decoder(choices)
+        self.decoder: decoder.Decoder = endpoint(api).decoder(choices)
         self.deltas: list[deltas.Delta] = []
         events = sse.Decoder()
         for start in range(0, len(stream), size or len(stream) or 1):

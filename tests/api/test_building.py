@@ -2,8 +2,10 @@
 
 import pytest
 
-from unspool.api import NAMES, chat, completions, endpoint, responses
+from unspool.api import NAMES, endpoint
 from unspool.api.prompt import Prompt
+
+chat, completions, responses = map(endpoint, ("chat", "completions", "responses"))
 
 
 def asked(**more):
@@ -11,7 +13,7 @@ def asked(**more):
 
 
 def test_the_three_endpoints_are_found_by_name_and_no_other_is():
-    assert [endpoint(name).PATH for name in NAMES] == ["/responses", "/chat/completions", "/completions"]
+    assert [endpoint(name).path for name in NAMES] == ["/responses", "/chat/completions", "/completions"]
     with pytest.raises(ValueError, match="responses, chat or completions"):
         endpoint("assistants")
 
@@ -37,8 +39,8 @@ def test_the_token_limit_has_the_name_that_each_endpoint_gives_it():
     assert responses.build(prompt)["max_output_tokens"] == 5
     assert chat.build(prompt)["max_tokens"] == 5
     assert completions.build(prompt)["max_tokens"] == 5
-    assert "max_tokens" not in chat.build(prompt, modern=True)
-    assert chat.build(prompt, modern=True)["max_completion_tokens"] == 5
+    assert "max_tokens" not in chat.build(prompt, is_openai=True)
+    assert chat.build(prompt, is_openai=True)["max_completion_tokens"] == 5
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,15 @@ def test_the_parts_of_a_message_are_renamed_for_the_responses_api():
     ]
     assert responses.build(Prompt(messages, "m"))["input"] == [
         {
+            "type": "message",
             "role": "user",
             "content": [
                 {"type": "input_text", "text": "What?"},
                 {"type": "input_image", "image_url": "data:image/png;base64,QQ==", "detail": "low"},
             ],
         },
-        {"role": "assistant", "content": [{"type": "output_text", "text": "A cat."}]},
-        {"role": "user", "content": "Sure?"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A cat."}]},
+        {"type": "message", "role": "user", "content": "Sure?"},
     ]
 
 

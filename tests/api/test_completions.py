@@ -2,10 +2,12 @@
 
 import pytest
 
-from unspool.api import chat, completions, responses
+from unspool.api import endpoint
 from unspool.api.deltas import Failure, Finish, Started, Text, Usage
 
 from .feeding import DONE, Decoded, data, legacy, message, response
+
+chat, completions, responses = map(endpoint, ("chat", "completions", "responses"))
 
 
 def test_a_text_stream_becomes_start_text_finish_and_usage_in_this_order():
@@ -53,7 +55,7 @@ def test_a_whole_answer_of_any_endpoint_is_understood_by_each(api):
         response("completed", output=[message("Hi")]),
     ]
     for body in bodies:
-        decoder = {"chat": chat, "completions": completions, "responses": responses}[api].Decoder()
+        decoder = {"chat": chat, "completions": completions, "responses": responses}[api].decoder()
         deltas = decoder.decode_body(body) + decoder.close()
         assert [delta for delta in deltas if type(delta) is not Started] == [Text("Hi"), Finish("stop")]
         assert decoder.ended

@@ -102,7 +102,7 @@ def spoil(value, chance):
 
 def check(name, events):
     """Decode the events; fail on an exception, on half a character, and on a decoder that is of no more use."""
-    decoder = endpoint(name).Decoder()
+    decoder = endpoint(name).decoder()
     out = decoder.decode(events)
     if not decoder.done:
         good = {
@@ -159,7 +159,7 @@ def test_the_short_way_through_the_hot_loop_decodes_what_the_long_way_does(name,
     events = [
         sse.Event("message", json.dumps(spoil(value, chance) if chance.random() < 0.5 else value)) for value in values
     ]
-    short, long = endpoint(name).Decoder(), endpoint(name).Decoder()
+    short, long = endpoint(name).decoder(), endpoint(name).decoder()
     assert [*apart(short.decode(events)), *short.close()] == decode_the_long_way(long, events) + long.close()
     assert repr(short.failure) == repr(long.failure)
     assert short.finish_reasons == long.finish_reasons
@@ -181,7 +181,7 @@ def test_no_text_makes_a_decoder_raise(name, texts):
 )
 @settings(max_examples=150, deadline=None)
 def test_no_body_makes_a_decoder_raise(name, body):
-    decoder = endpoint(name).Decoder()
+    decoder = endpoint(name).decoder()
     for delta in decoder.decode_body(body) + decoder.close():
         repr(delta).encode()
     assert decoder.done or decoder.failure or type(body) is dict
@@ -216,13 +216,13 @@ def test_nesting_that_only_the_forgiving_parser_reads_does_no_harm(name):
 
 def test_a_text_of_many_megabytes_in_one_event_is_whole():
     stream = data(chunk({"content": "ab" * 4_000_000}))
-    decoder = endpoint("chat").Decoder()
+    decoder = endpoint("chat").decoder()
     (text,) = [delta for delta in decoder.decode(sse.Decoder().feed(stream)) if isinstance(delta, Text)]
     assert len(text.text) == 8_000_000
 
 
 def test_a_responses_stream_of_many_pieces_keeps_no_copy_of_its_text():
-    decoder = endpoint("responses").Decoder()
+    decoder = endpoint("responses").decoder()
     decoder.decode(sse.Decoder().feed(typed(created(), *[piece("x" * 50)] * 1000)))
     assert "x" * 50 not in repr(vars(decoder))
     assert len(decoder._parts) == 1

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from unspool.api import chat, completions, responses
+from unspool.api import endpoint
 from unspool.api.prompt import Prompt
 from unspool.api.schema import can_be_strict
 
@@ -14,6 +14,8 @@ pydantic = pytest.importorskip("pydantic")
 pytest.importorskip("openai")
 from openai.types.chat import completion_create_params as chat_params  # noqa: E402
 from openai.types.responses import response_create_params as responses_params  # noqa: E402
+
+chat, completions, responses = map(endpoint, ("chat", "completions", "responses"))
 
 NESTED = {
     "type": "function",
@@ -143,7 +145,7 @@ def test_earlier_calls_and_their_results_reach_both_endpoints():
     ]
     assert judged_chat(Prompt(messages, "m"))["messages"] == messages
     assert judged_responses(Prompt(messages, "m"))["input"] == [
-        {"role": "user", "content": "Weather in Ulm?"},
+        {"type": "message", "role": "user", "content": "Weather in Ulm?"},
         {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Ulm"}'},
         {"type": "function_call_output", "call_id": "call_1", "output": "Rain"},
     ]
@@ -271,7 +273,7 @@ def test_openai_is_sent_only_the_sounds_that_it_takes():
     flac = {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "flac"}}
     assert chat.build(with_parts(flac))["messages"][0]["content"][1] == flac
     with pytest.raises(ValueError, match="WAV or MP3, not as flac"):
-        chat.build(with_parts(flac), modern=True)
+        chat.build(with_parts(flac), is_openai=True)
 
 
 @pytest.mark.parametrize(

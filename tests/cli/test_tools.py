@@ -138,7 +138,7 @@ def test_a_script_can_close_the_loop(ask, serve, tools, api, key):
         ]
     else:
         assert second["input"] == [
-            {"role": "user", "content": "Weather in Ulm?"},
+            {"type": "message", "role": "user", "content": "Weather in Ulm?"},
             {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Ulm"}'},
             {"type": "function_call_output", "call_id": "call_1", "output": '{"sky":"rain"}'},
         ]

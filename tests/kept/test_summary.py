@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from unspool.api import endpoint
+from unspool.api.conversation import plain
 from unspool.journal import record, summary
-from unspool.journal.summary import Summary, messages_of, plain
+from unspool.journal.summary import Summary
 from unspool.sse import Event, Events
 
 from .journals import Kept, body_of, chat, completions, responses
@@ -226,7 +228,7 @@ def test_a_request_of_an_unknown_shape_is_still_listed(kept: Kept, data: str) ->
 def test_bodies_of_all_endpoints_become_the_same_messages(
     api: str, body: dict[str, Any], system: str | None, messages: list[dict[str, Any]]
 ) -> None:
-    assert messages_of(api, body) == (system, messages)
+    assert endpoint(api).messages(body) == (system, messages)
 
 
 def test_parts_that_are_no_text_are_named() -> None:

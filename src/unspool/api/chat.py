@@ -6,6 +6,7 @@ beside what only they send.
 
 from __future__ import annotations
 
+from unspool.api import Endpoint
 from unspool.api.chunks import ChunkDecoder
 from unspool.api.prompt import finished
 
@@ -14,46 +15,66 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.prompt import Prompt
+    from unspool.jsontext import JsonObject
 
-PATH = "/chat/completions"
 
+class Chat(Endpoint):
+    """``POST /v1/chat/completions``."""
 
-def build(prompt: Prompt, *, modern: bool = False) -> dict[str, Any]:
-    """Return the request body that asks this prompt.
+    name = "chat"
+    path = "/chat/completions"
 
-    ``modern`` is for OpenAI's own servers, and names the token limit ``max_completion_tokens``. So it is also named for OpenAI's
-    reasoning models wherever they are asked, for they refuse ``max_tokens``, and gateways hand on what they get; otherwise it is that
-    older name, which every compatible server knows. Raises ValueError for what this endpoint cannot take.
-    """
-    messages = list(prompt.messages)
-    for message in messages:
-        if type(message.get("content")) is list:
-            _check(message["content"], modern)
-    if prompt.system is not None:
-        messages.insert(0, {"role": "system", "content": prompt.system})
-    body = {
-        "model": prompt.model,
-        "messages": messages,
-        "max_completion_tokens" if modern or _reasons(prompt.model) else "max_tokens": prompt.max_tokens,
-        "temperature": prompt.temperature,
-        "top_p": prompt.top_p,
-        "stop": prompt.stop,
-        "seed": prompt.seed,
-        "n": prompt.n,
-        "store": prompt.store or None,
-        # Without it OpenAI streams no usage at all.
-        "stream_options": {"include_usage": True},
-    }
-    # Imported only where they are used: most prompts are words.
-    if prompt.tools or prompt.tool_choice is not None:
-        from unspool.api import tools
+    def build(self, prompt: Prompt, *, is_openai: bool = False) -> JsonObject:
+        """Return the request body that asks this prompt.
 
-        body.update(tools.for_chat(prompt))
-    if prompt.schema is not None:
-        from unspool.api import schema
+        The token limit is ``max_tokens``, which every compatible server knows. OpenAI's own servers, and OpenAI's reasoning
+        models behind any gateway, refuse that name: for them it is ``max_completion_tokens``.
+        """
+        messages = list(prompt.messages)
+        for message in messages:
+            if type(message.get("content")) is list:
+                _check(message["content"], is_openai)
+        if prompt.system is not None:
+            messages.insert(0, {"role": "system", "content": prompt.system})
+        body = {
+            "model": prompt.model,
+            "messages": messages,
+            "max_completion_tokens" if is_openai or _reasons(prompt.model) else "max_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "top_p": prompt.top_p,
+            "stop": prompt.stop,
+            "seed": prompt.seed,
+            "n": prompt.n,
+            "store": prompt.store or None,
+            # Without it OpenAI streams no usage at all.
+            "stream_options": {"include_usage": True},
+        }
+        # Imported only where they are used: most prompts are plain text.
+        if prompt.tools or prompt.tool_choice is not None:
+            from unspool.api import tools
 
-        body.update(schema.for_chat(prompt))
-    return finished(prompt, body)
+            body.update(tools.for_chat(prompt))
+        if prompt.schema is not None:
+            from unspool.api import schema
+
+            body.update(schema.for_chat(prompt))
+        return finished(prompt, body)
+
+    def continued(self, body: JsonObject, partial: str, request: str) -> JsonObject:
+        """Return the body with the partial answer, and the request for its rest, as two more messages."""
+        turns = [{"role": "assistant", "content": partial}, {"role": "user", "content": request}]
+        return {**body, "messages": [*(body.get("messages") or ()), *turns]}
+
+    def messages(self, body: JsonObject) -> tuple[str | None, list[JsonObject]]:
+        """Return the system instruction and the messages after it."""
+        from unspool.api.conversation import with_system
+
+        given = body.get("messages")
+        return with_system(None, [one for one in given if type(one) is dict] if type(given) is list else [])
+
+    def decoder(self, choices: int = 1) -> Decoder:
+        """Return a decoder for one answer with this many choices."""
+        return Decoder(choices)
 
 
 def _reasons(model: str) -> bool:
@@ -62,13 +83,13 @@ def _reasons(model: str) -> bool:
     return name.startswith("gpt-5") or name.partition("-")[0] in ("o1", "o3", "o4")
 
 
-def _check(parts: list[dict[str, Any]], modern: bool) -> None:
+def _check(parts: list[JsonObject], is_openai: bool) -> None:
     """Raise ValueError for a part of a message that is known not to be taken."""
     for part in parts:
         type = part.get("type")
         if type == "file" and "file_url" in part["file"]:
             raise ValueError("the chat API takes no file by its URL: download it first, or use --api responses")
-        if type == "input_audio" and modern and part["input_audio"].get("format") not in ("wav", "mp3"):
+        if type == "input_audio" and is_openai and part["input_audio"].get("format") not in ("wav", "mp3"):
             raise ValueError(
                 f"OpenAI takes audio as WAV or MP3, not as {part['input_audio'].get('format')}: convert it first"
             )

@@ -7,6 +7,7 @@ answer are the same object.
 
 from __future__ import annotations
 
+from unspool.api import Endpoint
 from unspool.api.chunks import ChunkDecoder
 from unspool.api.prompt import finished, plain_text
 
@@ -16,53 +17,81 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Failure
     from unspool.api.prompt import Prompt
+    from unspool.jsontext import JsonObject
 
-PATH = "/completions"
 
+class Completions(Endpoint):
+    """``POST /v1/completions``."""
 
-def build(prompt: Prompt) -> dict[str, Any]:
-    """Return the request body that asks this prompt: one user message exactly as typed, several joined by blank lines.
+    name = "completions"
+    path = "/completions"
+    continues_text = True
 
-    Raises ValueError for content that is not text, and for tools and schemas, unless ``options`` has a field of that name.
-    """
-    asked = {"tools": prompt.tools, "tool_choice": prompt.tool_choice, "schema": prompt.schema}
-    for name, value in asked.items():
-        if value is not None and name not in prompt.options:
-            raise ValueError(f"the completions API knows no {name}; use --api chat or --api responses")
-    if any(message.get("role") == "tool" or message.get("tool_calls") for message in prompt.messages):
-        raise ValueError(
-            "the completions API knows no tool calls, nor their results; use --api chat or --api responses"
+    def build(self, prompt: Prompt, *, is_openai: bool = False) -> JsonObject:
+        """Return the request body that asks this prompt: one user message exactly as typed, several joined by blank lines.
+
+        Raises ValueError for content that is not text, and for tools and schemas, unless ``options`` has a field of that name.
+        """
+        asked = {"tools": prompt.tools, "tool_choice": prompt.tool_choice, "schema": prompt.schema}
+        for name, value in asked.items():
+            if value is not None and name not in prompt.options:
+                raise ValueError(f"the completions API knows no {name}; use --api chat or --api responses")
+        if any(message.get("role") == "tool" or message.get("tool_calls") for message in prompt.messages):
+            raise ValueError(
+                "the completions API knows no tool calls, nor their results; use --api chat or --api responses"
+            )
+        texts = [plain_text(message.get("content")) for message in prompt.messages]
+        if prompt.system is not None:
+            texts.insert(0, prompt.system)
+        return finished(
+            prompt,
+            {
+                "model": prompt.model,
+                "prompt": "\n\n".join(texts),
+                "max_tokens": prompt.max_tokens,
+                "temperature": prompt.temperature,
+                "top_p": prompt.top_p,
+                "stop": prompt.stop,
+                "seed": prompt.seed,
+                "n": prompt.n,
+                "stream_options": {"include_usage": True},
+            },
         )
-    texts = [plain_text(message.get("content")) for message in prompt.messages]
-    if prompt.system is not None:
-        texts.insert(0, prompt.system)
-    return finished(
-        prompt,
-        {
-            "model": prompt.model,
-            "prompt": "\n\n".join(texts),
-            "max_tokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-            "top_p": prompt.top_p,
-            "stop": prompt.stop,
-            "seed": prompt.seed,
-            "n": prompt.n,
-            "stream_options": {"include_usage": True},
-        },
-    )
 
+    def continued(self, body: JsonObject, partial: str, request: str) -> JsonObject:
+        """Return the body with the partial answer added to the prompt, which the model then continues."""
+        prompt = body.get("prompt")
+        if isinstance(prompt, list) and len(prompt) == 1:
+            prompt = prompt[0]
+        if not isinstance(prompt, str):
+            raise ValueError("only an answer to one prompt, in words, can be continued")
+        return {**body, "prompt": prompt + partial}
 
-def explain(failure: Failure) -> str:
-    """Return a sentence that says what to do if this error means that the legacy endpoint is not served, else ""."""
-    message = failure.message.lower()
-    advice = "use --api chat or --api responses"
-    if "chat model" in message or "not supported in the v1/completions" in message:
-        return f"this model is not served by the legacy completions endpoint: {advice}"
-    if "deprecated" in message and (failure.status == 404 or failure.code == "model_not_found"):
-        return f"this model has been shut down, like all that OpenAI served on the legacy endpoint: {advice} with a current one"
-    if failure.status in (404, 405) and failure.code != "model_not_found":
-        return f"this server does not serve the legacy completions endpoint any more: {advice}"
-    return ""
+    def messages(self, body: JsonObject) -> tuple[str | None, list[JsonObject]]:
+        """Return each prompt as a user's message."""
+        prompt = body.get("prompt")
+        # A list of strings is several prompts, any other list one prompt given as tokens.
+        is_several = type(prompt) is list and all(type(one) is str for one in prompt)
+        return None, [{"role": "user", "content": one} for one in (prompt if is_several else [prompt])]  # type: ignore[union-attr]
+
+    def decoder(self, choices: int = 1) -> Decoder:
+        """Return a decoder for one answer with this many choices."""
+        return Decoder(choices)
+
+    def explain(self, failure: Failure) -> str:
+        """Return what to do if this failure means that the legacy endpoint, or the model on it, is not served."""
+        # 400 is what servers say that read the model's name before the path.
+        if failure.status not in (None, 400, 404, 405):
+            return ""
+        message = failure.message.lower()
+        advice = "use --api chat or --api responses"
+        if "chat model" in message or "not supported in the v1/completions" in message:
+            return f"this model is not served by the legacy completions endpoint: {advice}"
+        if "deprecated" in message and (failure.status == 404 or failure.code == "model_not_found"):
+            return f"this model has been shut down, like all that OpenAI served on the legacy endpoint: {advice} with a current one"
+        if failure.status in (404, 405) and failure.code != "model_not_found":
+            return f"this server does not serve the legacy completions endpoint any more: {advice}"
+        return ""
 
 
 class Decoder(ChunkDecoder):

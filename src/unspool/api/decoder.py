@@ -244,10 +244,10 @@ class Decoder:
         """Decode a whole answer with another endpoint's decoder and take over all that it knows."""
         from unspool.api import endpoint
 
-        if type(self) is endpoint(api).Decoder:
+        other = endpoint(api).decoder(self.choices)
+        if type(self) is type(other):
             # Pieces of it may have been streamed before: only what they lack is new.
             return self._decode_whole(body)
-        other: Decoder = endpoint(api).Decoder(self.choices)
         deltas = other._decode_whole(body)
         for fact in Decoder(self.choices).__dict__:
             if "think_tags" not in fact:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from unspool.api import decoder
+from unspool.api import Endpoint, decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
 from unspool.api.deltas import Failure, Text, text_of
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.api.prompt import Prompt
     from unspool.api.toolcalls import Call
-
-PATH = "/responses"
+    from unspool.jsontext import JsonObject
 
 #: What a response's ``status`` is while the server still works on it.
 UNFINISHED = frozenset({"queued", "in_progress"})
@@ -70,49 +69,76 @@ _TERMINAL = {
 }
 
 
-def build(prompt: Prompt) -> dict[str, Any]:
-    """Return the request body that asks this prompt.
+class Responses(Endpoint):
+    """``POST /v1/responses``."""
 
-    Raises ValueError for ``stop``, ``seed`` and ``n``, which this endpoint lacks, unless ``options`` has a field of that name,
-    and for what is no tool or schema.
-    """
-    # One answer is what it gives anyway.
-    asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}
-    for name, value in asked.items():
-        if value is not None and name not in prompt.options:
-            raise ValueError(f"the Responses API knows no {name}; use --api chat")
-    body = {
-        "model": prompt.model,
-        "input": _input(prompt.messages),
-        "instructions": prompt.system,
-        "max_output_tokens": prompt.max_tokens,
-        "temperature": prompt.temperature,
-        "top_p": prompt.top_p,
-        # Always said, for the server's own default is to keep every answer for 30 days.
-        "store": prompt.store,
-    }
-    # Imported only where they are used: most prompts are words.
-    if prompt.tools or prompt.tool_choice is not None:
-        from unspool.api import tools
+    name = "responses"
+    path = "/responses"
+    stores_responses = True
 
-        body.update(tools.for_responses(prompt))
-    if prompt.schema is not None:
-        from unspool.api import schema
+    def build(self, prompt: Prompt, *, is_openai: bool = False) -> JsonObject:
+        """Return the request body that asks this prompt.
 
-        text = schema.for_responses(prompt)
-        body.update(text)
-        if "text" in prompt.options:
-            prompt = prompt.replace(options={**prompt.options, **text})
-    return finished(prompt, body)
+        Raises ValueError for ``stop``, ``seed`` and ``n``, which this endpoint does not have, unless ``options`` has a field
+        of that name, and for what is no tool or schema.
+        """
+        # One answer is what it gives anyway.
+        asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}
+        for name, value in asked.items():
+            if value is not None and name not in prompt.options:
+                raise ValueError(f"the Responses API knows no {name}; use --api chat")
+        body = {
+            "model": prompt.model,
+            "input": _input(prompt.messages),
+            "instructions": prompt.system,
+            "max_output_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "top_p": prompt.top_p,
+            # Always sent: the server's default is to keep every answer for 30 days.
+            "store": prompt.store,
+        }
+        # Imported only where they are used: most prompts are plain text.
+        if prompt.tools or prompt.tool_choice is not None:
+            from unspool.api import tools
+
+            body.update(tools.for_responses(prompt))
+        if prompt.schema is not None:
+            from unspool.api import schema
+
+            text = schema.for_responses(prompt)
+            body.update(text)
+            if "text" in prompt.options:
+                prompt = prompt.replace(options={**prompt.options, **text})
+        return finished(prompt, body)
+
+    def with_usage(self, body: JsonObject) -> JsonObject:
+        """Return the body as it is: the last event always has the usage, and there is no ``stream_options`` for it."""
+        return body
+
+    def continued(self, body: JsonObject, partial: str, request: str) -> JsonObject:
+        """Return the body with the partial answer, and the request for its rest, as two more items."""
+        given = body.get("input")
+        items = [_message("user", given)] if isinstance(given, str) else given or ()
+        return {**body, "input": [*items, _message("assistant", partial), _message("user", request)]}
+
+    def messages(self, body: JsonObject) -> tuple[str | None, list[JsonObject]]:
+        """Return the instructions and the input as messages. Items without such a form, such as reasoning, are left out."""
+        from unspool.api.conversation import with_system
+
+        return with_system(body.get("instructions"), _messages_of(body.get("input")))
+
+    def decoder(self, choices: int = 1) -> Decoder:
+        """Return a decoder for one answer."""
+        return Decoder(choices)
 
 
-def _input(messages: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def _input(messages: list[JsonObject]) -> str | list[JsonObject]:
     if len(messages) == 1 and messages[0].get("role") == "user" and isinstance(messages[0].get("content"), str):
         return str(messages[0]["content"])
     return [item for message in messages for item in _items(message)]
 
 
-def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _items(message: JsonObject) -> list[JsonObject]:
     """Return the input items that a message of Chat Completions becomes: a message, tool calls, a tool's output.
 
     What has no role is an item of this endpoint already.
@@ -128,7 +154,7 @@ def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
     items = []
     # A message that only called tools may have "" for its text, which here would be a message of its own.
     if content or (content is not None and not calls):
-        items.append({"role": role, "content": content})
+        items.append(_message(role, content))
     for call in calls:
         if "custom" in call:
             items.append({"type": "custom_tool_call", "call_id": call["id"], **call["custom"]})
@@ -138,7 +164,12 @@ def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
     return items
 
 
-def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
+def _message(role: str, content: object) -> JsonObject:
+    # OpenAI takes an item without a type for a message (EasyInputMessage); llama.cpp refuses an assistant's.
+    return {"type": "message", "role": role, "content": content}
+
+
+def _part(part: JsonObject, role: str) -> JsonObject:
     """Return a part of a message's content as this endpoint names it; what it is already, or is not known, stays as it is.
 
     Raises ValueError for sound, which this endpoint takes in no form.
@@ -156,6 +187,45 @@ def _part(part: dict[str, Any], role: str) -> dict[str, Any]:
     if type == "input_audio":
         # OpenAI's document (2.3.0) describes such a part, but no message that could hold it.
         raise ValueError("the Responses API takes no audio; use --api chat, with a model that listens")
+    return part
+
+
+def _messages_of(given: object) -> list[JsonObject]:
+    """Return the input of the Responses API as messages of Chat Completions."""
+    if type(given) is str:
+        return [{"role": "user", "content": given}]
+    messages: list[JsonObject] = []
+    for item in given if type(given) is list else ():
+        if type(item) is not dict:
+            continue
+        kind = item.get("type")
+        if kind == "function_call":
+            function = {"name": item.get("name"), "arguments": item.get("arguments")}
+            call = {"id": item.get("call_id"), "type": "function", "function": function}
+            if not messages or messages[-1]["role"] != "assistant":
+                messages.append({"role": "assistant", "content": None})
+            messages[-1].setdefault("tool_calls", []).append(call)
+        elif kind == "function_call_output":
+            messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")})
+        elif type(item.get("role")) is str:
+            content = item.get("content")
+            parts = [_chat_part(part) for part in content] if type(content) is list else content
+            messages.append({"role": item["role"], "content": parts})
+    return messages
+
+
+def _chat_part(part: Any) -> Any:
+    """Return a part of a message's content as Chat Completions names it; one it does not know stays as it is."""
+    kind = part.get("type") if type(part) is dict else None
+    if kind in ("input_text", "output_text"):
+        return {"type": "text", "text": part.get("text")}
+    if kind == "input_image" and type(part.get("image_url")) is str:
+        image = {"url": part["image_url"]}
+        if part.get("detail"):
+            image["detail"] = part["detail"]
+        return {"type": "image_url", "image_url": image}
+    if kind == "input_file":
+        return {"type": "file", "file": {name: value for name, value in part.items() if name != "type"}}
     return part
 
 
@@ -280,13 +350,13 @@ class Decoder(decoder.Decoder):
                 return text, part
         return None
 
-    def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, _Part], out: list[Delta]) -> None:
+    def _take_plain(self, chunk: JsonObject, plain: tuple[str, _Part], out: list[Delta]) -> None:
         text, part = plain
         part.add(text)
         out.append(Text(text))
         self._number(chunk)
 
-    def _learn(self, data: bytes, chunk: dict[str, Any], plain: tuple[str, _Part]) -> Envelope | None:
+    def _learn(self, data: bytes, chunk: JsonObject, plain: tuple[str, _Part]) -> Envelope | None:
         # The event's number may differ too; it must come before the text.
         learned = super()._learn(data, chunk, plain)
         number = chunk.get("sequence_number")
@@ -336,7 +406,7 @@ class Decoder(decoder.Decoder):
         else:
             self._snapshot(chunk.get("response"), out)
 
-    def _decode_whole(self, body: dict[str, Any]) -> list[Delta]:
+    def _decode_whole(self, body: JsonObject) -> list[Delta]:
         out: list[Delta] = []
         status = body.get("status")
         # One that leaves its status out is whole all the same, for it came whole; a background one may be in progress.
@@ -373,7 +443,7 @@ class Decoder(decoder.Decoder):
 
     # Text of all kinds
 
-    def _add(self, kind: str, chunk: dict[str, Any], text: Any, out: list[Delta]) -> None:
+    def _add(self, kind: str, chunk: JsonObject, text: Any, out: list[Delta]) -> None:
         if type(text) is str and text:
             key = _key(kind, chunk)
             self._open.add(key)
@@ -388,7 +458,7 @@ class Decoder(decoder.Decoder):
             self._last_summary = key
         self._parts.setdefault(key, _Part()).add(self._piece(out, kind, text))
 
-    def _catch_up_part(self, kind: str, chunk: dict[str, Any], text: Any, out: list[Delta]) -> None:
+    def _catch_up_part(self, kind: str, chunk: JsonObject, text: Any, out: list[Delta]) -> None:
         """Give out what the whole of a part has beyond its pieces, if it begins with just these: some servers skip them."""
         if type(text) is not str:
             return
@@ -437,17 +507,17 @@ class Decoder(decoder.Decoder):
 
     # Tool calls
 
-    def _call_index(self, chunk: dict[str, Any]) -> int | None:
+    def _call_index(self, chunk: JsonObject) -> int | None:
         # Not by item_id: some gateways make up a new one for each event.
         index = chunk.get("output_index")
         return index if type(index) is int else None
 
-    def _item(self, chunk: dict[str, Any], done: bool, out: list[Delta]) -> None:
+    def _item(self, chunk: JsonObject, done: bool, out: list[Delta]) -> None:
         item = chunk.get("item")
         if type(item) is dict:
             self._call_item(chunk, item, done, out)
 
-    def _call_item(self, chunk: dict[str, Any], item: dict[str, Any], done: bool, out: list[Delta]) -> None:
+    def _call_item(self, chunk: JsonObject, item: JsonObject, done: bool, out: list[Delta]) -> None:
         """Take an item if it is a tool call: its id and name when it begins, its arguments when it is done."""
         type_ = item.get("type")
         if type(type_) is not str or type_ not in _CALL_ITEMS:
@@ -458,9 +528,7 @@ class Decoder(decoder.Decoder):
         else:
             self._fragment(out, 0, self._call_index(chunk), id, name, "")
 
-    def _call_done(
-        self, chunk: dict[str, Any], arguments: Any, id: str | None, name: str | None, out: list[Delta]
-    ) -> None:
+    def _call_done(self, chunk: JsonObject, arguments: Any, id: str | None, name: str | None, out: list[Delta]) -> None:
         """Take a call's whole arguments; tell of the call as soon as its id and name are known too."""
         call = self._known_call(id)
         if call is None:
@@ -490,7 +558,7 @@ class Decoder(decoder.Decoder):
 
     # Ends
 
-    def _terminal(self, status: str, response: dict[str, Any], out: list[Delta]) -> None:
+    def _terminal(self, status: str, response: JsonObject, out: list[Delta]) -> None:
         said = response.get("status")
         if type(said) is str and said in ("incomplete", "failed", "cancelled"):
             status = said
@@ -522,13 +590,13 @@ class Decoder(decoder.Decoder):
             self.failure = None
 
 
-def _key(kind: str, chunk: dict[str, Any]) -> tuple[str, int, int]:
+def _key(kind: str, chunk: JsonObject) -> tuple[str, int, int]:
     output_index = chunk.get("output_index")
     index = chunk.get("summary_index" if kind == SUMMARY else "content_index")
     return (kind, output_index if type(output_index) is int else 0, index if type(index) is int else 0)
 
 
-def _parts_of(item: dict[str, Any], output_index: int) -> list[tuple[tuple[str, int, int], str]]:
+def _parts_of(item: JsonObject, output_index: int) -> list[tuple[tuple[str, int, int], str]]:
     """Return the parts of a whole item that hold text, each with its key."""
     parts = []
     for field in ("summary", "content"):

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.prompt import Prompt
+    from unspool.jsontext import JsonObject
 
 # What a schema is called when neither its prompt nor its own title says.
 _NAME = "answer"
@@ -17,12 +18,12 @@ _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _ALONE = ("items", "additionalProperties", "not")
 
 
-def for_chat(prompt: Prompt) -> dict[str, Any]:
+def for_chat(prompt: Prompt) -> JsonObject:
     """The field ``response_format`` of Chat Completions. Raises ValueError for what is no schema."""
     return {"response_format": {"type": "json_schema", "json_schema": _described(prompt)}}
 
 
-def for_responses(prompt: Prompt) -> dict[str, Any]:
+def for_responses(prompt: Prompt) -> JsonObject:
     """The field ``text`` of the Responses API, with what the prompt's options say in it. Raises ValueError for what is no schema."""
     given = prompt.options.get("text")
     text = {"format": {"type": "json_schema", **_described(prompt)}}
@@ -48,7 +49,39 @@ def can_be_strict(schema: Any) -> bool:
     return all(map(can_be_strict, inner))
 
 
-def _described(prompt: Prompt) -> dict[str, Any]:
+def strict(schema: JsonObject) -> JsonObject:
+    """Return the nearest schema that strict mode takes: all properties required, no others, no defaults, an object at the root."""
+    definitions = schema.get("$defs", {})
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        schema = {**definitions[reference[8:]], **{name: one for name, one in schema.items() if name != "$ref"}}
+    made: dict[str, Any] = _stricter(schema)
+    used = str(made)
+    if definitions and "#/$defs/" not in used:
+        made.pop("$defs")
+    return made
+
+
+def _stricter(schema: Any, named: bool = False) -> Any:
+    """``named`` says that this maps names to schemas, so that no name in it is a keyword."""
+    if isinstance(schema, list):
+        return [_stricter(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if named:
+        return {name: _stricter(one) for name, one in schema.items()}
+    made = {
+        name: one if name in ("enum", "const", "required") else _stricter(one, name in ("properties", "$defs"))
+        for name, one in schema.items()
+        if name != "default"
+    }
+    if "properties" in made and not made.get("additionalProperties"):
+        made["additionalProperties"] = False
+        made["required"] = list(made["properties"])
+    return made
+
+
+def _described(prompt: Prompt) -> JsonObject:
     schema = prompt.schema
     if not isinstance(schema, dict):
         raise ValueError(f"a schema is a JSON object, not {type(schema).__name__}")
@@ -58,7 +91,7 @@ def _described(prompt: Prompt) -> dict[str, Any]:
         name = _safe(title) if isinstance(title, str) else _NAME
     elif name != _safe(name):
         raise ValueError(f"a schema's name has up to {_LONGEST_NAME} letters, digits, - and _, unlike {name!r}")
-    described: dict[str, Any] = {"name": name, "schema": schema}
+    described: JsonObject = {"name": name, "schema": schema}
     strict = prompt.schema_strict
     if strict is None:
         strict = can_be_strict(schema) or None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
 _KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", *_FIELDS))
-_PATHS = {api.endpoint(name).PATH: name for name in api.NAMES}
+_PATHS = {api.endpoint(name).path: name for name in api.NAMES}
 # Enough to mend a file by, few enough to read.
 _MOST_COMPLAINTS = 10
 
@@ -131,10 +131,7 @@ class Lines:
         model = given.get("model") or self._target.model
         if type(model) is not str or not model:
             raise ValueError("body names no model, and there is no default one; -m names it")
-        body = {**given, "model": model, "stream": True}
-        if api_name != "responses":
-            # Without it OpenAI streams no usage at all.
-            body["stream_options"] = {"include_usage": True, **(given.get("stream_options") or {})}
+        body = api.endpoint(api_name).with_usage({**given, "model": model, "stream": True})
         return api_name, Prompt("", model, n=given.get("n")), body
 
     def _plain(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:

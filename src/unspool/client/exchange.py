@@ -81,9 +81,9 @@ class Exchange:
         self.target = target
         self.prompt = prompt
         self.api_name = api_name or target.api
-        self.api = api.endpoint(self.api_name)
+        self.endpoint = api.endpoint(self.api_name)
         self.body: dict[str, Any] = build_body(target, prompt, self.api_name) if body is None else body
-        self.url = target.url(self.api.PATH, prompt.model)
+        self.url = target.url(self.endpoint.path, prompt.model)
         self.journal = journal
         self.ending: Ending | None = None
         self.started = False
@@ -95,7 +95,7 @@ class Exchange:
         self.at = 0.0
         self.ended_at = 0.0
         self.events = sse.Events()
-        self.decoder: Decoder = self.api.Decoder(prompt.n or 1)
+        self.decoder: Decoder = self.endpoint.decoder(prompt.n or 1)
         self.decoder.reads_think_tags = target.think_tags
         self._pid = pid
         self._retries = retries
@@ -458,8 +458,9 @@ class Exchange:
         message = failure.message
         if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
             message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
-        if self.api_name == "completions" and failure.status in (400, 404, 405):
-            message = f"{message} ({self.api.explain(failure)})" if self.api.explain(failure) else message
+        explanation = self.endpoint.explain(failure)
+        if explanation:
+            message += f" ({explanation})"
         if outcome == UNAUTHORIZED and self._key_withheld_from:
             message += f" (redirected to {self._key_withheld_from}, to which the key was not sent)"
         return Ending(outcome, message, finish_reason, failure)
@@ -509,13 +510,10 @@ class Exchange:
 
 
 def build_body(target: Target, prompt: Prompt, api_name: str) -> dict[str, Any]:
-    """The request body for a prompt at an endpoint."""
-    module = api.endpoint(api_name)
+    """Return the request body for a prompt at an endpoint."""
     if target.options:
         prompt = prompt.with_defaults(target.options)
-    if api_name == "chat":
-        return module.build(prompt, modern=is_openai(target.base_url))  # type: ignore[no-any-return]
-    return module.build(prompt)  # type: ignore[no-any-return]
+    return api.endpoint(api_name).build(prompt, is_openai=is_openai(target.base_url))
 
 
 def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:

@@ -238,12 +238,10 @@ class Asked(Facts[T]):
 
     def _asked(self) -> Messages:
         # From the request itself, so that answers that were resumed have theirs too.
-        from unspool.journal.summary import messages_of
-
         prompt = self.exchange.prompt
         system, messages = prompt.system, prompt.messages
         if not messages:
-            system, messages = messages_of(self.exchange.api_name, self.exchange.body)
+            system, messages = self.exchange.endpoint.messages(self.exchange.body)
         asked = Messages(messages)
         asked.system = system
         return asked

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from unspool import api, outcome
+from unspool.api.conversation import plain
 from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall, ToolCallDelta
 from unspool.journal import folder as folders
 from unspool.journal import reader, record, ulid
@@ -264,95 +265,13 @@ class _Teller:
         story.parent = _word(value.get("parent")) or None
         body = value.get("body")
         story.body = body if type(body) is dict else {}
-        story.system, story.messages = messages_of(story.api, story.body)
         n = story.body.get("n")
+        # A tape may be of a request that asks for no answer, such as the list of models.
         if story.api in api.NAMES:
-            self._decoder = api.endpoint(story.api).Decoder(n if type(n) is int and n > 0 else 1)
+            endpoint = api.endpoint(story.api)
+            story.system, story.messages = endpoint.messages(story.body)
+            self._decoder = endpoint.decoder(n if type(n) is int and n > 0 else 1)
             self._decoder.reads_think_tags = value.get("think_tags") is not False
-
-
-def messages_of(api: str, body: dict[str, Any]) -> tuple[str | None, list[dict[str, Any]]]:
-    """Return the system instruction and the messages of a request body, in the form that Chat Completions gives them.
-
-    What has no such form, such as items of reasoning, is left out.
-    """
-    if api == "responses":
-        messages = _of_input(body.get("input"))
-        instructions = body.get("instructions")
-    elif api == "completions":
-        prompt = body.get("prompt")
-        many = type(prompt) is list and all(type(one) is str for one in prompt)
-        prompts: list[Any] = prompt if many else [prompt]  # type: ignore[assignment]
-        messages = [{"role": "user", "content": one} for one in prompts]
-        instructions = None
-    else:
-        given = body.get("messages")
-        messages = [one for one in given if type(one) is dict] if type(given) is list else []
-        instructions = None
-    system = [instructions] if type(instructions) is str else []
-    while messages and messages[0].get("role") in ("system", "developer"):
-        system.append(plain(messages[0].get("content")))
-        messages = messages[1:]
-    return ("\n\n".join(system) if system else None), messages
-
-
-def plain(content: Any) -> str:
-    """Return the text of a message's content. A part that is no text is named in brackets: ``[image]``."""
-    if type(content) is str:
-        return content
-    if type(content) is not list:
-        return ""
-    texts = []
-    for part in content:
-        if type(part) is not dict:
-            # Numbers: a prompt of the legacy endpoint given as tokens.
-            return "".join(one for one in content if type(one) is str) or "[tokens]"
-        text = part.get("text", part.get("refusal"))
-        if type(text) is str:
-            texts.append(text)
-        else:
-            kind = _word(part.get("type")) or "part"
-            texts.append(f"[{kind.removeprefix('input_').removesuffix('_url')}]")
-    return "".join(texts)
-
-
-def _of_input(given: Any) -> list[dict[str, Any]]:
-    """Return the input of the Responses API as messages of Chat Completions."""
-    if type(given) is str:
-        return [{"role": "user", "content": given}]
-    messages: list[dict[str, Any]] = []
-    for item in given if type(given) is list else ():
-        if type(item) is not dict:
-            continue
-        kind = item.get("type")
-        if kind == "function_call":
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            call = {"id": item.get("call_id"), "type": "function", "function": function}
-            if not messages or messages[-1]["role"] != "assistant":
-                messages.append({"role": "assistant", "content": None})
-            messages[-1].setdefault("tool_calls", []).append(call)
-        elif kind == "function_call_output":
-            messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")})
-        elif type(item.get("role")) is str:
-            content = item.get("content")
-            parts = [_chat_part(part) for part in content] if type(content) is list else content
-            messages.append({"role": item["role"], "content": parts})
-    return messages
-
-
-def _chat_part(part: Any) -> Any:
-    """Return a part of a message's content as Chat Completions names it; one it does not know stays as it is."""
-    kind = part.get("type") if type(part) is dict else None
-    if kind in ("input_text", "output_text"):
-        return {"type": "text", "text": part.get("text")}
-    if kind == "input_image" and type(part.get("image_url")) is str:
-        image = {"url": part["image_url"]}
-        if part.get("detail"):
-            image["detail"] = part["detail"]
-        return {"type": "image_url", "image_url": image}
-    if kind == "input_file":
-        return {"type": "file", "file": {name: value for name, value in part.items() if name != "type"}}
-    return part
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Ingest:
         self._kept_headers = kept_headers
         body = self.info.request.get("body")
         n = body.get("n") if isinstance(body, dict) else None
-        self._decoder = api.endpoint(self.info.endpoint).Decoder(n if isinstance(n, int) and n > 0 else 1)
+        self._decoder = api.endpoint(self.info.endpoint).decoder(n if isinstance(n, int) and n > 0 else 1)
         self._sent_at = self._heard_at = time.monotonic()
         self._stop_reason: str | None = None
         self._stop_outcome = CANCELLED

@@ -101,7 +101,7 @@ class _DecodedRendering(Rendering):
 
     def __init__(self, info: StreamInfo) -> None:
         super().__init__(info)
-        self.decoder = api.endpoint(info.endpoint).Decoder()
+        self.decoder = api.endpoint(info.endpoint).decoder()
 
     def events(self, position: int, events: Events, at: float) -> bytes:
         return self.deltas(position + len(events) - 1, self.decoder.decode(events), at)

@@ -155,7 +155,7 @@ def _api(session: Session, rest: str) -> None:
     if rest:
         session.target = session.target.replace(api=rest)
         session.options = session.options.replace(api=rest)
-    whole = "; it is sent the conversation as one text" if session.target.api == "completions" else ""
+    whole = "; it is sent the conversation as one text" if api.endpoint(session.target.api).continues_text else ""
     session.notes.line(f"the API is {session.target.api}{whole}")
 
 

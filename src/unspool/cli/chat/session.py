@@ -7,6 +7,8 @@ import os
 import signal
 
 from unspool import outcome
+from unspool.api import endpoint
+from unspool.api.conversation import plain
 from unspool.cli import formats
 from unspool.cli.access import key_advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
@@ -166,7 +168,7 @@ class Session:
     def exchanges(self) -> list[tuple[str, str]]:
         """What was said so far: who (user, assistant, …) and the text."""
         messages = self.history.messages if self.history is not None else []
-        return [(str(one.get("role")), summary.plain(one.get("content"))) for one in messages]
+        return [(str(one.get("role")), plain(one.get("content"))) for one in messages]
 
     def say(self, text: str) -> None:
         """Say some lines to a person, made safe."""
@@ -196,7 +198,7 @@ class Session:
         self.history = History(history.messages, None, history.parent, None, history.response_id, history.tools)
         messages = list(history.messages)
         while messages and messages[-1].get("role") == "assistant":
-            self.text = summary.plain(messages.pop().get("content"))
+            self.text = plain(messages.pop().get("content"))
         if messages and messages[-1].get("role") == "user":
             before = conversation.before(history, messages[:-1])
             self.turn = _turn_of(messages[-1].get("content"), before)
@@ -270,7 +272,9 @@ class Session:
         before = turn.before
         # Those that were asked with; what is to go with the next question waits for it.
         self.files = [one for one in self.files if one[1] not in turn.parts]
-        is_stored = self.target.api == "responses" and self.options.store and ending.outcome == outcome.COMPLETE
+        is_stored = (
+            endpoint(self.target.api).stores_responses and self.options.store and ending.outcome == outcome.COMPLETE
+        )
         is_stored = is_stored and not is_rest
         self.history = History(
             [
@@ -311,5 +315,5 @@ def _is_kept(answer: Answer, ending: Ending) -> bool:
 def _turn_of(content: Any, before: History | None) -> Turn:
     """The question that a message's content asks."""
     parts = content if type(content) is list else []
-    words = summary.plain([part for part in parts if part.get("type") == "text"] if parts else content)
+    words = plain([part for part in parts if part.get("type") == "text"] if parts else content)
     return Turn(words, tuple(part for part in parts if part.get("type") != "text"), before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unspool import outcome
+from unspool.api.conversation import plain
 from unspool.cli.options import dates
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
@@ -63,7 +64,7 @@ def markdown(stories: list[Summary]) -> str:
 
 def message_blocks(message: dict[str, Any]) -> list[str]:
     """The Markdown blocks of a message: who says it, its text, and the tools it calls."""
-    text = _closed(summary.plain(message.get("content")))
+    text = _closed(plain(message.get("content")))
     role = message.get("role")
     calls = message.get("tool_calls")
     blocks = [f"## {one_line(str(role)).capitalize()}"] + ([text] if text else [])

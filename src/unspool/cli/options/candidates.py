@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from unspool import outcome
+from unspool import api, outcome
+from unspool.api.conversation import plain
 from unspool.cli import commands
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
-from unspool.journal import folder, reader, record, summary, ulid
+from unspool.journal import folder, reader, record, ulid
 from unspool.jsontext import loads
 from unspool.terminal.safety import one_line
 from unspool.value import Value
@@ -221,8 +222,9 @@ def _shown(id: str, typed: str) -> str:
 def _of_id(id: str, typed: str) -> Candidate:
     request = _request(id)
     body = request.get("body")
-    messages = summary.messages_of(str(request.get("api")), body)[1] if type(body) is dict else []
-    asked = [summary.plain(one.get("content")) for one in messages if one.get("role") == "user"]
+    name = request.get("api")
+    messages = api.endpoint(name).messages(body)[1] if name in api.NAMES and type(body) is dict else []
+    asked = [plain(one.get("content")) for one in messages if one.get("role") == "user"]
     return Candidate(_shown(id, typed), asked[-1] if asked else "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unspool import unicode
+from unspool.api import endpoint
 from unspool.api.prompt import Prompt
 from unspool.cli.access import check_model
 from unspool.cli.options import UsageError
@@ -75,7 +76,7 @@ def _prompt(
             said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
             messages = [*history.messages, *said]
     if options.background:
-        if target.api != "responses":
+        if not endpoint(target.api).stores_responses:
             raise UsageError("only the Responses API knows --background; use --api responses")
         more.setdefault("background", True)
     return Prompt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.api import endpoint
 from unspool.client.kept import continuation
 from unspool.client.kept.rest import endpoint_of
 from unspool.config.paths import streams_dir
@@ -55,7 +56,7 @@ def find(piece: str | None, key: str | None, settings: Settings, *, same_server:
     id = folder.find(kept, piece) if piece else _last_answered(kept)
     stories = summary.conversation(kept, id)
     last = stories[-1]
-    is_stored = last.api == "responses" and last.body.get("store") is True and last.outcome == COMPLETE
+    is_stored = endpoint(last.api).stores_responses and last.body.get("store") is True and last.outcome == COMPLETE
     return History(
         continuation.messages(stories),
         last.system,

@@ -6,6 +6,7 @@ what it brings is a new answer, which must never pass for the old one.
 
 from __future__ import annotations
 
+from unspool.api import endpoint
 from unspool.api.deltas import Text
 from unspool.journal.summary import GO_ON
 
@@ -59,19 +60,8 @@ def rest_of(story: Summary) -> dict[str, Any]:
 
     For Completions it is exact: the prompt and what came of the answer, to go on from. The others are asked to go on.
     """
-    body = dict(story.body)
     partial = story.text
-    if not partial:
-        return body
-    if story.api == "completions":
-        body["prompt"] = _prompt_text(body.get("prompt")) + partial
-        return body
-    field = "input" if story.api == "responses" else "messages"
-    asked = body.get(field)
-    if isinstance(asked, str):
-        asked = [{"role": "user", "content": asked}]
-    body[field] = [*(asked or ()), {"role": "assistant", "content": partial}, {"role": "user", "content": GO_ON}]
-    return body
+    return endpoint(story.api).continued(story.body, partial, GO_ON) if partial else dict(story.body)
 
 
 def text_of(stories: list[Summary]) -> str:
@@ -80,7 +70,7 @@ def text_of(stories: list[Summary]) -> str:
     for before, story in zip([None, *stories], stories, strict=False):
         if before is None or not _is_rest(story, before):
             text = story.text
-        elif story.api == "completions":
+        elif endpoint(story.api).continues_text:
             text += story.text
         else:
             seam = Seam(text)
@@ -93,14 +83,6 @@ def _is_rest(story: Summary, before: Summary) -> bool:
         return story.api == before.api and story.body == rest_of(before)
     except ValueError:
         return False
-
-
-def _prompt_text(prompt: Any) -> str:
-    if isinstance(prompt, list) and len(prompt) == 1:
-        prompt = prompt[0]
-    if not isinstance(prompt, str):
-        raise ValueError("only an answer to one prompt, in words, can be continued")
-    return prompt
 
 
 class Seam:

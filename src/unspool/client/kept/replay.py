@@ -95,7 +95,7 @@ class Replay:
             self.request = value
             # A tape may be of a request that asks for no answer, such as the list of models.
             if value["api"] in api.NAMES:
-                self.decoder = api.endpoint(value["api"]).Decoder(value["body"].get("n") or 1)
+                self.decoder = api.endpoint(value["api"]).decoder(value["body"].get("n") or 1)
                 self.decoder.reads_think_tags = value.get("think_tags") is not False
         elif one.type == record.ATTEMPT:
             self.attempts = value.get("attempt", self.attempts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from unspool import outcome
+from unspool.api import endpoint
 from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange, is_background
 from unspool.client.kept import continuation
@@ -43,15 +44,14 @@ def is_whole(one: Summary) -> bool:
 
 def is_at_server(one: Summary) -> bool:
     """Whether the server goes on with the response, so that its rest is that of the same answer."""
-    return one.api == "responses" and bool(one.response_id) and is_background(one.body) and not one.is_final
+    return endpoint(one.api).stores_responses and bool(one.response_id) and is_background(one.body) and not one.is_final
 
 
 def endpoint_of(one: Summary, key: str | None, settings: Settings) -> Target:
     """Where a kept stream was asked, with the key that belongs there."""
-    from unspool import api
     from unspool.config.settings import resolve
 
-    path = api.endpoint(one.api).PATH
+    path = endpoint(one.api).path
     try:
         found = resolve(profile=one.profile, key=key, model=one.model, api=one.api, settings=settings)
         if found.url(path, one.model).partition("?")[0] == one.url:
@@ -108,7 +108,7 @@ def ask_again(
     exchange = exchange_of(one, target, continuation.rest_of(one), retries=retries, pid=pid, use_proxy=use_proxy)
     text = continuation.text_of(summary.conversation(streams_dir(), one.id))
     exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
-    return exchange, text, None if one.api == "completions" else continuation.Seam(text)
+    return exchange, text, None if endpoint(one.api).continues_text else continuation.Seam(text)
 
 
 def exchange_of(

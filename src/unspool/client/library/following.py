@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from unspool.api import endpoint
 from unspool.client.aio import AsyncReading
 from unspool.client.answer import Reading
 from unspool.client.facts import Facts, Messages
@@ -90,11 +91,9 @@ class Followed(Facts):
         return self._replay.decoder
 
     def _asked(self) -> Messages:
-        from unspool.journal.summary import messages_of
-
         asked = Messages()
         if self._replay.request is not None:
-            asked.system, messages = messages_of(self._replay.request["api"], self._replay.request["body"])
+            asked.system, messages = endpoint(self._replay.request["api"]).messages(self._replay.request["body"])
             asked += messages
         return asked
 

@@ -18,6 +18,7 @@ import uuid
 from collections import abc
 from typing import Any, Literal, Union
 
+from unspool.api.schema import strict
 from unspool.api.validation import mismatch
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -46,12 +47,12 @@ def schema_of(source: Any) -> dict[str, Any]:
     if isinstance(source, dict):
         return source
     if hasattr(source, "model_json_schema"):
-        return _strict(source.model_json_schema())
+        return strict(source.model_json_schema())
     if hasattr(source, "__struct_fields__"):
-        return _strict(sys.modules["msgspec"].json.schema(source))
+        return strict(sys.modules["msgspec"].json.schema(source))
     definitions: dict[str, Any] = {}
     schema = _of(source, definitions)
-    return _strict({**schema, "$defs": definitions} if definitions else schema)
+    return strict({**schema, "$defs": definitions} if definitions else schema)
 
 
 def name_of(source: Any) -> str | None:
@@ -212,38 +213,6 @@ def _fields(source: Any) -> list[tuple[str, Any, str | None, bool]]:
         )
         for one in fields
     ]
-
-
-def _strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema that strict mode takes: all properties required, no others allowed, no defaults, an object at the root."""
-    definitions = schema.get("$defs", {})
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        schema = {**definitions[reference[8:]], **{name: one for name, one in schema.items() if name != "$ref"}}
-    made: dict[str, Any] = _stricter(schema)
-    used = str(made)
-    if definitions and "#/$defs/" not in used:
-        made.pop("$defs")
-    return made
-
-
-def _stricter(schema: Any, named: bool = False) -> Any:
-    """``named`` says that this maps names to schemas, so that no name in it is a keyword."""
-    if isinstance(schema, list):
-        return [_stricter(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if named:
-        return {name: _stricter(one) for name, one in schema.items()}
-    made = {
-        name: one if name in ("enum", "const", "required") else _stricter(one, name in ("properties", "$defs"))
-        for name, one in schema.items()
-        if name != "default"
-    }
-    if "properties" in made and not made.get("additionalProperties"):
-        made["additionalProperties"] = False
-        made["required"] = list(made["properties"])
-    return made
 
 
 # Values to instances.

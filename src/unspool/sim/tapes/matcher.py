@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from unspool import api
+from unspool.api.conversation import plain
 from unspool.journal import reader
-from unspool.journal.summary import messages_of, plain
 from unspool.jsontext import parse
 from unspool.sim.tapes.masking import Mask, secrets_of, without_secrets
 from unspool.sim.tapes.tape import NoTape, Tape, endpoint_of
@@ -122,9 +123,9 @@ class TapeMatcher:
         lasting = {name: value for name, value in body.items() if name not in _VOLATILE and value is not None}
         # Not to ask for a stream is to ask for none.
         stream = bool(lasting.pop("stream", False))
-        if self._match == STRICT or endpoint.startswith("/"):
+        if self._match == STRICT or endpoint not in api.NAMES:
             return {**key, "stream": stream, **lasting} if lasting else key
-        system, messages = messages_of(endpoint, body)
+        system, messages = api.endpoint(endpoint).messages(body)
         key |= {"model": body.get("model"), "stream": stream}
         if self._match == MESSAGES:
             told = [{**message, "content": plain(message.get("content"))} for message in messages]

@@ -18,9 +18,9 @@ import h11
 
 from unspool import api, sse
 from unspool.api import failure as failures
+from unspool.api.conversation import plain
 from unspool.api.responses import UNFINISHED
 from unspool.journal import record
-from unspool.journal.summary import messages_of, plain
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps, parse
 from unspool.outcome import CLOSED, COMPLETE, UNREACHABLE, Ending, Fault, judge, of_failure
@@ -245,7 +245,7 @@ class _Witness:
     def __init__(self, request: dict[str, Any], writer: Writer) -> None:
         n = request["body"].get("n")
         name = request["api"]
-        self._decoder = api.endpoint(name).Decoder(n if type(n) is int and n > 0 else 1) if name else None
+        self._decoder = api.endpoint(name).decoder(n if type(n) is int and n > 0 else 1) if name else None
         self._writer = writer
         self._sse = sse.Decoder()
         self._kind: str | None = None
@@ -339,7 +339,7 @@ def _words(method: str, endpoint: str, request: dict[str, Any]) -> str:
     """What was asked, for the name of a file."""
     if endpoint not in api.NAMES:
         return _slug(f"{method} {endpoint}")
-    _, messages = messages_of(endpoint, request["body"])
+    _, messages = api.endpoint(endpoint).messages(request["body"])
     users = [plain(one.get("content")) for one in messages if one.get("role") == "user"]
     return "-".join(filter(None, [endpoint, _slug(request["model"]), _slug(users[-1] if users else "")]))
 
