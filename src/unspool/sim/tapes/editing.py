@@ -117,7 +117,7 @@ def _answer(tape: Tape, recorded: RecordedResponse) -> dict[str, Any]:
     if recorded.status != 200:
         text = json.dumps(json.loads(body)) if body.lstrip().startswith(b"{") else body.decode("utf-8", "replace")
         return {"fault": f"status={recorded.status},body:{text}" if recorded.status else "hang-up"}
-    decoder = api.endpoint(tape.endpoint).Decoder(1)
+    decoder = api.endpoint(tape.endpoint).decoder(1)
     if sse.is_event_stream(recorded.header("content-type")):
         reader = sse.Decoder()
         events = [*reader.feed(body), *reader.close(dispatch_incomplete=True)]
