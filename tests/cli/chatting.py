@@ -16,7 +16,7 @@ from typing import Any
 
 import pyte
 
-from .playing import PATIENCE
+from support.waiting import PATIENCE
 
 COLUMNS, ROWS = 100, 24
 

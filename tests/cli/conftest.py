@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from .playing import PATIENCE, Answer, Server
+from support.server import Answer, Server
+from support.waiting import PATIENCE
 
 
 def _command() -> list[str]:

@@ -7,10 +7,9 @@ import os
 
 import pytest
 
+from support.waiting import PATIENCE
+from support.wire import APIS, end, error, head, piece, start, stream
 from unspool import sse
-
-from . import playing
-from .playing import APIS, PATIENCE, end, error, head, piece, start, stream
 
 each_api = pytest.mark.parametrize("api", APIS)
 
@@ -305,7 +304,7 @@ def test_the_tutorial_s_request_is_answered_by_the_simulator(unspool):
 
 def test_a_key_is_not_sent_to_where_a_redirect_leads(unspool, serve):
     other = serve(error(401, "Who are you?"))
-    server = serve(playing.head(307, location=other.url.replace("127.0.0.1", "localhost") + "/chat/completions"))
+    server = serve(head(307, location=other.url.replace("127.0.0.1", "localhost") + "/chat/completions"))
     done = unspool("--base-url", server.url, "-m", "m", "--key", "sk-12345678", "hi")
     assert (done.returncode, "authorization" in other.requests[0].headers) == (3, False)
     assert b"to which the key was not sent" in done.stderr

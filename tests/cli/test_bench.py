@@ -8,10 +8,9 @@ import time
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
-
-from .playing import PATIENCE
 
 ASK = ("-m", "m", "-p", "a story in 12 tokens")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .playing import stream
+from support.wire import stream
 
 WORDS = [f"w{number} " for number in range(150)]
 

@@ -9,11 +9,13 @@ import stat
 
 import pytest
 
+from support.server import then_reset, then_silence
+from support.waiting import PATIENCE
+from support.wire import end, error, head, piece, start, stream
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
 from .chatting import Person
-from .playing import PATIENCE, end, error, head, piece, start, stream, then_reset, then_silence
 from .test_conversation import request
 from .test_terminal import HOSTILE
 

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.wire import end, error, head, piece, start, stream
 from unspool.cli.chat import entry
 from unspool.cli.chat.history import MOST, PromptHistory
 from unspool.cli.chat.keyboard import Keyboard
 from unspool.cli.chat.lines import Lines
-
-from .playing import end, error, head, piece, start, stream
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import urllib.request
 
 import pytest
 
-from .playing import PATIENCE, error, head, stream, then_silence
+from support.server import then_silence
+from support.waiting import PATIENCE
+from support.wire import error, head, stream
 
 
 def _models(text):

@@ -19,7 +19,7 @@ from unspool.cli.commands import completion
 from unspool.cli.options import candidates
 from unspool.sim.running import Simulator
 
-from .playing import PATIENCE
+from support.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from .playing import end, error, head, piece, start, stream, then_silence
+from support.server import then_silence
+from support.wire import end, error, head, piece, start, stream
 
 _KEY = "sk-secret-0123456789"
 _MODELS = head(type="application/json") + b'{"data":[{"id":"m-1"},{"id":"m-2"}]}'

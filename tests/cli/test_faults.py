@@ -7,9 +7,8 @@ import signal
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.faults.table import TABLE
-
-from .playing import PATIENCE
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from .playing import APIS, end, head, piece, start, stream, then_silence
+from support.server import then_silence
+from support.wire import APIS, end, head, piece, start, stream
 
 _TEXT = "# Title\n\nSome **bold** words and `code`.\n\n- one\n- two\n"
 _PIECES = [_TEXT[at : at + 5] for at in range(0, len(_TEXT), 5)]

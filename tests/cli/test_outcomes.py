@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
-from . import playing
-from .playing import APIS, end, error, event, head, piece, start, stream, then_reset, then_silence
+from support.server import then_reset, then_silence
+from support.waiting import PATIENCE
+from support.wire import APIS, end, error, event, head, piece, refusal, start, stream
 
 each_api = pytest.mark.parametrize("api", APIS)
 
@@ -75,7 +76,7 @@ def test_the_content_filter_is_told(unspool, serve, api):
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
 def test_a_refusal_is_printed_and_complete(unspool, serve, api):
-    answer = head() + start(api) + playing.refusal(api, "I cannot.") + playing.end(api)
+    answer = head() + start(api) + refusal(api, "I cannot.") + end(api)
     done = _ask(unspool, serve(answer), api=api)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"I cannot.", b"")
 
@@ -127,7 +128,7 @@ def test_a_failing_server_is_tried_again_and_then_told(unspool, serve):
 
 @each_api
 def test_an_error_event_after_text_is_a_server_error(unspool, serve, api):
-    broken = playing.event({"error": {"message": "Out of memory.", "type": "server_error", "code": None}})
+    broken = event({"error": {"message": "Out of memory.", "type": "server_error", "code": None}})
     done = _ask(unspool, serve(head() + start(api) + piece(api, "Py") + b"event: error\n" + broken), api=api)
     assert (done.returncode, done.stdout) == (5, b"Py")
     assert re.fullmatch(r"server error: Out of memory; unspool resume \w{6} asks again", _one_line(done))
@@ -135,7 +136,7 @@ def test_an_error_event_after_text_is_a_server_error(unspool, serve, api):
 
 def test_response_failed_is_a_server_error(unspool, serve):
     failed = {"id": "r1", "status": "failed", "error": {"code": "server_error", "message": "The model crashed."}}
-    answer = head() + start("responses") + playing.event({"type": "response.failed", "response": failed})
+    answer = head() + start("responses") + event({"type": "response.failed", "response": failed})
     done = _ask(unspool, serve(answer), api="responses")
     assert done.returncode == 5
     assert re.fullmatch(r"server error: The model crashed; unspool resume \w{6} asks again", _one_line(done))
@@ -170,7 +171,7 @@ def test_silence_longer_than_the_idle_timeout_is_cut(unspool, serve):
     done = _ask(unspool, server, "--idle-timeout", "50ms")
     assert (done.returncode, done.stdout) == (7, b"Py")
     assert _one_line(done).startswith("cut: nothing arrived for 0.05 s (--idle-timeout)")
-    assert server.requests[0].hung_up.wait(playing.PATIENCE)
+    assert server.requests[0].hung_up.wait(PATIENCE)
 
 
 def test_an_answer_longer_than_the_whole_timeout_is_cut(unspool, serve):

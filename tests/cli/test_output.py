@@ -9,7 +9,9 @@ import subprocess
 
 import pytest
 
-from .playing import APIS, PATIENCE, end, head, piece, start, stream, then_silence
+from support.server import then_silence
+from support.waiting import PATIENCE
+from support.wire import APIS, end, head, piece, start, stream
 
 each_api = pytest.mark.parametrize("api", APIS)
 

@@ -8,11 +8,12 @@ import time
 
 import pytest
 
+from support.server import then_silence
+from support.waiting import PATIENCE
+from support.wire import APIS, error, head, piece, start, stream
 from unspool.journal import record
 from unspool.journal.writer import Writer
 from unspool.sse import Event, Events
-
-from .playing import APIS, PATIENCE, error, head, piece, start, stream, then_silence
 
 FORMATS = ("text", "json", "stream-json", "sse")
 each_api = pytest.mark.parametrize("api", APIS)

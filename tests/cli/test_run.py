@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from .playing import PATIENCE, error, head, piece, start, stream
+from support.waiting import PATIENCE
+from support.wire import error, head, piece, start, stream
 
 
 def _asked(connection):
@@ -161,7 +162,7 @@ def test_what_was_whole_when_it_was_ended_is_not_asked_again(unspool, serve, num
         if _asked(connection) in ("p2", "p4") and not resumed.is_set():
             connection.send(head() + start("chat") + piece("chat", "half"))
             held.release()
-            connection.await_hang_up()
+            connection.wait_closed()
         else:
             _echo(connection)
 
@@ -253,7 +254,7 @@ def test_prompts_can_be_piped_in(unspool):
 
 def test_a_run_that_is_under_way_is_not_begun_again(unspool, serve):
     path = _prompts(unspool, 1)
-    server = serve(lambda connection: connection.await_hang_up())
+    server = serve(lambda connection: connection.wait_closed())
     child = unspool.start("run", path, "--base-url", server.url, "-m", "m")
     assert server.arrived.wait(PATIENCE)
     done = unspool("run", path, "--base-url", server.url, "-m", "m")

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.wire import end, head, piece, refusal, start, stream
 from unspool.api.validation import mismatch
 from unspool.cli.prompt.material import read_schema, several, short_schema
-
-from .playing import end, head, piece, refusal, start, stream
 
 SCHEMA = (
     '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name"]}'

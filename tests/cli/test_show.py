@@ -7,7 +7,9 @@ import signal
 
 import pytest
 
-from .playing import APIS, PATIENCE, end, error, head, piece, start, stream, then_silence
+from support.server import then_silence
+from support.waiting import PATIENCE
+from support.wire import APIS, end, error, head, piece, start, stream
 
 FORMATS = ("text", "json", "stream-json", "sse")
 each_api = pytest.mark.parametrize("api", APIS)

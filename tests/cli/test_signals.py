@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from .playing import APIS, PATIENCE, end, error, head, piece, start, stream, then_silence
+from support.server import then_silence
+from support.waiting import PATIENCE
+from support.wire import APIS, end, error, head, piece, start, stream
 
 # A tenth of a second is what a person calls at once, and what is measured; a busy machine gets more.
 AT_ONCE = 1.0

@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from .playing import APIS, error, event, head, piece, start, stream
+from support.wire import APIS, error, event, head, piece, start, stream
+
 from .watching import Watched
 
 
@@ -260,7 +261,7 @@ def test_code_is_out_while_the_answer_still_comes(unspool, serve):
     server = serve(
         lambda connection: (
             connection.send(head() + start("chat") + piece("chat", "```\nls")),
-            connection.await_hang_up(),
+            connection.wait_closed(),
         )
     )
     child = unspool.start(*_asked(server, "-x"))

@@ -10,10 +10,11 @@ import threading
 
 import pytest
 
+from support.waiting import PATIENCE
+from support.wire import end, error, event, head, piece, start, stream
 from unspool.terminal import progress
 from unspool.terminal.sequences import OURS
 
-from .playing import PATIENCE, end, error, event, head, piece, start, stream
 from .watching import Watched
 
 

@@ -8,9 +8,9 @@ import signal
 
 import pytest
 
+from support.waiting import PATIENCE
+from support.wire import APIS, head, piece, start, stream
 from unspool.journal import ulid
-
-from .playing import APIS, PATIENCE, head, piece, start, stream
 
 KEY = "sk-0123456789abcdef"
 each_api = pytest.mark.parametrize("api", APIS)
@@ -72,7 +72,7 @@ def test_the_journal_of_any_answer_is_a_tape(unspool, serve, sim, api):
 
 
 def test_a_refusal_is_played_from_a_journal_with_its_status_and_words(unspool, serve, sim):
-    from .playing import error
+    from support.wire import error
 
     server = serve(error(429, "You are out.", "insufficient_quota", retry_after="7"))
     first = ask(unspool, server.url, "--json", "hi")

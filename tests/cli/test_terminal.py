@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from .playing import APIS, error, event, head, piece, start, stream, then_silence
+from support.server import then_silence
+from support.wire import APIS, error, event, head, piece, start, stream
 
 # OSC 52 (clipboard), OSC 8 (link), clear screen, C1 without ESC, bidi, a lone CR, a sequence that never ends, BEL, DEL, BS.
 HOSTILE = (

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .playing import APIS, end, event, head, piece, start, stream
+from support.wire import APIS, end, event, head, piece, start, stream
 
 WEATHER = {
     "type": "function",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyte
 
-from .playing import PATIENCE
+from support.waiting import PATIENCE
 
 
 class Watched:

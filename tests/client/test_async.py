@@ -11,25 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 import unspool
+from support.server import Connection, Server, sends
+from support.wire import DONE, SSE_HEAD, error, event, reply
 from unspool.api.deltas import Finish, Text, ToolCall
 from unspool.client.errors import StreamCut
 from unspool.sim.running import Simulator
 
-from .scripted import (
-    DONE,
-    KEY,
-    SSE_HEAD,
-    WHOLE,
-    Connection,
-    Server,
-    aask,
-    error,
-    event,
-    piece,
-    read,
-    reply,
-    sends,
-)
+from .reading import KEY, WHOLE, aask, piece, read
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,10 @@ import socket
 
 import pytest
 
-from .scripted import SSE_HEAD, WHOLE, Server, read, reply, sends, told
+from support.server import Server, sends
+from support.wire import SSE_HEAD, reply
+
+from .reading import WHOLE, read, told
 
 CHAT = {
     "id": "c1",

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from support.server import Connection, Server, sends
+from support.wire import SSE_HEAD, error, reply
 from unspool.client.answer import Answer
 from unspool.client.errors import Cancelled
 
-from .scripted import SSE_HEAD, WHOLE, Connection, Server, aask, ask, error, exchange, piece, reply, sends
+from .reading import WHOLE, aask, ask, exchange, piece
 
 
 class Watching:

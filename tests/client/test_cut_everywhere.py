@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.server import Connection, Server
 from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
 from unspool.client.answer import Answer, Limits
@@ -20,8 +21,6 @@ from unspool.client.exchange import Exchange
 from unspool.config.target import Target
 from unspool.outcome import COMPLETE, CUT, UNREACHABLE, Fault
 from unspool.sim.running import Simulator
-
-from .scripted import Connection, Server
 
 PROMPT = "Say it in 12 tokens"
 APIS = ("responses", "chat", "completions")

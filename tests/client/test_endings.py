@@ -8,24 +8,11 @@ import zlib
 
 import pytest
 
+from support.server import Connection, Server
+from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, SSE_HEAD, chunk
 from unspool.client.http.transport import Request, Transfer
 
-from .scripted import (
-    CHUNKED_HEAD,
-    DONE,
-    LAST_CHUNK,
-    SSE_HEAD,
-    WHOLE,
-    Connection,
-    Ended,
-    Server,
-    ask,
-    chunk,
-    finish,
-    piece,
-    read,
-    told,
-)
+from .reading import WHOLE, Ended, ask, finish, piece, read, told
 
 
 def with_length(body: bytes, length: int) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from support.server import Server, sends
+from support.wire import SSE_HEAD, error, event, reply
 from unspool.api.deltas import Delta
 from unspool.client import errors
 
-from .scripted import SSE_HEAD, WHOLE, Server, ask, error, event, finish, piece, reply, sends
+from .reading import WHOLE, ask, finish, piece
 
 CASES = [
     (sends(SSE_HEAD, piece("Hel")), errors.StreamCut),

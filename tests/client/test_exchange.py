@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.wire import DONE, event
 from unspool.api.deltas import Text
 from unspool.outcome import CUT, Fault
 
-from .scripted import DONE, event, exchange, finish, piece
+from .reading import exchange, finish, piece
 
 TEXTS = ["Grüße", ", ", "世界", " \U0001f600", "\n", "end"]
 USAGE = event({"id": "c1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 6, "total_tokens": 7}})

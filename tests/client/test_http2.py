@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .scripted import WHOLE, Connection, Server, ask, piece, read
+from support.server import Connection, Server
+
+from .reading import WHOLE, ask, piece, read
 
 h2_connection = pytest.importorskip("h2.connection")
 h2_config = pytest.importorskip("h2.config")
@@ -21,7 +23,7 @@ class Stream:
     """One stream of an HTTP/2 connection, seen from the server."""
 
     def __init__(self, connection: Connection) -> None:
-        self._sock = connection.sock
+        self._sock = connection.socket
         self.h2 = h2_connection.H2Connection(h2_config.H2Configuration(client_side=False))
         self.h2.initiate_connection()
         self.flush()

@@ -7,26 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from support.server import Connection, Server, sends
+from support.wire import SSE_HEAD, error, event, reply
 from unspool.api.deltas import Text
 from unspool.journal.writer import Writer
 
-from .scripted import (
-    KEY,
-    SSE_HEAD,
-    WHOLE,
-    Connection,
-    Server,
-    aask,
-    ask,
-    error,
-    event,
-    finish,
-    piece,
-    read,
-    reply,
-    sends,
-    told,
-)
+from .reading import KEY, WHOLE, aask, ask, finish, piece, read, told
 
 TEAM = "team-secret-value"
 

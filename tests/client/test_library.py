@@ -20,26 +20,13 @@ from typing import Any, TypedDict
 import pytest
 
 import unspool
+from support.server import Connection, Server, sends
+from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, SSE_HEAD, chunk, error, event
 from unspool.client.library import objects
 from unspool.outcome import Ending
 from unspool.sim.running import Simulator
 
-from .scripted import (
-    CHUNKED_HEAD,
-    DONE,
-    KEY,
-    LAST_CHUNK,
-    SSE_HEAD,
-    WHOLE,
-    Connection,
-    Server,
-    chunk,
-    error,
-    event,
-    finish,
-    piece,
-    sends,
-)
+from .reading import KEY, WHOLE, finish, piece
 
 
 @pytest.fixture(autouse=True)

@@ -7,27 +7,14 @@ import time
 
 import pytest
 
+from support.server import Connection, Server
+from support.waiting import PATIENCE
+from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, SSE_HEAD, chunk
 from unspool.api.deltas import Delta
 from unspool.client.answer import Answer
 from unspool.client.http.transport import MOST_HELD, Reactor, Transfer
 
-from .scripted import (
-    CHUNKED_HEAD,
-    DONE,
-    LAST_CHUNK,
-    PATIENCE,
-    SSE_HEAD,
-    WHOLE,
-    Connection,
-    Server,
-    aask,
-    ask,
-    chunk,
-    exchange,
-    finish,
-    piece,
-    read,
-)
+from .reading import WHOLE, aask, ask, exchange, finish, piece, read
 
 WORDS = [f"w{number}" for number in range(20)]
 

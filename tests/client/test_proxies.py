@@ -8,7 +8,11 @@ import ssl
 
 import pytest
 
-from .scripted import PATIENCE, SSE_HEAD, WHOLE, Connection, Script, Server, error, piece, read, reply, sends
+from support.server import Connection, Script, Server, sends
+from support.waiting import PATIENCE
+from support.wire import SSE_HEAD, error, reply
+
+from .reading import WHOLE, piece, read
 
 NAME = "api.unspool.test"  # never resolved: the proxy is asked for it
 
@@ -19,7 +23,7 @@ def tunnel(port: int, answer: bytes = b"HTTP/1.1 200 Connection established\r\nX
     def script(connection: Connection) -> None:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as server:
             connection.send(answer)
-            ends = {connection.sock: server, server: connection.sock}
+            ends = {connection.socket: server, server: connection.socket}
             while True:
                 for sock in select.select(list(ends), [], [], PATIENCE)[0]:
                     data = sock.recv(65536)
@@ -41,7 +45,7 @@ def test_plain_http_goes_through_the_proxy_that_is_named(name: str, monkeypatch:
     with Server(sends(SSE_HEAD, WHOLE)) as proxy:
         monkeypatch.setenv(name, f"http://{proxy.host}")
         assert read(f"http://{NAME}/v1").text == "Hello"
-        assert proxy.requests[0].target == f"http://{NAME}/v1/chat/completions"
+        assert proxy.requests[0].path == f"http://{NAME}/v1/chat/completions"
 
 
 def test_a_visitor_of_a_cgi_program_cannot_choose_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +66,7 @@ def test_https_goes_through_a_tunnel_that_sees_no_key(
         ended = read("https://localhost:4443/v1")
         assert ended.text == "Hello"
         asked = proxy.requests[0]
-    assert (asked.method, asked.target) == ("CONNECT", "localhost:4443")
+    assert (asked.method, asked.path) == ("CONNECT", "localhost:4443")
     assert "authorization" not in asked.headers
     assert "x-proxy" not in ended.journal
 

@@ -7,9 +7,11 @@ import ssl
 
 import pytest
 
+from support.server import Server, sends
+from support.wire import SSE_HEAD, error, reply
 from unspool.client.http.location import same_origin
 
-from .scripted import KEY, SSE_HEAD, WHOLE, Server, error, read, reply, sends
+from .reading import KEY, WHOLE, read
 
 SECRET = {"X-Team": "team-secret-value"}
 
@@ -23,7 +25,7 @@ def test_a_redirect_is_followed_with_the_same_request(status: int) -> None:
     with Server(sends(to("/other/chat/completions", status)), sends(SSE_HEAD, WHOLE)) as server:
         assert read(server.url).text == "Hello"
         first, second = server.requests
-    assert (second.method, second.target) == ("POST", "/other/chat/completions")
+    assert (second.method, second.path) == ("POST", "/other/chat/completions")
     assert json.loads(second.body) == json.loads(first.body)
     assert second.headers["authorization"] == f"Bearer {KEY}"
 
@@ -32,7 +34,7 @@ def test_a_303_is_fetched_with_get_and_without_the_body() -> None:
     with Server(sends(to("/jobs/1", 303)), sends(SSE_HEAD, WHOLE)) as server:
         assert read(server.url).text == "Hello"
         second = server.requests[1]
-    assert (second.method, second.target, second.body) == ("GET", "/jobs/1", b"")
+    assert (second.method, second.path, second.body) == ("GET", "/jobs/1", b"")
 
 
 def test_the_fifth_redirect_is_followed() -> None:
@@ -67,7 +69,7 @@ def test_a_location_that_is_no_http_url_is_unreachable(location: str) -> None:
 )
 def test_a_location_of_any_form_is_followed(location: str) -> None:
     with Server() as server:
-        server._scripts = (sends(to(location.format(host=server.host))), sends(SSE_HEAD, WHOLE))
+        server.answers = (sends(to(location.format(host=server.host))), sends(SSE_HEAD, WHOLE))
         assert read(server.url).outcome == "complete"
         assert server.requests[1].headers["authorization"] == f"Bearer {KEY}"
 
@@ -79,7 +81,7 @@ def test_the_key_and_the_headers_of_a_profile_stay_with_their_origin(auth: str) 
         sent, leaked = server.requests[0], other.requests[0]
     assert KEY in str(sent.headers)
     assert sent.headers["x-team"] == "team-secret-value"
-    assert KEY not in f"{leaked.target}{leaked.headers}{leaked.body!r}"
+    assert KEY not in f"{leaked.path}{leaked.headers}{leaked.body!r}"
     assert "x-team" not in leaked.headers
     assert leaked.body == sent.body
 
@@ -104,7 +106,7 @@ def test_a_redirect_from_https_to_http_on_this_machine_is_followed(tls: ssl.SSLC
 
 def test_another_name_of_the_same_machine_is_another_origin() -> None:
     with Server() as server:
-        server._scripts = (sends(to(f"http://localhost:{server.port}/v1")), sends(SSE_HEAD, WHOLE))
+        server.answers = (sends(to(f"http://localhost:{server.port}/v1")), sends(SSE_HEAD, WHOLE))
         assert read(server.url).outcome == "complete"
         assert "authorization" not in server.requests[1].headers
 
@@ -114,7 +116,7 @@ def test_another_name_of_the_same_machine_is_another_origin() -> None:
 )
 def test_no_form_of_a_location_smuggles_the_key_to_another_origin(trick: str) -> None:
     with Server(sends(error(401))) as other, Server() as server:
-        server._scripts = (sends(to(trick.format(own=server.host, other=other.host))), sends(error(401)))
+        server.answers = (sends(to(trick.format(own=server.host, other=other.host))), sends(error(401)))
         read(server.url)
         assert all(KEY not in str(request.headers) for request in other.requests)
 
@@ -129,8 +131,8 @@ def test_a_401_behind_a_redirect_says_that_the_key_was_withheld() -> None:
 
 def test_a_redirect_back_home_gets_the_key_again() -> None:
     with Server() as other, Server() as server:
-        other._scripts = (sends(to(f"{server.url}/back")),)
-        server._scripts = (sends(to(other.url)), sends(error(401, "wrong key")))
+        other.answers = (sends(to(f"{server.url}/back")),)
+        server.answers = (sends(to(other.url)), sends(error(401, "wrong key")))
         ended = read(server.url, headers=SECRET)
         back = server.requests[1]
     assert back.headers["authorization"] == f"Bearer {KEY}"

@@ -8,12 +8,14 @@ from email.utils import formatdate
 
 import pytest
 
+from support.server import Connection, Script, Server, sends
+from support.wire import SSE_HEAD, error, reply
 from unspool.api.deltas import Failure
 from unspool.client import retry
 from unspool.client.http.transport import Transfer
 from unspool.outcome import CUT, QUOTA_CODES, UNREACHABLE, Fault
 
-from .scripted import SSE_HEAD, WHOLE, Connection, Script, Server, ask, error, piece, read, reply, sends
+from .reading import WHOLE, ask, piece, read
 
 
 def free_port() -> int:

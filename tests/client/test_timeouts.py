@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.server import Connection, Script, Server, sends
+from support.wire import SSE_HEAD, reply
 from unspool.client.answer import Limits
 
-from .scripted import SSE_HEAD, WHOLE, Connection, Script, Server, aask, ask, finish, piece, read, reply, sends
+from .reading import WHOLE, aask, ask, finish, piece, read
 
 IDLE = 0.2
 

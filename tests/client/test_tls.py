@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from .scripted import SSE_HEAD, WHOLE, Connection, Server, piece, read, sends
+from support.server import Connection, Server, sends
+from support.wire import SSE_HEAD
+
+from .reading import WHOLE, piece, read
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_a_file_of_authorities_that_is_missing_is_named(tls: ssl.SSLContext, mon
 def test_a_server_without_tls_behind_an_https_url_is_unreachable() -> None:
     with Server(Connection.wait_closed, raw=True) as server:
         # What a plain HTTP server says to a TLS handshake.
-        server._scripts = (lambda connection: connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"),)
+        server.answers = (lambda connection: connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"),)
         ended = read(f"https://127.0.0.1:{server.port}/v1", retries=0)
     assert ended.outcome == "unreachable"
     assert "TLS" in ended.message

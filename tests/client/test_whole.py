@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import trustme
 
+from support.server import Server, sends
 from unspool.client.http.transport import Request
 from unspool.client.http.whole import fetch
-
-from .scripted import Server, sends
 
 _REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.wire import APIS
 from unspool.api.prompt import Prompt
 from unspool.client import retry
 from unspool.client.answer import Answer
@@ -27,7 +28,7 @@ from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Event, Events
 
-from .processes import APIS, ROUNDS, rounds
+from .processes import ROUNDS, rounds
 
 KINDS = (*APIS, "whole", "retried", "resumed", "taken up")
 CORRUPTIONS = 1000

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from support.server import Connection, Server
+from support.waiting import PATIENCE, until
+from support.wire import SSE_HEAD, end, piece
 from unspool import outcome
 
-from .processes import PATIENCE, Home, Kept, find_strace, until
-from .stage import HEAD, Connection, Stage, end, piece
+from .processes import Home, Kept, find_strace
 
 WORDS = [f"word{number:02d} " for number in range(12)]
 
@@ -29,7 +31,7 @@ class Injected:
     def __init__(self, home: Home, inject: str, sync: str, api: str = "chat", also: str = "") -> None:
         assert STRACE is not None
         Path(home.env["UNSPOOL_CONFIG"]).write_text(f'sync = "{sync}"\n')
-        with Stage() as stage:
+        with Server() as stage:
             child = home.start("--base-url", stage.url, "--api", api, "-m", "m", "hi")
             assert child.stdout is not None
             connection = stage.accept()
@@ -55,7 +57,7 @@ class Injected:
     def _play(self, connection: Connection, api: str, child: subprocess.Popen[bytes]) -> None:
         """Send word by word, each when the last one has been shown: each is a read, and a write, of its own."""
         assert child.stdout is not None
-        connection.send(HEAD)
+        connection.send(SSE_HEAD)
         self._shown = b""
         for word in WORDS:
             connection.send(piece(api, word))

@@ -11,10 +11,12 @@ import time
 import tty
 from pathlib import Path
 
+from support.waiting import PATIENCE
+from support.wire import APIS
 from unspool import outcome
 from unspool.journal import reader
 
-from .processes import APIS, PATIENCE, Home, Kept, rounds
+from .processes import Home, Kept, rounds
 
 KILLS = 350
 AT_ONCE = 6

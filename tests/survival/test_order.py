@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from .processes import APIS, PATIENCE, Home, Kept, find_strace
-from .stage import HEAD, Connection, Stage, end, piece
+from support.server import Connection, Server
+from support.waiting import PATIENCE
+from support.wire import APIS, SSE_HEAD, end, piece
+
+from .processes import Home, Kept, find_strace
 
 STRACE = find_strace()
 pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed, or may not trace here")
@@ -36,7 +39,7 @@ class Call:
 
 
 def play(connection: Connection, api: str, *, bursts: bool = False, pace: float = PACE) -> None:
-    connection.send(HEAD)
+    connection.send(SSE_HEAD)
     for number, word in enumerate(WORDS):
         connection.send(piece(api, word))
         if not bursts or number % 7 == 0:
@@ -52,7 +55,7 @@ def traced(home: Home, sync: str, api: str, tmp_path: Path, **how: float) -> lis
     file = tmp_path / "trace"
     # All of each buffer, the time in microseconds, and what each descriptor is.
     under = [STRACE, "-f", "-q", "-y", "-ttt", "-s", "1000000", "-e", "trace=write,fdatasync,fsync", "-o", str(file)]
-    with Stage() as stage:
+    with Server() as stage:
         child = home.start("--base-url", stage.url, "--api", api, "-m", "m", "hi", under=under)
         play(stage.accept(), api, **how)  # type: ignore[arg-type]
         stdout, stderr = child.communicate(timeout=PATIENCE)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from support.background import BackgroundServer, rest
+from support.server import Connection, Server
+from support.wire import SSE_HEAD, end, piece
+
 from . import upstream as acts
 from .processes import Home
-from .stage import HEAD, Connection, Stage, end, piece
-from .upstream import Upstream, rest
 
 FLAG = "sk-flag-0123456789abcdef"
 ENVIRONMENT = "sk-env-0123456789abcdef"
@@ -55,7 +57,7 @@ def echo(connection: Connection) -> None:
 
 
 def answer(connection: Connection) -> None:
-    connection.send(HEAD, piece("chat", "Hello."), end("chat"))
+    connection.send(SSE_HEAD, piece("chat", "Hello."), end("chat"))
     connection.close()
 
 
@@ -77,7 +79,7 @@ def profile(home: Home, url: str, more: str = "") -> None:
 @pytest.mark.parametrize("play", [echo, answer], ids=["refused", "answered"])
 @pytest.mark.parametrize("source", ["flag", "environment", "file", "command", "none"])
 def test_no_secret_is_kept(home: Home, source: str, play) -> None:
-    with Stage(play) as stage:
+    with Server(play) as stage:
         more, arguments = "needs_key = false", ["-P", "mine", "hi"]
         if source == "flag":
             arguments += ["--key", FLAG]
@@ -102,7 +104,7 @@ def test_no_secret_is_kept(home: Home, source: str, play) -> None:
 
 @pytest.mark.parametrize("status", [407, 502])
 def test_no_password_of_a_proxy_is_kept(home: Home, status: int) -> None:
-    with Stage(
+    with Server(
         lambda connection: connection.reply(status, {"error": {"message": f"No, {connection.headers}"}})
     ) as stage:
         authority = stage.url.removeprefix("http://").removesuffix("/v1")
@@ -126,7 +128,7 @@ def test_a_url_with_a_password_is_not_asked_and_not_kept(home: Home) -> None:
 def test_what_is_kept_is_its_owners_alone(home: Home) -> None:
     """After it was made, after a resume went on with it or began another, and with the catalogue."""
     anyone = {"prepare": lambda: os.umask(0)}
-    with Upstream(rest) as server:
+    with BackgroundServer(rest) as server:
         server.again = ()
         child = home.start("--base-url", server.url, "--api", "responses", "--background", "-m", "m", "hi", **anyone)
         assert child.stdout is not None
@@ -151,10 +153,10 @@ def test_what_is_kept_is_its_owners_alone(home: Home) -> None:
 
 
 def test_without_a_log_nothing_is_left(home: Home) -> None:
-    with Stage(answer) as stage:
+    with Server(answer) as stage:
         assert home("-n", "--base-url", stage.url, "-m", "m", "hi").stdout == b"Hello."
-    with Stage(
-        lambda connection: (connection.send(HEAD, piece("chat", "Hel")), connection.await_hang_up())[0]
+    with Server(
+        lambda connection: (connection.send(SSE_HEAD, piece("chat", "Hel")), connection.wait_closed())[0]
     ) as stage:
         child = home.start("-n", "--base-url", stage.url, "-m", "m", "hi")
         assert child.stdout is not None

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from support.background import BackgroundServer, rest
+from support.server import Connection, Server
+from support.waiting import until
+from support.wire import APIS, SSE_HEAD, end, piece
 from unspool import outcome
 from unspool.journal import record
 
 from . import upstream as acts
-from .processes import APIS, Home, Kept, rounds, until
-from .stage import HEAD, Connection, Stage, end, piece
-from .upstream import Upstream, rest
+from .processes import Home, Kept, rounds
 
 GO_ON = "Your last message was cut off"
 
@@ -34,7 +36,7 @@ def read_until(child, wanted: bytes) -> bytes:
     return shown
 
 
-class Script(Stage):
+class Script(Server):
     """Answers each request with the next of these texts; all but the last are cut after it."""
 
     def __init__(self, api: str, *texts: str) -> None:
@@ -44,7 +46,7 @@ class Script(Stage):
 
     def _answer_next(self, connection: Connection) -> None:
         number = len(self.requests)
-        connection.send(HEAD)
+        connection.send(SSE_HEAD)
         if self.texts[number - 1]:
             connection.send(piece(self.api, self.texts[number - 1]))
         if number == len(self.texts):
@@ -74,9 +76,9 @@ def test_a_cut_answer_goes_on_in_a_stream_of_its_own(home: Home, api: str) -> No
         assert kept.request is not None
         assert kept.request["parent"] == one.stem
         assert kept.text == "time there was."
-        asked = server.requests[1].body
+        asked = server.requests[1].json
     if api == "completions":
-        assert asked == server.requests[0].body | {"prompt": server.requests[0].body["prompt"] + "Once upon a "}
+        assert asked == server.requests[0].json | {"prompt": server.requests[0].json["prompt"] + "Once upon a "}
     else:
         said = asked["messages" if api == "chat" else "input"]
         assert said[-2] == {"role": "assistant", "content": "Once upon a "}
@@ -111,7 +113,7 @@ def test_a_resumed_answer_that_is_cut_again_is_resumed_again(home: Home, api: st
         assert (third.returncode, third.stdout) == (7, b"One two three four five six ")
         fourth = home("resume")
         assert (fourth.returncode, fourth.stdout) == (0, b"One two three four five six seven.")
-        bodies = [request.body for request in server.requests]
+        bodies = [request.json for request in server.requests]
     parents = [(Kept(path).request or {})["parent"] for path in home.journals()]
     assert parents == [None, *[path.stem for path in home.journals()[:-1]]]
     if api == "completions":
@@ -131,7 +133,7 @@ def test_an_answer_of_which_nothing_came_is_asked_for_as_before(home: Home, api:
         assert ask(home, server.url, api, "--retries", "0").returncode == 7
         resumed = home("resume")
         assert (resumed.returncode, resumed.stdout, resumed.stderr) == (0, b"Here it is.", b"")
-        assert server.requests[0].body == server.requests[1].body
+        assert server.requests[0].json == server.requests[1].json
 
 
 def test_an_error_is_asked_for_again(home: Home) -> None:
@@ -139,16 +141,16 @@ def test_an_error_is_asked_for_again(home: Home) -> None:
         if len(stage.requests) == 1:
             connection.reply(400, {"error": {"message": "Not now."}})
         else:
-            connection.send(HEAD, piece("chat", "Now."), end("chat"))
+            connection.send(SSE_HEAD, piece("chat", "Now."), end("chat"))
             connection.close()
 
-    with Stage(play) as stage:
+    with Server(play) as stage:
         assert ask(home, stage.url, "chat").returncode == 10
         assert home("resume").stdout == b"Now."
 
 
 def test_an_answer_with_several_choices_is_refused(home: Home) -> None:
-    with Stage(lambda connection: connection.send(HEAD, piece("chat", "Only one so far"))) as server:
+    with Server(lambda connection: connection.send(SSE_HEAD, piece("chat", "Only one so far"))) as server:
         assert ask(home, server.url, "chat", "-o", "n", "2").returncode == 7
         resumed = home("resume")
         assert (resumed.returncode, resumed.stdout) == (1, b"")
@@ -183,14 +185,14 @@ def test_an_unknown_id_is_told(home: Home, instant: str) -> None:
 @pytest.mark.parametrize("how", ["killed", "cancelled", "nobody reads"])
 def test_whatever_ended_it_it_goes_on(home: Home, how: str) -> None:
     def play(connection: Connection) -> None:
-        connection.send(HEAD, piece("chat", "Once upon a "))
+        connection.send(SSE_HEAD, piece("chat", "Once upon a "))
         if len(stage.requests) == 1:
-            connection.await_hang_up()
+            connection.wait_closed()
         else:
             connection.send(piece("chat", "time."), end("chat"))
             connection.close()
 
-    with Stage(play) as stage:
+    with Server(play) as stage:
         child = home.start("--base-url", stage.url, "--api", "chat", "-m", "m", "hi")
         read_until(child, b"upon a ")
         if how == "nobody reads":
@@ -208,7 +210,7 @@ def test_a_conversation_goes_on_from_what_there_is_of_a_cut_answer(home: Home) -
     with Script("chat", "Once upon a ", "A castle.") as server:
         assert ask(home, server.url, "chat").returncode == 7
         assert home("-c", "Where?").stdout == b"A castle."
-        assert server.requests[1].body["messages"] == [
+        assert server.requests[1].json["messages"] == [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Tell me"},
             {"role": "assistant", "content": "Once upon a "},
@@ -273,7 +275,7 @@ def test_killed_and_resumed_until_it_is_whole_it_is_the_uncut_one(home: Home, pa
 
 @pytest.mark.parametrize("first", [1, 2, 7, 11])
 def test_what_was_killed_is_taken_up_in_its_own_journal(home: Home, first: int) -> None:
-    with Upstream(rest, first=first) as server:
+    with BackgroundServer(rest, first=first) as server:
         server.again = ()
         child = start(home, server.url)
         until(lambda: home.journals() and Kept(home.newest()).sequence == list(range(first)))
@@ -290,7 +292,7 @@ def test_what_was_killed_is_taken_up_in_its_own_journal(home: Home, first: int) 
 
 
 def test_what_is_refused_to_be_streamed_again_is_had_by_polling(home: Home) -> None:
-    with Upstream(acts.status(404), polls=("completed",)) as server:
+    with BackgroundServer(acts.status(404), polls=("completed",)) as server:
         server.again = ()
         child = start(home, server.url)
         read_until(child, b"word3")
@@ -303,7 +305,7 @@ def test_what_is_refused_to_be_streamed_again_is_had_by_polling(home: Home) -> N
 
 
 def test_a_response_that_failed_is_asked_for_anew(home: Home) -> None:
-    with Upstream(acts.failing) as server:
+    with BackgroundServer(acts.failing) as server:
         failed = ask(home, server.url, "responses", "--background")
         assert failed.returncode == 5
         server.again = (rest,)
@@ -314,7 +316,7 @@ def test_a_response_that_failed_is_asked_for_anew(home: Home) -> None:
 
 
 def test_a_response_that_was_cancelled_has_a_way_on_too(home: Home) -> None:
-    with Upstream(acts.nothing, polls=("cancelled",)) as server:
+    with BackgroundServer(acts.nothing, polls=("cancelled",)) as server:
         server.again = ()
         child = start(home, server.url)
         shown = read_until(child, b"word3")
@@ -335,7 +337,7 @@ def test_a_response_that_was_cancelled_has_a_way_on_too(home: Home) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_it_at_the_server(home: Home, number: int) -> None:
-    with Upstream() as server:
+    with BackgroundServer() as server:
         child = start(home, server.url)
         read_until(child, b"word3")
         child.send_signal(number)
@@ -346,7 +348,7 @@ def test_ctrl_c_stops_it_at_the_server(home: Home, number: int) -> None:
 
 
 def test_ctrl_c_does_not_wait_for_a_server_that_hangs(home: Home) -> None:
-    with Upstream(cancel=lambda connection: connection.await_hang_up()) as server:
+    with BackgroundServer(cancel=lambda connection: connection.wait_closed()) as server:
         child = start(home, server.url)
         read_until(child, b"word3")
         begun = time.monotonic()

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from support.server import Connection, Server
+from support.waiting import until
+from support.wire import SSE_HEAD, event
 from unspool import outcome
 from unspool.journal import reader, record
 from unspool.journal.writer import Busy, Writer
 
-from .processes import Home, Kept, rounds, until
-from .stage import HEAD, Connection, Stage, event
+from .processes import Home, Kept, rounds
 
 # Streams one after the other in a process of its own, so that many processes do it at once.
 _MANY = """
@@ -105,17 +107,17 @@ class Background:
 
     def __call__(self, connection: Connection) -> None:
         if connection.method == "POST" and connection.path.endswith("/responses"):
-            connection.send(HEAD, *(self.event(number) for number in range(self.first)))
-            connection.await_hang_up()
+            connection.send(SSE_HEAD, *(self.event(number) for number in range(self.first)))
+            connection.wait_closed()
         elif "stream=true" in connection.path:
             self.streamed_again += 1
             after = int(connection.path.rpartition("starting_after=")[2])
             self.go_on.wait(30)
-            connection.send(HEAD, *(self.event(number) for number in range(after + 1, self.length)))
+            connection.send(SSE_HEAD, *(self.event(number) for number in range(after + 1, self.length)))
             connection.close()
 
 
-def interrupted(home: Home, stage: Stage) -> None:
+def interrupted(home: Home, stage: Server) -> None:
     """A background stream that was killed in its middle."""
     child = home.start("--base-url", stage.url, "--api", "responses", "--background", "-m", "m", "hi")
     assert child.stdout is not None
@@ -129,7 +131,7 @@ def interrupted(home: Home, stage: Stage) -> None:
 def test_of_many_that_resume_one_stream_exactly_one_takes_it_up(home: Home) -> None:
     for _ in range(rounds(3)):
         server = Background(12, 5)
-        with Stage(server) as stage:
+        with Server(server) as stage:
             interrupted(home, stage)
             path = home.newest()
             children = [home.start("resume", path.stem) for _ in range(8)]
@@ -158,7 +160,7 @@ def test_a_stream_that_another_has_ended_meanwhile_is_not_taken_up_again(home: H
     """A resume that finds the stream whole shows it, however close behind the one that completed it."""
     server = Background(12, 5)
     server.go_on.set()
-    with Stage(server) as stage:
+    with Server(server) as stage:
         interrupted(home, stage)
         path = home.newest()
         outputs = [child.communicate(timeout=30) for child in [home.start("resume", path.stem) for _ in range(12)]]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.background import BackgroundServer, nothing, rest, silent, status
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.client import background, retry
@@ -22,7 +23,6 @@ from unspool.sim.simulator import SimulatorSettings
 
 from . import upstream as acts
 from .processes import Kept, rounds
-from .upstream import Upstream, nothing, rest, silent, status
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +136,7 @@ WHOLE = {
 @either
 @pytest.mark.parametrize("way", WHOLE)
 def test_it_comes_to_its_end_after(tmp_path: Path, way: str, concurrent: bool) -> None:
-    with Upstream(*WHOLE[way], polls=("in_progress", "queued", "completed")) as server:
+    with BackgroundServer(*WHOLE[way], polls=("in_progress", "queued", "completed")) as server:
         asked = Asked(server.url, tmp_path, concurrent=concurrent)
         assert (asked.outcome, asked.text) == (outcome.COMPLETE, server.text)
         sequence = asked.kept.sequence
@@ -165,7 +165,7 @@ CUT = {
 @pytest.mark.parametrize("way", CUT)
 def test_it_ends_and_keeps_what_came_after(tmp_path: Path, way: str, concurrent: bool) -> None:
     again, polls, expected = CUT[way]
-    with Upstream(*again, polls=polls) as server:
+    with BackgroundServer(*again, polls=polls) as server:
         asked = Asked(server.url, tmp_path, concurrent=concurrent)
         assert asked.outcome == expected
         assert server.text.startswith(asked.text)
@@ -179,7 +179,7 @@ def test_it_ends_and_keeps_what_came_after(tmp_path: Path, way: str, concurrent:
 
 @either
 def test_only_the_id_is_needed(tmp_path: Path, concurrent: bool) -> None:
-    with Upstream(rest, first=1) as server:
+    with BackgroundServer(rest, first=1) as server:
         asked = Asked(server.url, tmp_path, concurrent=concurrent)
         assert (asked.outcome, asked.text) == (outcome.COMPLETE, server.text)
         assert server.streams == [0]
@@ -191,7 +191,7 @@ def test_random_misbehaviour_never_loses_or_doubles_a_word(tmp_path: Path) -> No
     for number in range(rounds(40)):
         length = chance.randint(3, 30)
         again = [chance.choice([*harmless, nothing, acts.with_a_gap, acts.out_of_order, status(500)]) for _ in range(9)]
-        with Upstream(*again, rest, first=chance.randint(1, length - 1), length=length) as server:
+        with BackgroundServer(*again, rest, first=chance.randint(1, length - 1), length=length) as server:
             asked = Asked(server.url, tmp_path / str(number), concurrent=bool(number % 2))
             assert (asked.outcome, asked.text) == (outcome.COMPLETE, server.text), [act.__name__ for act in again]
         sequence = asked.kept.sequence
@@ -199,7 +199,7 @@ def test_random_misbehaviour_never_loses_or_doubles_a_word(tmp_path: Path) -> No
 
 
 def test_every_attempt_is_in_the_journal(tmp_path: Path) -> None:
-    with Upstream(acts.one_more, status(500), rest) as server:
+    with BackgroundServer(acts.one_more, status(500), rest) as server:
         asked = Asked(server.url, tmp_path)
     attempts = [json.loads(one.data) for one in asked.kept.records if one.type == "unspool.attempt"]
     assert [(one["resume"], one["starting_after"]) for one in attempts] == [("resp_1", 3), ("resp_1", 4), ("resp_1", 4)]

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from support.server import Server
+from support.waiting import until
+from support.wire import SSE_HEAD, end, piece
 from unspool import outcome
 from unspool.journal import reader
 from unspool.sse import Decoder, Event
 
-from .processes import Home, Kept, rounds, until
-from .stage import HEAD, Stage, end, piece
+from .processes import Home, Kept, rounds
 
 
 def pairs(events: list[Event]) -> list[tuple[str, str]]:
@@ -101,10 +103,10 @@ def test_an_answer_in_one_piece_is_left_out_where_it_precedes(home: Home, instan
 
 def test_viewers_that_go_away_disturb_nobody(home: Home) -> None:
     chance = random.Random(5)
-    with Stage() as stage:
+    with Server() as stage:
         child = home.start("--base-url", stage.url, "--api", "chat", "-m", "m", "hi")
         connection = stage.accept()
-        connection.send(HEAD)
+        connection.send(SSE_HEAD)
         path = until(home.journals)[0]
         for number in range(10):
             connection.send(*[piece("chat", f"word{number} ")] * 20)
@@ -150,12 +152,12 @@ def test_viewers_of_a_killed_producer_say_so(home: Home, slow: str) -> None:
 
 
 def test_a_viewer_may_come_while_nothing_moves(home: Home) -> None:
-    with Stage() as stage:
+    with Server() as stage:
         child = home.start("--base-url", stage.url, "--api", "chat", "-m", "m", "hi")
         connection = stage.accept()
         path = until(home.journals)[0]
         early = home.start("attach", path.stem)
-        connection.send(HEAD, piece("chat", "one "))
+        connection.send(SSE_HEAD, piece("chat", "one "))
         assert early.stdout is not None
         assert os.read(early.stdout.fileno(), 100) == b"one "
         late = home.start("attach", path.stem)

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unspool
+from support.server import Server, sends, then_reset
+from support.wire import CHUNKED_HEAD, LAST_CHUNK, chunk
 from unspool.sim import proxy
 from unspool.sim.faults.table import HEADER, TABLE
 from unspool.sim.proxy import Proxy
@@ -19,7 +21,7 @@ from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sim.tapes.recording import Recording
 
-from .wire import ASKS, CHUNKED, LAST_CHUNK, PATHS, Upstream, ask, chunk, sends, then_resets
+from .wire import ASKS, PATHS, ask
 
 APIS = tuple(PATHS)
 each_api = pytest.mark.parametrize("api", APIS)
@@ -87,10 +89,10 @@ def test_whatever_bytes_in_whatever_chunks_cut_wherever(tmp_path_factory, pieces
     body = b"".join(map(chunk, pieces)) + LAST_CHUNK
     if how != "whole":
         body = body[: max(0, len(body) - 1 - missing)]
-    sent = CHUNKED + body
+    sent = CHUNKED_HEAD + body
     cuts = sorted({0, *(at for at in reads if at < len(sent)), len(sent)})
     parts = [sent[begin:end] for begin, end in pairwise(cuts)]
-    with Upstream(then_resets(*parts) if how == "reset" else sends(*parts)) as upstream:
+    with Server(then_reset(*parts) if how == "reset" else sends(*parts)) as upstream:
         with Proxy(upstream.url, record=folder) as recorder:
             first = ask(recorder.url, "/chat/completions", ASKS["chat"])
     (tape,) = folder.glob("*.sse")
@@ -122,13 +124,13 @@ def content(body):
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 307 Elsewhere\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort of it",
-        CHUNKED + b"40\r\nin the midst of a chunk",
+        CHUNKED_HEAD + b"40\r\nin the midst of a chunk",
         b"",
     ],
     ids=["no length", "HTTP/1.0", "JSON", "429", "204", "redirect", "short", "in a chunk", "nothing"],
 )
 def test_every_kind_of_answer_comes_again(answer, record, play, ended):
-    with Upstream(sends(answer)) as upstream, record(upstream.url) as recorder:
+    with Server(sends(answer)) as upstream, record(upstream.url) as recorder:
         first = ask(recorder.url, "/chat/completions", ASKS["chat"])
         ended(1)
     assert first.raw == answer
@@ -140,7 +142,7 @@ def test_every_kind_of_answer_comes_again(answer, record, play, ended):
 
 
 def test_an_interim_response_is_passed_on_and_not_kept(record, play, ended):
-    with Upstream(sends(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", CHUNKED, LAST_CHUNK)) as upstream:
+    with Server(sends(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", CHUNKED_HEAD, LAST_CHUNK)) as upstream:
         with record(upstream.url) as recorder:
             assert ask(recorder.url, "/chat/completions", ASKS["chat"]).raw.startswith(b"HTTP/1.1 103 ")
             ended(1)
@@ -150,7 +152,7 @@ def test_an_interim_response_is_passed_on_and_not_kept(record, play, ended):
 
 def test_a_whole_answer_is_whole_though_its_connection_is_reset_after_it(record, play, ended, texts):
     with (
-        Upstream(then_resets(CHUNKED, chunk(b"data: {}\n\n"), LAST_CHUNK)) as upstream,
+        Server(then_reset(CHUNKED_HEAD, chunk(b"data: {}\n\n"), LAST_CHUNK)) as upstream,
         record(upstream.url) as recorder,
     ):
         ask(recorder.url, "/chat/completions", ASKS["chat"])
@@ -163,11 +165,11 @@ def test_a_chunk_that_came_in_pieces_is_one_chunk_again(record, ended, play, tex
     whole = chunk(b"data: {}\n\n" * 20)
 
     def in_two(connected):
-        connected.sendall(CHUNKED + whole[:50])
+        connected.sendall(CHUNKED_HEAD + whole[:50])
         assert arrived.wait(20)
         connected.sendall(whole[50:] + LAST_CHUNK)
 
-    with Upstream(in_two) as upstream, record(upstream.url) as recorder:
+    with Server(in_two) as upstream, record(upstream.url) as recorder:
         address = urlsplit(recorder.url)
         with socket.create_connection((address.hostname, address.port), timeout=20) as client:
             client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")

@@ -16,16 +16,19 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.server import Server, sends
+from support.waiting import PATIENCE
+from support.wire import CHUNKED_HEAD, LAST_CHUNK, chunk
 from unspool.journal.summary import read as story_of
 from unspool.sim.proxy import Proxy
 from unspool.sim.tapes.masking import Mask, secrets_of
 
-from .wire import ASKS, CHUNKED, LAST_CHUNK, PATIENCE, Upstream, ask, chunk, sends
+from .wire import ASKS, ask
 
 KEY = "sk-proj-0123456789abcdef"
 CHAT = "/chat/completions"
 EVENT = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"Py"},"finish_reason":"stop"}]}\n\n'
-WHOLE = CHUNKED + chunk(EVENT) + chunk(b"data: [DONE]\n\n") + LAST_CHUNK
+WHOLE = CHUNKED_HEAD + chunk(EVENT) + chunk(b"data: [DONE]\n\n") + LAST_CHUNK
 
 
 def json_answer(body, *lines):
@@ -39,16 +42,16 @@ def test_no_key_is_on_a_tape_wherever_it_was(record, ended, folder):
     answers = [
         json_answer(json.dumps({"error": {"message": f"Incorrect key: {KEY}. Or {quoted}"}}).encode()),
         json_answer(b'{"error":{"message":"no"}}', b"X-Echo: " + KEY.encode(), b"Set-Cookie: session=verysecret"),
-        CHUNKED + b"".join(chunk(bytes([one])) for one in f": {KEY}\n\ndata: {{}}\n\n".encode()) + LAST_CHUNK,
-        CHUNKED + chunk(f": unknown sk-other-{'9' * 20}".encode()) + chunk(b"7777\n\n") + LAST_CHUNK,
+        CHUNKED_HEAD + b"".join(chunk(bytes([one])) for one in f": {KEY}\n\ndata: {{}}\n\n".encode()) + LAST_CHUNK,
+        CHUNKED_HEAD + chunk(f": unknown sk-other-{'9' * 20}".encode()) + chunk(b"7777\n\n") + LAST_CHUNK,
     ]
     headers = {"Authorization": f"Bearer {KEY}", "Api_Key": "azure-key-value", "Cookie": "a=1; b=cookievalue"}
-    with Upstream(*map(sends, answers)) as upstream, record(upstream.url) as recorder:
+    with Server(*map(sends, answers)) as upstream, record(upstream.url) as recorder:
         for _ in answers:
             ask(recorder.url, f"{CHAT}?key=AIza-google-key&api-version=2&x=1", body, X_Goog_Api_Key=quoted, **headers)
         tapes = ended(len(answers))
-        assert KEY.encode() in upstream.requests[0]
-        assert b"key=AIza-google-key" in upstream.requests[0]
+        assert KEY.encode() in upstream.requests[0].head
+        assert b"key=AIza-google-key" in upstream.requests[0].head
     for tape in tapes:
         text = tape.name + tape.read_text("utf-8")
         for secret in (
@@ -69,7 +72,7 @@ def test_no_key_is_on_a_tape_wherever_it_was(record, ended, folder):
 
 def test_the_length_of_what_is_masked_is_kept(record, ended, play):
     body = json.dumps({"error": {"message": f"Incorrect key: {KEY}."}}).encode()
-    with Upstream(sends(json_answer(body))) as upstream, record(upstream.url) as recorder:
+    with Server(sends(json_answer(body))) as upstream, record(upstream.url) as recorder:
         first = ask(recorder.url, CHAT, ASKS["chat"], Authorization=f"Bearer {KEY}")
         ended(1)
     with play() as player:
@@ -111,7 +114,7 @@ def test_a_compressed_answer_is_kept_as_it_was_sent_unless_a_key_is_in_it(folder
         return head % len(data) + data
 
     script = [sends(answer(EVENT)), sends(answer(b": " + KEY.encode() + b"\n\n" + EVENT))]
-    with Upstream(*script) as upstream, Proxy(upstream.url, record=Recorder(folder, tell=told.append)) as recorder:
+    with Server(*script) as upstream, Proxy(upstream.url, record=Recorder(folder, tell=told.append)) as recorder:
         first = ask(recorder.url, CHAT, ASKS["chat"])
         assert ask(recorder.url, CHAT, ASKS["chat"]).raw == answer(b": " + KEY.encode() + b"\n\n" + EVENT)
     assert len(list(folder.iterdir())) == 1
@@ -123,7 +126,7 @@ def test_a_compressed_answer_is_kept_as_it_was_sent_unless_a_key_is_in_it(folder
 
 
 def test_what_is_compressed_in_a_way_that_cannot_be_looked_into_is_not_recorded(folder, record):
-    with Upstream(sends(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx")) as upstream:
+    with Server(sends(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx")) as upstream:
         with record(upstream.url) as recorder:
             assert ask(recorder.url, CHAT, ASKS["chat"]).body == b"x"
     assert list(folder.iterdir()) == []
@@ -132,12 +135,12 @@ def test_what_is_compressed_in_a_way_that_cannot_be_looked_into_is_not_recorded(
 def test_each_token_is_on_the_disk_and_at_the_client_before_the_next_is_sent(record, folder):
     goes_on = threading.Event()
 
-    def slowly(connected):
-        connected.sendall(CHUNKED + chunk(EVENT))
+    def slowly(connection):
+        connection.send(CHUNKED_HEAD + chunk(EVENT))
         assert goes_on.wait(PATIENCE)
-        connected.sendall(LAST_CHUNK)
+        connection.send(LAST_CHUNK)
 
-    with Upstream(slowly) as upstream, record(upstream.url) as recorder:
+    with Server(slowly) as upstream, record(upstream.url) as recorder:
         address = urlsplit(recorder.url)
         with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
             client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
@@ -177,12 +180,12 @@ def test_streams_at_once_have_a_tape_each(record, simulator, ended, play):
 def test_a_client_that_hangs_up_leaves_a_tape_of_what_it_had_asked_for(record, ended, texts, play):
     gone = threading.Event()
 
-    def until_it_hangs_up(connected):
-        connected.sendall(CHUNKED + chunk(EVENT))
-        connected.recv(1)
+    def until_it_hangs_up(connection):
+        connection.send(CHUNKED_HEAD + chunk(EVENT))
+        connection.socket.recv(1)
         gone.set()
 
-    with Upstream(until_it_hangs_up) as upstream, record(upstream.url) as recorder:
+    with Server(until_it_hangs_up) as upstream, record(upstream.url) as recorder:
         ask(recorder.url, CHAT, ASKS["chat"], until=EVENT)
         (tape,) = ended(1)
         assert gone.wait(PATIENCE)
@@ -234,7 +237,7 @@ def test_a_server_that_cannot_be_reached_leaves_no_tape(record, folder):
 
 
 def test_what_is_no_http_is_passed_on_and_leaves_no_tape(record, folder):
-    with Upstream(sends(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")) as upstream, record(upstream.url) as recorder:
+    with Server(sends(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")) as upstream, record(upstream.url) as recorder:
         assert ask(recorder.url, CHAT, ASKS["chat"]).raw == b"SSH-2.0-OpenSSH_9.9\r\n\r\n"
     assert list(folder.iterdir()) == []
 
@@ -246,7 +249,7 @@ def test_a_server_behind_tls_is_recorded_if_its_authority_is_trusted(by, record,
     authority.issue_cert("127.0.0.1").configure_cert(context)
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    with Upstream(sends(WHOLE), tls=context) as upstream:
+    with Server(sends(WHOLE), tls=context) as upstream:
         with record(upstream.url) as recorder:
             refused = ask(recorder.url, CHAT, ASKS["chat"])
             assert (refused.first.split()[1], b"certificate" in refused.body.lower()) == ("502", True)

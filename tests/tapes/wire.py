@@ -1,18 +1,15 @@
-"""A client that knows sockets alone, and a server that sends the bytes that a test wrote."""
+"""A client that knows sockets only, and shows every byte that came."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import socket
-import struct
-import threading
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE = 20.0
+from support.waiting import PATIENCE
+
 PATHS = {"responses": "/responses", "chat": "/chat/completions", "completions": "/completions"}
 # Short answers: some are sent byte by byte.
 ASKS: dict[str, dict[str, Any]] = {
@@ -64,86 +61,3 @@ def ask(
         except ConnectionResetError:
             ending = "reset"
     return Wire(raw, ending)
-
-
-class Upstream:
-    """Reads a request and does with its connection what the test says, one after the other, then the last again."""
-
-    def __init__(self, *scripts: Callable[[socket.socket], None], tls: Any = None) -> None:
-        self._scripts = scripts
-        self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.requests: list[bytes] = []
-        scheme = "https" if tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Upstream:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connected, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connected,), daemon=True).start()
-
-    def _serve(self, connected: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            connected.settimeout(PATIENCE)
-            if self._tls is not None:
-                connected = self._tls.wrap_socket(connected, server_side=True)
-            with connected:
-                data = b""
-                while b"\r\n\r\n" not in data:
-                    if not (piece := connected.recv(1 << 16)):
-                        return
-                    data += piece
-                head, _, body = data.partition(b"\r\n\r\n")
-                length = re.search(rb"(?i)content-length: *(\d+)", head)
-                while len(body) < (int(length[1]) if length else 0):
-                    body += connected.recv(1 << 16)
-                script = self._scripts[min(len(self.requests), len(self._scripts) - 1)]
-                self.requests.append(head + b"\r\n\r\n" + body)
-                script(connected)
-
-
-def sends(*pieces: bytes) -> Callable[[socket.socket], None]:
-    """Send these bytes and close the connection."""
-
-    def script(connected: socket.socket) -> None:
-        for piece in pieces:
-            connected.sendall(piece)
-
-    return script
-
-
-def then_resets(*pieces: bytes) -> Callable[[socket.socket], None]:
-    """Send these bytes, and reset the connection when they have been acknowledged."""
-
-    def script(connected: socket.socket) -> None:
-        import fcntl
-        import termios
-
-        sends(*pieces)(connected)
-        waiting = bytearray(4)
-        while fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, waiting) == 0 and any(waiting):
-            pass
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    return script
-
-
-def chunk(data: bytes) -> bytes:
-    """An HTTP chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-LAST_CHUNK = b"0\r\n\r\n"

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .stage import HEAD, Connection, Stage, event
+from .server import Connection, Server
+from .wire import SSE_HEAD, event
 
-Act = Callable[["Upstream", Connection, int], None]
+Act = Callable[["BackgroundServer", Connection, int], None]
 
 
-class Upstream(Stage):
+class BackgroundServer(Server):
     """``length`` events: the creation, words, the end. The first request gets ``first`` of them and a closed connection.
 
     Each further stream is an act of ``again``, the last one for all that follow; each poll gets a response in one of the states
@@ -78,9 +79,9 @@ class Upstream(Stage):
             else:
                 connection.reply(200, self.response("cancelled"))
         elif connection.method == "POST":
-            connection.send(HEAD, self.events(*range(self.first)))
+            connection.send(SSE_HEAD, self.events(*range(self.first)))
             if not self.again:
-                connection.await_hang_up()
+                connection.wait_closed()
         elif "stream=true" in query:
             after = int(query.rpartition("starting_after=")[2]) if "starting_after=" in query else -1
             self.streams.append(after)
@@ -94,83 +95,83 @@ class Upstream(Stage):
                 connection.reply(200, self.response(state))
 
 
-def rest(upstream: Upstream, connection: Connection, after: int) -> None:
+def rest(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream what follows."""
-    connection.send(HEAD, upstream.events(*range(after + 1, upstream.length)))
+    connection.send(SSE_HEAD, server.events(*range(after + 1, server.length)))
 
 
-def one_more(upstream: Upstream, connection: Connection, after: int) -> None:
+def one_more(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream one event and hang up."""
-    connection.send(HEAD, upstream.events(after + 1))
+    connection.send(SSE_HEAD, server.events(after + 1))
 
 
-def from_the_start(upstream: Upstream, connection: Connection, after: int) -> None:
+def from_the_start(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream all, whatever was asked for."""
-    connection.send(HEAD, upstream.events(*range(upstream.length)))
+    connection.send(SSE_HEAD, server.events(*range(server.length)))
 
 
-def stuttering(upstream: Upstream, connection: Connection, after: int) -> None:
+def stuttering(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream each event three times, and each with the one before it."""
-    for number in range(after + 1, upstream.length):
-        connection.send(HEAD if number == after + 1 else b"", upstream.events(number, number, number - 1, number))
+    for number in range(after + 1, server.length):
+        connection.send(SSE_HEAD if number == after + 1 else b"", server.events(number, number, number - 1, number))
 
 
-def with_a_gap(upstream: Upstream, connection: Connection, after: int) -> None:
+def with_a_gap(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Leave out an event."""
-    connection.send(HEAD, upstream.events(after + 1, *range(after + 3, upstream.length)))
+    connection.send(SSE_HEAD, server.events(after + 1, *range(after + 3, server.length)))
 
 
-def gap_at_once(upstream: Upstream, connection: Connection, after: int) -> None:
+def gap_at_once(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Leave out the very next event."""
-    connection.send(HEAD, upstream.events(*range(after + 2, upstream.length)))
+    connection.send(SSE_HEAD, server.events(*range(after + 2, server.length)))
 
 
-def out_of_order(upstream: Upstream, connection: Connection, after: int) -> None:
+def out_of_order(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream two events in each other's place."""
-    connection.send(HEAD, upstream.events(after + 1, after + 3, after + 2, *range(after + 4, upstream.length)))
+    connection.send(SSE_HEAD, server.events(after + 1, after + 3, after + 2, *range(after + 4, server.length)))
 
 
-def nothing(upstream: Upstream, connection: Connection, after: int) -> None:
+def nothing(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream nothing, and close in good order."""
-    connection.send(HEAD)
+    connection.send(SSE_HEAD)
 
 
-def half_an_event(upstream: Upstream, connection: Connection, after: int) -> None:
+def half_an_event(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream an event and a half."""
-    connection.send(HEAD, upstream.events(after + 1), upstream.events(after + 2)[:40])
+    connection.send(SSE_HEAD, server.events(after + 1), server.events(after + 2)[:40])
 
 
-def reset_at_once(upstream: Upstream, connection: Connection, after: int) -> None:
+def reset_at_once(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Break the connection before the head."""
     connection.reset()
 
 
-def reset_after_head(upstream: Upstream, connection: Connection, after: int) -> None:
+def reset_after_head(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Break the connection after the head."""
-    connection.send(HEAD)
+    connection.send(SSE_HEAD)
     connection.reset()
 
 
-def failing(upstream: Upstream, connection: Connection, after: int) -> None:
+def failing(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream one more, and then that the response has failed."""
-    connection.send(HEAD, upstream.events(after + 1), upstream.failed(after + 2))
+    connection.send(SSE_HEAD, server.events(after + 1), server.failed(after + 2))
 
 
-def silent(upstream: Upstream, connection: Connection, after: int) -> None:
+def silent(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Stream nothing and do not close."""
-    connection.send(HEAD)
-    connection.await_hang_up()
+    connection.send(SSE_HEAD)
+    connection.wait_closed()
 
 
-def gone(upstream: Upstream, connection: Connection, after: int) -> None:
+def gone(server: BackgroundServer, connection: Connection, after: int) -> None:
     """Listen no more from now on."""
-    upstream.__exit__()
+    server.stop_listening()
 
 
 def status(number: int, **headers: str) -> Act:
     """Refuse."""
 
-    def act(upstream: Upstream, connection: Connection, after: int) -> None:
+    def act(server: BackgroundServer, connection: Connection, after: int) -> None:
         connection.reply(number, {"error": {"message": "Not so.", "code": None}}, **headers)
 
     return act
