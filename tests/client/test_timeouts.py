@@ -118,7 +118,7 @@ def test_the_total_limit_cuts_a_lively_stream() -> None:
 
 def test_the_total_limit_passes_while_a_retry_is_waited_for() -> None:
     with Server(sends(reply(429, b'{"error":{"message":"slow"}}', retry_after="60"))) as server:
-        ended = read(server.url, total=0.1)
+        ended = read(server.url, total=1.0)
         assert ended.outcome == "cut"
         assert "--timeout" in ended.message
         assert len(server.requests) == 1
