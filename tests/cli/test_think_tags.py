@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .playing import APIS, end, head, piece, start, stream
+from support.wire import APIS, end, head, piece, start, stream
 
 _PIECES = ("<th", "ink>\nLet me ", "see.\n</thi", 'nk>\n\n```json\n{"a": 1}', "\n```\n")
 _THOUGHT, _SAID = "Let me see.\n", '```json\n{"a": 1}\n```\n'

@@ -10,8 +10,10 @@ import time
 
 import pytest
 
+from support.waiting import PATIENCE
+from support.wire import end, head, piece, start
+
 from .conftest import _command
-from .playing import PATIENCE, end, head, piece, start
 from .test_status_line import FaultMiddleware
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support import background as acts
 from support.background import BackgroundServer, rest
 from support.server import Connection, Server
 from support.wire import SSE_HEAD, end, piece
 
-from . import upstream as acts
 from .processes import Home
 
 FLAG = "sk-flag-0123456789abcdef"

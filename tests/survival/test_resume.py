@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support import background as acts
 from support.background import BackgroundServer, rest
 from support.server import Connection, Server
 from support.waiting import until
@@ -17,7 +18,6 @@ from support.wire import APIS, SSE_HEAD, end, piece
 from unspool import outcome
 from unspool.journal import record
 
-from . import upstream as acts
 from .processes import Home, Kept, rounds
 
 GO_ON = "Your last message was cut off"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support import background as acts
 from support.background import BackgroundServer, nothing, rest, silent, status
 from unspool import outcome
 from unspool.api.prompt import Prompt
@@ -21,7 +22,6 @@ from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
-from . import upstream as acts
 from .processes import Kept, rounds
 
 

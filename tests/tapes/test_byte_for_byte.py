@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import unspool
 from support.server import Server, sends, then_reset
+from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, LAST_CHUNK, chunk
 from unspool.sim import proxy
 from unspool.sim.faults.table import HEADER, TABLE
@@ -164,18 +165,19 @@ def test_a_chunk_that_came_in_pieces_is_one_chunk_again(record, ended, play, tex
     arrived = threading.Event()
     whole = chunk(b"data: {}\n\n" * 20)
 
-    def in_two(connected):
-        connected.sendall(CHUNKED_HEAD + whole[:50])
-        assert arrived.wait(20)
-        connected.sendall(whole[50:] + LAST_CHUNK)
+    def in_two(connection):
+        connection.send(CHUNKED_HEAD + whole[:50])
+        assert arrived.wait(PATIENCE)
+        connection.send(whole[50:] + LAST_CHUNK)
 
     with Server(in_two) as upstream, record(upstream.url) as recorder:
         address = urlsplit(recorder.url)
-        with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
             client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
             received = b""
             while not received.endswith(whole[:50]):
-                received += client.recv(1 << 16)
+                assert (data := client.recv(1 << 16)), received
+                received += data
             arrived.set()
             while client.recv(1 << 16):
                 pass
