@@ -176,7 +176,8 @@ def test_a_chunk_that_came_in_pieces_is_one_chunk_again(record, ended, play, tex
             client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
             received = b""
             while not received.endswith(whole[:50]):
-                assert (data := client.recv(1 << 16)), received
+                data = client.recv(1 << 16)
+                assert data, received
                 received += data
             arrived.set()
             while client.recv(1 << 16):
