@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.cli import commands
 from unspool.cli.commands import completion
 from unspool.cli.options import candidates
 from unspool.sim.running import Simulator
-
-from support.waiting import PATIENCE
 
 
 @pytest.fixture
