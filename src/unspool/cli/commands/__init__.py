@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "ask": {"ask": "ask", "chat": "ask", "run": "batch"},
     "kept answers": {
-        **dict.fromkeys(("last", "show", "replay", "resume", "log", "search", "export", "rm", "prune"), "kept")
+        **dict.fromkeys(("last", "show", "replay", "resume", "log", "search", "stats", "export", "rm", "prune"), "kept")
     },
     "running streams": dict.fromkeys(("ps", "attach", "cancel"), "running"),
     "servers and tests": {

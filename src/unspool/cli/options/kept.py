@@ -84,6 +84,17 @@ class SearchOptions(FilterOptions):
     words: Sequence[str] = ()
 
 
+class StatsOptions(Options):
+    """The options of ``unspool stats``."""
+
+    model: str = ""
+    outcome: Sequence[str] = ()
+    since: int | None = None
+    all: bool = False
+    json: bool = False
+    id: str | None = None
+
+
 class ExportOptions(Options):
     """The options of ``unspool export``."""
 
@@ -107,14 +118,7 @@ class PruneOptions(Options):
     yes: bool = False
 
 
-_FILTERS = (
-    Option(
-        ("-n", "--count"),
-        "value",
-        "the most answers to list, 0 for all (default: {default})",
-        metavar="N",
-        type=count,
-    ),
+_WHICH = (
     Option(("--model",), "value", "only answers of models whose name contains this", metavar="NAME"),
     Option(
         ("--outcome",),
@@ -124,6 +128,16 @@ _FILTERS = (
         choices=tuple(EXIT_CODES),
     ),
     Option(("--since",), "value", "only answers since then: 2h, 3d, today, 2026-11-01", metavar="TIME", type=moment),
+)
+_FILTERS = (
+    Option(
+        ("-n", "--count"),
+        "value",
+        "the most answers to list, 0 for all (default: {default})",
+        metavar="N",
+        type=count,
+    ),
+    *_WHICH,
     Option(("--json",), "flag", "a JSON object a line, with all that is known of an answer"),
 )
 _COLUMNS = (
@@ -233,6 +247,27 @@ unspool search 'stream*'             words that begin so
 unspool search 流式 --since 30d       a part of a text without blanks\
 """,
         epilog=f"{_COLUMNS.format('the words around the hit')}\n\nCase and diacritics do not matter. Exits with 1 when nothing is found.",
+    ),
+    Command(
+        "stats",
+        "show the timing of an answer, or sums over many",
+        "stats:run",
+        StatsOptions,
+        (
+            *_WHICH,
+            Option(("--all",), "flag", "sum up all kept answers"),
+            Option(("--json",), "flag", "the same as a JSON object"),
+        ),
+        (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
+        description="Show how an answer came in time: the first token, the pauses, the stalls. With a filter or --all: sums over answers, how"
+        " they ended, how fast they came, and their tokens by model and day.",
+        examples="""\
+unspool stats
+unspool stats 7F3K9Q
+unspool stats --since 7d
+unspool stats --all --json | jq .models\
+""",
+        excess="one ID at a time",
     ),
     Command(
         "export",
