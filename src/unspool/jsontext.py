@@ -27,6 +27,8 @@ __all__ = ["clean", "dumps", "from_json", "loads", "parse", "rescue", "whole"]
 
 # Nothing an API sends is nested deeper; what is would only exhaust the interpreter's stack when walked.
 _DEEPEST = 64
+# Python refuses to write integers of more than 4,300 digits, since that takes time that grows with their square. Nothing counts this far.
+_LARGEST = 1 << 1024
 
 
 def loads(text: str | bytes) -> Any:
@@ -54,9 +56,17 @@ def rescue(text: str) -> Any:
     from json import loads as forgiving
 
     try:
-        return forgiving(text.removeprefix("\ufeff"), strict=False)
+        return forgiving(text.removeprefix("\ufeff"), strict=False, parse_int=_integer)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _integer(digits: str) -> int | float:
+    """An integer, or an infinity for one that Python refuses to read since it has more than 4,300 digits."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def whole(text: str) -> str:
@@ -71,9 +81,14 @@ def whole(text: str) -> str:
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """Return a JSON value with every string in it made `whole`; what is nested absurdly deep becomes None."""
+    """Return a JSON value that `dumps` can write, whatever a server sent: every string is made `whole`, and None stands for what is
+    nested absurdly deep, and for numbers that JSON has no form for, or that are too long to be written."""
     if type(value) is str:
         return whole(value)
+    if type(value) is float:
+        return value if value - value == 0.0 else None
+    if type(value) is int:
+        return value if -_LARGEST < value < _LARGEST else None
     if depth > _DEEPEST:
         return None
     if type(value) is dict:

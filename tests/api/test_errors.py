@@ -309,20 +309,3 @@ def test_the_explicit_word_on_retrying_is_kept():
     words = {"true": True, "False": False, "maybe": None}
     assert {word: failed(b"", 500, x_should_retry=word).should_retry for word in words} == words
     assert failed(b"", 500).should_retry is None
-
-
-# Keys
-
-
-def test_a_key_that_a_server_echoes_is_scrubbed():
-    assert (
-        failure.scrub("Incorrect API key provided: sk-abcdefgh.", ["sk-abcdefgh"]) == "Incorrect API key provided: ***."
-    )
-
-
-def test_a_key_that_begins_with_another_is_scrubbed_whole():
-    assert failure.scrub("sk-abcdefgh-more", ["sk-abcdefgh", "sk-abcdefgh-more"]) == "***"
-
-
-def test_what_is_too_short_for_a_key_is_left_alone():
-    assert failure.scrub("a none of them", ["none", ""]) == "a none of them"

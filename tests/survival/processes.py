@@ -16,9 +16,9 @@ from typing import Any
 
 from unspool.cli.formats import machine
 from unspool.cli.formats.text import TextFormat
-from unspool.client.kept.replay import Replay
 from unspool.journal.reader import Reader
 from unspool.journal.record import Record
+from unspool.journal.replay import Replay
 from unspool.sse import Event
 
 APIS = ("responses", "chat", "completions")

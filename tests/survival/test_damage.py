@@ -18,11 +18,11 @@ from unspool.api.prompt import Prompt
 from unspool.client import retry
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
-from unspool.client.kept.replay import Replay
 from unspool.config.target import Target
 from unspool.journal import record, summary
 from unspool.journal.reader import Damage, Reader
 from unspool.journal.record import Record
+from unspool.journal.replay import Replay
 from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings

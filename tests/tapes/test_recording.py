@@ -225,7 +225,7 @@ def test_a_tape_is_a_journal_that_tells_its_story(record, simulator, ended):
         stream, whole, refused = map(story_of, map(str, ended(3)))
     assert (stream.outcome, stream.text, stream.question) == ("complete", "This text comes", "Hello in 3 tokens")
     assert (whole.outcome, whole.text, whole.usage.output_tokens) == ("complete", "This text comes", 3)
-    assert (refused.outcome, refused.failure["status"], refused.damage) == ("bad_request", 400, None)
+    assert (refused.outcome, refused.failure.status, refused.damage) == ("bad_request", 400, None)
 
 
 def test_a_server_that_cannot_be_reached_leaves_no_tape(record, folder):

@@ -12,7 +12,7 @@ from unspool.sse import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 #: The message of an error that came without one.
@@ -24,8 +24,6 @@ UNRECOGNISED_BODY = "unrecognised_body"
 
 # Characters of a message that are kept. OpenAI's longest, on schemas and context lengths, have some 400.
 _LONGEST_MESSAGE = 1000
-# A shorter key is no key, and replacing it would tear up ordinary words.
-_SHORTEST_SECRET = 8
 # Where servers put the sentence for people: most of them, FastAPI, its validation errors, IBM's guardrails, OAuth.
 _MESSAGE_KEYS = ("message", "detail", "msg", "details", "error_description", "reason")
 # Keys by which a chunk or a body is known as an answer, or a part of one, not an error that lies flat in the object.
@@ -90,15 +88,6 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: 
     failure.retry_after = _retry_after(headers, now)
     failure.should_retry = {"true": True, "false": False}.get(retry)
     return failure
-
-
-def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with every secret in it replaced by ``***``; servers echo the key they reject."""
-    # The longest first, for one secret may be the beginning of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text
 
 
 def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:

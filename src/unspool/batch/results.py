@@ -10,6 +10,7 @@ from calendar import timegm
 
 from unspool import outcome
 from unspool.journal import reader, record, summary
+from unspool.journal.blocks import Body
 from unspool.journal.summary import Summary
 from unspool.jsontext import parse
 
@@ -80,7 +81,7 @@ def _batch(line: Line, told: Summary) -> dict[str, Any]:
         body = _response(told) if line.api == "responses" else _completion(line.api, told)
         made["response"] = {"status_code": 200, "request_id": told.request_id, "body": body}
     else:
-        code = told.failure.get("code") or told.outcome
+        code = (told.failure.code if told.failure is not None else None) or told.outcome
         made["error"] = {"code": code, "message": told.message or told.outcome}
     made["outcome"] = told.outcome
     return made
@@ -123,7 +124,7 @@ def _response(told: Summary) -> Any:
         for records in journal.batches():
             for one in records:
                 if one.is_own(record.BODY):
-                    last = parse((parse(one.data) or {}).get("text") or "null") or last
+                    last = parse(Body.read(one.data).text) or last
                 elif one.at is not None and '"response"' in one.data:
                     value = parse(one.data)
                     if isinstance(value, dict) and isinstance(value.get("response"), dict):

@@ -8,9 +8,9 @@ from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.display import Display
 from unspool.cli.streaming import verdict, wanted_stats
-from unspool.client.kept.replay import Replay
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record
+from unspool.journal.replay import Replay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class View:
             display.note(str(self._journal.damage), always=True)
         if ending.outcome == outcome.CLOSED:
             display.note("closed: the reader of this answer left before its end")
-        elif sentence := outcome.sentence(ending, None):
+        elif ending.outcome != outcome.DAMAGED and (sentence := outcome.sentence(ending, None)):
             display.note(sentence)
         judged = verdict(display, ending, self._stats)
         if judged is not ending:

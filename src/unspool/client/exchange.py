@@ -14,9 +14,11 @@ from unspool.api.deltas import Failure
 from unspool.client import retry
 from unspool.client.http.location import host, origin, resolve, same_origin
 from unspool.client.http.transport import Request
-from unspool.config.url import is_loopback, percent_encode
-from unspool.journal import record
+from unspool.config.url import is_loopback
+from unspool.journal.blocks import Attempt, Body, End, Response
+from unspool.journal.blocks import Request as RequestBlock
 from unspool.jsontext import dumps, parse
+from unspool.masking import Mask, secrets_of, without_secrets
 from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
 
 TYPE_CHECKING = False
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from unspool.client.http.transport import Transfer
     from unspool.client.throttle import Throttle
     from unspool.config.target import Target
+    from unspool.journal.blocks import Block
     from unspool.journal.writer import Writer
 
 # Headers of an answer that are worth keeping: for support, for pacing, for statistics. None of them is secret.
@@ -101,9 +104,7 @@ class Exchange:
         self._retries = retries
         self._use_proxy = use_proxy
         self._throttle = throttle
-        # A query's version is no secret, and its date may stand in any message.
-        query = [value for name, value in target.query.items() if "version" not in name.lower()]
-        self._secrets = _forms([target.key, *target.headers.values(), *query, *map(percent_encode, query)])
+        self._mask = Mask([target.key], secrets_of(target.headers, target.query))
         self._sse: sse.Decoder
         self._kind: str | None
         self._head_seen: bool
@@ -123,7 +124,7 @@ class Exchange:
         """Keep the stream in this journal, from its request on."""
         self.journal = journal
         # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
-        journal.own(record.REQUEST, failures.scrub(dumps(self._described(parent)), _forms([self.target.key])))
+        journal.put(self._described(parent))
 
     def take_up(self, journal: Writer, decoder: Decoder, seconds: float) -> None:
         """Go on with a background response of which a journal has the beginning, and a decoder has read it.
@@ -173,12 +174,12 @@ class Exchange:
                 return []
             self._head_seen = True
             request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
-            self.request_id = request_id and failures.scrub(request_id, self._secrets)
+            self.request_id = request_id and self._mask.text(request_id)
             self._is_success = transfer.status == 200
             if self._throttle is not None:
                 self._throttle.heard(transfer.status, transfer.headers)
             if self._is_success:
-                self._own(record.RESPONSE, {"status": 200, "http": transfer.http_version, "headers": _kept(transfer)})
+                self._keep(Response(200, transfer.http_version, self._mask.texts(_kept(transfer))))
         deltas: list[Delta] = []
         data = transfer.take()
         if data:
@@ -294,17 +295,16 @@ class Exchange:
     def _take_up(self, wait: float, reason: str) -> float:
         """Note that another request will continue the stream; returns the wait."""
         self.attempt += 1
-        self.retry_reason = failures.scrub(reason, self._secrets)
-        self._own(
-            record.ATTEMPT,
-            {
-                "attempt": self.attempt,
-                "resume": self.decoder.response_id,
-                "starting_after": self.decoder.last_sequence,
-                "wait": round(wait, 3),
-                "reason": self.retry_reason,
-                "pid": self._pid,
-            },
+        self.retry_reason = self._mask.text(reason)
+        self._keep(
+            Attempt(
+                self.attempt,
+                round(wait, 3),
+                self.retry_reason,
+                resume=self.decoder.response_id,
+                starting_after=self.decoder.last_sequence,
+                pid=self._pid,
+            )
         )
         return wait
 
@@ -329,7 +329,7 @@ class Exchange:
             return [], wait
         text = body.decode("utf-8", "replace")
         self.at = time.monotonic() - self.sent_at
-        self._own(record.BODY, {"content_type": "application/json", "text": text, "at": round(self.at, 3)})
+        self._keep(Body(self._mask.text(text), "application/json", round(self.at, 3)))
         self.events.append(sse.Event("message", text))
         return self.decoder.decode_body(value) + self.end(), None
 
@@ -361,7 +361,7 @@ class Exchange:
             return [], fault or Fault(CUT, "the server sent an empty answer")
         text = body.decode("utf-8", "replace")
         self.at = time.monotonic() - self.sent_at
-        self._own(record.BODY, {"content_type": content_type, "text": text, "at": round(self.at, 3)})
+        self._keep(Body(self._mask.text(text), self._mask.text(content_type), round(self.at, 3)))
         value = parse(body)
         if isinstance(value, dict | list):
             # Whole, so what happened to the connection after it does not matter.
@@ -427,7 +427,7 @@ class Exchange:
             return Fault(UNREACHABLE, f"{origin(self._location)} redirects to {origin(target)}, which is not encrypted")
         self._location = target
         self._see_other = self._see_other or transfer.status == 303
-        self._own(record.ATTEMPT, {"attempt": self.attempt, "redirect": origin(self._location)})
+        self._keep(Attempt(self.attempt, redirect=origin(self._location)))
         return None
 
     def _again(self, failure: Failure | None, fault: Fault | None) -> float | None:
@@ -437,10 +437,8 @@ class Exchange:
             if wait is not None:
                 self.attempt += 1
                 message = failure.message if failure is not None else fault.message if fault is not None else ""
-                self.retry_reason = failures.scrub(message, self._secrets)
-                self._own(
-                    record.ATTEMPT, {"attempt": self.attempt, "wait": round(wait, 3), "reason": self.retry_reason}
-                )
+                self.retry_reason = self._mask.text(message)
+                self._keep(Attempt(self.attempt, round(wait, 3), self.retry_reason))
                 return wait
         if failure is not None:
             self._set(self._explained(of_failure(failure), failure, None))
@@ -452,9 +450,7 @@ class Exchange:
         """An ending whose message adds what this client knows to what the server said."""
         words = {name: getattr(failure, name) for name in ("message", "type", "code", "param")}
         words["request_id"] = failure.request_id or self.request_id
-        failure = failure.replace(
-            **{name: word and failures.scrub(word, self._secrets) for name, word in words.items()}
-        )
+        failure = failure.replace(**{name: word and self._mask.text(word) for name, word in words.items()})
         message = failure.message
         if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
             message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
@@ -466,47 +462,27 @@ class Exchange:
         return Ending(outcome, message, finish_reason, failure)
 
     def _set(self, ending: Ending) -> None:
-        ending.message = failures.scrub(ending.message, self._secrets)
+        ending.message = self._mask.text(ending.message)
         self.ending = ending
-        self._own(record.END, self._end_described(ending))
+        self.ended_at = round(time.monotonic() - self.sent_at, 3)
+        self._keep(End.of_ending(ending, self.decoder.usage, self.ended_at))
 
-    def _own(self, type: str, value: dict[str, Any]) -> None:
+    def _keep(self, block: Block) -> None:
         if self.journal is not None:
-            self.journal.own(type, failures.scrub(dumps(value), self._secrets))
+            self.journal.put(block)
 
-    def _described(self, parent: str | None) -> dict[str, Any]:
-        # A viewer reads the text as this stream did.
-        choices = {} if self.target.think_tags else {"think_tags": False}
-        return {
-            "api": self.api_name,
-            "url": self.url.partition("?")[0],
-            "profile": self.target.name,
-            "model": self.prompt.model,
-            "body": self.body,
-            "parent": parent,
-            "pid": self._pid,
-            "time": now(),
-            **choices,
-        }
-
-    def _end_described(self, ending: Ending) -> dict[str, Any]:
-        described: dict[str, Any] = {"outcome": ending.outcome}
-        if ending.message:
-            described["message"] = ending.message
-        described["finish_reason"] = ending.finish_reason
-        if ending.signal:
-            described["signal"] = ending.signal
-        failure = ending.failure
-        if failure is not None:
-            described["failure"] = {
-                name: getattr(failure, name)
-                for name in ("status", "type", "code", "param", "request_id", "retry_after")
-                if getattr(failure, name) is not None
-            }
-        if self.decoder.usage is not None:
-            described["usage"] = self.decoder.usage.raw
-        described["at"] = self.ended_at = round(time.monotonic() - self.sent_at, 3)
-        return described
+    def _described(self, parent: str | None) -> RequestBlock:
+        return RequestBlock(
+            self.api_name,
+            self.url.partition("?")[0],
+            self.target.name,
+            self.prompt.model,
+            without_secrets(self.body).body,
+            parent,
+            self._pid,
+            now(),
+            think_tags=self.target.think_tags,
+        )
 
 
 def build_body(target: Target, prompt: Prompt, api_name: str) -> dict[str, Any]:
@@ -541,11 +517,6 @@ def now() -> str:
     """The time, in UTC, as RFC 3339 with milliseconds."""
     seconds = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
-
-
-def _forms(secrets: list[str | None]) -> list[str]:
-    """The secrets as they are, and as they look within JSON."""
-    return [form for secret in secrets if secret for form in (secret, dumps(secret)[1:-1])]
 
 
 def _kept(transfer: Transfer) -> dict[str, str]:

@@ -26,6 +26,7 @@ except ImportError:  # Windows: O_EXCL alone keeps writers apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.journal.blocks import Block
     from unspool.sse import Events
 
 # Seconds between syncs to the disk with sync="interval": one sync costs some 4 ms, so 2 % of the time at most.
@@ -119,6 +120,10 @@ class Writer:
         """Append a block of the journal's own: one of `unspool.journal.record`'s types and a line of JSON."""
         self._write(record.encode_own(self._next_id, type, data))
         self._next_id += 1
+
+    def put(self, block: Block) -> None:
+        """Append a block of the journal's own."""
+        self.own(block.TYPE, block.encode())
 
     def events(self, events: Events, at: float) -> None:
         """Append events of the server, ``at`` seconds after its request was sent. On return they survive the process."""

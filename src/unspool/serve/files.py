@@ -22,11 +22,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from unspool.journal import record, ulid
+from unspool.journal import blocks, record, ulid
+from unspool.journal.blocks import Block, Body, Request, Response
 from unspool.journal.folder import path_of
 from unspool.journal.reader import Reader
 from unspool.journal.writer import Writer
-from unspool.jsontext import dumps, loads
+from unspool.masking import without_secrets
 from unspool.outcome import INTERRUPTED, RUNNING
 from unspool.serve.store import (
     BODY,
@@ -167,7 +168,8 @@ class FileStore(Store):
             raise StoreError(f"{self._streams}: {error.strerror or error}") from error
         producer = self._producers[info.id] = FileProducer(self, writer, info.epoch)
         request = {key: value for key, value in info.request.items() if key not in ("owner", "epoch")}
-        producer.write(record.REQUEST, {**request, "owner": info.owner, "epoch": info.epoch, "listed": info.listed})
+        asked = Request.of({**request, "owner": info.owner, "epoch": info.epoch, "listed": info.listed})
+        producer.write(asked.replace(body=without_secrets(asked.body).body))
         return producer, info
 
     async def forget_idempotency(self, id: str) -> None:
@@ -211,7 +213,7 @@ class FileStore(Store):
             with Reader(path_of(self._streams, id)) as reader:
                 entries: list[Entry] = []
                 for records in reader.batches():
-                    entries += [_entry(one) for one in records if one.id >= position and one.type != record.REQUEST]
+                    entries += filter(None, (_entry(one) for one in records if one.id >= position))
                     if len(entries) >= limit:
                         break
         except FileNotFoundError:
@@ -394,7 +396,7 @@ class FileStore(Store):
                 for _ in reader.batches():
                     pass
             if not reader.ended:
-                writer.own(record.END, dumps(_described_end(end)))
+                writer.put(_block_of(end))
             writer.close()
             os.rename(copy, path)
             size = os.path.getsize(path)
@@ -445,33 +447,29 @@ class FileStore(Store):
                 records = reader.read()
             if not records or not records[0].is_own(record.REQUEST):
                 continue
-            request = loads(records[0].data)
-            owner = request.get("owner") if isinstance(request, dict) else None
-            if not isinstance(owner, str):
+            request = Request.read(records[0].data)
+            if request.owner is None:
                 continue
             if not reader.ended:
                 writer = Writer.reopen(path, sync=self._sync)
-                writer.own(
-                    record.END, dumps(_described_end(End(INTERRUPTED, "the machine or the gateway was restarted")))
-                )
+                writer.put(blocks.End(INTERRUPTED, "the machine or the gateway was restarted"))
                 writer.close()
                 state = INTERRUPTED
             else:
-                ended = loads(records[-1].data)
-                state = str(ended.get("outcome", INTERRUPTED))
+                state = blocks.End.read(records[-1].data).outcome
             self._index.execute(
                 "INSERT OR IGNORE INTO stream (id, owner, endpoint, model, created, state, ended, listed, epoch, bytes)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     id,
-                    owner,
-                    str(request.get("api", "")),
-                    str((request.get("body") or {}).get("model", "")),
+                    request.owner,
+                    request.api,
+                    request.model or str(request.body.get("model", "")),
                     ulid.milliseconds(id) / 1000,
                     state,
                     time.time(),
-                    int(bool(request.get("listed", True))),
-                    int(request.get("epoch", 0)),
+                    int(request.listed is not False),
+                    request.epoch or 0,
                     os.path.getsize(path),
                 ),
             )
@@ -553,7 +551,7 @@ class FileProducer(Producer):
         self._next = 0
 
     async def head(self, head: Head) -> int:
-        return self.write(record.RESPONSE, {"status": head.status, "headers": head.headers})
+        return self.write(Response(head.status, headers=head.headers))
 
     async def append(self, events: Events, at: float) -> int:
         self._store.check_lease()
@@ -565,19 +563,19 @@ class FileProducer(Producer):
         return first
 
     async def body(self, data: bytes, at: float) -> int:
-        return self.write(record.BODY, {"text": data.decode("utf-8", "replace"), "at": round(at, 3)})
+        return self.write(Body(data.decode("utf-8", "replace"), at=round(at, 3)))
 
     async def end(self, end: End, info: StreamInfo) -> int:
-        position = self.write(record.END, _described_end(end))
+        position = self.write(_block_of(end))
         self._store.release(self.id)
         await asyncio.to_thread(self.writer.close)
         self._store.record_end(end, info, os.path.getsize(self.writer.path or ""))
         return position
 
-    def write(self, type: str, value: dict[str, object]) -> int:
+    def write(self, block: Block) -> int:
         """Append a block of the journal's own. Returns its position."""
         self._store.check_lease()
-        self.writer.own(type, dumps(value))
+        self.writer.put(block)
         if self.writer.trouble is not None:
             raise StoreError(self.writer.trouble)
         self._next += 1
@@ -621,33 +619,26 @@ def _sync_each(writers: list[Writer]) -> None:
         writer.sync()
 
 
-def _entry(one: record.Record) -> Entry:
+def _entry(one: record.Record) -> Entry | None:
+    """The entry that a block is; None for the request, and for a block of a type that is not known."""
     if one.at is not None:
         return Entry(one.id, EVENT, one.at, one.type, one.data.encode())
-    value = loads(one.data)
-    if one.type == record.RESPONSE:
-        return Entry(one.id, HEAD, head=Head(value["status"], value["headers"]))
-    if one.type == record.BODY:
-        return Entry(one.id, BODY, value["at"], data=value["text"].encode())
-    return Entry(one.id, END, end=_read_end(value))
+    block = blocks.read(one)
+    if isinstance(block, Response):
+        return Entry(one.id, HEAD, head=Head(block.status, block.headers))
+    if isinstance(block, Body):
+        return Entry(one.id, BODY, block.at or 0.0, data=block.text.encode("utf-8", "replace"))
+    if isinstance(block, blocks.End):
+        end = End(block.outcome, block.message, block.finish_reason, bool(block.upstream), block.successor)
+        return Entry(one.id, END, end=end)
+    return None
 
 
-def _described_end(end: End) -> dict[str, object]:
-    return {
-        "outcome": end.outcome,
-        "message": end.message,
-        "finish_reason": end.finish_reason,
-        "upstream": end.upstream,
-        "successor": end.successor,
-    }
-
-
-def _read_end(value: dict[str, object]) -> End:
-    reason, successor = value.get("finish_reason"), value.get("successor")
-    return End(
-        str(value.get("outcome", INTERRUPTED)),
-        str(value.get("message") or ""),
-        reason if isinstance(reason, str) else None,
-        bool(value.get("upstream")),
-        successor if isinstance(successor, str) else None,
+def _block_of(end: End) -> blocks.End:
+    return blocks.End(
+        end.outcome,
+        end.message,
+        end.finish_reason,
+        upstream=end.upstream or None,
+        successor=end.successor,
     )

@@ -20,11 +20,11 @@ import contextlib
 
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.client.errors import StreamError
-from unspool.client.kept.replay import Replay
 from unspool.client.library.following import Naps
 from unspool.client.loop import running_loop
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, ulid
+from unspool.journal.replay import Replay
 from unspool.jsontext import dumps
 from unspool.outcome import DAMAGED, Ending
 from unspool.shape import VERSION, describe, describe_ending

@@ -27,9 +27,9 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
 from unspool.api import NAMES
-from unspool.api.failure import scrub
 from unspool.cli.chat import commands, entry, external
 from unspool.cli.chat.history import PromptHistory
+from unspool.masking import Mask
 from unspool.terminal import abilities
 from unspool.terminal.safety import Sanitizer, one_line
 
@@ -176,7 +176,7 @@ class _History(History):
     def store_string(self, string: str) -> None:
         """Keep a prompt."""
         key = self._session.target.key
-        self._kept.add(scrub(string, [key] if key else []))
+        self._kept.add(Mask([key]).text(string))
 
 
 class _Completer(Completer):

@@ -8,6 +8,7 @@ from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask, 
 from unspool.client.http import whole
 from unspool.client.http.transport import Request
 from unspool.jsontext import dumps, parse
+from unspool.masking import Mask, secrets_of
 from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
 from unspool.terminal.safety import one_line
@@ -59,7 +60,7 @@ def read_list(target: Target, reply: Reply) -> tuple[Ending | None, Any]:
         return Ending(reply.fault.outcome, reply.fault.message), None
     if reply.status != 200:
         failure = failures.from_response(reply.status, reply.headers, reply.body)
-        message = failures.scrub(failure.message, [target.key] if target.key else [])
+        message = Mask([target.key], secrets_of(target.headers, target.query)).text(failure.message)
         return Ending(outcome.of_failure(failure), message, failure=failure), None
     models = parse(reply.body)
     if not isinstance(models, dict | list):

@@ -6,14 +6,13 @@ import os
 import time
 
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, reader, record, ulid
-from unspool.jsontext import dumps, loads
+from unspool.journal import blocks, folder, reader, ulid
+from unspool.journal.blocks import Attempt, Request
+from unspool.jsontext import dumps
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.running import CancelOptions, PsOptions
 
 # SIGTERM, which every stream of the command takes for a wish to end; SIGINT may be ignored by one in the background of a shell.
@@ -33,13 +32,15 @@ def run(options: PsOptions) -> int:
             requests = _requests(path)
         except FileNotFoundError:  # removed since it was listed
             continue
-        request = requests[0] if requests else {}
+        request = next((one for one in requests if isinstance(one, Request)), Request())
         seconds = max(0.0, time.time() - ulid.milliseconds(id) / 1000)
         if options.json:
             fields = {"id": id, "seconds": round(seconds, 1), "pid": _pid(requests)}
-            stdout.write(dumps(fields | {name: request.get(name) for name in ("api", "model", "url", "time")}) + "\n")
+            stdout.write(
+                dumps(fields | {name: getattr(request, name) for name in ("api", "model", "url", "time")}) + "\n"
+            )
         else:
-            words = f"{ulid.short(id)}  {seconds:7.1f} s  {request.get('model', '')}  {request.get('url', '')}"
+            words = f"{ulid.short(id)}  {seconds:7.1f} s  {request.model}  {request.url}"
             stdout.write(stdout.safe(words.replace("\n", " ")) + "\n")
     return 0
 
@@ -68,16 +69,12 @@ def cancel(options: CancelOptions) -> int:
     return 0
 
 
-def _requests(path: str) -> list[dict[str, Any]]:
+def _requests(path: str) -> list[Request | Attempt]:
     """What was asked, and the attempts since: the blocks that say who writes the journal."""
-    found = []
     with reader.Reader(path) as journal:
-        for one in journal.read():
-            if one.is_own(record.REQUEST) or one.is_own(record.ATTEMPT):
-                found.append(loads(one.data))
-    return found
+        found = [blocks.read(one) for records in journal.batches() for one in records if one.at is None]
+    return [one for one in found if isinstance(one, Request | Attempt)]
 
 
-def _pid(requests: list[dict[str, Any]]) -> int | None:
-    pids = [request["pid"] for request in requests if request.get("pid")]
-    return pids[-1] if pids else None
+def _pid(requests: list[Request | Attempt]) -> int | None:
+    return next((one.pid for one in reversed(requests) if one.pid), None)

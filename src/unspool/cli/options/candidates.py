@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 
-from unspool import api, outcome
+from unspool import outcome
 from unspool.api.conversation import plain
 from unspool.cli import commands
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
 from unspool.journal import folder, reader, record, ulid
-from unspool.jsontext import loads
+from unspool.journal.blocks import End, Request
 from unspool.terminal.safety import one_line
 from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from unspool.cli.options import Command, Option
 
@@ -155,8 +155,8 @@ def _models(typed: str) -> list[Candidate]:
         profiles = BUILT_IN
     found = {one.model: f"the default of {name}" for name, one in profiles.items() if one.model}
     for id in _newest(""):
-        model = _request(id).get("model")
-        if type(model) is str and model:
+        model = _request(id).model
+        if model:
             found.setdefault(model, "asked lately")
     return [Candidate(name, words) for name, words in found.items()]
 
@@ -221,24 +221,21 @@ def _shown(id: str, typed: str) -> str:
 
 def _of_id(id: str, typed: str) -> Candidate:
     request = _request(id)
-    body = request.get("body")
-    name = request.get("api")
-    messages = api.endpoint(name).messages(body)[1] if name in api.NAMES and type(body) is dict else []
+    _, messages = request.conversation()
     asked = [plain(one.get("content")) for one in messages if one.get("role") == "user"]
     return Candidate(_shown(id, typed), asked[-1] if asked else "")
 
 
-def _request(id: str) -> dict[str, Any]:
+def _request(id: str) -> Request:
     """What was asked: the first block, without reading the answer. Empty where that cannot be had."""
     try:
         with reader.Reader(folder.path_of(paths.streams_dir(), id)) as journal:
             first = next(filter(None, journal.batches()), None)
     except OSError:
-        return {}
+        return Request()
     if not first or not first[0].is_own(record.REQUEST):
-        return {}
-    value = loads(first[0].data)
-    return value if type(value) is dict else {}
+        return Request()
+    return Request.read(first[0].data)
 
 
 def _is_whole(id: str) -> bool:
@@ -246,11 +243,7 @@ def _is_whole(id: str) -> bool:
     with open(folder.path_of(paths.streams_dir(), id), "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
         end = file.read().rpartition(b"\nevent: unspool.end\ndata: ")[2].partition(b"\n")[0]
-    try:
-        value = loads(end.decode("utf-8", "replace"))
-    except ValueError:
-        return False
-    return type(value) is dict and value.get("outcome") == outcome.COMPLETE
+    return End.read(end.decode("utf-8", "replace")).outcome == outcome.COMPLETE
 
 
 def _clip(text: str) -> str:

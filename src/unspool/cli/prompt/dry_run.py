@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+from unspool.masking import without_secrets
 from unspool.terminal.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from unspool.client.exchange import Exchange
@@ -21,12 +23,21 @@ def show(exchange: Exchange) -> int:
     request = exchange.request()
     hidden = set(exchange.target.auth_headers()) | set(exchange.target.headers)
     stdout = Output(1)
-    body = _shortened(exchange.body) if stdout.is_tty else exchange.body
-    lines = [f"{request.method} {request.url}"]
+    body = without_secrets(exchange.body).body
+    if stdout.is_tty:
+        body = _shortened(body)
+    lines = [f"{request.method} {_masked_url(request.url, exchange.target.query)}"]
     lines += [f"{name}: {'***' if name in hidden else value}" for name, value in request.headers.items()]
     lines += ["", json.dumps(body, indent=2, ensure_ascii=False)]
     stdout.write(stdout.safe("\n".join(lines) + "\n"))
     return 0
+
+
+def _masked_url(url: str, query: Mapping[str, str]) -> str:
+    """The URL without the values of its query, but for versions."""
+    base, mark, _ = url.partition("?")
+    shown = [f"{name}={value if 'version' in name.lower() else '***'}" for name, value in query.items()]
+    return f"{base}{mark}{'&'.join(shown)}"
 
 
 def _shortened(value: Any) -> Any:

@@ -9,13 +9,13 @@ from unspool.api import endpoint
 from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange, is_background
 from unspool.client.kept import continuation
-from unspool.client.kept.replay import Replay
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import record, summary, ulid
+from unspool.journal import summary, ulid
+from unspool.journal.blocks import End
 from unspool.journal.reader import Reader
+from unspool.journal.replay import Replay
 from unspool.journal.writer import Writer
-from unspool.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def ask_again(
     There is no seam in a completion, which goes on where its prompt stops: what it repeats there belongs to it. Raises ValueError
     for what cannot be continued.
     """
-    choices = max(one.body.get("n") or 1, len(one.texts))
+    choices = max(one.choices, len(one.texts))
     if choices > 1:
         raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
     exchange = exchange_of(one, target, continuation.rest_of(one), retries=retries, pid=pid, use_proxy=use_proxy)
@@ -136,6 +136,5 @@ def _end(one: Summary, settings: Settings) -> None:
         decoder = replay.decoder
         if not reader.ended and decoder is not None and decoder.failure is None:
             ending = outcome.judge(decoder, None)
-            described = {"outcome": ending.outcome, "message": ending.message, "finish_reason": ending.finish_reason}
-            journal.own(record.END, dumps(described))
+            journal.put(End.of_ending(ending, decoder.usage, replay.at))
     journal.close()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-from unspool.api import endpoint
 from unspool.client.aio import AsyncReading
 from unspool.client.answer import Reading
 from unspool.client.facts import Facts, Messages
-from unspool.client.kept.replay import Replay
 from unspool.client.loop import running_loop
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
-from unspool.outcome import DAMAGED, Ending
+from unspool.journal.replay import Replay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
+    from unspool.outcome import Ending
     from unspool.sse import Event
 
 # Seconds between two looks at the file, some 10 microseconds of work each: as often as tokens come while they come, and less and less
@@ -83,8 +82,7 @@ class Followed(Facts):
     @property
     def request_id(self) -> str | None:
         """The server's id for the request; None where it gave none."""
-        failure = self._ending.failure if self._ending is not None else None
-        return failure.request_id if failure is not None else None
+        return self._replay.request_id
 
     @property
     def _decoder(self) -> Decoder | None:
@@ -93,7 +91,7 @@ class Followed(Facts):
     def _asked(self) -> Messages:
         asked = Messages()
         if self._replay.request is not None:
-            asked.system, messages = endpoint(self._replay.request["api"]).messages(self._replay.request["body"])
+            asked.system, messages = self._replay.request.conversation()
             asked += messages
         return asked
 
@@ -111,7 +109,7 @@ class Followed(Facts):
         damage = self._journal.damage
         if damage is not None or self._journal.ended or not alive:
             rest = self._kept(self._replay.close())
-            self._ending = Ending(DAMAGED, str(damage)) if damage is not None else self._replay.ending
+            self._ending = self._replay.ending
             yield rest
 
 

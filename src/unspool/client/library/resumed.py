@@ -8,12 +8,12 @@ from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.facts import Messages
 from unspool.client.kept import continuation, rest
-from unspool.client.kept.replay import Replay
 from unspool.client.library import asking
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, ulid
 from unspool.journal.reader import Reader
+from unspool.journal.replay import Replay
 from unspool.journal.writer import Busy, Writer
 
 TYPE_CHECKING = False

@@ -20,14 +20,15 @@ from unspool import api, sse
 from unspool.api import failure as failures
 from unspool.api.conversation import plain
 from unspool.api.responses import UNFINISHED
-from unspool.journal import record
+from unspool.journal.blocks import Body, End, Request, Response, Wire
 from unspool.journal.writer import Writer
-from unspool.jsontext import dumps, parse
+from unspool.jsontext import parse
+from unspool.masking import without_secrets as without_secret_fields
 from unspool.outcome import CLOSED, COMPLETE, UNREACHABLE, Ending, Fault, judge, of_failure
 from unspool.outcome import CUT as CUT_OUTCOME
 from unspool.sim.http import ResponseReader
 from unspool.sim.tapes.masking import Mask, secrets_of, without_secrets
-from unspool.sim.tapes.tape import CLEAN, CUT, LEFT, RESET, endpoint_of, wire
+from unspool.sim.tapes.tape import CLEAN, CUT, LEFT, RESET, endpoint_of
 
 # Characters of a question in the name of a file.
 _LONGEST_WORDS = 40
@@ -82,23 +83,21 @@ class Recorder:
             value = body.decode("utf-8", "replace")
         endpoint = endpoint_of(method, target)
         asked = value if isinstance(value, dict) else {}
-        request = {
+        model = asked.get("model")
+        request = Request(
             # What its answer is read as: a stored response that is asked for again is one too.
-            "api": endpoint if endpoint in api.NAMES else "responses" if target.startswith("/responses/") else "",
-            "url": url.partition("?")[0],
-            "profile": "",
-            "model": asked["model"] if isinstance(asked.get("model"), str) else "",
-            "body": value if value is not None else {},
-            "parent": None,
-            "time": _now(),
-            "method": method,
-            "path": target,
-        }
-        if not isinstance(request["body"], dict):
-            # Readers of journals take it for an object.
-            request["text"], request["body"] = request["body"], {}
+            endpoint if endpoint in api.NAMES else "responses" if target.startswith("/responses/") else "",
+            url.partition("?")[0],
+            model=model if isinstance(model, str) else "",
+            body=without_secret_fields(asked).body,
+            time=_now(),
+            method=method,
+            path=target,
+            # Readers of journals take the body for an object.
+            text=None if isinstance(value, dict) else value,
+        )
         writer = self._create(_words(method, endpoint, request))
-        writer.own(record.REQUEST, dumps(request))
+        writer.put(request)
         return Recording(writer, method, request, mask, self._tell, self._clock)
 
     def _create(self, words: str) -> Writer:
@@ -118,7 +117,7 @@ class Recording:
         self,
         writer: Writer,
         method: str,
-        request: dict[str, Any],
+        request: Request,
         mask: Mask,
         tell: Callable[[str], object],
         clock: Callable[[], float],
@@ -171,9 +170,9 @@ class Recording:
         self._is_over = True
         end = CLEAN if self._reader.is_complete else how
         self._witness.close()
-        self._writer.own(record.WIRE, dumps({"at": round(at, 3), "end": end}))
+        self._writer.put(Wire(at, end=end))
         ending = self._witness.ending(end)
-        self._writer.own(record.END, self._mask.text(dumps(self._witness.described(ending, at))))
+        self._writer.put(self._witness.described(ending, at))
         trouble = self._writer.trouble
         self._writer.close()
         self._tell(trouble or f"recorded {self._writer.path}: {ending.outcome}")
@@ -201,15 +200,10 @@ class Recording:
             self._unzip = zlib.decompressobj(wbits=_ENCODINGS[encoding])
         elif encoding not in ("", "identity"):
             raise _Unkeepable(f"the answer is compressed with {encoding}, in which keys cannot be looked for")
-        described = {
-            "status": response.status_code,
-            "http": response.http_version.decode(),
-            "reason": text(bytes(response.reason).decode("latin-1")),
-            "headers": headers,
-            "head": [list(one) for one in head],
-            "at": round(at, 3),
-        }
-        self._writer.own(record.RESPONSE, dumps(described))
+        reason = text(bytes(response.reason).decode("latin-1"))
+        self._writer.put(
+            Response(response.status_code, response.http_version.decode(), headers, reason, head, round(at, 3))
+        )
         self._witness.head(response.status_code, headers)
 
     def _keep(self, masked: bytes) -> None:
@@ -222,7 +216,7 @@ class Recording:
         for at, data, more in pending:
             kept = data if self._unzip is not None else masked[place : place + len(data)]
             place += len(data)
-            self._writer.own(record.WIRE, dumps(wire(at, kept, more=more)))
+            self._writer.put(Wire(at, kept, more))
         if masked:
             self._witness.take(masked, at)
 
@@ -242,10 +236,8 @@ class _Unkeepable(ValueError):
 class _Witness:
     """Says of an answer what unspool would: its events into the journal, and how it ended."""
 
-    def __init__(self, request: dict[str, Any], writer: Writer) -> None:
-        n = request["body"].get("n")
-        name = request["api"]
-        self._decoder = api.endpoint(name).decoder(n if type(n) is int and n > 0 else 1) if name else None
+    def __init__(self, request: Request, writer: Writer) -> None:
+        self._decoder = api.endpoint(request.api).decoder(request.choices) if request.api else None
         self._writer = writer
         self._sse = sse.Decoder()
         self._kind: str | None = None
@@ -278,12 +270,7 @@ class _Witness:
         self._events(sse.Events.of(whole))
         if self._kind == sse.BODY:
             text = b"".join(self._body).decode("utf-8", "replace")
-            described = {
-                "content_type": self._headers.get("content-type", ""),
-                "text": text,
-                "at": round(self._at, 3),
-            }
-            self._writer.own(record.BODY, dumps(described))
+            self._writer.put(Body(text, self._headers.get("content-type", ""), round(self._at, 3)))
 
     def ending(self, end: str) -> Ending:
         """How the answer ended, its connection having ended so."""
@@ -314,20 +301,9 @@ class _Witness:
         page = failures.from_response(200, self._headers, body).message
         return Ending(UNREACHABLE, f"the server does not speak this API at that URL; it says: {page}")
 
-    def described(self, ending: Ending, at: float) -> dict[str, Any]:
+    def described(self, ending: Ending, at: float) -> End:
         """The block of the journal that says so."""
-        value: dict[str, Any] = {"outcome": ending.outcome}
-        if ending.message:
-            value["message"] = ending.message
-        value["finish_reason"] = ending.finish_reason
-        if ending.failure is not None:
-            names = ("status", "type", "code", "param", "request_id", "retry_after")
-            found = {name: getattr(ending.failure, name) for name in names}
-            value["failure"] = {name: one for name, one in found.items() if one is not None}
-        if self._decoder is not None and self._decoder.usage is not None:
-            value["usage"] = self._decoder.usage.raw
-        value["at"] = round(at, 3)
-        return value
+        return End.of_ending(ending, self._decoder.usage if self._decoder is not None else None, at)
 
     def _events(self, events: sse.Events) -> None:
         if events and self._decoder is not None:
@@ -335,13 +311,13 @@ class _Witness:
             self._decoder.decode(events)
 
 
-def _words(method: str, endpoint: str, request: dict[str, Any]) -> str:
+def _words(method: str, endpoint: str, request: Request) -> str:
     """What was asked, for the name of a file."""
     if endpoint not in api.NAMES:
         return _slug(f"{method} {endpoint}")
-    _, messages = api.endpoint(endpoint).messages(request["body"])
+    _, messages = request.conversation()
     users = [plain(one.get("content")) for one in messages if one.get("role") == "user"]
-    return "-".join(filter(None, [endpoint, _slug(request["model"]), _slug(users[-1] if users else "")]))
+    return "-".join(filter(None, [endpoint, _slug(request.model), _slug(users[-1] if users else "")]))
 
 
 def _slug(text: str) -> str:

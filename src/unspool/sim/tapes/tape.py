@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from dataclasses import dataclass, field
@@ -11,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from unspool import sse
-from unspool.journal import reader, record
+from unspool.journal import blocks, reader, record
+from unspool.journal.blocks import Attempt, Body, End, Request, Response, Wire
 from unspool.journal.record import Record
-from unspool.jsontext import parse
 from unspool.outcome import COMPLETE, FILTERED, LENGTH, RATE_LIMITED, SERVER_ERROR
 
 #: How an answer's connection ended: after all of it, before (with an end of file, or with a RST), or because its client hung up.
@@ -77,14 +76,14 @@ class Tape:
             raise NoTape(f"{path}: nothing was asked in this journal")
         if not journal.ended and reader.is_alive(path):
             raise NoTape(f"{path}: still being written; play it when it has ended")
-        asked = parse(first.data)
-        if not isinstance(asked, dict):
+        if not blocks.fields(first.data):
             raise NoTape(f"{path}: what was asked cannot be read")
-        self.method: str = asked.get("method", "POST")
-        self.endpoint: str = asked.get("path") or asked.get("api") or urlsplit(asked.get("url", "")).path
-        if "path" in asked:
-            self.endpoint = endpoint_of(self.method, asked["path"])
-        self.body: Any = asked.get("text", asked.get("body"))
+        request = Request.read(first.data)
+        self.method = request.method or "POST"
+        self.endpoint = request.api or urlsplit(request.url).path
+        if request.path:
+            self.endpoint = endpoint_of(self.method, request.path)
+        self.body: Any = request.body if request.text is None else request.text
 
     def answer(self) -> RecordedResponse:
         """Read what was answered."""
@@ -107,33 +106,20 @@ def endpoint_of(method: str, target: str) -> str:
     return target
 
 
-def wire(at: float, data: bytes, *, more: bool = False) -> dict[str, Any]:
-    """The block of a tape that holds these bytes: as text where they are one, which people can read and compare."""
-    value: dict[str, Any] = {"at": round(at, 3)}
-    try:
-        value["text"] = data.decode()
-    except UnicodeDecodeError:
-        value["base64"] = base64.b64encode(data).decode()
-    if more:
-        value["more"] = True
-    return value
-
-
 def _recorded(records: list[Record]) -> RecordedResponse:
     answer = RecordedResponse()
     for one in records:
-        value = json.loads(one.data) if one.at is None else {}
-        if one.is_own(record.RESPONSE):
-            answer.http, answer.status, answer.reason = value["http"], value["status"], value["reason"]
-            answer.head = [(name, text) for name, text in value["head"]]
-            answer.answered_at = answer.ended_at = value["at"]
-        elif one.is_own(record.WIRE):
-            answer.ended_at = value["at"]
-            if "end" in value:
-                answer.end = value["end"]
+        block = blocks.read(one)
+        if isinstance(block, Response):
+            answer.http, answer.status, answer.reason = block.http, block.status, block.reason
+            answer.head = block.head if block.head is not None else list(block.headers.items())
+            answer.answered_at = answer.ended_at = block.at or 0.0
+        elif isinstance(block, Wire):
+            answer.ended_at = block.at
+            if block.end is not None:
+                answer.end = block.end
             else:
-                data = value["text"].encode() if "text" in value else base64.b64decode(value["base64"])
-                answer.pieces.append(Piece(value["at"], data, value.get("more", False)))
+                answer.pieces.append(Piece(block.at, block.data, block.more))
     return answer
 
 
@@ -144,8 +130,8 @@ def _remade(records: list[Record]) -> RecordedResponse:
     reconnected = False
     lost = 0.0
     last = 0.0
-    ended: dict[str, Any] = {}
-    body: dict[str, Any] | None = None
+    end = End("")
+    body: Body | None = None
     for one in records:
         if one.at is not None:
             gap = one.at - last
@@ -155,36 +141,33 @@ def _remade(records: list[Record]) -> RecordedResponse:
             encoded = sse.encode(one.data, type=one.type, id=one.upstream_id)
             answer.pieces.append(Piece(round(one.at - lost, 3), encoded))
             continue
-        value = parse(one.data)
-        if not isinstance(value, dict):
-            continue
-        if one.type == record.RESPONSE and not answer.pieces:
-            headers = value.get("headers") or {}
-        elif one.type == record.ATTEMPT:
+        block = blocks.read(one)
+        if isinstance(block, Response) and not answer.pieces:
+            headers = block.headers
+        elif isinstance(block, Attempt):
             reconnected = bool(answer.pieces)
-        elif one.type == record.BODY:
-            body = value
-        elif one.type == record.END:
-            ended = value
-    failure = ended.get("failure") or {}
-    answer.ended_at = max(float(ended.get("at", last)) - lost, last - lost)
+        elif isinstance(block, Body):
+            body = block
+        elif isinstance(block, End):
+            end = block
+    answer.ended_at = max((last if end.at is None else end.at) - lost, last - lost)
     if answer.pieces:
         answer.status = 200
-        answer.end = CLEAN if ended.get("outcome") in _ENDED else CUT
+        answer.end = CLEAN if end.outcome in _ENDED else CUT
         _set_head(answer, {"content-type": "text/event-stream", **headers, "transfer-encoding": "chunked"})
     elif body is not None:
         answer.status, answer.end = 200, CLEAN
-        _set_body(answer, {**headers, "content-type": body.get("content_type") or "application/json"}, body["text"])
-    elif failure.get("status"):
-        answer.status, answer.end = int(failure["status"]), CLEAN
-        error = {name: failure.get(name) for name in ("type", "param", "code")}
-        text = json.dumps({"error": {"message": ended.get("message", ""), **error}}, ensure_ascii=False)
+        _set_body(answer, {**headers, "content-type": body.content_type or "application/json"}, body.text)
+    elif end.failure is not None and end.failure.status:
+        failure = end.failure
+        answer.status, answer.end = end.failure.status, CLEAN
+        error = {"message": end.message, "type": failure.type, "param": failure.param, "code": failure.code}
         headers = {"content-type": "application/json"}
-        if failure.get("request_id"):
-            headers["x-request-id"] = str(failure["request_id"])
-        if failure.get("retry_after") is not None:
-            headers["retry-after"] = f"{failure['retry_after']:g}"
-        _set_body(answer, headers, text)
+        if failure.request_id:
+            headers["x-request-id"] = failure.request_id
+        if failure.retry_after is not None:
+            headers["retry-after"] = f"{failure.retry_after:g}"
+        _set_body(answer, headers, json.dumps({"error": error}, ensure_ascii=False))
     return answer
 
 
