@@ -160,7 +160,7 @@ def test_a_number_that_is_none_is_absent(number: str) -> None:
     "number", ["NaN", "-Infinity", "1e400", "9" * 5000], ids=["NaN", "infinite", "1e400", "digits"]
 )
 def test_a_servers_number_that_json_has_no_form_for_is_kept_as_null(number: str) -> None:
-    decoder = api.endpoint("chat").Decoder()
+    decoder = api.endpoint("chat").decoder()
     decoder.decode([Event("message", f'{{"choices":[],"usage":{{"completion_tokens":3,"speed":{number}}}}}')])
     written = End.of_ending(Ending("complete"), decoder.usage, 1.0).encode()
     assert json.loads(written)["usage"] == {"completion_tokens": 3, "speed": None}

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from unspool.api.deltas import Reasoning, Refusal, Text, ToolCallDelta, apart
 from unspool.cli.options import dates
-from unspool.client.kept.replay import Replay
 from unspool.client.load.percentiles import Distribution
 from unspool.client.pace import Pace
 from unspool.journal import folder, ulid
+from unspool.journal.replay import Replay
 from unspool.shape import VERSION
 from unspool.terminal.safety import one_line
 
