@@ -10,6 +10,7 @@ from unspool.cli.options import dates
 from unspool.client.load.percentiles import Distribution
 from unspool.client.pace import Pace
 from unspool.journal import folder, ulid
+from unspool.journal.blocks import Request
 from unspool.journal.replay import Replay
 from unspool.shape import VERSION
 from unspool.terminal.safety import one_line
@@ -68,11 +69,11 @@ def read(journal: Reader) -> Timeline:
         pace.feed(at, deltas)
         if pieces := sum(type(one) in _PIECES for one in apart(deltas)):
             arrivals.append((at, pieces))
-    request, decoder, ending = replay.request or {}, replay.decoder, replay.ending
+    request, decoder, ending = replay.request or Request(), replay.decoder, replay.ending
     return Timeline(
         id=folder.id_of(journal.path),
-        model=(decoder.model if decoder is not None else None) or str(request.get("model", "")),
-        where=f"{request.get('profile', '')} ({request.get('api', '')})",
+        model=(decoder.model if decoder is not None else None) or request.model,
+        where=f"{request.profile} ({request.api})",
         outcome=ending.outcome,
         finish_reason=ending.finish_reason,
         attempts=replay.attempts,
