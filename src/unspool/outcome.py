@@ -177,10 +177,11 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
     return Ending(outcome, f"the server stopped the answer: {reason}", reason)
 
 
-def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
+def sentence(ending: Ending, id: str | None, advice: str = "") -> str:
     """Say in one line how a stream ended and what to do next; empty when there is nothing to say.
 
-    ``id`` names the journal, None where nothing is kept. ``key_advice`` says how to give a key that the server takes.
+    ``id`` names the journal, None where nothing is kept. ``advice`` says what to do about an error, where the caller
+    knows more of the server than the ending does.
     """
     outcome, message = ending.outcome, ending.message.rstrip(". ")
     if outcome in (COMPLETE, CLOSED):
@@ -193,7 +194,7 @@ def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
     if outcome == CANCELLED:
         return _join("cancelled", message, f"unspool show {short} prints what arrived" if id else "")
     if outcome == UNAUTHORIZED:
-        return _join("unauthorized", message, key_advice)
+        return _join("unauthorized", message, advice)
     if outcome == RATE_LIMITED:
         failure = ending.failure
         used_up = failure is not None and (failure.code in QUOTA_CODES or failure.type in QUOTA_CODES)
@@ -203,9 +204,7 @@ def sentence(ending: Ending, id: str | None, key_advice: str = "") -> str:
         return _join(outcome, message, f"unspool resume {short} goes on" if id else "")
     if outcome == SERVER_ERROR:
         return _join("server error", message, f"unspool resume {short} asks again" if id else "try again later")
-    if outcome == BAD_REQUEST and ending.failure is not None and ending.failure.code == "model_not_found":
-        return _join("bad request", message, "unspool models lists what the server has")
-    return _join(outcome.replace("_", " "), message, "")
+    return _join(outcome.replace("_", " "), message, advice)
 
 
 def _join(head: str, message: str, advice: str) -> str:

@@ -75,6 +75,14 @@ def test_a_server_without_a_list_of_models_can_still_answer(unspool, serve):
     assert (code, verdicts["auth"], verdicts["model"], verdicts["end"]) == (0, "warning", "warning", "ok")
 
 
+def test_the_base_url_that_works_is_found_where_v1_is_missing(unspool, serve):
+    server = serve(error(404, "Not Found"), _MODELS)
+    root = server.url.removesuffix("/v1")
+    code, steps, verdicts = _steps(unspool, "--base-url", root, "-m", "m-1")
+    assert (code, verdicts["base URL"], len(server.requests)) == (6, "failed", 2)
+    assert steps["base URL"]["found"] == f"no API at {root}, but one at {root}/v1: use --base-url {root}/v1"
+
+
 def test_a_model_that_is_not_in_the_list_is_said_to_be_missing(unspool, serve):
     _, steps, verdicts = _steps(unspool, "--base-url", serve(_MODELS, stream("chat", "Hi")).url, "-m", "m-7")
     assert (verdicts["model"], "m-7 is not in the list of 2" in steps["model"]["found"]) == ("warning", True)

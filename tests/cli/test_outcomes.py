@@ -184,7 +184,35 @@ def test_an_answer_longer_than_the_whole_timeout_is_cut(unspool, serve):
 def test_a_model_that_does_not_exist_is_a_bad_request(unspool, serve):
     done = _ask(unspool, serve(error(404, "The model `m-1` does not exist", "model_not_found")))
     assert done.returncode == 10
-    assert _one_line(done) == "bad request: The model `m-1` does not exist; unspool models lists what the server has"
+    words = re.fullmatch(
+        r"bad request: The model `m-1` does not exist; unspool (models --base-url \S+) lists what the server has",
+        _one_line(done),
+    )
+    # The command works as the hint has it.
+    assert unspool(*words[1].split()).returncode != 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "path", "words"),
+    [
+        (error(404, "Not Found"), "", "the base URL has no /v1: try --base-url http://127.0.0.1:"),
+        (head(404, "text/html") + b"<title>404</title>", "", "the base URL has no /v1: try"),
+        (
+            error(404, "Not Found"),
+            "/v1",
+            "the server may not have this endpoint: try --api responses or --api completions",
+        ),
+        (error(404, 'model "m-1" not found, try pulling it first'), "/v1", "unspool models --base-url"),
+        (error(400, "Unrecognized request argument: stream_options"), "/v1", "-o stream_options null"),
+        (error(400, "Your organization must be verified to stream this model."), "/v1", "--no-stream asks"),
+        (error(400, "The plain HTTP request was sent to HTTPS port"), "/v1", "try --base-url https://127.0.0.1:"),
+    ],
+)
+def test_an_error_that_an_option_helps_against_names_it(unspool, serve, answer, path, words):
+    url = serve(answer).url.removesuffix("/v1") + path
+    done = unspool("--base-url", url, "--api", "chat", "-m", "m-1", "--retries", "0", "hi")
+    assert done.returncode not in (0, 2)
+    assert words in _one_line(done)
 
 
 @each_api

@@ -71,22 +71,22 @@ def test_an_empty_folder_of_authorities_trusts_nobody(
     tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    expect_refusal(tls, "no trust")
+    expect_refusal(tls, "is not trusted")
 
 
 def test_an_unknown_authority_is_refused(tls: ssl.SSLContext) -> None:
-    expect_refusal(tls, "no trust")
+    expect_refusal(tls, "is not trusted")
 
 
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_for_another_host_is_refused(authority: trustme.CA) -> None:
-    expect_refusal(serving(authority.issue_cert("api.example.com")), "no trust", "127.0.0.1")
+    expect_refusal(serving(authority.issue_cert("api.example.com")), "is not trusted", "127.0.0.1")
 
 
 @pytest.mark.usefixtures("trusted")
 def test_an_expired_certificate_is_refused(authority: trustme.CA) -> None:
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    expect_refusal(serving(authority.issue_cert("127.0.0.1", not_after=past)), "no trust", "expired")
+    expect_refusal(serving(authority.issue_cert("127.0.0.1", not_after=past)), "is not trusted", "expired")
 
 
 def test_a_file_of_authorities_that_is_missing_is_named(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unspool import outcome
+from unspool.api import NAMES
 from unspool.cli.options import UsageError
 
 TYPE_CHECKING = False
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from unspool.cli.options.shared import ServerOptions
     from unspool.config import Settings
     from unspool.config.target import Target
+    from unspool.outcome import Ending
 
     _Options = TypeVar("_Options", bound=ServerOptions)
 
@@ -54,7 +57,7 @@ def check_model(target: Target) -> None:
     """Raise UsageError where nobody has said which model to ask."""
     if not target.model:
         raise UsageError(
-            f"name a model with -m, for {target.name} has no default one; unspool models lists what it has"
+            f"name a model with -m, for {target.name} has no default one; unspool models{target.flags} lists what it has"
         )
 
 
@@ -70,6 +73,39 @@ def missing_key(target: Target) -> str:
     )
 
 
-def key_advice(target: Target) -> str:
-    """Say how to give a key that the server takes, after it has taken none or not this one."""
-    return f"to give {'another' if target.key else 'a'} key, {target.key_hint}"
+def advice(ending: Ending, target: Target) -> str:
+    """Say what to do about an error of this server; "" where nothing is known to help."""
+    if ending.outcome == outcome.UNAUTHORIZED:
+        return f"to give {'another' if target.key else 'a'} key, {target.key_hint}"
+    failure = ending.failure
+    said = ending.message.lower()
+    if failure is None:
+        return url_advice(target) if "web page" in said else ""
+    if failure.code == "model_not_found" or (failure.status == 404 and "model" in said):
+        return f"unspool models{target.flags} lists what the server has"
+    if "stream_options" in said:
+        return "-o stream_options null leaves that field out"
+    if "stream" in said and "verified" in said:
+        return "--no-stream asks for the answer in one piece"
+    if "https port" in said or "https server" in said:
+        return f"the server speaks TLS: try --base-url https{target.base_url.removeprefix('http')}"
+    if failure.status in (404, 405) or "web page" in said:
+        return url_advice(target)
+    return ""
+
+
+def url_advice(target: Target) -> str:
+    """Say which URL or endpoint to try after the server has nothing at this one."""
+    if not has_version(target.base_url):
+        return (
+            f"the base URL has no /v1: try --base-url {target.base_url}/v1; "
+            f"unspool doctor{target.flags} finds the URL that works"
+        )
+    others = " or ".join(f"--api {name}" for name in NAMES if name != target.api)
+    return f"the server may not have this endpoint: try {others}; unspool doctor{target.flags} looks for the right URL"
+
+
+def has_version(base_url: str) -> bool:
+    """Whether a part of the URL's path is a version, such as ``v1``."""
+    parts = base_url.partition("://")[2].split("/")[1:]
+    return any(part[:1] == "v" and part[1:2].isdigit() for part in parts)

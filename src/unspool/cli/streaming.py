@@ -6,7 +6,7 @@ import errno
 import gc
 
 from unspool import outcome
-from unspool.cli.access import key_advice
+from unspool.cli.access import advice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Disk:
 def report(answer: Answer, ending: Ending, display: Display, *, verbose: bool, sentence: str | None = None) -> None:
     """Say on stderr how an answer ended, in the words of ``sentence`` if there is one."""
     if sentence is None:
-        sentence = outcome.sentence(ending, kept_id(answer), key_advice(answer.exchange.target))
+        sentence = outcome.sentence(ending, kept_id(answer), advice(ending, answer.exchange.target))
     if sentence:
         display.note(sentence, always=True)
     calls = display.format.tool_calls

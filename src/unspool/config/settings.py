@@ -103,6 +103,8 @@ def resolve(
         key_hint=_key_hint(chosen, address, environ),
         paths=chosen.paths,
         options=chosen.options if at_home else {},  # another server may not know them
+        flags=(f" -P {profile}" if profile else "")
+        + (f" --base-url {address.base_url}" if base_url is not None else ""),
         think_tags=settings.think_tags,
     )
     target.warnings = tuple(sentence for sentence in (warning, plain_http_warning(target)) if sentence)

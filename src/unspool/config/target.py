@@ -21,7 +21,8 @@ class Target(Value):
     None where the caller has to name one. ``needs_key`` is False for servers that may do without; ``key_hint`` says what to do
     for a key, to follow "no key for openai: ". ``paths`` overrides an endpoint's path, where ``{model}`` stands for the
     model (Azure's deployments). ``options`` are fields of each request that says nothing else about them. ``think_tags``
-    says whether ``<think>…</think>`` at the head of an answer is reasoning. ``warnings`` are sentences that the person should see before the request is sent.
+    says whether ``<think>…</think>`` at the head of an answer is reasoning. ``warnings`` are sentences that the
+    person should see before the request is sent. ``flags`` are the options of the command line that chose this server, for hints.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Target(Value):
         "options",
         "think_tags",
         "warnings",
+        "flags",
     )
 
     def __init__(
@@ -58,6 +60,7 @@ class Target(Value):
         options: dict[str, Any] | None = None,
         think_tags: bool = True,
         warnings: tuple[str, ...] = (),
+        flags: str = "",
     ) -> None:
         self.name = name
         self.base_url = base_url.rstrip("/")
@@ -73,6 +76,7 @@ class Target(Value):
         self.options = options or {}
         self.think_tags = think_tags
         self.warnings = warnings
+        self.flags = flags
 
     def __repr__(self) -> str:
         # A key must not reach a log or a traceback.

@@ -10,7 +10,7 @@ from unspool import outcome
 from unspool.api import endpoint
 from unspool.api.conversation import plain
 from unspool.cli import formats
-from unspool.cli.access import key_advice, lacks_key, missing_key
+from unspool.cli.access import advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands.resume import Rest
 from unspool.cli.display import Display
@@ -301,7 +301,7 @@ class Session:
         has_rest = (
             self.is_watched and bool(answer.text) and ending.outcome in _RESUMABLE and kept_id(answer) is not None
         )
-        words = outcome.sentence(ending, None if has_rest else kept_id(answer), key_advice(answer.exchange.target))
+        words = outcome.sentence(ending, None if has_rest else kept_id(answer), advice(ending, answer.exchange.target))
         if _is_kept(answer, ending) or ending.outcome in (outcome.CANCELLED, outcome.CLOSED) or not self.is_watched:
             return words
         ways = "/resume gets the rest, and /retry asks again" if has_rest else "and /retry asks again"

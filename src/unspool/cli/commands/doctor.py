@@ -12,7 +12,7 @@ import time
 from unspool import outcome
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
-from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask, with_simulator
+from unspool.cli.access import advice, has_version, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.cli.commands import models
 from unspool.client.answer import Answer, Limits
 from unspool.client.exchange import Exchange
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # OpenAI's Responses API takes no lower limit than this.
 _FEWEST_TOKENS = 16
 _QUESTION = "Say hello."
+# Where servers have their API, after scheme, host and port: nearly all, Open WebUI and others, Groq, Gemini, and none at all.
+_BASE_PATHS = ("/v1", "/api/v1", "/api", "/openai/v1", "/v1beta/openai", "")
 
 OK = "ok"
 WARNING = "warning"
@@ -106,6 +108,12 @@ def examine(options: DoctorOptions) -> Iterator[Step]:
     yield from _way(target, reply)
     if not reply.status:
         return
+    is_elsewhere = reply.status in (404, 405) or "html" in reply.headers.get("content-type", "")
+    if is_elsewhere and not has_version(target.base_url):
+        step = _base_url(target, headers, options.timeout, use_proxy)
+        yield step
+        if step.verdict == FAILED:
+            return
     yield from _list(target, reply)
     if not target.model:
         return
@@ -181,6 +189,24 @@ def _way(target: Target, reply: Reply) -> Iterator[Step]:
         yield Step("HTTP", OK, f"HTTP/{seen.http_version}, status {reply.status}", seen.answered - before)
 
 
+def _base_url(target: Target, headers: dict[str, str], timeout: float, use_proxy: bool) -> Step:
+    """Look for a base URL of this server that has a list of models, or wants a key for it."""
+    origin = "/".join(target.base_url.split("/", 3)[:3])
+    began = time.monotonic()
+    for base in dict.fromkeys([target.base_url + "/v1", *(origin + path for path in _BASE_PATHS)]):
+        if base != target.base_url:
+            reply = whole.fetch(Request("GET", base + "/models", headers, proxy=use_proxy), timeout)
+            if reply.status in (401, 403) or models.read_list(target, reply)[0] is None:
+                found = f"no API at {target.base_url}, but one at {base}: use --base-url {base}"
+                return Step(
+                    "base URL", FAILED, found, time.monotonic() - began, outcome.EXIT_CODES[outcome.UNREACHABLE]
+                )
+    tried = ", ".join(path or "/" for path in _BASE_PATHS)
+    return Step(
+        "base URL", WARNING, f"no list of models at {target.base_url}, nor at {tried}", time.monotonic() - began
+    )
+
+
 def _certificate(seen: Connection) -> str:
     words = f"certificate by {one_line(seen.issuer)}" if seen.issuer else "trusted"
     return f"{words}, until {one_line(seen.expires)}" if seen.expires else words
@@ -190,7 +216,7 @@ def _list(target: Target, reply: Reply) -> Iterator[Step]:
     """Whether the key is taken, and whether the model is there, as far as the list of models tells."""
     ending, offered = models.read_list(target, reply)
     if ending is not None and ending.outcome == outcome.UNAUTHORIZED:
-        yield Step("auth", FAILED, outcome.sentence(ending, None, key_advice(target)), code=ending.exit_code)
+        yield Step("auth", FAILED, outcome.sentence(ending, None, advice(ending, target)), code=ending.exit_code)
         return
     if ending is not None:
         yield Step("auth", WARNING, f"not known: the list of models cannot be had ({ending.message})")
@@ -233,7 +259,7 @@ def _ask(target: Target, timeout: float, use_proxy: bool) -> Iterator[Step]:
     if ending.outcome in (outcome.COMPLETE, outcome.LENGTH):
         yield Step("end", OK, ending.outcome, took)
     else:
-        said = outcome.sentence(ending, None, key_advice(target)) or ending.outcome
+        said = outcome.sentence(ending, None, advice(ending, target)) or ending.outcome
         yield Step("end", FAILED, said, took, ending.exit_code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api import failure as failures
-from unspool.cli.access import key_advice, lacks_key, missing_key, whom_to_ask, with_simulator
+from unspool.cli.access import advice, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.client.http import whole
 from unspool.client.http.transport import Request
 from unspool.jsontext import dumps, parse
@@ -37,7 +37,7 @@ def _list(options: ModelsOptions) -> int:
         notes.line(warning)
     ending, models = fetch(target, options.timeout, use_proxy=not options.sim)
     if ending is not None:
-        notes.line(outcome.sentence(ending, None, key_advice(target)), always=True)
+        notes.line(outcome.sentence(ending, None, advice(ending, target)), always=True)
         return ending.exit_code
     stdout = Output(1)
     if options.json:

@@ -225,7 +225,11 @@ class Transfer:
                 return fault
             host = f"{host} (through the proxy {proxy})"
         if code == _TIMED_OUT or (code in _UNREACHABLE and not status):
-            return Fault(UNREACHABLE, _explain(code, message, host), code in _RETRYABLE or code == _TIMED_OUT)
+            return Fault(
+                UNREACHABLE,
+                _explain(code, message, host, self.request.url.startswith("https:")),
+                code in _RETRYABLE or code == _TIMED_OUT,
+            )
         if not status:
             words = f"{host} closed the connection without an answer" if code == 52 else f"{host}: {message}"
             return Fault(CUT, words, code in _RETRYABLE)
@@ -394,7 +398,7 @@ def _easy(request: Request, connect_timeout: float) -> Any:
     return curl
 
 
-def _explain(code: int, message: str, host: str) -> str:
+def _explain(code: int, message: str, host: str, secure: bool) -> str:
     """One sentence for an error that kept the request from getting through, with what to look at."""
     if code == 6:
         return f"no such host: {host}; check the base URL"
@@ -403,9 +407,15 @@ def _explain(code: int, message: str, host: str) -> str:
     if code == _TIMED_OUT:
         return f"{host} could not be connected to in time (--connect-timeout); check the base URL, and the network"
     if code in (1, 8):  # 1: something that is no HTTP head at all, such as an SSH server's greeting
-        return f"what answers at {host} does not speak HTTP; check the base URL"
+        advice = "" if secure else ", which begins with https:// where the server speaks TLS"
+        return f"the server at {host} does not speak HTTP; check the base URL{advice}"
     if code in (51, 60):
-        return f"no trust in {host}: {message}; SSL_CERT_FILE can name an authority to trust"
+        return f"the certificate of {host} is not trusted: {message}; SSL_CERT_FILE can name an authority to trust"
+    if code == 77:
+        return (
+            f"{host} cannot be verified: {message}; "
+            "check SSL_CERT_FILE, CURL_CA_BUNDLE and SSL_CERT_DIR, or unset them to use the system's"
+        )
     if code in _TLS:
         return f"TLS with {host} failed: {message}; check whether the base URL should begin with http://"
     return f"{host}: {message}"
@@ -449,7 +459,11 @@ def _proxy_fault(code: int, message: str, host: str, proxy: str, status: int) ->
     if code == 5:
         return Fault(UNREACHABLE, f"no such host: the proxy {proxy}; {advice}")
     if status == 407:
-        return Fault(UNREACHABLE, f"the proxy {proxy} wants another user and password than its URL gives; {advice}")
+        return Fault(
+            UNREACHABLE,
+            f"the proxy {proxy} does not accept the user and password of its URL, or wants one: "
+            f"HTTPS_PROXY=http://USER:PASSWORD@{proxy}; {advice}",
+        )
     if status and status // 100 != 2:
         return Fault(UNREACHABLE, f"the proxy {proxy} does not connect to {host}: HTTP {status}", status >= 500)
     if code == 7:  # which libcurl also says of a refused CONNECT
