@@ -255,6 +255,26 @@ def without_secrets(body: dict[str, Any]) -> Masked:
     return Masked(masked if places else body, places)
 
 
+def masked_fields(body: dict[str, Any]) -> list[str]:
+    """Where in a body that was kept something is masked."""
+    return [
+        place for place, value in _words(body, "") if value == MASK or f"={MASK}" in value or f"://{MASK}@" in value
+    ]
+
+
+def _words(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield the strings of a body, without those of the prompt, and where they are."""
+    if type(value) is str:
+        yield place, value
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            yield from _words(item, f"{place}[{index}]")
+    elif type(value) is dict:
+        for name, item in value.items():
+            if name not in _OPEN_FIELDS:
+                yield from _words(item, f"{place}.{name}" if place else str(name))
+
+
 def _masked(value: Any, place: str, places: list[str]) -> Any:
     if type(value) is list:
         return [_masked(item, f"{place}[{index}]", places) for index, item in enumerate(value)]

@@ -1,13 +1,18 @@
 """Which stream belongs to which line of a run: a file that is appended to before each request is sent.
 
-A line of it is a key of `unspool.batch.lines` and a stream's id. It says nothing of how a stream ended, which its journal
+A line of it is a key of `unspool.batch.lines`, a stream's id, and the CRC-32 of these. It says nothing of how a stream ended, which its journal
 knows better: whatever is killed when, the two never disagree.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from hashlib import sha256
+from zlib import crc32
+
+from unspool.batch.lines import KEY_LENGTH
+from unspool.journal.ulid import is_ulid
 
 try:
     import fcntl
@@ -22,7 +27,8 @@ class Busy(Exception):
 class Ledger:
     """The ledger of one run, locked while it is open. ``name`` is what the run is of, such as the path of its file.
 
-    Raises Busy, and OSError where the folder cannot be written: without a ledger nothing could go on where it stopped.
+    ``damaged`` is how many of its lines are not what was written: what they recorded is not known, and would be asked again.
+    Raises Busy, and OSError where the folder cannot be written: without a ledger nothing could continue where it stopped.
     """
 
     def __init__(self, folder: str, name: str, *, anew: bool = False) -> None:
@@ -45,7 +51,10 @@ class Ledger:
 
     def begin(self, key: str, id: str) -> None:
         """Note that a stream is about to be asked for."""
-        os.write(self._fd, f"{key} {id}\n".encode())
+        entry = f"{key} {id}".encode()
+        line = b"%b %08x\n" % (entry, crc32(entry))
+        if os.write(self._fd, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def close(self) -> None:
         """Close and unlock it."""
@@ -59,7 +68,14 @@ class Ledger:
             content = content[: content.rfind(b"\n") + 1]
             os.ftruncate(self._fd, len(content))
         streams: dict[str, list[str]] = {}
-        for line in content.decode("ascii", "replace").splitlines():
-            key, _, id = line.partition(" ")
-            streams.setdefault(key, []).append(id)
+        self.damaged = 0
+        for line in content.split(b"\n")[:-1]:
+            entry, _, checksum = line.rpartition(b" ")
+            if checksum != b"%08x" % crc32(entry):
+                entry = line  # of a version without checksums
+            key, _, id = entry.decode("ascii", "replace").partition(" ")
+            if len(key) == KEY_LENGTH and not key.strip("0123456789abcdef") and is_ulid(id):
+                streams.setdefault(key, []).append(id)
+            else:
+                self.damaged += 1
         return streams

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from unspool.config.target import Target
 
+#: Characters of a line's key, which are hexadecimal digits.
+KEY_LENGTH = 32
+
 _FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
 _KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", *_FIELDS))
 _PATHS = {api.endpoint(name).path: name for name in api.NAMES}
@@ -114,7 +117,7 @@ class Lines:
         content = dumps([self._place, api_name, custom_id, body])
         # The same line twice is two requests.
         count = self._seen[content] = self._seen.get(content, 0) + 1
-        key = sha256(f"{count} {content}".encode("utf-8", "replace")).hexdigest()[:32]
+        key = sha256(f"{count} {content}".encode("utf-8", "replace")).hexdigest()[:KEY_LENGTH]
         return Line(number, custom_id, is_batch, api_name, prompt, body, key)
 
     def _batch(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:

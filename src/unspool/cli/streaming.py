@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 _SIGHUP = 1
 
 
-def stream(answer: Answer, display: Display, signals: Signals, stats: Stats | None = None) -> Ending:
+def stream(
+    answer: Answer, display: Display, signals: Signals, stats: Stats | None = None, *, needs_journal: bool = False
+) -> Ending:
     """Show an answer as it arrives, until it ends or somebody ends it. Returns how the showing ended.
 
     That may be worse than the answer's own ending: its reader has gone away, or it has no code block that was to be extracted.
+    With ``needs_journal`` nobody sees the answer but in its journal: it is cancelled when that cannot be written any more.
     """
     # Start-up is over: nothing made so far becomes garbage, and what the stream leaves behind does.
     gc.freeze()
     gc.enable()
-    disk = _Disk(answer, display)
+    disk = _Disk(answer, display, needs_journal)
     ending = _show(answer, display, signals, stats, disk)
     if ending is not answer.ending:
         answer.cancel(ending.message, ending.signal, ending.outcome)
@@ -75,6 +78,9 @@ def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | Non
             elif signals.has_resumed():
                 display.redraw()
             disk.check()
+            if disk.loses_answer and answer.ending is None:
+                # Nobody else sees the answer: no more of it is paid for.
+                deltas += answer.cancel()
             if not deltas and not exchange.events:
                 display.tick()
                 continue
@@ -108,10 +114,18 @@ def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | Non
 class _Disk:
     """Reports what a disk does to the journal: once, and again only when that changes."""
 
-    def __init__(self, answer: Answer, display: Display) -> None:
+    def __init__(self, answer: Answer, display: Display, needs_journal: bool) -> None:
         self._journal = answer.exchange.journal
         self._display = display
+        self._needs_journal = needs_journal
         self._reported: str | None = None
+        if self._journal is not None and self._journal.warning:
+            display.note(self._journal.warning, always=True)
+
+    @property
+    def loses_answer(self) -> bool:
+        """Whether the answer is to be read from its journal, and that cannot be written any more."""
+        return self._needs_journal and self._journal is not None and not self._journal.is_kept
 
     def check(self) -> None:
         """Report what is new."""

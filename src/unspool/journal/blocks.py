@@ -171,6 +171,15 @@ class Request(Block):
         self.epoch = epoch
         self.listed = listed
 
+    @classmethod
+    def first(cls, path: str) -> Self:
+        """Read what was asked from a journal, without its answer; an empty request where that cannot be had. Raises OSError."""
+        from unspool.journal.reader import Reader
+
+        with Reader(path) as journal:
+            records = next(filter(None, journal.batches()), None)
+        return cls.read(records[0].data) if records and records[0].is_own(cls.TYPE) else cls()
+
     def described(self) -> dict[str, Any]:
         return {**super().described(), "think_tags": None if self.think_tags else False}
 

@@ -43,13 +43,15 @@ class Writer:
     """The journal of one stream while it is being written.
 
     ``id`` is the stream's. ``path`` is the file's. With ``folder=None`` the journal is kept in memory, and `contents` returns
-    it. When the disk refuses, nothing more is kept and ``trouble`` says why, in words for a person; no method raises for it.
+    it. When the disk refuses, nothing more is kept and ``trouble`` says why, in words for a person; no method raises for it. ``warning`` is what
+    a person should know all the same, such as that others could write to the folder.
     """
 
     def __init__(self, folder: str | None, *, sync: str = "interval") -> None:
         self.id = ulid.new()
         self.path: str | None = None
         self.trouble: str | None = None
+        self.warning: str | None = None
         self._sync = sync
         self._fd = -1
         self._memory: list[bytes] | None = [] if folder is None else None
@@ -67,6 +69,11 @@ class Writer:
             except OSError as error:
                 self._give_up(error, folder)
         self._write(record.HEADER)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is appended now is kept in a file."""
+        return self._fd >= 0
 
     @classmethod
     def create(cls, path: str, *, sync: str = "interval") -> Writer:
@@ -173,7 +180,7 @@ class Writer:
         return b"".join(self._memory or ())
 
     def _create(self, folder: str) -> None:
-        _make_private(folder)
+        self.warning = _make_private(folder)
         while True:
             path = os.path.join(folder, f"{self.id}.sse")
             try:
@@ -240,8 +247,12 @@ def _lock(fd: int) -> None:
         time.sleep(os.urandom(1)[0] / 100_000)
 
 
-def _make_private(folder: str) -> None:
-    """Make the folder and its parent, which is ours too, for the owner alone; those above as the system makes folders."""
+def _make_private(folder: str) -> str | None:
+    """Make the folder and its parent, which is ours too, for the owner alone; those above as the system makes folders.
+
+    Where others may write to the folder, they could replace journals: that is taken back, and said in the sentence that is returned.
+    Raises OSError for a folder of somebody else that others may write to.
+    """
     if not os.path.isdir(folder):
         parent = os.path.dirname(folder)
         os.makedirs(os.path.dirname(parent) or ".", exist_ok=True)
@@ -250,6 +261,15 @@ def _make_private(folder: str) -> None:
                 os.mkdir(one, 0o700)
             except FileExistsError:
                 pass
+        return None
+    mode = os.stat(folder).st_mode
+    if not mode & 0o022 or os.name == "nt":
+        return None
+    try:
+        os.chmod(folder, mode & 0o7700)
+    except PermissionError as error:
+        raise PermissionError(error.errno, "others may write to the folder, which belongs to somebody else") from error
+    return f"others could write to {folder} (mode {mode & 0o777:o}): it is its owner's alone now"
 
 
 def _sync_data(fd: int) -> None:

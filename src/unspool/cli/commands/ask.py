@@ -84,10 +84,6 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     display = Display(notes, view, shows_reasoning=shows_reasoning(options, notes))
     with Signals(display) as signals:
         journal = Writer(None if options.no_log else streams_dir(), sync=settings.sync)
-        if started is not None:
-            if journal.path is None:
-                raise UsageError(f"--detach needs a journal, and {journal.trouble}")
-            started(journal.id)
         exchange = Exchange(
             target,
             prompt,
@@ -97,11 +93,17 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
             pid=os.getpid(),
             use_proxy=not options.sim,
         )
+        if started is not None:
+            # The request is in the journal by now, and nothing is sent before that is certain: nobody else will see the answer.
+            journal.sync()
+            if journal.trouble is not None:
+                raise UsageError(f"--detach needs a journal, and {journal.trouble}")
+            started(journal.id)
         if options.verbose:
             kept = f", stream {journal.id}" if journal.path is not None else ""
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
         with Answer(exchange, options.limits, reactor=Reactor(), keep_text=False) as answer:
-            ending = stream(answer, display, signals, wanted_stats(options))
+            ending = stream(answer, display, signals, wanted_stats(options), needs_journal=started is not None)
             report(answer, ending, display, verbose=options.verbose)
     return ending.exit_code
 

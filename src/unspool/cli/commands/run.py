@@ -83,6 +83,11 @@ def _run(options: RunOptions) -> int:
         notes.line(f"{named} is being run by another process", always=True)
         return outcome.EXIT_CODES[outcome.ERROR]
     try:
+        if ledger.damaged:
+            notes.line(
+                f"{ledger.path} is damaged: {ledger.damaged} of its lines cannot be read, and what they recorded is asked again",
+                always=True,
+            )
         lines = Lines(target, fields, place=place).read(content)
         work = _Run(options, notes, target, configuration, ledger, total)
         return asyncio.run(work.run(lines))
@@ -166,6 +171,8 @@ class _Run:
 
     def _ask(self, line: Line) -> AsyncAnswer:
         journal = Writer(self._folder, sync=self._sync)
+        if journal.warning:
+            self._notes.line(journal.warning, always=True)
         if journal.trouble is None:
             self._ledger.begin(line.key, journal.id)
         exchange = Exchange(

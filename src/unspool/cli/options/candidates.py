@@ -9,7 +9,7 @@ from unspool.api.conversation import plain
 from unspool.cli import commands
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
-from unspool.journal import folder, reader, record, ulid
+from unspool.journal import folder, reader, ulid
 from unspool.journal.blocks import End, Request
 from unspool.terminal.safety import one_line
 from unspool.value import Value
@@ -229,13 +229,9 @@ def _of_id(id: str, typed: str) -> Candidate:
 def _request(id: str) -> Request:
     """What was asked: the first block, without reading the answer. Empty where that cannot be had."""
     try:
-        with reader.Reader(folder.path_of(paths.streams_dir(), id)) as journal:
-            first = next(filter(None, journal.batches()), None)
+        return Request.first(folder.path_of(paths.streams_dir(), id))
     except OSError:
         return Request()
-    if not first or not first[0].is_own(record.REQUEST):
-        return Request()
-    return Request.read(first[0].data)
 
 
 def _is_whole(id: str) -> bool:

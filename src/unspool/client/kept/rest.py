@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import contextmanager
 
 from unspool import outcome
 from unspool.api import endpoint
@@ -11,14 +13,16 @@ from unspool.client.exchange import Exchange, is_background
 from unspool.client.kept import continuation
 from unspool.config import ConfigError
 from unspool.config.paths import streams_dir
-from unspool.journal import summary, ulid
-from unspool.journal.blocks import End
+from unspool.journal import folder, reader, summary, ulid
+from unspool.journal.blocks import End, Request
 from unspool.journal.reader import Reader
 from unspool.journal.replay import Replay
-from unspool.journal.writer import Writer
+from unspool.journal.writer import Busy, Writer
+from unspool.masking import masked_fields, without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -76,8 +80,8 @@ def take_up(
     has not yet.
     """
     journal = Writer.reopen(one.path, sync=settings.sync)
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
+    with Reader(one.path) as journal_reader:
+        replay = Replay(journal_reader)
         turns = list(replay.turns())
     assert replay.decoder is not None
     if replay.decoder.ended:
@@ -100,15 +104,63 @@ def ask_again(
     """Ask for the rest in a new stream, whose parent is the cut one. Returns what does so, the text that is kept, and the seam to it.
 
     There is no seam in a completion, which goes on where its prompt stops: what it repeats there belongs to it. Raises ValueError
-    for what cannot be continued.
+    for what cannot be continued, and Busy while another process does so.
     """
     choices = max(one.choices, len(one.texts))
     if choices > 1:
         raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
-    exchange = exchange_of(one, target, continuation.rest_of(one), retries=retries, pid=pid, use_proxy=use_proxy)
+    if masked := masked_fields(one.body):
+        raise ValueError(
+            f"{ulid.short(one.id)} was asked with a secret that is not kept ({', '.join(masked)}), so it cannot be asked again"
+        )
+    body = continuation.rest_of(one)
+    exchange = exchange_of(one, target, body, retries=retries, pid=pid, use_proxy=use_proxy)
     text = continuation.text_of(summary.conversation(streams_dir(), one.id))
-    exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
+    with _locked(streams_dir()):
+        # Of many that resume one stream at once only the first finds no stream that already does.
+        if other := _running_rest(one, body):
+            short = ulid.short(other)
+            raise Busy(f"{ulid.short(one.id)} is being resumed by another process as {short}")
+        exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
     return exchange, text, None if endpoint(one.api).continues_text else continuation.Seam(text)
+
+
+@contextmanager
+def _locked(kept: str) -> Iterator[None]:
+    """Keep other processes out that ask for the same, for the moment in which one stream of the folder is taken up.
+
+    Does nothing where there are no locks, or the file of this one cannot be made: what follows then says why.
+    """
+    fd = -1
+    try:
+        fd = os.open(os.path.join(os.path.dirname(kept), "resume.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except (OSError, ImportError):
+        pass
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _running_rest(one: Summary, body: dict[str, Any]) -> str | None:
+    """The id of the running stream that asks for the rest of this one, None where there is none."""
+    asked = without_secrets(body).body
+    for id in reversed(folder.ids(streams_dir())):
+        if id < one.id:
+            return None
+        try:
+            path = folder.path_of(streams_dir(), id)
+            if id != one.id and reader.is_alive(path):
+                request = Request.first(path)
+                if request.parent == one.id and request.body == asked:
+                    return id
+        except OSError:
+            continue  # removed since it was listed
+    return None
 
 
 def exchange_of(
@@ -129,12 +181,12 @@ def exchange_of(
 
 def _end(one: Summary, settings: Settings) -> None:
     journal = Writer.reopen(one.path, sync=settings.sync)
-    with Reader(one.path) as reader:
-        replay = Replay(reader)
+    with Reader(one.path) as journal_reader:
+        replay = Replay(journal_reader)
         for _ in replay.turns():
             pass
         decoder = replay.decoder
-        if not reader.ended and decoder is not None and decoder.failure is None:
+        if not journal_reader.ended and decoder is not None and decoder.failure is None:
             ending = outcome.judge(decoder, None)
             journal.put(End.of_ending(ending, decoder.usage, replay.at))
     journal.close()
