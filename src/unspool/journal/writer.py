@@ -214,6 +214,8 @@ class Writer:
         except OSError as error:
             self._cut_torn_block()
             self._give_up(error, self.path or "")
+            if not self._size and self.path is not None:
+                os.unlink(self.path)  # nothing was asked yet, as far as it says
             return
         self._size += len(block)
         self._dirty = True
