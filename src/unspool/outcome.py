@@ -201,7 +201,7 @@ def sentence(ending: Ending, id: str | None, advice: str = "") -> str:
         advice = "the quota is used up, so waiting does not help" if used_up else "try again later, or with --retries N"
         return _join("rate limited", message, advice)
     if outcome in (CUT, INTERRUPTED):
-        return _join(outcome, message, f"unspool resume {short} goes on" if id else "")
+        return _join(outcome, message, f"unspool resume {short} continues it" if id else "")
     if outcome == SERVER_ERROR:
         return _join("server error", message, f"unspool resume {short} asks again" if id else "try again later")
     return _join(outcome.replace("_", " "), message, advice)

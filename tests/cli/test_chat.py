@@ -62,7 +62,7 @@ def test_the_prompts_of_a_chat_are_one_conversation(unspool, converse, serve):
     ]
     first, second = unspool.journals()
     assert request(unspool, 1)["parent"] == first.stem
-    assert f"unspool chat --cid {second.stem[-6:]} goes on" in person.text
+    assert f"unspool chat --cid {second.stem[-6:]} continues" in person.text
     exported = unspool("export").stdout.decode()
     assert "My name is Ada" in exported
     assert "Ada." in exported
@@ -201,7 +201,7 @@ def test_nothing_is_kept_where_that_is_wanted(unspool, converse, serve):
     person.answers("And?\r", "Hello.")
     leave(person)
     assert list((unspool.home / "state").rglob("*")) == [] if (unspool.home / "state").exists() else True
-    assert "goes on with this" not in person.text
+    assert "continues this" not in person.text
 
 
 # While an answer streams
@@ -390,7 +390,7 @@ def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(converse, serve, n
     assert person.leaves() == 128 + number
     assert person.is_restored
     assert not person.brackets_pastes
-    assert "goes on with this conversation" in person.text
+    assert "continues this conversation" in person.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -550,7 +550,9 @@ def test_an_answer_at_its_token_limit_goes_on(converse, serve):
     limited = stream("chat", "One, two, ", reason="length")
     server = serve(limited, stream("chat", "three."), stream("chat", "Four."))
     person = converse(server)
-    person.answers("Count\r", "stopped at the token limit (length); /resume goes on, and /set max_tokens N allows more")
+    person.answers(
+        "Count\r", "stopped at the token limit (length); /resume continues it, and /set max_tokens N allows more"
+    )
     person.answers("/resume\r", "three.")
     person.answers("And?\r", "Four.")
     assert [one["content"] for one in server.requests[2].json["messages"]] == ["Count", "One, two, three.", "And?"]

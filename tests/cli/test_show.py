@@ -106,9 +106,9 @@ def test_a_piece_of_several_ids_names_them(unspool, serve):
 
 
 def test_an_id_nobody_has_and_an_empty_history_are_told(unspool):
-    assert (unspool("last").returncode, unspool("last").stderr) == (1, b"unspool: no stream is kept yet\n")
-    assert unspool("show", "ZZZZ").stderr == b"unspool: no stream 'ZZZZ' is kept here\n"
-    assert unspool("show").stderr == b"unspool: no stream is kept yet\n"
+    assert (unspool("last").returncode, unspool("last").stderr) == (1, b"unspool: no answer is kept yet\n")
+    assert unspool("show", "ZZZZ").stderr == b"unspool: no kept answer has 'ZZZZ' in its id; unspool log lists them\n"
+    assert unspool("show").stderr == b"unspool: no answer is kept yet\n"
     assert unspool("last", "ZZZZ").returncode == 2
 
 

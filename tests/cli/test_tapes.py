@@ -123,7 +123,7 @@ def test_a_recorded_tape_among_the_journals_is_listed_and_shown_like_any(unspool
         (("--tapes-only",), "--tapes PATH is missing"),
         (("--speed", "2"), "--tapes PATH is missing"),
         (("--tapes", "x", "--tape-match", "loosely"), "'loosely' is none of strict, messages, last-message"),
-        (("--tapes", "ZZZZ"), "no stream 'ZZZZ' is kept here"),
+        (("--tapes", "ZZZZ"), "no kept answer has 'ZZZZ' in its id"),
         (("--tapes", "./none"), "./none: No such file or directory"),
         (("--tapes", "."), "there is no tape in this folder"),
         (("--tapes", "/dev/null"), "/dev/null"),

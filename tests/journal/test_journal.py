@@ -493,7 +493,7 @@ def test_an_id_is_found_by_any_piece_that_only_it_has(tmp_path: Path) -> None:
     assert find("W71X8") == ids[0]
     assert find("71X8") == ids[0], "the end of an id is what messages show, so it wins"
     assert find(ids[2]) == ids[2]
-    with pytest.raises(folder.NotFound, match="3 streams match"):
+    with pytest.raises(folder.NotFound, match="3 answers match"):
         find("01M8")
     with pytest.raises(folder.NotFound, match="no stream"):
         find("ZZZZ")
@@ -504,5 +504,5 @@ def test_an_id_is_found_by_any_piece_that_only_it_has(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert folder.ids(str(tmp_path / "none")) == []
-    with pytest.raises(folder.NotFound, match="no stream is kept yet"):
+    with pytest.raises(folder.NotFound, match="no answer is kept yet"):
         folder.newest(str(tmp_path / "none"))

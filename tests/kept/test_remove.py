@@ -76,15 +76,15 @@ def test_prune_removes_what_is_older(kept: Kept) -> None:
     old, new = kept.keep(at=BEGIN), kept.keep(at=BEGIN + 3_600_000)
     size = kept.path(old).stat().st_size
     done = kept.run("prune", "--older-than", "2026-11-01T00:30:00")
-    assert (done.returncode, done.stdout) == (0, f"removed 1 stream, {size} bytes\n")
+    assert (done.returncode, done.stdout) == (0, f"removed 1 answer, {size} bytes\n")
     assert left(kept) == [new]
 
 
 def test_prune_keeps_the_newest(kept: Kept) -> None:
     ids = [kept.keep() for _ in range(5)]
-    assert kept.run("prune", "--keep", "2").stdout.startswith("removed 3 streams, ")
+    assert kept.run("prune", "--keep", "2").stdout.startswith("removed 3 answers, ")
     assert left(kept) == ids[3:]
-    assert kept.run("prune", "--keep", "9").stdout == "removed 0 streams, 0 bytes\n"
+    assert kept.run("prune", "--keep", "9").stdout == "removed 0 answers, 0 bytes\n"
     assert kept.run("prune", "--keep", "0").returncode == 0
     assert left(kept) == []
 
@@ -123,7 +123,7 @@ def test_prune_leaves_running_streams_and_files_that_are_no_journals(kept: Kept)
 def test_prune_asks_on_a_terminal(kept: Kept, typed: str, gone: bool) -> None:
     kept.keep()
     code, shown = kept.on_terminal("prune", "--keep", "0", typed=typed)
-    assert "remove 1 stream, " in shown
+    assert "remove 1 answer, " in shown
     assert (code, len(left(kept))) == ((0, 0) if gone else (1, 1))
 
 

@@ -132,7 +132,7 @@ def test_an_answer_of_which_nothing_came_is_asked_for_as_before(home: Home, api:
     with Script(api, "", "Here it is.") as server:
         assert ask(home, server.url, api, "--retries", "0").returncode == 7
         resumed = home("resume")
-        assert (resumed.returncode, resumed.stdout, resumed.stderr) == (0, b"Here it is.", b"")
+        assert (resumed.returncode, resumed.stdout, resumed.stderr.count(b"\n")) == (0, b"Here it is.", 1)
         assert server.requests[0].json == server.requests[1].json
 
 
@@ -162,7 +162,7 @@ def test_what_is_whole_is_shown(home: Home, instant: str) -> None:
     whole = ask(home, instant, "chat")
     resumed = home("resume")
     assert (resumed.returncode, resumed.stdout) == (0, whole.stdout)
-    assert b"is whole already" in resumed.stderr
+    assert b"is complete already" in resumed.stderr
     assert len(home.journals()) == 1
 
 
@@ -179,7 +179,10 @@ def test_an_unknown_id_is_told(home: Home, instant: str) -> None:
     assert home("resume", "7ZZZZZ").returncode == 1
     ask(home, instant, "chat")
     resumed = home("resume", "7ZZZZZ")
-    assert (resumed.returncode, resumed.stderr) == (1, b"unspool: no stream '7ZZZZZ' is kept here\n")
+    assert (resumed.returncode, resumed.stderr) == (
+        1,
+        b"unspool: no kept answer has '7ZZZZZ' in its id; unspool log lists them\n",
+    )
 
 
 @pytest.mark.parametrize("how", ["killed", "cancelled", "nobody reads"])
@@ -283,7 +286,7 @@ def test_what_was_killed_is_taken_up_in_its_own_journal(home: Home, first: int) 
         child.wait()
         server.again = (rest,)
         resumed = home("resume")
-        assert (resumed.returncode, resumed.stdout.decode(), resumed.stderr) == (0, server.text, b"")
+        assert (resumed.returncode, resumed.stdout.decode(), resumed.stderr.count(b"\n")) == (0, server.text, 1)
         kept = Kept(home.newest())
         assert len(home.journals()) == 1
         assert kept.sequence == list(range(server.length))

@@ -296,7 +296,7 @@ class Session:
                 return "stopped; what arrived stays in the conversation, and the next prompt goes on from it"
             return "stopped before anything arrived; the conversation is as it was"
         if ending.outcome == outcome.LENGTH:
-            goes_on = "/resume goes on, and " if kept_id(answer) is not None else ""
+            goes_on = "/resume continues it, and " if kept_id(answer) is not None else ""
             return f"stopped at the token limit ({ending.finish_reason}); {goes_on}/set max_tokens N allows more"
         has_rest = (
             self.is_watched and bool(answer.text) and ending.outcome in _RESUMABLE and kept_id(answer) is not None

@@ -76,12 +76,9 @@ def _instead(argv: list[str]) -> int | None:
             text = help.of_program()
         help.show(text)
         return 0
-    if len(argv) <= 2:
-        from unspool.cli.options.slips import near
+    if " " not in first:
+        from unspool.cli.options.slips import meant
 
-        if (meant := near(first)) is not None:
-            from unspool.cli.options import UsageError
-
-            # Taken for a prompt it would be asked, and be paid for.
-            raise UsageError(f"did you mean unspool {meant}? To ask it as a prompt: unspool ask {first}")
+        if (command_line := meant(argv)) is not None:
+            return run(command_line)
     return None

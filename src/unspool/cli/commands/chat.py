@@ -115,7 +115,7 @@ def _greet(session: Session) -> None:
 
 def _say_how_to_go_on(session: Session) -> None:
     if session.id is not None and session.is_watched and not session.options.no_log:
-        session.notes.line(f"unspool chat --cid {ulid.short(session.id)} goes on with this conversation")
+        session.notes.line(f"unspool chat --cid {ulid.short(session.id)} continues this conversation")
 
 
 def _converse(session: Session, reader: Reader) -> int:

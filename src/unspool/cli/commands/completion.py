@@ -22,6 +22,8 @@ _BASH = """\
 _unspool() {
     COMPREPLY=()
     local line
+    # In an order that means something: bash 4.4 and later keep it.
+    compopt -o nosort 2>/dev/null
     while IFS= read -r line; do
         if [[ $line == :files ]]; then
             compopt -o default 2>/dev/null

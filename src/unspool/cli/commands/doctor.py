@@ -232,7 +232,9 @@ def _list(target: Target, reply: Reply) -> Iterator[Step]:
     elif model in names:
         yield Step("model", OK, f"{model} is one of {len(names)}")
     else:
-        yield Step("model", WARNING, f"{model} is not in the list of {len(names)}; unspool models prints it")
+        yield Step(
+            "model", WARNING, f"{model} is not in the list of {len(names)}; unspool models{target.flags} prints it"
+        )
 
 
 def _ask(target: Target, timeout: float, use_proxy: bool) -> Iterator[Step]:

@@ -139,4 +139,4 @@ def _size(kept: str, id: str) -> int:
 
 
 def _amount(streams: int, size: int) -> str:
-    return f"{streams} {'stream' if streams == 1 else 'streams'}, {size} bytes"
+    return f"{streams} {'answer' if streams == 1 else 'answers'}, {size} bytes"

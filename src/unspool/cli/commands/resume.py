@@ -11,6 +11,7 @@ from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.commands.show import show
 from unspool.cli.display import Display
 from unspool.cli.formats.wrapper import Wrapper
+from unspool.cli.options import dates
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer
@@ -18,7 +19,7 @@ from unspool.client.http.transport import Reactor
 from unspool.client.kept import rest
 from unspool.config.paths import streams_dir
 from unspool.config.settings import load
-from unspool.journal import folder, ulid
+from unspool.journal import folder, summary, ulid
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -36,17 +37,43 @@ if TYPE_CHECKING:
     from unspool.outcome import Ending
     from unspool.sse import Event
 
+# How an answer ended that has a rest.
+_CUT = (outcome.CUT, outcome.INTERRUPTED, outcome.SERVER_ERROR, outcome.CANCELLED, outcome.CLOSED, outcome.LENGTH)
+# How many of the newest answers are looked through for one of them.
+_MOST = 200
+
 
 def run(options: ResumeOptions) -> int:
     """Print what is kept of an answer and the rest of it, and return how that ended."""
     notes = Notes(Output(2), quiet=options.quiet)
     settings = load()
     try:
-        path = folder.locate(streams_dir(), options.id)
+        path = folder.locate(streams_dir(), options.id) if options.id else _last_cut(notes)
         return _resume(path, options.configured(settings), settings, notes)
     except ValueError as error:  # NoJournal and Damage among them
         notes.line(str(error), always=True)
         return 1
+
+
+def _last_cut(notes: Notes) -> str:
+    """The file of the last answer that was cut and that nothing continues yet, which is named; else the last one. Raises NotFound."""
+    kept = streams_dir()
+    newest = folder.newest(kept)
+    continued: set[str | None] = set()
+    for id in reversed(folder.ids(kept)[-_MOST:]):
+        path = folder.path_of(kept, id)
+        try:
+            one = summary.read(path)
+        except (OSError, summary.NoJournal):  # removed a moment ago, or not ours
+            continue
+        if id == newest and one.outcome == outcome.RUNNING:
+            break
+        if one.outcome in _CUT and id not in continued:
+            when = dates.shown(ulid.milliseconds(id))
+            notes.line(f"resuming {ulid.short(id)} of {when}, the last answer that was cut")
+            return path
+        continued.add(one.parent)
+    return folder.path_of(kept, newest)
 
 
 def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes) -> int:
@@ -56,7 +83,7 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
         notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
         return 1
     if rest.is_whole(one):
-        notes.line(f"{short} is whole already ({one.outcome})")
+        notes.line(f"{short} is complete already ({one.outcome})")
         return show(one.path, options, notes)
     if not one.body:
         notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)

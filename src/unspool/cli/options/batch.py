@@ -123,7 +123,7 @@ BENCH = Command(
     BenchOptions,
     (
         Option(
-            ("-n", "--requests"),
+            ("--requests",),
             "value",
             f"the requests to send (default: {REQUESTS}, or as many as fit in --duration)",
             group=_LOAD,
@@ -131,7 +131,7 @@ BENCH = Command(
             type=positive,
         ),
         Option(
-            ("-c", "--concurrency"),
+            ("--concurrency",),
             "value",
             f"the streams at a time (default: {CONCURRENCY}; with --rate no bound)",
             group=_LOAD,
@@ -139,7 +139,7 @@ BENCH = Command(
             type=positive,
         ),
         Option(
-            ("-d", "--duration"),
+            ("--duration",),
             "value",
             "send requests for this long, then wait for those that run",
             group=_LOAD,
@@ -199,8 +199,8 @@ BENCH = Command(
     (Words("url", "URL", "the base URL of the server, the same as --base-url"),),
     description="Put load on a server and measure its streams. Every request is paid for where requests cost money.",
     examples="""\
-unspool bench --sim -c 100 -n 1000
-unspool bench http://127.0.0.1:8000/v1 -m llama -c 50 -n 500 --max-tokens 200
+unspool bench --sim --concurrency 100 --requests 1000
+unspool bench http://127.0.0.1:8000/v1 -m llama --concurrency 50 --requests 500
 unspool bench -P groq -m llama-3.3-70b --rate 5 --poisson --duration 1m
 unspool bench http://127.0.0.1:8000/v1 -m llama --json > today.json\
 """,

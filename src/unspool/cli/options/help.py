@@ -21,8 +21,6 @@ _PROGRAM = """\
 usage: unspool [OPTION]... PROMPT...
        unspool COMMAND [OPTION]... [WORD]...
 
-Stream answers from the OpenAI API or a server that speaks it; keep every token.
-
 examples:
   unspool "What is Python?"
   git diff | unspool "Write a commit message for this"
@@ -31,7 +29,6 @@ examples:
   unspool --sim "Hello"                         no key, no network
 """
 _MORE = """
-more:
   unspool ask --help        the options of a prompt
   unspool COMMAND --help    the options and words of a command
 """

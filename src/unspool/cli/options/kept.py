@@ -199,7 +199,7 @@ COMMANDS = (
             *OUTPUT_OPTIONS,
             *LIMIT_OPTIONS,
         ),
-        (Words("id", "ID", f"{ID_HELP} (default: the last one)"),),
+        (Words("id", "ID", f"{ID_HELP} (default: the last answer that was cut)"),),
         description="Print what is kept of a cut answer, and the rest of it. A background response continues where it broke, and is the"
         " same answer. For anything else the model is asked to continue, in a new stream, and stderr says so.",
         examples="unspool resume\nunspool resume 7F3K9Q > answer.md",

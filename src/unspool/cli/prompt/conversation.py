@@ -88,4 +88,4 @@ def _last_answered(kept: str) -> str:
             continue
         if one.text or one.tool_calls:
             return id
-    raise folder.NotFound("there is no conversation yet to go on with")
+    raise folder.NotFound("there is no conversation to continue yet")

@@ -201,9 +201,7 @@ def _results(given: Sequence[tuple[str, str]], history: History | None, notes: N
     waiting = ", ".join(f"{id} ({name})" for id, name in pending.items())
     if given and not pending:
         where = (
-            "the last answer calls no tool"
-            if history is not None
-            else "go on with the conversation that asks for it: -c"
+            "the last answer calls no tool" if history is not None else "continue the conversation that asks for it: -c"
         )
         raise ValueError(f"--tool-result has nothing to answer: {where}")
     contents: dict[str, str] = {}
