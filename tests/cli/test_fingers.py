@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .playing import head, piece, start, stream
+from support.wire import head, piece, start, stream
 
 
 @pytest.fixture

@@ -495,9 +495,9 @@ def test_an_id_is_found_by_any_piece_that_only_it_has(tmp_path: Path) -> None:
     assert find(ids[2]) == ids[2]
     with pytest.raises(folder.NotFound, match="3 answers match"):
         find("01M8")
-    with pytest.raises(folder.NotFound, match="no stream"):
+    with pytest.raises(folder.NotFound, match="no kept answer"):
         find("ZZZZ")
-    with pytest.raises(folder.NotFound, match="no stream"):
+    with pytest.raises(folder.NotFound, match="no kept answer"):
         find("")
     assert folder.newest(str(streams)) == max(ids)
 
