@@ -48,7 +48,9 @@ def deltas(raw):
     return [choice["delta"] for chunk in chunks(raw) for choice in chunk["choices"] if "delta" in choice]
 
 
-@pytest.mark.parametrize("dialect", [each.name for each in TABLE if each.name not in ("openai", "azure")])
+@pytest.mark.parametrize(
+    "dialect", [each.name for each in TABLE if each.name not in ("openai", "openresponses", "azure")]
+)
 def test_others_leave_out_what_only_openai_sends(speak, dialect):
     assert not {"obfuscation", "service_tier", "logprobs", "refusal"} & set(
         json.dumps(chunks(speak(dialect))).split('"')
@@ -178,7 +180,7 @@ def test_what_a_server_does_not_have_is_not_found(client_of, dialect):
 
 
 def test_a_dialect_that_nobody_speaks_is_refused():
-    with pytest.raises(ValueError, match="no dialect 'klingon', only openai, ollama"):
+    with pytest.raises(ValueError, match="no dialect 'klingon', only openai, openresponses, ollama"):
         SimulatorSettings(dialect="klingon")
 
 

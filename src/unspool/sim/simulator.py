@@ -144,7 +144,8 @@ class SimulatorSettings:
             context_window=self.context_window,
             strict=self.strict,
             lenient=self.lenient or self.dialect != "openai",
-            refusals=self.dialect in ("openai", "azure"),
+            refusals=self.dialect in ("openai", "azure", "openresponses"),
+            bytes_in_deltas=self.dialect == "openresponses",
             completes_at_limit=self.dialect == "llamacpp",
             reasoning_field="reasoning" if self.dialect in _REASONING else "reasoning_content",
         )

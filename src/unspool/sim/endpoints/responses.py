@@ -128,6 +128,7 @@ class ModelResponse:
         included = _included(fields)
         self._top = fields.integer("top_logprobs", minimum=0, maximum=20) or 0
         self._logprobs = _LOGPROBS in included
+        self._bytes = rules.bytes_in_deltas
         mind = thinking.of_responses(fields, model)
         if mind.on and model.known and self._logprobs:
             raise RequestError(
@@ -334,7 +335,7 @@ class ModelResponse:
             if refused:
                 delta = {"type": "response.refusal.delta", **content, "delta": token}
             else:
-                likely = self._likelihoods([token], before, with_bytes=False, number=number)
+                likely = self._likelihoods([token], before, with_bytes=self._bytes, number=number)
                 delta = {"type": "response.output_text.delta", **content, "delta": token, "logprobs": likely}
                 before = token
             yield self._padded(delta, token), 1
@@ -344,7 +345,7 @@ class ModelResponse:
             for number, annotation in enumerate(_annotations(choice)):
                 where = {**content, "annotation_index": number}
                 yield {"type": "response.output_text.annotation.added", **where, "annotation": annotation}, 0
-            likely = self._likelihoods(choice.tokens, with_bytes=False)
+            likely = self._likelihoods(choice.tokens, with_bytes=self._bytes)
             yield {"type": "response.output_text.done", **content, "text": text, "logprobs": likely}, 0
         part = self._part(text, choice.tokens)
         yield {"type": "response.content_part.done", **content, "part": part}, 0

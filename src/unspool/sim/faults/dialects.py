@@ -343,6 +343,12 @@ TABLE = (
         stateful=True,
     ),
     Dialect(
+        "openresponses",
+        "Open Responses, which has `[DONE]` after responses too",
+        add=_added(responses=(lambda: rewriting.done("on"),)),
+        stateful=True,
+    ),
+    Dialect(
         "ollama",
         "`delta.reasoning`, a role in every chunk, `fp_ollama`, zero usage in each chunk, reasoning summaries without their part",
         add=_added(
