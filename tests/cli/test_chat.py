@@ -18,6 +18,7 @@ from unspool.sim.simulator import SimulatorSettings
 from .chatting import Person
 from .test_conversation import request
 from .test_terminal import HOSTILE
+from .test_tools import CALL, WEATHER, calls
 
 PROMPT = "\x1b[0;1m>"
 # What makes a terminal do something that we never ask of it; our own sequences have other letters.
@@ -626,3 +627,65 @@ def test_the_rest_of_a_background_response_is_that_of_the_same_answer(unspool, c
     assert len(unspool.journals()) == 2
     said = [one["content"] for one in server.requests[2].json["input"]]
     assert said == ["Who was I?", "Ada Lovelace was a mathematician.", "Born when?"]
+
+
+# Schemas and tools
+
+
+def test_each_answer_follows_the_schema_of_the_chat(converse, serve):
+    server = serve(stream("chat", '{"a": 1}'), stream("chat", '{"a": "x"}'))
+    person = converse(server, "--schema", "a int")
+    person.answers("one\r", '{"a": 1}')
+    person.answers("two\r", "does not follow the schema")
+    assert [one.json["response_format"]["type"] for one in server.requests] == ["json_schema"] * 2
+
+
+def test_the_result_of_a_tool_is_given_and_the_model_continues(converse, serve, tmp_path):
+    (tmp_path / "weather.json").write_text(json.dumps(WEATHER))
+    server = serve(calls("chat", CALL), stream("chat", "It rains."), stream("chat", "Bye."))
+    person = converse(server, "--tool", str(tmp_path / "weather.json"))
+    person.answers("Weather?\r", "the model calls the tool weather", "/result TEXT")
+    person.answers("And now?\r", "the model waits for a result of weather")
+    assert len(server.requests) == 1
+    person.answers("/result rain\r", "It rains.")
+    person.answers("Thanks\r", "Bye.")
+    person.answers("/result more\r", "no tool call waits for a result")
+    leave(person)
+    said = server.requests[2].json["messages"]
+    assert [one["role"] for one in said] == ["user", "assistant", "tool", "assistant", "user"]
+    assert (said[2]["tool_call_id"], said[2]["content"]) == ("call_1", "rain")
+    assert said[1]["tool_calls"][0]["function"]["name"] == "weather"
+    assert [one["function"]["name"] for one in server.requests[1].json["tools"]] == ["weather"]
+
+
+def test_of_several_calls_each_gets_its_own_result(converse, serve, tmp_path):
+    (tmp_path / "weather.json").write_text(json.dumps(WEATHER))
+    server = serve(calls("chat", CALL, ("call_2", "clock", "{}")), stream("chat", "Noon, and rain."))
+    person = converse(server, "--tool", str(tmp_path / "weather.json"))
+    person.answers("Weather?\r", "/result NAME TEXT")
+    person.answers("/result noon\r", "the result of which call?")
+    person.answers("/result clock noon\r")
+    person.answers("/result weather rain\r", "Noon, and rain.")
+    results = {
+        one["tool_call_id"]: one["content"]
+        for one in server.requests[1].json["messages"]
+        if "content" in one and one["role"] == "tool"
+    }
+    assert results == {"call_1": "rain", "call_2": "noon"}
+
+
+def test_a_question_that_was_edited_is_shown(unspool, converse, serve):
+    server = serve(stream("chat", "One."), stream("chat", "Two."))
+    unspool.env["EDITOR"] = "sh -c 'echo in the editor > \"$0\"'"
+    person = converse(server)
+    person.answers("typed\r", "One.")
+    person.answers("/edit\r", "> in the editor", "Two.")
+    assert server.requests[1].json["messages"][0]["content"] == "in the editor"
+
+
+def test_help_in_a_small_window_names_the_commands_and_explains_one(converse, serve):
+    person = converse(serve(b""))
+    person.resize(60, 16)
+    person.answers("/help\r", "/help NAME explains a command")
+    assert len([line for line in person.lines if line]) <= 16
+    person.answers("/help save\r", "write the conversation as Markdown")

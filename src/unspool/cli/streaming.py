@@ -140,8 +140,10 @@ class _Disk:
             self.check()
 
 
-def report(answer: Answer, ending: Ending, display: Display, *, verbose: bool, sentence: str | None = None) -> None:
-    """Say on stderr how an answer ended, in the words of ``sentence`` if there is one."""
+def report(
+    answer: Answer, ending: Ending, display: Display, *, verbose: bool, sentence: str | None = None, hint: str = ""
+) -> None:
+    """Say on stderr how an answer ended, in the words of ``sentence`` if there is one; with ``hint`` how to give tools' results."""
     if sentence is None:
         sentence = outcome.sentence(ending, kept_id(answer), advice(ending, answer.exchange.target))
     if sentence:
@@ -157,7 +159,7 @@ def report(answer: Answer, ending: Ending, display: Display, *, verbose: bool, s
         display.note(f"the model calls the tool {call.name} with {call.arguments}")
     if calls and kept_id(answer):
         results = " ".join(f"--tool-result {_typed(call.id)} RESULT" for call in calls if call.choice == 0)
-        display.note(f"to continue with their results: unspool -c {results}")
+        display.note(hint or f"to continue with their results: unspool -c {results}")
     if verbose:
         display.note(_details(answer, ending))
 

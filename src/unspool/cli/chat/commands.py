@@ -15,9 +15,10 @@ from unspool.config import nearest
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps
-from unspool.terminal.cells import clip, pad
+from unspool.terminal.cells import clip, fold, pad
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
+from unspool.terminal.size import size_of
 from unspool.value import Value
 
 TYPE_CHECKING = False
@@ -203,11 +204,36 @@ def _edit(session: Session, rest: str) -> None:
     if not text.strip():
         session.notes.line("the prompt is empty, so nothing is asked")
     elif session.turn is None:
+        _show_question(session, text)
         session.ask(text)
     elif text == before:
         session.notes.line("the prompt is as it was, so it is not asked again; /retry does that")
     else:
+        _show_question(session, text)
         session.ask_again(text)
+
+
+def _show_question(session: Session, text: str) -> None:
+    """Show what was written in the editor, as if it had been typed here."""
+    if session.is_watched:
+        session.say("> " + text.replace("\n", "\n  "))
+
+
+def _result(session: Session, rest: str) -> None:
+    pending = session.pending
+    if not pending:
+        raise Refused("no tool call waits for a result")
+    waiting = ", ".join(dict.fromkeys(pending.values()))
+    word, _, text = rest.partition(" ")
+    key = next((id for id, name in pending.items() if word in (id, name)), "")
+    if not key:
+        if len(pending) > 1:
+            raise Refused(f"the result of which call? /result NAME TEXT, for one of {waiting}")
+        key, text = next(iter(pending)), rest
+    text = text.strip()
+    if text in ("", "-"):
+        raise Refused(f"what did it return? /result TEXT gives the result of {waiting}")
+    session.give(key, text)
 
 
 def _multi(session: Session, rest: str) -> None:
@@ -317,11 +343,23 @@ def _history(session: Session, rest: str) -> None:
 
 
 def _help(session: Session, rest: str) -> None:
+    columns, rows = size_of(session.notes.output.fd)
     listed = [one for one in COMMANDS if one.listed]
+    if rest:
+        name = rest.removeprefix("/").lower()
+        if name not in BY_NAME:
+            raise Refused(f"there is no command /{name}; /help lists them")
+        listed = [BY_NAME[name]]
     heads = ["/" + " /".join(one.names) + (f" {one.takes}" if one.takes else "") for one in listed]
     width = max(map(len, heads))
     lines = [f"{pad(head, width)}  {one.help}" for head, one in zip(heads, listed, strict=True)]
-    session.say("\n".join([*lines, *_KEYS]))
+    keys = () if rest else _KEYS
+    said = [fold(line, columns - 1, " " * 4) for line in (*lines, *keys)]
+    # The prompt is to stay on the screen with them.
+    if not rest and sum(1 + line.count("\n") for line in said) > rows - 2:
+        names = ", ".join(heads)
+        said = [fold(line, columns - 1, " " * 4) for line in (names, "/help NAME explains a command.", *keys)]
+    session.say("\n".join(said))
 
 
 def _quit(session: Session, rest: str) -> bool:
@@ -329,7 +367,7 @@ def _quit(session: Session, rest: str) -> bool:
 
 
 _KEYS = (
-    'Enter sends. A new line: Alt-Enter, Ctrl-J, \\ at the end, or """ around the text.',
+    'Enter sends. New line: Alt-Enter, Ctrl-J, \\ at the end, """ around the text.',
     "Ctrl-X Ctrl-E opens the editor, Ctrl-R searches what was typed, Tab completes.",
     "Ctrl-C stops the answer, or clears the line. Ctrl-D leaves. //x sends /x.",
 )
@@ -339,7 +377,7 @@ _OPTIONS = {one.dest: one.type for one in MODEL_OPTIONS if one.type is not None}
 COMMANDS = (
     Command("model", "[NAME]", "ask another model; alone: list them", _model, "model"),
     Command("system", "[TEXT]", "set the instruction that precedes all; - removes it", _system),
-    Command("set", "[NAME VALUE]", "temperature, top_p, max_tokens or any other field; null unsets", _set, "option"),
+    Command("set", "[NAME VALUE]", "temperature, max_tokens or any other field; null unsets", _set, "option"),
     Command("api", "[NAME]", "responses, chat or completions", _api, "api"),
     Command("profile", "[NAME]", "ask another server", _profile, "profile"),
     Command("clear new", "", "begin a new conversation", _clear),
@@ -347,6 +385,7 @@ COMMANDS = (
     Command("resume continue", "", "get the rest of an answer that stopped too early", _resume),
     Command("edit", "", "change the last question in your editor, and ask that", _edit),
     Command("file attach", "PATH", "a text, image, PDF or sound for the next prompt; - for none", _file, "file"),
+    Command("result", "TEXT", "give the model the result of the tool that it called", _result),
     Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
     Command("copy", "", "put the last answer on the clipboard", _copy),
     Command("last", "[raw]", "show the last answer again, or as it came", _last),
@@ -354,7 +393,7 @@ COMMANDS = (
     Command("history log", "", "what was said so far", _history),
     Command("usage", "", "tokens of the last answer, and in all", _usage),
     Command("multi", "", "let Enter make a new line and Alt-Enter send, or back", _multi),
-    Command("help ?", "", "this", _help),
+    Command("help ?", "[NAME]", "list the commands, or explain one", _help, listed=False),
     Command("quit exit bye", "", "leave", _quit),
 )
 

@@ -53,14 +53,27 @@ _RESUMABLE = (outcome.CUT, outcome.SERVER_ERROR)
 
 
 class Turn(Value):
-    """One question: the ``text`` that was typed, the ``parts`` of a message that go with it, and what was said ``before``."""
+    """One question: the ``text`` that was typed, the ``parts`` of a message that go with it, and what was said ``before``.
 
-    __slots__ = ("text", "parts", "before")
+    Or the ``results`` of the tool calls before: ids or names of tools, with what each call returned. ``said`` are the messages that it
+    adds to the conversation, once it has been asked.
+    """
 
-    def __init__(self, text: str, parts: tuple[dict[str, Any], ...], before: History | None) -> None:
+    __slots__ = ("text", "parts", "before", "results", "said")
+
+    def __init__(
+        self,
+        text: str,
+        parts: tuple[dict[str, Any], ...],
+        before: History | None,
+        results: tuple[tuple[str, str], ...] = (),
+        said: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         self.text = text
         self.parts = parts
         self.before = before
+        self.results = results
+        self.said = said
 
     @property
     def message(self) -> dict[str, Any]:
@@ -107,7 +120,9 @@ class Session:
         self.usage: Any = None
         self.spent = (0, 0)
         self.answers = self.unknown = 0
-        self.view = formats.choose(options)
+        self.view = formats.of_answer(options)
+        # What was given for the calls that wait for their results.
+        self._results: dict[str, str] = {}
         if history is not None:
             self._go_on_with(history)
 
@@ -115,10 +130,23 @@ class Session:
         """Ask the next question, with the files that were added for it."""
         return self._ask(Turn(text, tuple(part for _, part in self.files), self.history))
 
+    @property
+    def pending(self) -> dict[str, str]:
+        """The tool calls that wait for their results: ids with the names of the tools."""
+        calls = self.history.pending if self.history is not None else {}
+        return {id: name for id, name in calls.items() if id not in self._results}
+
+    def give(self, id: str, result: str) -> None:
+        """Give the result of a tool call. After the last one the model continues."""
+        self._results[id] = result
+        if not self.pending:
+            results, self._results = tuple(self._results.items()), {}
+            self._ask(Turn("", (), self.history, results))
+
     def ask_again(self, text: str | None = None) -> Ending:
         """Ask the last question again in place of it, or another one."""
         assert self.turn is not None
-        return self._ask(self.turn if text is None else self.turn.replace(text=text))
+        return self._ask(self.turn if text is None else self.turn.replace(text=text, results=()))
 
     def resume(self) -> Ending:
         """Get the rest of the last answer, which stopped too early. Raises Error where it has none, or it cannot be had."""
@@ -206,10 +234,18 @@ class Session:
 
     def _ask(self, turn: Turn) -> Ending:
         options = self.options
-        # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
-        asked = options.replace(prompt=[turn.text or "."], files=(), attachments=(), no_stdin=True)
-        prompt = building.build(asked, self.target, self.notes, turn.before)
-        prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
+        asked = options.replace(prompt=(), files=(), attachments=(), no_stdin=True, tool_results=turn.results)
+        if turn.results:
+            prompt = building.build(asked, self.target, self.notes, turn.before)
+            turn = turn.replace(said=tuple(prompt.messages[-len(turn.results) :]))
+        else:
+            if turn.before is not None and turn.before.pending:
+                names = ", ".join(turn.before.pending.values())
+                raise UsageError(f"the model waits for a result of {names}: /result TEXT gives it, /retry asks again")
+            # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
+            prompt = building.build(asked.replace(prompt=[turn.text or "."]), self.target, self.notes, turn.before)
+            turn = turn.replace(said=(turn.message,))
+            prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
         try:
             build_body(self.target, prompt, self.target.api)
         except ValueError as error:
@@ -241,7 +277,9 @@ class Session:
                     ending = stream(answer, display, signals, wanted_stats(options))
                     self._take(turn, answer, ending, is_rest=found is not None)
                     words = self._sentence(answer, ending)
-                    report(answer, ending, display, verbose=options.verbose, sentence=words)
+                    name = "NAME " if len(answer.tool_calls) > 1 else ""
+                    hint = f"to continue: /result {name}TEXT"
+                    report(answer, ending, display, verbose=options.verbose, sentence=words, hint=hint)
             finally:
                 # What one turn leaves behind is garbage in the next.
                 gc.unfreeze()
@@ -253,6 +291,7 @@ class Session:
         """Take an answer into the conversation, or leave that as it was before."""
         self.turn, self.ending, self.usage = turn, ending, answer.usage
         text, id = answer.text, kept_id(answer)
+        calls = [continuation.described(call) for call in answer.tool_calls if call.choice == 0]
         if is_rest and text:
             # With all that it is the rest of, as it stands in the journals; where the disk took no more, as it was shown.
             text = continuation.text_of(summary.conversation(streams_dir(), id)) if id is not None else self.text + text
@@ -279,8 +318,10 @@ class Session:
         self.history = History(
             [
                 *(before.messages if before is not None else ()),
-                turn.message,
-                {"role": "assistant", "content": text},
+                *(turn.said or (turn.message,)),
+                {"role": "assistant", "content": text or None, "tool_calls": calls}
+                if calls
+                else {"role": "assistant", "content": text},
             ],
             None,
             kept_id(answer) or (before.parent if before is not None else ""),
@@ -309,7 +350,7 @@ class Session:
 
 
 def _is_kept(answer: Answer, ending: Ending) -> bool:
-    return bool(answer.text) and ending.outcome in _KEEPING
+    return bool(answer.text or answer.tool_calls) and ending.outcome in _KEEPING
 
 
 def _turn_of(content: Any, before: History | None) -> Turn:

@@ -63,7 +63,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     settings = load()
     options = options.configured(settings)
     target, history = whom(options, settings)
-    view = _view(options)
+    view = formats.of_answer(options)
     keyless = lacks_key(target) and not options.dry_run
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (options.prompt or os.isatty(0)):
@@ -127,21 +127,6 @@ def _history(options: AskOptions, settings: Settings) -> History:
         return conversation.find(options.cid, options.key, settings, same_server=not named)
     except NotFound as error:
         raise UsageError(str(error)) from error
-
-
-def _view(options: AskOptions) -> View:
-    """What makes the format that the options ask for, and checks the answer against its schema where there is one."""
-    if not options.schema and not options.schema_multi:
-        return formats.choose(options)
-    from unspool.cli.formats import structured
-    from unspool.cli.prompt.material import schema_of
-
-    try:
-        schema = schema_of(options)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    assert schema is not None
-    return structured.choose(schema, options)
 
 
 def _no_key(target: Target, view: View, notes: Notes) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from unspool.api.deltas import Delta, ToolCall
+    from unspool.cli.options.ask import AskOptions
     from unspool.cli.options.shared import RenderingOptions
     from unspool.outcome import Ending
     from unspool.sse import Event
@@ -115,6 +116,22 @@ def choose(options: RenderingOptions) -> View:
         return TextFormat(output)
 
     return text
+
+
+def of_answer(options: AskOptions) -> View:
+    """Return what makes the format of a new answer, which checks it against its schema where there is one. Raises UsageError."""
+    if not options.schema and not options.schema_multi:
+        return choose(options)
+    from unspool.cli.formats import structured
+    from unspool.cli.options import UsageError
+    from unspool.cli.prompt.material import schema_of
+
+    try:
+        schema = schema_of(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    assert schema is not None
+    return structured.choose(schema, options)
 
 
 def _is_rendered(output: Output, color: str) -> bool:

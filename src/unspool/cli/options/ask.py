@@ -140,6 +140,8 @@ CHAT = Command(
     (
         *MODEL_OPTIONS,
         *FILE_OPTIONS,
+        *SCHEMA_OPTIONS,
+        *TOOL_OPTIONS[:2],
         *_CONVERSATION,
         *OUTPUT_OPTIONS,
         _NO_LOG,

@@ -32,7 +32,7 @@ def messages(stories: list[Summary]) -> list[dict[str, Any]]:
         calls = [call for call in story.tool_calls if call.choice == 0]
         if calls:
             found.append(
-                {"role": "assistant", "content": story.text or None, "tool_calls": list(map(_described, calls))}
+                {"role": "assistant", "content": story.text or None, "tool_calls": list(map(described, calls))}
             )
         elif story.text:
             found.append({"role": "assistant", "content": story.text})
@@ -51,7 +51,8 @@ def pending_calls(messages: list[dict[str, Any]]) -> dict[str, str]:
     return pending
 
 
-def _described(call: ToolCall) -> dict[str, Any]:
+def described(call: ToolCall) -> dict[str, Any]:
+    """Return a tool call as a message of Chat Completions has it."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
