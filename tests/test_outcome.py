@@ -6,6 +6,7 @@ import pytest
 
 from unspool import outcome, sse
 from unspool.api import endpoint
+from unspool.api import failure as failures
 from unspool.api.deltas import Failure
 
 CUT = outcome.Fault(outcome.CUT, "the connection was reset")
@@ -93,6 +94,163 @@ def test_a_clean_close_without_either_is_cut(values):
     assert ending.message
 
 
+@pytest.mark.parametrize(
+    ("api", "values"),
+    [
+        ("responses", [CREATED, "[DONE]"]),
+        ("responses", ["[DONE]"]),
+        ("responses", [text("chat"), finish("stop"), "[DONE]"]),
+        ("chat", ["[DONE]"]),
+        ("completions", ["[DONE]"]),
+        ("chat", [{"candidates": [{"content": {"parts": [{"text": "Hello"}]}}]}, "[DONE]"]),
+        ("chat", [{"id": "x", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}, "[DONE]"]),
+    ],
+)
+def test_a_done_mark_proves_nothing_at_responses_or_after_nothing_usable(api, values):
+    ending = judged(api, *values)
+    assert ending.outcome == "cut"
+    assert ending.message
+
+
+@pytest.mark.parametrize("values", [[], ["[DONE]"]])
+def test_a_choice_that_was_seen_and_did_not_finish_is_cut_though_another_finished(values):
+    second = {"choices": [{"index": 1, "delta": {"content": "x"}}]}
+    assert judged("chat", text("chat"), second, finish("stop", 0), *values).outcome == "cut"
+    assert judged("chat", text("chat"), second, finish("stop", 0), finish("stop", 1), *values).outcome == "complete"
+
+
+def test_a_done_mark_ends_an_answer_of_fewer_choices_than_were_asked_for():
+    assert judged("chat", text("chat"), finish("stop"), "[DONE]", choices=3).outcome == "complete"
+    assert judged("chat", text("chat"), finish("stop"), choices=3).outcome == "cut"
+
+
+def test_a_finish_reason_that_nobody_knows_is_complete_and_noted():
+    ending = judged("chat", text("chat"), finish("weather"), "[DONE]")
+    assert (ending.outcome, ending.finish_reason) == ("complete", "weather")
+    assert any("weather" in note for note in ending.notes)
+    assert judged("chat", text("chat"), finish("stop"), "[DONE]").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("sensitive", "filtered"),  # Zhipu
+        ("network_error", "server_error"),
+        ("content_filter: PROHIBITED_CONTENT", "filtered"),  # Gemini
+        ("MAX_TOKENS", "length"),
+        ("MALFORMED_FUNCTION_CALL", "server_error"),
+        ("COMPLETE", "complete"),  # Cohere
+        ("ERROR_TOXIC", "filtered"),
+        ("guardrail_intervened", "filtered"),  # Bedrock
+        ("end_turn", "complete"),
+        ("eos_token", "complete"),  # TGI
+    ],
+)
+def test_a_finish_reason_of_another_provider_means_what_it_means_there(reason, word):
+    ending = judged("chat", text("chat"), finish(reason), "[DONE]")
+    assert (ending.outcome, ending.notes) == (word, ())
+
+
+def test_each_finish_reason_is_in_the_table_once():
+    words = [word for line in outcome._FINISH_REASONS.values() for word in line.split()]
+    assert sorted(words) == sorted(set(words))
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("context_length_exceeded", "bad_request"),
+        ("invalid_prompt", "bad_request"),
+        ("model_not_found", "bad_request"),
+        ("content_filter", "filtered"),
+        ("data_inspection_failed", "filtered"),
+        ("InvalidApiKey", "unauthorized"),
+        ("rate_limit_exceeded", "rate_limited"),
+        ("insufficient_quota", "rate_limited"),
+        ("server_is_overloaded", "server_error"),
+    ],
+)
+def test_a_code_in_words_has_one_outcome_by_whichever_way_it_comes(code, word):
+    error = {"code": code, "message": "as the code says", "type": "invalid_request_error"}
+    assert judged("chat", {"error": error}, "[DONE]").outcome == word
+    assert judged("chat", text("chat"), {"error": error}).outcome == word
+    assert judged("responses", CREATED, terminal("failed", error=error)).outcome == word
+    assert judged("responses", CREATED, {**error, "type": "error"}).outcome == word
+    for status in (None, 400):
+        assert outcome.of_failure(Failure("as the code says", status, code=code)) == word
+
+
+def test_a_wrong_key_that_gemini_answers_with_400_is_unauthorized():
+    body = [
+        {
+            "error": {
+                "code": 400,
+                "message": "API key not valid.",
+                "status": "INVALID_ARGUMENT",
+                "details": [{"reason": "API_KEY_INVALID"}],
+            }
+        }
+    ]
+    assert outcome.of_failure(failures.from_response(400, {}, json.dumps(body).encode())) == "unauthorized"
+
+
+@pytest.mark.parametrize("failure", [Failure("m", 402), Failure("m", code="402"), Failure("Insufficient credits", 429)])
+def test_credit_that_is_used_up_gets_no_advice_to_wait(failure):
+    ending = outcome.Ending(outcome.of_failure(failure), failure.message, failure=failure)
+    assert ending.outcome == "rate_limited"
+    assert "waiting does not help" in outcome.sentence(ending, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "word"),
+    [
+        (
+            {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+            "insufficient balance",
+            "rate_limited",
+        ),
+        ({"code": 500, "msg": "oops"}, "oops", "server_error"),
+        ({"success": False, "msg": "no such thing"}, "no such thing", "server_error"),
+        ({"errors": [{"message": "first"}, {"message": "second"}]}, "first; second", "server_error"),
+        ({"error": "plain words"}, "plain words", "server_error"),
+    ],
+)
+def test_the_provider_s_own_text_is_kept_whatever_the_shape_of_its_error(body, said, word):
+    ending = judged("chat", body)
+    assert (ending.message, ending.outcome) == (said, word)
+
+
+def test_completed_at_the_token_limit_is_length_at_llama_cpp_and_a_note_elsewhere():
+    for server, word in (("llama.cpp", "length"), ("uvicorn", "complete")):
+        decoder = endpoint("responses").decoder()
+        decoder.token_limit, decoder.server = 4, server
+        done = terminal("completed", usage={"output_tokens": 4})
+        decoder.decode(sse.Decoder().feed(f"data: {json.dumps(done)}\n\n".encode()))
+        ending = outcome.judge(decoder, None)
+        assert ending.outcome == word
+        assert bool(ending.notes) == (word == "complete")
+
+
+def test_a_tool_call_whose_arguments_are_no_json_is_noted():
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"city": '}}
+    broken = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+    assert any("not a JSON object" in note for note in judged("chat", broken, finish("tool_calls")).notes)
+    custom = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "f", "input": "SELECT 1"}}
+    free = {"choices": [{"index": 0, "delta": {"tool_calls": [custom]}}]}
+    assert judged("chat", free, finish("tool_calls")).notes == ()
+
+
+def test_a_final_text_that_contradicts_the_streamed_one_is_noted():
+    piece = {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Hello"}
+    item = {"type": "message", "content": [{"type": "output_text", "text": "Goodbye"}]}
+    assert any(
+        "another text" in note
+        for note in judged("responses", CREATED, piece, terminal("completed", output=[item])).notes
+    )
+    item["content"][0]["text"] = "Hello there"
+    assert judged("responses", CREATED, piece, terminal("completed", output=[item])).notes == ()
+
+
 def test_a_stream_without_a_single_event_is_cut():
     assert judged("chat").outcome == "cut"
 
@@ -107,7 +265,8 @@ def test_one_choice_that_hit_the_limit_is_told_of_before_one_that_did_not():
 
 
 @pytest.mark.parametrize(
-    ("api", "values"), [("chat", [finish("stop")]), ("chat", ["[DONE]"]), ("responses", [terminal("completed")])]
+    ("api", "values"),
+    [("chat", [finish("stop")]), ("chat", [text("chat"), "[DONE]"]), ("responses", [terminal("completed")])],
 )
 def test_a_fault_after_the_end_is_still_complete(api, values):
     assert judged(api, *values, fault=CUT).outcome == "complete"

@@ -52,7 +52,7 @@ EXIT_CODES = {
 }
 USAGE_EXIT_CODE = 2
 
-# A quota that is used up answers 429 like a rate limit, but no wait will help (OpenAI, "Error codes").
+# Codes of a quota or credit that is used up: they answer 429 like a rate limit, but no wait helps (OpenAI, "Error codes").
 QUOTA_CODES = frozenset(
     {
         "insufficient_quota",
@@ -63,30 +63,21 @@ QUOTA_CODES = frozenset(
     }
 )
 
-# Finish reasons of OpenAI and of compatible servers that mean something else than a whole answer. Reasons not named here are
-# taken for whole: "stop", "tool_calls", "function_call", "eos", "end_turn", "stop_sequence", …
-_FINISH_OUTCOMES = {
-    "length": LENGTH,
-    "max_tokens": LENGTH,
-    "max_output_tokens": LENGTH,
-    "max_completion_tokens": LENGTH,
-    "model_length": LENGTH,  # Mistral
-    "model_context_window_exceeded": LENGTH,  # Anthropic
-    "content_filter": FILTERED,
-    "safety": FILTERED,  # Gemini
-    "recitation": FILTERED,
-    "blocklist": FILTERED,
-    "prohibited_content": FILTERED,
-    "spii": FILTERED,
-    "error": SERVER_ERROR,  # OpenRouter, Mistral
-    "failed": SERVER_ERROR,
-    "insufficient_system_resource": SERVER_ERROR,  # DeepSeek
-    "abort": CUT,  # vLLM: the server dropped the request
-    "cancelled": CUT,
-    "incomplete": CUT,  # Responses, where the server does not say why
-    "repetition": ERROR,  # vLLM: the model was stopped because it repeats itself
-    "max_messages": ERROR,
-    "steered": ERROR,
+# What the finish reasons of OpenAI and of compatible servers mean. One that is not here is taken for complete, and noted.
+_FINISH_REASONS = {
+    COMPLETE: """stop tool_calls function_call tool_call tool_use eos eos_token end_turn stop_sequence complete completed normal
+        pause_turn end_of_text end_of_sequence done finish finished compaction load unload""",
+    LENGTH: """length max_tokens max_output_tokens max_completion_tokens max_new_tokens model_length token_limit max_length
+        model_context_window_exceeded context_length_exceeded error_limit limit reason_max_len reason_max_context""",
+    FILTERED: """content_filter content_filtered safety recitation blocklist prohibited_content spii sensitive image_safety
+        image_prohibited_content image_recitation guardrail_intervened refusal error_toxic language content_policy_violation""",
+    SERVER_ERROR: """error failed insufficient_system_resource network_error malformed_function_call unexpected_tool_call
+        too_many_tool_calls malformed_response malformed_model_output malformed_tool_use missing_thought_signature
+        function_call_filter no_image other time_limit timeout engine_error""",
+    # The server dropped the request (vLLM, SGLang), or does not say why it stopped (Responses).
+    CUT: "abort cancelled cancel user_cancel incomplete not_finished",
+    # The model was stopped because it repeats itself (vLLM), or for a limit that is none of tokens (Responses).
+    ERROR: "repetition max_messages steered",
 }
 
 
@@ -109,10 +100,10 @@ class Ending(Value):
 
     ``outcome`` is one of this module's words; ``message`` a sentence for a person, empty where the outcome says it all.
     ``finish_reason`` is the server's own word, ``failure`` the error it reported, ``signal`` the number of the signal
-    that cancelled.
+    that cancelled. ``notes`` are sentences about what in the stream was odd, and did not decide how it ended.
     """
 
-    __match_args__ = __slots__ = ("outcome", "message", "finish_reason", "failure", "signal")
+    __match_args__ = __slots__ = ("outcome", "message", "finish_reason", "failure", "signal", "notes")
 
     def __init__(
         self,
@@ -121,12 +112,14 @@ class Ending(Value):
         finish_reason: str | None = None,
         failure: Failure | None = None,
         signal: int | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.outcome = outcome
         self.message = message
         self.finish_reason = finish_reason
         self.failure = failure
         self.signal = signal
+        self.notes = notes
 
     @property
     def exit_code(self) -> int:
@@ -137,25 +130,36 @@ class Ending(Value):
 
 
 def of_failure(failure: Failure) -> str:
-    """Return the outcome that an error reported by the server means."""
-    code, type = (failure.code or "").lower(), (failure.type or "").lower()
-    status = failure.status
-    # Three ASCII digits: int() raises on other characters that isdigit() takes, and other numbers are no HTTP status.
-    if status is None and len(code) == 3 and code.isascii() and code.isdigit() and code >= "400":
-        status = int(
-            code
-        )  # vLLM and OpenRouter put the HTTP status in ``code``; that of a success says nothing of an error
-    if code in QUOTA_CODES or type in QUOTA_CODES or status in (402, 429):
+    """Return the outcome that an error reported by the server means, by whichever way it came."""
+    from unspool.api import codes  # only a failed answer needs its tables
+
+    meaning = codes.meaning(failure)
+    if meaning is not None:
+        return RATE_LIMITED if meaning == codes.QUOTA else meaning
+    status = codes.status_of(failure)
+    if status == 429:
         return RATE_LIMITED
-    if status is None and ("rate_limit" in code or "rate_limit" in type):
-        return RATE_LIMITED
-    if status in (401, 403) or (status is None and code in ("invalid_api_key", "unauthorized")):
+    if status in (401, 403):
         return UNAUTHORIZED
     if status is None or status >= 500 or status == 408:
         return SERVER_ERROR
     if 400 <= status < 500 and status != 407:  # 407 is a proxy's, which did not let the request through
         return BAD_REQUEST
     return UNREACHABLE
+
+
+def is_used_up(failure: Failure) -> bool:
+    """Return whether a failure means that a quota or the credit is used up, which no wait helps."""
+    from unspool.api import codes
+
+    return codes.meaning(failure) == codes.QUOTA
+
+
+def of_finish_reason(reason: str) -> str | None:
+    """Return the outcome that a finish reason means, None for one that nobody knows."""
+    # Gemini's endpoint for OpenAI's clients adds its own word: "content_filter: PROHIBITED_CONTENT".
+    word = reason.partition(":")[0].strip().lower()
+    return next((outcome for outcome, words in _FINISH_REASONS.items() if word in words.split()), None)
 
 
 def judge(decoder: Decoder, fault: Fault | None) -> Ending:
@@ -165,16 +169,24 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
     """
     reason = _worst(decoder.finish_reasons)
     failure = decoder.failure
+    notes = tuple(decoder.notes)
     if failure is not None:
-        return Ending(of_failure(failure), failure.message, reason, failure)
+        return Ending(of_failure(failure), failure.message, reason, failure, notes=notes)
     if not decoder.ended:
         if fault is not None:
-            return Ending(fault.outcome, fault.message, reason)
-        return Ending(CUT, "the server closed the stream before its end", reason)
-    outcome = _FINISH_OUTCOMES.get(reason.lower(), COMPLETE) if reason else COMPLETE
+            return Ending(fault.outcome, fault.message, reason, notes=notes)
+        return Ending(CUT, decoder.what_is_missing(), reason, notes=notes)
+    outcome = of_finish_reason(reason) if reason else COMPLETE
+    if outcome is None:
+        notes += (f"the server ended the answer for a reason that unspool does not know: {reason}",)
+        outcome = COMPLETE
+    if outcome == COMPLETE and decoder.reached_token_limit:
+        if decoder.hides_token_limit:
+            return Ending(LENGTH, "", reason, notes=notes)
+        notes += ("the answer has exactly as many tokens as --max-tokens allows, so it may have been cut there",)
     if outcome in (COMPLETE, LENGTH, FILTERED):
-        return Ending(outcome, "", reason)
-    return Ending(outcome, f"the server stopped the answer: {reason}", reason)
+        return Ending(outcome, "", reason, notes=notes)
+    return Ending(outcome, f"the server stopped the answer: {reason}", reason, notes=notes)
 
 
 def sentence(ending: Ending, id: str | None, advice: str = "") -> str:
@@ -190,15 +202,18 @@ def sentence(ending: Ending, id: str | None, advice: str = "") -> str:
     if outcome == LENGTH:
         return f"stopped at the token limit ({ending.finish_reason}); --max-tokens N allows more"
     if outcome == FILTERED:
-        return f"stopped by the server's content filter ({ending.finish_reason})"
+        return f"stopped by the server's content filter ({ending.finish_reason or message})"
     if outcome == CANCELLED:
         return _join("cancelled", message, f"unspool show {short} prints what arrived" if id else "")
     if outcome == UNAUTHORIZED:
         return _join("unauthorized", message, advice)
     if outcome == RATE_LIMITED:
-        failure = ending.failure
-        used_up = failure is not None and (failure.code in QUOTA_CODES or failure.type in QUOTA_CODES)
-        advice = "the quota is used up, so waiting does not help" if used_up else "try again later, or with --retries N"
+        used_up = ending.failure is not None and is_used_up(ending.failure)
+        advice = (
+            "the quota or the credit is used up, so waiting does not help"
+            if used_up
+            else "try again later, or with --retries N"
+        )
         return _join("rate limited", message, advice)
     if outcome in (CUT, INTERRUPTED):
         return _join(outcome, message, f"unspool resume {short} continues it" if id else "")
@@ -212,8 +227,8 @@ def _join(head: str, message: str, advice: str) -> str:
 
 
 def _worst(reasons: dict[int, str]) -> str | None:
-    """Of several choices' finish reasons, return one that does not mean a whole answer, if there is any."""
+    """Of several choices' finish reasons, return one that does not mean a complete answer, if there is any."""
     for choice in sorted(reasons):
-        if reasons[choice].lower() in _FINISH_OUTCOMES:
+        if of_finish_reason(reasons[choice]) not in (COMPLETE, None):
             return reasons[choice]
     return reasons[min(reasons)] if reasons else None

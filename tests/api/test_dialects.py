@@ -1,8 +1,12 @@
 """Chat Completions as compatible servers speak it."""
 
+import json
+
 import pytest
 
 from unspool.api.deltas import Finish, Reasoning, Started, Text, ToolCall, Usage
+from unspool.jsontext import dumps
+from unspool.shape import describe
 
 from .feeding import DONE, Decoded, chunk, created, data, ended, fragment, message, piece, typed
 
@@ -205,3 +209,40 @@ def test_summary_deltas_of_ollama_that_no_part_announces_are_reasoning():
 
 def test_several_done_marks_as_some_gateways_send_are_one():
     assert Decoded("chat", data(chunk({"content": "x"})) + DONE * 3).text() == "x"
+
+
+# --- framing that is not quite an event stream's -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["data: ", "data: data: ", "data:"])
+def test_objects_on_consecutive_data_lines_are_events_of_their_own(prefix: str) -> None:
+    values = [chunk({"content": "Hel"}), chunk({"content": "lo"}), chunk({}, "stop")]
+    stream = "".join(f"{prefix}{json.dumps(value)}\n" for value in values) + f"{prefix}[DONE]\n\n"
+    decoded = Decoded("chat", stream.encode())
+    assert (decoded.text(), decoded.decoder.done, decoded.decoder.failure) == ("Hello", True, None)
+
+
+@pytest.mark.parametrize("word", ["ping", "heartbeat", "keep-alive", "PING"])
+def test_a_sign_of_life_that_is_a_word_is_no_error(word: str) -> None:
+    stream = data(word, chunk({"content": "x"}), chunk({}, "stop"), "[DONE]")
+    decoded = Decoded("chat", stream)
+    assert (decoded.text(), decoded.decoder.failure) == ("x", None)
+
+
+def test_a_line_that_is_broken_among_others_is_still_an_error() -> None:
+    decoded = Decoded("chat", b'data: {"a": 1}\ndata: {"b": \n\n')
+    assert decoded.decoder.failure is not None
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400", "9" * 5000])
+@pytest.mark.parametrize("place", ["usage", "index", "tool"])
+def test_no_number_crashes_or_hides_the_answer(number: str, place: str) -> None:
+    usage = f'"usage": {{"prompt_tokens": 1, "completion_tokens": 2, "speed": {number}}}'
+    index = f'"index": {number if place == "index" else 0}'
+    last = f'{{"id": "c", "choices": [{{{index}, "delta": {{"content": "!"}}, "finish_reason": "stop"}}], {usage}}}'
+    decoded = Decoded("chat", data(chunk({"content": "hi"}), last, "[DONE]"))
+    assert decoded.text() == "hi!"
+    assert decoded.decoder.usage is not None
+    assert dumps(decoded.decoder.usage.raw) == '{"prompt_tokens":1,"completion_tokens":2,"speed":null}'
+    for delta in decoded.deltas:
+        dumps(describe(delta))

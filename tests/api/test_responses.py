@@ -89,8 +89,9 @@ def test_a_done_mark_after_the_terminal_event_changes_nothing():
     )
 
 
-def test_a_done_mark_alone_ends_the_stream():
-    assert Decoded("responses", typed(created(), piece("x")) + DONE).decoder.ended
+def test_a_done_mark_ends_the_connection_and_not_the_answer():
+    decoder = Decoded("responses", typed(created(), piece("x")) + DONE).decoder
+    assert (decoder.done, decoder.ended) == (True, False)
 
 
 def test_a_stream_without_its_terminal_event_has_not_ended():

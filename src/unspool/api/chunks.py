@@ -6,7 +6,7 @@ A whole, unstreamed answer of either is one such chunk, with ``message`` where a
 from __future__ import annotations
 
 from unspool.api import failure as failures
-from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, word
+from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, is_number, word
 from unspool.api.deltas import Text
 
 TYPE_CHECKING = False
@@ -19,8 +19,34 @@ if TYPE_CHECKING:
 class ChunkDecoder(Decoder):
     """Decodes any chunk of any dialect, and the chunk that is nearly every one the short way: a piece of text and nothing else."""
 
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__(choices)
+        # The choices of which anything was seen: each needs its finish reason.
+        self._seen: set[int] = set()
+
+    def _has_ended(self) -> bool:
+        """Whether every choice that was seen, and every one that was asked for, has its finish reason.
+
+        After ``[DONE]`` those that were seen are enough, for many servers ignore ``n``. Where no choice ever had a reason,
+        ``[DONE]`` is the end if a part of the answer came before it: some servers never send one.
+        """
+        if not self.finish_reasons:
+            return self.done and self._has_content
+        if not self._seen <= self.finish_reasons.keys():
+            return False
+        return self.done or len(self.finish_reasons) >= self.choices
+
+    def what_is_missing(self) -> str:
+        """Return a sentence on why a stream that was closed in good order has not ended."""
+        missing = sorted(self._seen - self.finish_reasons.keys())
+        if self.finish_reasons and missing:
+            return f"the server closed the stream before the end of choice {missing[0]}"
+        return super().what_is_missing()
+
     def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, int], out: list[Delta]) -> None:
+        self._seen.add(plain[1])
         if plain[0]:
+            self._has_content = True
             out.append(Text(*plain))
 
     def _plain(self, chunk: Any) -> tuple[str, int] | None:
@@ -35,7 +61,7 @@ class ChunkDecoder(Decoder):
         index = choice.get("index")
         if (
             type(text) is str
-            and type(index) is int
+            and is_number(index)
             and choice.get("finish_reason") is None
             and chunk.get("usage") is None
             and "x_groq" not in chunk
@@ -76,7 +102,7 @@ class ChunkDecoder(Decoder):
             for position, choice in enumerate(choices):
                 if type(choice) is dict:
                     index = choice.get("index")
-                    self._choice(choice, index if type(index) is int else position, out)
+                    self._choice(choice, index if is_number(index) else position, out)
 
     def _take_usage(self, chunk: dict[str, Any]) -> None:
         """Keep the latest usage: its own chunk at OpenAI, on the last or on each chunk elsewhere, in ``x_groq`` at Groq."""
@@ -88,6 +114,7 @@ class ChunkDecoder(Decoder):
             self._usage = usage
 
     def _choice(self, choice: dict[str, Any], index: int, out: list[Delta]) -> None:
+        self._seen.add(index)
         message = choice.get("delta")
         if type(message) is not dict:
             message = choice.get("message")
@@ -101,7 +128,7 @@ class ChunkDecoder(Decoder):
             self._fail(failures.read(error))
         # Some servers send "" for null in every chunk.
         reason = word(choice.get("finish_reason"))
-        if reason:
+        if reason and reason != "null":  # DashScope's word for none
             self._finish(out, reason, index)
 
     def _message(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
@@ -149,13 +176,13 @@ class ChunkDecoder(Decoder):
     def _tool_call(self, call: dict[str, Any], choice: int, out: list[Delta]) -> None:
         function = call.get("function")
         given = "arguments"
-        if type(function) is not dict:
-            # A custom tool's input is free text where a function's arguments are JSON.
+        is_custom = type(function) is not dict and type(call.get("custom")) is dict
+        if is_custom:
             function, given = call.get("custom"), "input"
         if type(function) is not dict:
             function = {}
         index = call.get("index")
-        self._fragment(
+        begun = self._fragment(
             out,
             choice,
             index if type(index) is int else None,
@@ -163,6 +190,7 @@ class ChunkDecoder(Decoder):
             word(function.get("name")),
             arguments_text(function.get(given)),
         )
+        begun.is_text = begun.is_text or is_custom
 
 
 def arguments_text(arguments: Any) -> str:

@@ -24,13 +24,13 @@ from unspool.api.deltas import (
     text_of,
 )
 from unspool.api.toolcalls import Call, Calls
-from unspool.jsontext import clean, from_json, rescue, whole
+from unspool.jsontext import clean, from_json, parse, rescue, whole
 from unspool.sse import Events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, TypeGuard
 
     from unspool.api.envelope import Envelope
     from unspool.api.thinking import ThinkTags
@@ -62,8 +62,9 @@ class Decoder:
     - ``finish_reasons``: the reason of each choice that has ended, in the server's word.
     - ``failure``: the error it reported inside the stream, or what in the stream could not be understood.
     - ``done``: the protocol's end mark was seen, nothing can follow: the connection may be closed.
-    - ``ended``: what the protocol calls the end was seen: an end mark, or a finish reason for each choice. A stream that
-      stops before that was cut.
+    - ``notes``: sentences about what was odd and decided nothing, for a person.
+    - ``token_limit``, ``server``: what was asked for and who answers, set by whoever knows; see ``hides_token_limit``.
+    - ``ended``: the end that the protocol defines was seen. A stream that stops before that was cut.
     """
 
     def __init__(self, choices: int = 1) -> None:
@@ -74,6 +75,13 @@ class Decoder:
         self.failure: Failure | None = None
         self.last_sequence: int | None = None
         self.done = False
+        self.notes: list[str] = []
+        self.token_limit: int | None = None
+        self.server = ""
+        # Whether any part of an answer has come: text of any kind, a tool call.
+        self._has_content = False
+        # Whether a complete answer came as one body, in the form of whichever endpoint.
+        self._is_whole = False
         self.reads_think_tags = True
         self._think_tags: ThinkTags | None = None
         self._started = False
@@ -91,7 +99,29 @@ class Decoder:
     @property
     def ended(self) -> bool:
         """Whether the stream reached the end its protocol defines."""
-        return self.done or len(self.finish_reasons) >= self.choices
+        return self._is_whole or self._has_ended()
+
+    def _has_ended(self) -> bool:
+        raise NotImplementedError
+
+    def what_is_missing(self) -> str:
+        """Return a sentence on why a stream that was closed in good order has not ended."""
+        if not self._has_content and self.done:
+            return "the server sent [DONE], and no part of an answer before it"
+        if self.done:
+            return "the server sent [DONE] before the answer's end"
+        return "the server closed the stream before its end"
+
+    @property
+    def reached_token_limit(self) -> bool:
+        """Whether the server counted exactly as many tokens as were asked for at most."""
+        usage = self.usage
+        return self.token_limit is not None and usage is not None and usage.output_tokens == self.token_limit
+
+    @property
+    def hides_token_limit(self) -> bool:
+        """Whether the server is known to end an answer as complete that it stopped at the token limit."""
+        return False
 
     @property
     def usage(self) -> Usage | None:
@@ -250,8 +280,9 @@ class Decoder:
             return self._decode_whole(body)
         deltas = other._decode_whole(body)
         for fact in Decoder(self.choices).__dict__:
-            if "think_tags" not in fact:
+            if "think_tags" not in fact and fact not in ("token_limit", "server"):
                 setattr(self, fact, getattr(other, fact))
+        self._is_whole = other.ended
         return deltas
 
     def _take_unparsed(self, type: str, data: str, out: list[Delta]) -> None:
@@ -270,10 +301,19 @@ class Decoder:
                 # A gateway that frames what is framed already sends "data: data: {…}".
                 value = rescue(data.removeprefix("data:"))
             except ValueError:
-                if type not in SIGNS_OF_LIFE:
-                    self._fail(failures.malformed(data))
+                self._take_lines(type, data, out)
             else:
                 self._take(type, value, out)
+
+    def _take_lines(self, type: str, data: str, out: list[Delta]) -> None:
+        """Decode data that is no JSON text: several, one on each line, where a server leaves out the blank lines between events."""
+        lines = data.split("\n")
+        if len(lines) > 1 and all(map(is_event_data, lines)):
+            for line in lines:
+                if line.strip() and not self.done:
+                    self._take_one(type, line.removeprefix("data:").encode(), out)
+        elif type not in SIGNS_OF_LIFE and data.lower() not in SIGNS_OF_LIFE:
+            self._fail(failures.malformed(data))
 
     def _fail(self, failure: Failure) -> None:
         """Record an error. The first one stands, for later ones are its echo, but may add what it left out."""
@@ -307,6 +347,7 @@ class Decoder:
         text = self._join((choice, kind), text)
         if text:
             self._begin(out)
+            self._has_content = True
             out.append(_piece_of(kind, text, choice))
         return text
 
@@ -335,6 +376,7 @@ class Decoder:
             call.pieces.append(arguments)
         if new_id or new_name or arguments:
             self._begin(out)
+            self._has_content = True
             out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
 
     def _whole_call(self, out: list[Delta], call: Call, choice: int) -> None:
@@ -345,7 +387,10 @@ class Decoder:
             if self._halves.pop((choice, call.index), None):
                 call.pieces.append("\ufffd")
                 out.append(ToolCallDelta(call.index, None, None, "\ufffd", choice))
-            out.append(ToolCall(call.index, call.id or "", call.name or "", call.arguments, choice))
+            arguments = call.arguments
+            if arguments and not call.is_text and type(parse(arguments)) is not dict:
+                self.notes.append(f"the model calls {call.name} with arguments that are not a JSON object")
+            out.append(ToolCall(call.index, call.id or "", call.name or "", arguments, choice))
 
     def _finish(self, out: list[Delta], reason: str, choice: int = 0) -> None:
         """Tell of the end of a choice, once."""
@@ -366,6 +411,19 @@ class Decoder:
             if type(key[1]) is str:
                 self._begin(out)
                 out.append(_piece_of(key[1], "\ufffd", key[0]))
+
+
+def is_event_data(line: str) -> bool:
+    """Return whether a line is all the data of an event: a JSON object, an end mark, a sign of life, or nothing."""
+    line = line.removeprefix("data:").strip()
+    if not line or line == "[DONE]" or line.lower() in SIGNS_OF_LIFE:
+        return True
+    return line[0] == "{" and line[-1] == "}" and type(parse(line)) is dict
+
+
+def is_number(value: object) -> TypeGuard[int]:
+    """Return whether a value counts or numbers something. Python refuses to print integers of thousands of digits."""
+    return type(value) is int and -1 << 63 <= value < 1 << 63
 
 
 def word(value: Any) -> str | None:
@@ -396,7 +454,7 @@ def _read_usage(raw: dict[str, Any]) -> Usage:
 def _count(counts: dict[str, Any], *names: str) -> int | None:
     for name in names:
         count = counts.get(name)
-        if type(count) is int:
+        if is_number(count):
             return count
     return None
 

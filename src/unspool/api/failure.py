@@ -25,7 +25,10 @@ UNRECOGNISED_BODY = "unrecognised_body"
 # Characters of a message that are kept. OpenAI's longest, on schemas and context lengths, have some 400.
 _LONGEST_MESSAGE = 1000
 # Where servers put the sentence for people: most of them, FastAPI, its validation errors, IBM's guardrails, OAuth.
-_MESSAGE_KEYS = ("message", "detail", "msg", "details", "error_description", "reason")
+_MESSAGE_KEYS = (
+    *("message", "detail", "msg", "details", "error_description", "reason", "errors", "error_msg", "error_message"),
+    *("errorMessage", "Message", "err_msg", "errmsg", "status_msg", "title"),
+)
 # Keys by which a chunk or a body is known as an answer, or a part of one, not an error that lies flat in the object.
 _ANSWER_KEYS = ("choices", "output", "usage", "response", "delta")
 
@@ -38,11 +41,17 @@ def recognise(value: Any) -> Failure | None:
         return None
     if value.get("error"):
         return read(value)
+    status = value.get("base_resp")
+    if type(status) is dict and status.get("status_code"):
+        return read(value)  # MiniMax: it may stand beside the fields of an answer, with the code 0 where all is well
     if "choices" not in value and "error" in (value.get("object"), value.get("type")):
         return read(value)
     if any(key in value for key in _ANSWER_KEYS):
         return None
-    if any(value.get(key) and type(value[key]) in (str, list) for key in ("message", "detail")):
+    if any(value.get(key) and type(value[key]) in (str, list) for key in ("message", "detail", "errors")):
+        return read(value)
+    # A word that may stand in anything, but for what else there is: {"code": 500, "msg": "…"}, {"success": false, "msg": "…"}.
+    if any(value.get(key) for key in _MESSAGE_KEYS) and (value.get("code") or value.get("success") is False):
         return read(value)
     return None
 
@@ -56,15 +65,20 @@ def read(value: Any) -> Failure:
     error = value.get("error")
     # From the inside out: the fields of {"error": {…}} count before those beside it.
     layers = [error, value] if type(error) is dict else [value]
+    status = value.get("base_resp")
+    if type(status) is dict:
+        layers = [{"message": status.get("status_msg"), "type": "base_resp", "code": status.get("status_code")}]
     message = "" if type(error) is not str else _sentence(error)
     for layer in layers:
         for key in _MESSAGE_KEYS:
             message = message or _sentence(layer.get(key))
     types = [layer.get(key) for layer in layers for key in ("type", "status")]
+    reasons = [one.get("reason") for layer in layers for one in _objects(layer.get("details"))]
     return Failure(
         message or UNEXPLAINED,
         type=next((one_line(each) for each in types if type(each) is str and each not in ("", "error")), None),
-        code=_word([layer.get("code") for layer in layers]),
+        # Gemini's own word is in the details (google.rpc.ErrorInfo); its code is the HTTP status again.
+        code=_word(reasons) or _word([layer.get("code") for layer in layers]),
         param=_word([layer.get("param") for layer in layers]),
     )
 
@@ -151,6 +165,10 @@ def _sentence(value: Any, depth: int = 0) -> str:
             if said:
                 return f"{_place(value)}{said}"
     return ""
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value[:10] if type(one) is dict] if type(value) is list else []
 
 
 def _place(error: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from unspool.api import Endpoint, decoder
 from unspool.api import failure as failures
-from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, word
+from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, is_number, word
 from unspool.api.deltas import Failure, Text, text_of
 from unspool.api.envelope import Envelope, all_unescaped, cut
 from unspool.api.prompt import finished
@@ -311,6 +311,23 @@ class Decoder(decoder.Decoder):
         # servers count in ways of their own.
         self._next_sequence: int | None = None
         self._disordered = False
+        self._terminated = False
+        self._sent_chunks = False
+
+    def _has_ended(self) -> bool:
+        """Whether one of the terminal events has come (OpenAI's document has no other end); ``[DONE]`` proves nothing."""
+        return self._terminated
+
+    def what_is_missing(self) -> str:
+        """Return a sentence on why a stream that was closed in good order has not ended."""
+        if self._sent_chunks and not self._has_content:
+            return "the server answered with events of Chat Completions, not of the Responses API: use --api chat"
+        return super().what_is_missing()
+
+    @property
+    def hides_token_limit(self) -> bool:
+        """Whether this is llama.cpp, whose Responses endpoint has no other end than ``completed``."""
+        return self.server.lower().startswith("llama.cpp")
 
     def _take_alike(self, chunks: list[bytes], together: bytes, out: list[Delta]) -> int:
         known = self._envelope
@@ -353,6 +370,7 @@ class Decoder(decoder.Decoder):
     def _take_plain(self, chunk: JsonObject, plain: tuple[str, _Part], out: list[Delta]) -> None:
         text, part = plain
         part.add(text)
+        self._has_content = True
         out.append(Text(text))
         self._number(chunk)
 
@@ -384,6 +402,7 @@ class Decoder(decoder.Decoder):
         self._number(chunk)
         kind = chunk.get("type")
         if type(kind) is not str or kind == "error" or chunk.get("object") == "error":
+            self._sent_chunks = self._sent_chunks or type(chunk.get("choices")) is list
             self._recognise(chunk)
         elif kind in _PIECES:
             self._add(_PIECES[kind], chunk, chunk.get("delta"), out)
@@ -419,7 +438,7 @@ class Decoder(decoder.Decoder):
 
     def _number(self, chunk: Any) -> None:
         sequence = chunk.get("sequence_number") if type(chunk) is dict else None
-        if type(sequence) is int:
+        if is_number(sequence):
             self._count(sequence)
 
     def _count(self, sequence: int) -> None:
@@ -523,10 +542,11 @@ class Decoder(decoder.Decoder):
         if type(type_) is not str or type_ not in _CALL_ITEMS:
             return
         id, name = word(item.get("call_id")) or word(item.get("id")), word(item.get("name"))
+        # Begun before its last fragment comes, so that its kind is known by then.
+        call = self._known_call(id) or self._fragment(out, 0, self._call_index(chunk), id, name, "")
+        call.is_text = type_ == "custom_tool_call"
         if done:
             self._call_done(chunk, item.get(_CALL_ITEMS[type_]), id, name, out)
-        else:
-            self._fragment(out, 0, self._call_index(chunk), id, name, "")
 
     def _call_done(self, chunk: JsonObject, arguments: Any, id: str | None, name: str | None, out: list[Delta]) -> None:
         """Take a call's whole arguments; tell of the call as soon as its id and name are known too."""
@@ -564,12 +584,16 @@ class Decoder(decoder.Decoder):
             status = said
         self._snapshot(response, out)
         consistent = self._catch_up(response.get("output"), out)
-        self.done = True
+        self.done = self._terminated = True
         if status == "completed":
             self._overrule_failure(consistent)
             # A server that numbers all its events 0 does not count.
             if self._disordered and self.last_sequence and response.get("output") and not consistent:
                 self._fail(Failure("events were lost or doubled on the way: the server's whole answer is another text"))
+            elif _has_text(response.get("output")) and not consistent:
+                self.notes.append("the server's final answer is another text than the one it streamed")
+            elif self._disordered and self.last_sequence and not response.get("output"):
+                self.notes.append("events may be missing: their sequence numbers jump, and the last one has no text")
             self._finish(out, "stop")
         elif status == "incomplete":
             details = response.get("incomplete_details")
@@ -588,6 +612,10 @@ class Decoder(decoder.Decoder):
         """
         if self.failure is not None and (consistent or self.failure.type != failures.MALFORMED_EVENT):
             self.failure = None
+
+
+def _has_text(output: object) -> bool:
+    return any(_parts_of(item, 0) for item in output if type(item) is dict) if type(output) is list else False
 
 
 def _key(kind: str, chunk: JsonObject) -> tuple[str, int, int]:

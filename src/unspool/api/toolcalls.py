@@ -6,7 +6,7 @@ from __future__ import annotations
 class Call:
     """One tool call being received. ``index`` is its number among the calls of its choice; ``emitted`` once told as whole."""
 
-    __slots__ = ("index", "id", "name", "pieces", "emitted")
+    __slots__ = ("index", "id", "name", "pieces", "emitted", "is_text")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -15,6 +15,8 @@ class Call:
         # A list joined once: arguments can be a whole file, in pieces of a token.
         self.pieces: list[str] = []
         self.emitted = False
+        # A custom tool's input is free text, where a function's arguments are JSON.
+        self.is_text = False
 
     @property
     def arguments(self) -> str:

@@ -12,7 +12,7 @@ from unspool import outcome
 from unspool.journal import reader, record, summary
 from unspool.journal.blocks import Body
 from unspool.journal.summary import Summary
-from unspool.jsontext import parse
+from unspool.jsontext import clean, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _response(told: Summary) -> Any:
                     value = parse(one.data)
                     if isinstance(value, dict) and isinstance(value.get("response"), dict):
                         last = value["response"]
-    return last
+    return clean(last)
 
 
 def _tool_call(call: Any) -> dict[str, Any]:

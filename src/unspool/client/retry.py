@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unspool.outcome import QUOTA_CODES
+from unspool.outcome import is_used_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def wait_before(
         if fault is None or not fault.retryable:
             return None
         return backoff(attempt)
-    if failure.code in QUOTA_CODES or failure.type in QUOTA_CODES:
+    if is_used_up(failure):
         return None
     status = failure.status or 0
     wanted = failure.should_retry
