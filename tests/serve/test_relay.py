@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -175,7 +176,7 @@ def test_closing_the_relay_ends_what_streams_and_says_so_to_its_viewers(slow: Si
         watching = asyncio.create_task(all_of(response))
         await asyncio.sleep(0)
         await relay.aclose()
-        assert (await watching)[-1][1]["outcome"] == "cancelled"
+        assert (await watching)[-1][1]["outcome"] == "interrupted"
 
     asyncio.run(main())
 
@@ -193,6 +194,182 @@ def test_silence_is_broken_by_comments(slow: Simulator) -> None:
         await response.body.aclose()
         await relay.aclose()
         assert pieces[0].startswith(b"retry: 1000\n\n")
+
+    asyncio.run(main())
+
+
+# What several processes share.
+
+
+class Elsewhere:
+    """Another process that has a relay of its own, and answers the lines it is sent."""
+
+    PROGRAM = """
+import asyncio, json, sys
+import unspool
+
+async def main():
+    relay = unspool.Relay(abandon_after=float(sys.argv[1]) or None)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        what, *rest = json.loads(line)
+        if what == "start":
+            said = relay.start(unspool.astream(rest[0]), owner="ann")
+        elif what == "read":
+            body = b"".join([piece async for piece in (await relay.response(rest[0])).body]).decode()
+            values = [json.loads(one[6:]) for one in body.split("\\n") if one.startswith("data: ")]
+            said = ["".join(one["text"] for one in values if one["type"] == "text"), values[-1]["outcome"], values[-1]["message"]]
+        elif what == "cancel":
+            said = await relay.cancel(rest[0], "by a colleague")
+        elif what == "delete":
+            said = await relay.delete(rest[0])
+        elif what == "list":
+            said = [[one.id, one.state] for one in await relay.list("ann")]
+        elif what == "close":
+            said = await relay.aclose()
+        print(json.dumps(said), flush=True)
+
+asyncio.run(main())
+"""
+
+    def __init__(self, abandon_after: float = 0.0) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", self.PROGRAM, str(abandon_after)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.send_signal(signal.SIGCONT)
+        self.child.kill()
+        self.child.communicate()
+
+    def ask(self, *said: Any) -> Any:
+        self.begin(*said)
+        return self.answer()
+
+    def begin(self, *said: Any) -> None:
+        assert self.child.stdin is not None
+        print(json.dumps(said), file=self.child.stdin, flush=True)
+
+    def answer(self) -> Any:
+        assert self.child.stdout is not None
+        return json.loads(self.child.stdout.readline())
+
+
+def test_a_viewer_in_another_process_keeps_an_answer_from_being_abandoned(slow: Simulator) -> None:
+    with Elsewhere(abandon_after=0.3) as reading, Elsewhere() as viewing:
+        id = reading.ask("start", "Hi in 400 tokens")
+        text, outcome, _ = viewing.ask("read", id)
+        assert (len(text) > 400, outcome) == (True, "complete")
+
+
+def test_every_process_lists_cancels_and_deletes_the_streams_of_another(slow: Simulator) -> None:
+    with Elsewhere() as one, Elsewhere() as other:
+        id = one.ask("start", "Hi in 100000 tokens")
+        while other.ask("list") != [[id, "running"]]:
+            pass
+        assert other.ask("delete", id) is False
+        assert other.ask("cancel", id) is True
+        _, outcome, message = other.ask("read", id)
+        assert (outcome, message) == ("cancelled", "by a colleague")
+        while other.ask("list") != [[id, "cancelled"]]:
+            pass
+        assert other.ask("cancel", id) is False
+        assert other.ask("delete", id) is True
+        assert other.ask("list") == []
+        with pytest.raises(LookupError):
+            unspool.follow(id)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_streams_of_a_process_that_dies_or_stops_end_as_interrupted(slow: Simulator, how: signal.Signals) -> None:
+    with Elsewhere() as dying, Elsewhere() as viewing:
+        id = dying.ask("start", "Hi in 100000 tokens")
+        while viewing.ask("list") != [[id, "running"]]:
+            pass
+        viewing.begin("read", id)
+        dying.child.send_signal(how)
+        text, outcome, _ = viewing.answer()
+        assert outcome == "interrupted"
+        while viewing.ask("list") != [[id, "interrupted"]]:
+            pass
+        if how == signal.SIGSTOP:
+            dying.child.send_signal(signal.SIGCONT)
+            # What it reads from now on is in no journal.
+            assert viewing.ask("read", id)[:2] == [text, "interrupted"]
+
+
+def test_a_server_that_stops_is_no_cancel_of_its_user(slow: Simulator) -> None:
+    with Elsewhere() as stopping:
+        id = stopping.ask("start", "Hi in 100000 tokens")
+        stopping.ask("close")
+        with unspool.follow(id, check=False) as answer:
+            answer.read()
+        assert answer.outcome == "interrupted"
+
+
+def test_without_locks_a_lease_says_that_an_answer_is_alive(slow: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unspool.journal import reader
+
+    with Elsewhere() as reading:
+        id = reading.ask("start", "Hi in 300 tokens")
+        while reading.ask("list") != [[id, "running"]]:
+            pass
+        monkeypatch.setattr(reader, "is_alive", lambda path: False)
+
+        async def main() -> None:
+            relay = Relay()
+            events = await all_of(await relay.response(id))
+            assert events[-1][1]["outcome"] == "complete"
+            await relay.aclose()
+
+        asyncio.run(main())
+
+
+# What is started.
+
+
+@pytest.mark.parametrize("api", ["responses", "chat", "completions"])
+def test_an_answer_that_was_resumed_is_served_from_its_beginning(slow: Simulator, api: str) -> None:
+    async def main() -> None:
+        cut = unspool.astream("Hi in 60 tokens", api=api, retries=0, check=False)
+        async for _ in cut:
+            if len(cut.text) > 60:
+                break
+        await cut.aclose()
+        relay = Relay()
+        answer = unspool.aresume(cut.id or "")
+        id = relay.start(answer)
+        whole = await all_of(await relay.response(id))
+        assert text_of(whole).startswith(cut.text)
+        assert text_of(whole) == answer.text
+        for at, (last_id, _) in enumerate(whole[:-1]):
+            if last_id:
+                rest = await all_of(await relay.response(id, last_id))
+                assert text_of(whole[: at + 1]) + text_of(rest) == answer.text
+        await relay.aclose()
+
+    asyncio.run(main())
+
+
+def test_what_is_already_read_or_followed_or_started_is_served_all_the_same(simulator: Simulator) -> None:
+    async def main() -> None:
+        relay = Relay()
+        answer = unspool.astream("Hi")
+        id = relay.start(answer)
+        assert relay.start(answer) == id
+        await all_of(await relay.response(id))
+        done = unspool.astream("Hi")
+        text = await done.read()
+        for again in (done, unspool.aresume(done.id or ""), unspool.afollow(done.id or "")):
+            assert text_of(await all_of(await relay.response(relay.start(again)))) == text
+        with pytest.raises(TypeError, match="Answer"):
+            relay.start(unspool.stream("Hi"))  # type: ignore[arg-type]
+        await relay.aclose()
 
     asyncio.run(main())
 

@@ -121,6 +121,8 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
 
     #: Called once with the answer when it is over.
     on_close: Callable[[AsyncAnswer[Any]], None] | None = None
+    #: How the stream ends, and why, when its reader is cancelled or gives it up. A server that stops is not a wish of its user.
+    given_up: tuple[str, str] = (CANCELLED, "")
     _closed = True
 
     def __init__(
@@ -173,12 +175,19 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
 
     def cancel(self, message: str = "") -> None:
         """Stop the stream now and close its connection. A background response is stopped at the server by `aclose`."""
+        self._stop(CANCELLED, message)
+
+    def give_up(self) -> None:
+        """Stop reading the stream, which ends as ``given_up`` says; a background response continues at its server unless that is a cancel."""
+        self._stop(*self.given_up)
+
+    def _stop(self, outcome: str, message: str) -> None:
         if self._reactor is not None and self._transfer is not None:
             self._reactor.cancel(self._transfer)
             if self.exchange.ending is None:
                 self._rest += self._kept(self.exchange.receive(self._transfer))  # what had come is kept
-                self._cancel_request = self.exchange.cancel_request()
-        self._rest += self._kept(self.exchange.stop(CANCELLED, message))
+                self._cancel_request = self.exchange.cancel_request() if outcome == CANCELLED else None
+        self._rest += self._kept(self.exchange.stop(outcome, message))
         self._wake()
 
     async def aclose(self) -> None:
@@ -187,7 +196,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             return
         self._closed = True
         if self.exchange.ending is None:
-            self.cancel()
+            self.give_up()
         if self.on_close is not None:
             self.on_close(self)
         if self._watchdog is not None:
@@ -267,7 +276,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         try:
             await waiter
         except asyncio.CancelledError:
-            self.cancel()
+            self.give_up()
             raise
         finally:
             self._waiter = transfer.waiter = None

@@ -77,16 +77,26 @@ _COLUMNS = (
 
 
 class FileStore(Store):
-    """Keeps streams in a folder. ``keep`` is for how many seconds after its end, ``keep_bytes`` how much in all (None: any)."""
+    """Keeps streams in a folder. ``keep`` is for how many seconds after its end, ``keep_bytes`` how much in all (None: any).
+
+    ``is_shared`` says that the folder is a person's, with journals of other programs: an index that is lost is not made again from all of them.
+    """
 
     def __init__(
-        self, folder: str, *, sync: str = "interval", keep: float = 86400.0, keep_bytes: int | None = None
+        self,
+        folder: str,
+        *,
+        sync: str = "interval",
+        keep: float = 86400.0,
+        keep_bytes: int | None = None,
+        is_shared: bool = False,
     ) -> None:
         self.folder = folder
         self._streams = os.path.join(folder, "streams")
         self._sync = sync
         self._keep = keep
         self._keep_bytes = keep_bytes
+        self._is_shared = is_shared
         self._worker = ulid.new()
         self._index: sqlite3.Connection
         self._renewed_at = 0.0
@@ -108,7 +118,7 @@ class FileStore(Store):
             self._index = self._connect()
             is_new = self._index.execute("SELECT count(*) FROM worker").fetchone()[0] == 0
             self._renew(self._index)
-            if is_new:
+            if is_new and not self._is_shared:
                 self._rebuild()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{self.folder}: {error}") from error
@@ -139,7 +149,6 @@ class FileStore(Store):
         self, info: StreamInfo, idempotency: Idempotency | None = None
     ) -> tuple[Producer | None, StreamInfo]:
         self.check_lease()
-        row = {**asdict(info), "worker": self._worker}
         with self._transaction() as index:
             if idempotency is not None:
                 found = index.execute(
@@ -155,11 +164,7 @@ class FileStore(Store):
                 index.execute(
                     "INSERT INTO idempotency VALUES (?, ?, ?)", (idempotency.scope, idempotency.body, info.id)
                 )
-            index.execute(
-                "INSERT INTO stream (id, owner, endpoint, model, created, state, listed, abandon_after, epoch, worker)"
-                " VALUES (:id, :owner, :endpoint, :model, :created, :state, :listed, :abandon_after, :epoch, :worker)",
-                {**row, "listed": int(info.listed)},
-            )
+            self._insert(index, info)
         try:
             writer = Writer.create(path_of(self._streams, info.id), sync=self._sync)
         except OSError as error:
@@ -171,6 +176,14 @@ class FileStore(Store):
         asked = Request.of({**request, "owner": info.owner, "epoch": info.epoch, "listed": info.listed})
         producer.write(asked.replace(body=without_secrets(asked.body).body))
         return producer, info
+
+    async def adopt(self, writer: Writer, info: StreamInfo) -> FileProducer:
+        """Hold the lease of a stream whose journal is written by a client in this process. `FileProducer.ended` gives it back."""
+        self.check_lease()
+        with self._transaction() as index:
+            self._insert(index, info)
+        producer = self._producers[info.id] = FileProducer(self, writer, info.epoch)
+        return producer
 
     async def forget_idempotency(self, id: str) -> None:
         self._execute("DELETE FROM idempotency WHERE stream = ?", (id,))
@@ -309,6 +322,13 @@ class FileStore(Store):
             ),
         )
 
+    def _insert(self, index: sqlite3.Connection, info: StreamInfo) -> None:
+        index.execute(
+            "INSERT OR REPLACE INTO stream (id, owner, endpoint, model, created, state, listed, abandon_after, epoch, worker)"
+            " VALUES (:id, :owner, :endpoint, :model, :created, :state, :listed, :abandon_after, :epoch, :worker)",
+            {**asdict(info), "worker": self._worker, "listed": int(info.listed)},
+        )
+
     # The lease
 
     def _check_lease_again(self) -> None:
@@ -343,12 +363,16 @@ class FileStore(Store):
             index.close()
 
     async def _sweep(self) -> None:
-        while True:
-            with contextlib.suppress(sqlite3.Error, OSError, StoreError):
-                self._start_again_when_fenced()
-                self._end_orphans()
-                self._retire()
-            await asyncio.sleep(_RENEW)
+        try:
+            while True:
+                with contextlib.suppress(sqlite3.Error, OSError, StoreError):
+                    self._start_again_when_fenced()
+                    self._end_orphans()
+                    self._retire()
+                await asyncio.sleep(_RENEW)
+        finally:
+            # Also when the loop is closed without `close`: nobody is left who could produce anything.
+            self._stopping.set()
 
     def _start_again_when_fenced(self) -> None:
         """Take part again under another name, once everything of the old one has been given up."""
@@ -567,10 +591,22 @@ class FileProducer(Producer):
 
     async def end(self, end: End, info: StreamInfo) -> int:
         position = self.write(_block_of(end))
-        self._store.release(self.id)
         await asyncio.to_thread(self.writer.close)
-        self._store.record_end(end, info, os.path.getsize(self.writer.path or ""))
+        await self.ended(end, info)
         return position
+
+    async def ended(self, end: End, info: StreamInfo) -> None:
+        """Give back the lease of a stream whose journal has this end."""
+        self._store.release(self.id)
+        try:
+            size = os.path.getsize(self.writer.path or "")
+        except OSError:
+            size = 0  # removed by somebody
+        self._store.record_end(end, info, size)
+
+    def check(self) -> None:
+        """Raise Fenced once the lease is lost."""
+        self._store.check_lease()
 
     def write(self, block: Block) -> int:
         """Append a block of the journal's own. Returns its position."""

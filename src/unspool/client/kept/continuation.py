@@ -6,15 +6,19 @@ what it brings is a new answer, which must never pass for the old one.
 
 from __future__ import annotations
 
-from unspool.api import endpoint
+from unspool.api import NAMES, endpoint
 from unspool.api.deltas import Text
+from unspool.config.paths import streams_dir
+from unspool.journal import summary, ulid
 from unspool.journal.summary import GO_ON
+from unspool.masking import without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta, ToolCall
+    from unspool.journal.blocks import Request
     from unspool.journal.summary import Summary
 
 # The shortest repetition that is taken for one. Of fewer characters two texts may agree by chance: "\\n- " often does.
@@ -77,6 +81,23 @@ def text_of(stories: list[Summary]) -> str:
             seam = Seam(text)
             text += seam.feed(story.text) + seam.close()
     return text
+
+
+def before(request: Request) -> tuple[str, Seam | None]:
+    """The text that a kept stream with this request continues, and the seam to it; nothing where it is an answer of its own.
+
+    There is no seam where the server continues the text itself: what is repeated there belongs to it.
+    """
+    if request.parent is None or not ulid.is_ulid(request.parent) or request.api not in NAMES:
+        return "", None
+    try:
+        chain = summary.conversation(streams_dir(), request.parent)
+        if request.api != chain[-1].api or request.body != without_secrets(rest_of(chain[-1])).body:
+            return "", None
+    except (OSError, ValueError):
+        return "", None  # no longer kept, or cannot be continued
+    text = text_of(chain)
+    return text, None if not text or endpoint(request.api).continues_text else Seam(text)
 
 
 def _is_rest(story: Summary, before: Summary) -> bool:
