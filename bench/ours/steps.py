@@ -9,7 +9,8 @@ import sys
 
 from unspool.api import chat
 from unspool.api.deltas import Text
-from unspool.client.http.transport import Reactor, Request, Transfer
+from unspool.client.http.request import Request
+from unspool.client.http.transport import Reactor, Transfer
 from unspool.journal.writer import Writer
 from unspool.sse import Decoder
 from unspool.terminal.output import Output

@@ -9,8 +9,9 @@ from support.waiting import PATIENCE
 from support.wire import DONE, event
 from unspool.api.prompt import Prompt
 from unspool.client.aio import AsyncAnswer
-from unspool.client.answer import Answer, Limits
+from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
+from unspool.client.limits import Limits
 from unspool.config.target import Target
 from unspool.journal.writer import Writer
 

@@ -16,8 +16,9 @@ import pytest
 from support.server import Connection, Server
 from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
-from unspool.client.answer import Answer, Limits
+from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
+from unspool.client.limits import Limits
 from unspool.config.target import Target
 from unspool.outcome import COMPLETE, CUT, UNREACHABLE, Fault
 from unspool.sim.running import Simulator

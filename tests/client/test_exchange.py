@@ -48,15 +48,16 @@ def test_a_stream_cut_anywhere_is_a_prefix_and_complete_only_with_its_end(
 ) -> None:
     received = STREAM[:cut].replace(b"\n", ends)
     stream, transfer, deltas = exchange("http://127.0.0.1:9/v1"), Arriving(label), []
+    stream.request()
     position = turn = 0
     while position < len(received):
         size = sizes[turn % len(sizes)]
         transfer.bytes = received[position : position + size]
-        deltas += stream.receive(transfer)  # type: ignore[arg-type]
+        deltas += stream.receive(transfer)
         position, turn = position + size, turn + 1
     transfer.over = True
     transfer.fault = Fault(CUT, "broken") if broken else None
-    last, wait = stream.finish(transfer)  # type: ignore[arg-type]
+    last, wait = stream.finish(transfer)
     deltas += last
     text = "".join(delta.text for delta in deltas if type(delta) is Text)
     assert wait is None

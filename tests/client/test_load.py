@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from unspool.api.prompt import Prompt
-from unspool.client.answer import Limits
 from unspool.client.exchange import Exchange
-from unspool.client.http.transport import Transfer, pycurl
+from unspool.client.http.curl import pycurl
+from unspool.client.http.transport import Transfer
+from unspool.client.limits import Limits
 from unspool.client.load import Load, Measures, Schedule
 from unspool.config.target import Target
 from unspool.sim.running import Simulator

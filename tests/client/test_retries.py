@@ -86,8 +86,21 @@ def test_an_answer_that_was_reset_after_its_head_is_not_asked_for_again() -> Non
         assert len(server.requests) == 1
 
 
-def test_an_error_event_first_in_the_stream_is_not_asked_for_again() -> None:
-    with Server(sends(SSE_HEAD, b'data: {"error":{"message":"busy","code":503}}\n\n')) as server:
+@pytest.mark.parametrize(
+    ("code", "outcome", "requests"), [(503, "server_error", 3), (429, "rate_limited", 3), (400, "bad_request", 1)]
+)
+def test_an_error_event_first_in_the_stream_is_retried_as_its_status_would_be(
+    code: int, outcome: str, requests: int
+) -> None:
+    event = b'data: {"error":{"message":"busy","code":%d}}\n\n' % code
+    with Server(sends(SSE_HEAD, event)) as server:
+        assert read(server.url).outcome == outcome
+        assert len(server.requests) == requests
+
+
+def test_an_error_event_after_a_token_is_not_asked_for_again() -> None:
+    text = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    with Server(sends(SSE_HEAD, text, b'data: {"error":{"message":"busy","code":503}}\n\n')) as server:
         assert read(server.url).outcome == "server_error"
         assert len(server.requests) == 1
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.server import Connection, Script, Server, sends
 from support.wire import SSE_HEAD, reply
-from unspool.client.answer import Limits
+from unspool.client.limits import Limits
 
 from .reading import WHOLE, aask, ask, finish, piece, read
 

@@ -15,8 +15,9 @@ from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.client import background, retry
 from unspool.client.aio import AsyncAnswer
-from unspool.client.answer import Answer, Limits
+from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
+from unspool.client.limits import Limits
 from unspool.config.target import Target
 from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator

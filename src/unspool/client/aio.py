@@ -7,8 +7,9 @@ import time
 import weakref
 from functools import partial
 
-from unspool.client.answer import CANCEL_PATIENCE, Lapse, Limits
+from unspool.client.answer import CANCEL_PATIENCE
 from unspool.client.facts import Asked, Facts, T
+from unspool.client.limits import Lapse, Limits
 from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop
 from unspool.outcome import CANCELLED
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
-    from unspool.client.http.transport import Request
+    from unspool.client.http.request import Request
     from unspool.client.loop import Reactor
     from unspool.journal.writer import Writer
     from unspool.sse import Event
@@ -251,7 +252,10 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
             deltas = exchange.receive(transfer)
-        self._lapse.observe(transfer)
+        was_settled = self._lapse.is_settled
+        self._lapse.observe(transfer, exchange, bool(deltas))
+        if self._lapse.is_settled and not was_settled and not exchange.done:
+            self._watch()  # from here on the clock is a shorter one
         if exchange.done and not transfer.over:
             if exchange.decoder.done:
                 reactor.leave(transfer)
@@ -317,7 +321,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         if self._watchdog is not None:
             self._watchdog.cancel()
         if self._retry_at is None:
-            self._lapse.observe(transfer)
+            self._lapse.observe(transfer, self.exchange, False)
         else:
             self._lapse.restart()  # nobody is asked anything now, so nobody is silent
         fault = self._lapse.fault()

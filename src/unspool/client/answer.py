@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from unspool.client.facts import Asked, Facts, T
-from unspool.client.http.transport import CONNECT_TIMEOUT, Reactor, Transfer
-from unspool.outcome import CANCELLED, CUT, Fault
-from unspool.value import Value
+from unspool.client.http.transport import Reactor, Transfer
+from unspool.client.limits import Lapse, Limits
+from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,72 +19,10 @@ if TYPE_CHECKING:
     from unspool.client.exchange import Exchange
     from unspool.sse import Event
 
-# Between two bytes, comments included. Reasoning models are silent for minutes where the server sends no keep-alives; the
-# openai SDK waits 600 s, proxies on the way often cut at 60.
-IDLE_TIMEOUT = 300.0
 # Seconds that telling the server to stop a background response may take, while somebody who pressed Ctrl-C waits.
 CANCEL_PATIENCE = 2.0
 # How long one turn waits when nothing else bounds it. Only a bound for the loop: what happens ends the wait at once.
 _TURN = 3600.0
-
-
-class Limits(Value):
-    """The longest times, in seconds: to connect, between two bytes, and for the whole stream (None for no limit)."""
-
-    __slots__ = ("connect", "idle", "total")
-
-    def __init__(
-        self, connect: float = CONNECT_TIMEOUT, idle: float = IDLE_TIMEOUT, total: float | None = None
-    ) -> None:
-        self.connect = connect
-        self.idle = idle
-        self.total = total
-
-
-class Lapse:
-    """Watches the limits of a stream: what has been silent too long, or has taken too long in all."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.began_at = time.monotonic()
-        self.active_at = self.began_at
-        self._taken = 0
-        self._status = 0
-
-    def observe(self, transfer: Transfer) -> None:
-        """Note whether anything arrived since the last call; bytes of comments count.
-
-        While bytes wait to be taken it is the reader who is slow, and not the server that is silent.
-        """
-        if transfer.taken != self._taken or transfer.held or transfer.status != self._status:
-            self._taken, self._status = transfer.taken, transfer.status
-            self.active_at = time.monotonic()
-
-    def restart(self) -> None:
-        """Begin the silence anew, for another attempt."""
-        self.active_at = time.monotonic()
-
-    def left(self) -> float:
-        """Seconds until a limit is passed, if nothing arrives."""
-        now = time.monotonic()
-        left = self.active_at + self.limits.idle - now
-        if self.limits.total is not None:
-            left = min(left, self.began_at + self.limits.total - now)
-        return left
-
-    def is_over(self) -> bool:
-        """Whether the time for the whole stream has passed, so that no further attempt makes sense."""
-        total = self.limits.total
-        return total is not None and time.monotonic() >= self.began_at + total
-
-    def fault(self) -> Fault | None:
-        """What to say when a limit is passed, None when none is."""
-        if self.left() > 0:
-            return None
-        if self.is_over():
-            words = f"the answer was not whole after the {self.limits.total:g} s allowed for it (--timeout)"
-            return Fault(CUT, words)
-        return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (--idle-timeout)")
 
 
 class Reading(Facts[T]):
@@ -255,7 +193,10 @@ class Answer(Asked[T], Reading[T]):
         if self.retry_at is not None:
             left = self.retry_at - time.monotonic()
             if left > 0:
-                self.woken = self._reactor.wait(min(wait, left, max(0.0, self._total_left())), watch, errors)
+                total_left = self._lapse.total_left()
+                if total_left is not None:
+                    left = min(left, max(0.0, total_left))
+                self.woken = self._reactor.wait(min(wait, left), watch, errors)
                 return self._end_if_late()
             self.retry_at = self._transfer = None
         transfer = self._transfer
@@ -274,7 +215,7 @@ class Answer(Asked[T], Reading[T]):
             elif not transfer.over:
                 self._reactor.cancel(transfer)
         if not transfer.over:
-            self._lapse.observe(transfer)
+            self._lapse.observe(transfer, exchange, bool(deltas))
             fault = self._lapse.fault()
             if fault is not None:
                 self._reactor.cancel(transfer, fault)
@@ -318,11 +259,7 @@ class Answer(Asked[T], Reading[T]):
         self._reactor.start(transfer)
         return transfer
 
-    def _total_left(self) -> float:
-        total = self._limits.total
-        return _TURN if total is None else self._lapse.began_at + total - time.monotonic()
-
     def _end_if_late(self) -> list[Delta]:
-        if self._total_left() > 0:
+        if not self._lapse.is_over():
             return []
         return self._kept(self.exchange.end(self._lapse.fault()))

@@ -1,7 +1,8 @@
-"""One stream from its prompt to its end, over as many attempts as it takes, without I/O but the journal's.
+"""One stream from its prompt to its end, over as many attempts as it takes. Sans-I/O, but for the journal.
 
-A driver sends what `request` says, hands over what arrives, and asks how to go on when the transfer is over. Drivers for one
-thread and for asyncio are `unspool.client.answer` and `unspool.client.aio`.
+A driver sends what `Exchange.request` returns, hands over what arrives, and asks what to do when the transfer is over. It may be any
+driver: those for one thread and for asyncio are `unspool.client.answer` and `unspool.client.aio`. The states in between are the
+table in `unspool.client.states`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import time
 
 from unspool import __version__, api, sse
 from unspool.api import failure as failures
-from unspool.api.deltas import Failure
-from unspool.client import retry
-from unspool.client.http.location import host, origin, resolve, same_origin
-from unspool.client.http.transport import Request
-from unspool.config.url import is_loopback
+from unspool.api.deltas import Failure, Started
+from unspool.client import retry, states
+from unspool.client.http.location import host, origin
+from unspool.client.http.redirects import STATUSES as REDIRECTS
+from unspool.client.http.redirects import Redirects
+from unspool.client.http.request import DIRECT, PLAIN, Request
 from unspool.journal.blocks import Attempt, Body, End, Response
 from unspool.journal.blocks import Request as RequestBlock
 from unspool.jsontext import dumps, parse
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.decoder import Decoder
-    from unspool.api.deltas import Delta
+    from unspool.api.deltas import Delta, Failure
     from unspool.api.prompt import Prompt
     from unspool.client.background import Resumption
-    from unspool.client.http.transport import Transfer
+    from unspool.client.http.request import Incoming, Route
     from unspool.client.throttle import Throttle
     from unspool.config.target import Target
     from unspool.journal.blocks import Block
@@ -47,23 +49,24 @@ _KEPT_HEADERS = (
     "openai-version",
     "cf-ray",
 )
-# As browsers: enough for any honest chain, few enough for a loop to be noticed.
-_MOST_REDIRECTS = 5
 # An error body is a sentence or a web page; what is longer is not read.
-_LONGEST_ERROR_BODY = 1 << 20
+_LONGEST_PAGE = 1 << 20
+# What cannot be an answer is not held without end: a body that is one document (a picture in base64 has megabytes), or bytes of an
+# event stream in which no event ends.
+_LONGEST_DOCUMENT = 64 << 20
 
 
 class Exchange:
     """The state of one stream.
 
-    ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one goes on with;
+    ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one continues;
     ``pid`` is the process to be told when somebody wants the stream to stop; ``throttle`` decides, in place of `unspool.client.retry`, on the
-    wait before each further attempt.
+    wait before each further attempt; ``route`` says how to get there.
 
-    ``ending`` is None until the stream has ended. ``started`` says that the server's first event has come, after which
-    nothing is sent again. ``retry_reason`` says why the next attempt is made, for a person. ``sent_at`` is when the last
-    request was sent, by `time.monotonic`; ``at`` the seconds from then to the newest event, ``first_event_at`` to the first,
-    ``ended_at`` to the end.
+    ``state`` is one of `unspool.client.states`, and ``ending`` is set once it is ``ended``. ``retry_reason`` says why the next attempt is
+    made, for a person. ``headers`` are those of the newest answer. ``sent_at`` is when the last
+    request was sent, by `time.monotonic`; the other times are seconds from then: ``at`` to the newest event, ``first_event_at`` to the first,
+    ``content_at`` to the first delta that carries a part of the answer, after which nothing is sent again, and ``ended_at`` to the end.
     ``events`` are the server's events of the present turn; the driver empties it.
     """
 
@@ -79,6 +82,7 @@ class Exchange:
         parent: str | None = None,
         pid: int | None = None,
         use_proxy: bool = True,
+        route: Route = PLAIN,
         throttle: Throttle | None = None,
     ) -> None:
         self.target = target
@@ -88,37 +92,40 @@ class Exchange:
         self.body: dict[str, Any] = build_body(target, prompt, self.api_name) if body is None else body
         self.url = target.url(self.endpoint.path, prompt.model)
         self.journal = journal
+        self.state = states.IDLE
         self.ending: Ending | None = None
-        self.started = False
         self.attempt = 1
         self.retry_reason = ""
         self.request_id: str | None = None
+        self.headers: dict[str, str] = {}
         self.sent_at = time.monotonic()
         self.first_event_at: float | None = None
+        self.content_at: float | None = None
         self.at = 0.0
         self.ended_at = 0.0
         self.events = sse.Events()
-        self.decoder: Decoder = self.endpoint.decoder(prompt.n or 1)
-        self.decoder.reads_think_tags = target.think_tags
+        self.decoder: Decoder = self._new_decoder()
         self._pid = pid
         self._retries = retries
-        self._use_proxy = use_proxy
+        self._route = route if use_proxy else DIRECT
         self._throttle = throttle
         self._mask = Mask([target.key], secrets_of(target.headers, target.query))
-        self._sse: sse.Decoder
-        self._kind: str | None
-        self._head_seen: bool
-        self._is_success: bool
-        self._body: list[bytes]
-        self._redirects = 0
-        self._location = self.url
-        self._see_other = False
-        self._key_withheld_from = ""
+        self._redirects = Redirects(self.url)
         self._resumption: Resumption | None = None
+        self._give_up_at: float | None = None
+        # What the present attempt has been answered: see `_new_answer`.
+        self._sse: sse.Decoder
+        self._body: list[bytes]
+        self._size: int
         self._last_event_id = ""
         self._new_answer()
         if journal is not None:
             self.begin(journal, parent=parent)
+
+    @property
+    def started(self) -> bool:
+        """Whether the server has sent an event of the answer that this stream is to be."""
+        return self.first_event_at is not None or self._resumption is not None
 
     def begin(self, journal: Writer, *, parent: str | None = None) -> None:
         """Keep the stream in this journal, from its request on."""
@@ -127,12 +134,11 @@ class Exchange:
         journal.put(self._described(parent))
 
     def take_up(self, journal: Writer, decoder: Decoder, seconds: float) -> None:
-        """Go on with a background response of which a journal has the beginning, and a decoder has read it.
+        """Continue a background response of which a journal has the beginning, and a decoder has read it.
 
-        ``seconds`` is how long ago it was asked for. Raises ValueError where it cannot be taken up.
+        ``seconds`` is how long ago it was asked for. Raises ValueError where it cannot be continued.
         """
         self.journal, self.decoder = journal, decoder
-        self.started = True
         self.sent_at = time.monotonic() - seconds
         if not self._can_resume():
             raise ValueError("only a background response that the server keeps can be taken up")
@@ -140,97 +146,119 @@ class Exchange:
 
     def request(self) -> Request:
         """The request to send next."""
+        self._step(states.REQUEST)
         self._new_answer()
         if self._resumption is not None:
-            self._location = self._resumption.location(self.decoder.last_sequence)
+            self._redirects.location = self._resumption.location(self.decoder.last_sequence)
+        location = self._redirects.location
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self.prompt.stream else "application/json",
             "Cache-Control": "no-cache",
             "User-Agent": f"unspool/{__version__}",
         }
-        if same_origin(self._location, self.url):
+        if self._redirects.is_same_origin:
             headers.update(self.target.headers)
             headers.update(self.target.auth_headers())
-            self._key_withheld_from = ""
-        else:
-            self._key_withheld_from = origin(self._location)
         if self._resumption is not None:
             if self._last_event_id:
                 headers["Last-Event-ID"] = self._last_event_id
-            return Request("GET", self._location, headers, None, self._use_proxy)
+            return Request("GET", location, headers, None, self._route)
         self.sent_at = time.monotonic()
-        if self._see_other:
-            return Request("GET", self._location, headers, None, self._use_proxy)
-        return Request("POST", self._location, headers, dumps(self.body).encode("utf-8", "replace"), self._use_proxy)
+        if self._give_up_at is None:
+            self._give_up_at = self.sent_at + retry.LOADING_PATIENCE
+        if self._redirects.method == "GET":
+            return Request("GET", location, headers, None, self._route)
+        return Request("POST", location, headers, dumps(self.body).encode("utf-8", "replace"), self._route)
 
-    def receive(self, transfer: Transfer) -> list[Delta]:
-        """Take what has arrived: into the journal first, then decoded. Call it whenever there is news, and before `finish`.
+    def receive(self, transfer: Incoming) -> list[Delta]:
+        """Take what has arrived: into the journal first, then decoded. Call this when data has arrived, and before `finish`.
 
         Where there was too much to hold, more may be ``held`` after it: call it again.
         """
-        if not self._head_seen:
-            if not transfer.status:
-                return []
-            self._head_seen = True
-            request_id = transfer.headers.get("x-request-id") or transfer.headers.get("request-id")
-            self.request_id = request_id and self._mask.text(request_id)
-            self._is_success = transfer.status == 200
-            if self._throttle is not None:
-                self._throttle.heard(transfer.status, transfer.headers)
-            if self._is_success:
-                self._keep(Response(200, transfer.http_version, self._mask.texts(_kept(transfer))))
-        deltas: list[Delta] = []
+        if self.state == states.SENT and not self._take_head(transfer):
+            return []
         data = transfer.take()
-        if data:
-            if self._kind == sse.STREAM:
-                deltas = self._events(self._sse.take(data))
-            else:
-                self._receive_body(data, transfer, deltas)
-        return deltas
+        if not data:
+            return []
+        if self.state == states.STREAMING:
+            events = self._sse.take(data)
+            if events.runs:
+                self._size = 0
+                return self._events(events)
+            self._size += len(data)
+            return []
+        return self._receive_body(data, transfer)
 
-    def _receive_body(self, data: bytes, transfer: Transfer, deltas: list[Delta]) -> None:
+    def _take_head(self, transfer: Incoming) -> bool:
+        """Take the head of the answer, where it has arrived."""
+        if not transfer.status:
+            return False
+        headers = self.headers = transfer.headers
+        request_id = headers.get("x-request-id") or headers.get("request-id")
+        self.request_id = request_id and self._mask.text(request_id)
+        if self._throttle is not None:
+            self._throttle.heard(transfer.status, headers)
+        if transfer.status == 200:
+            self._step(states.SUCCESS)
+            self._keep(Response(200, transfer.http_version, self._mask.texts(_kept(headers))))
+        else:
+            self._step(states.REFUSAL)
+        return True
+
+    def _receive_body(self, data: bytes, transfer: Incoming) -> list[Delta]:
         """Take a piece of a body that is no event stream, or is not known to be one."""
         self._body.append(data)
-        if not self._is_success:
-            self._refused_size += len(data)
-        elif self._kind is None:
-            head = b"".join(self._body)
-            self._kind = sse.kind(head, transfer.headers.get("content-type", ""))
-            if self._kind == sse.STREAM:
-                self._body.clear()
-                deltas += self._events(self._sse.take(head))
+        self._size += len(data)
+        if self.state != states.HEAD:
+            return []
+        head = b"".join(self._body)
+        kind = sse.kind(head, transfer.headers.get("content-type", ""))
+        if kind == sse.BODY:
+            self._step(states.BODY)
+        elif kind == sse.STREAM:
+            self._step(states.EVENTS)
+            self._body.clear()
+            return self._events(self._sse.take(head))
+        return []
 
-    def finish(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
-        """Say how the transfer's end is to be taken: the last deltas, and the seconds to wait before the next attempt.
+    def finish(self, transfer: Incoming) -> tuple[list[Delta], float | None]:
+        """Say what the transfer's end means: the last deltas, and the seconds to wait before the next attempt.
 
         None for the wait means that there is none: ``ending`` is set.
         """
         deltas = self.receive(transfer)
         fault = transfer.fault
-        if self._head_seen and not self._is_success:
-            return self._finish_refused(transfer, fault)
-        if not self._head_seen:
+        if self.state == states.REFUSED:
+            return self._finish_refused(transfer)
+        if self.state == states.SENT:
             # libcurl takes half a head for a clean end.
             fault = fault or Fault(CUT, "the server closed the connection before its answer began", True)
             if self._resumption is not None:
                 return self.lose(fault)
-            return [], self._again(None, fault)
-        if self._kind == sse.STREAM:
+            wait = self._retry(None, fault)
+            if wait is None:
+                self._end(Ending(fault.outcome, fault.message))
+            return [], wait
+        if self._size > self._most_held:
+            fault = Fault(CUT, f"the server sent more than {self._most_held >> 20} MB that are no answer")
+        if self.state == states.STREAMING:
             more, wait = self.lose(fault)
             return deltas + more, wait
         if self._resumption is not None:
             return self._finish_poll(fault)
-        more, fault = self._finish_body(transfer, fault)
-        return deltas + more + self.end(fault), None
+        more, wait = self._finish_body(transfer, fault)
+        return deltas + more, wait
 
     def lose(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
-        """Say that a stream's connection is gone (None for a clean close): the last deltas, and the wait before it is taken up again.
+        """Say that a stream's connection is gone (None for a clean close): the last deltas, and the wait before the next attempt.
 
-        None for the wait means that the stream is over: it had reached its end, or cannot be taken up.
+        None for the wait means that the stream is over: it had reached its end, or cannot be continued.
         """
         deltas = self._events(sse.Events.of(self._left_over()))
-        if self.decoder.ended or self.decoder.failure is not None or not self._can_resume():
+        if self.decoder.failure is not None:
+            return self._fail(deltas, fault)
+        if self.decoder.ended or not self._can_resume():
             return deltas + self.end(fault), None
         assert self._resumption is not None
         tries = self._resumption.try_again(closed=fault is None)
@@ -247,7 +275,7 @@ class Exchange:
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
             ending = self._explained(ending.outcome, ending.failure, ending.finish_reason)
-        self._set(ending)
+        self._end(ending)
         return deltas
 
     def stop(self, outcome: str = CANCELLED, message: str = "", signal: int | None = None) -> list[Delta]:
@@ -255,14 +283,19 @@ class Exchange:
         if self.ending is not None:
             return []
         deltas = self.decoder.close()
-        self._set(Ending(outcome, message, signal=signal))
+        self._end(Ending(outcome, message, signal=signal))
         return deltas
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is wanted: the protocol has ended the stream, or enough of an error's text has come."""
+        """Whether nothing more is wanted: the protocol has ended the stream, or more has arrived than can be an answer."""
         gap = self._resumption is not None and self._resumption.gap
-        return self.decoder.done or gap or self._refused_size > _LONGEST_ERROR_BODY
+        return self.decoder.done or gap or self._size > self._most_held
+
+    @property
+    def settled(self) -> bool:
+        """Whether the answer has ended, as far as can be told: what may follow is its usage, an end mark, or only heartbeats."""
+        return self.decoder.ended or self.decoder.failure is not None
 
     def cancel_request(self) -> Request | None:
         """The request that stops a background response at the server; None where closing the connection does that."""
@@ -272,19 +305,30 @@ class Exchange:
 
         url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
         headers = {"Content-Type": "application/json", **self.target.headers, **self.target.auth_headers()}
-        return Request("POST", url, headers, b"", self._use_proxy)
+        return Request("POST", url, headers, b"", self._route)
+
+    def _step(self, event: str) -> None:
+        self.state = states.after(self.state, event)
 
     def _new_answer(self) -> None:
         """Forget what the last attempt was answered."""
         self._sse = sse.Decoder()
-        self._kind = None
-        self._head_seen = False
-        self._is_success = False
         self._body = []
-        self._refused_size = 0
+        self._size = 0
+
+    def _new_decoder(self) -> Decoder:
+        decoder: Decoder = self.endpoint.decoder(self.prompt.n or 1)
+        decoder.reads_think_tags = self.target.think_tags
+        return decoder
+
+    @property
+    def _most_held(self) -> int:
+        """How many bytes may arrive that are no event before they are taken for nonsense."""
+        page = self.state == states.REFUSED or (self._body and self._body[0].lstrip()[:1] == b"<")
+        return _LONGEST_PAGE if page else _LONGEST_DOCUMENT
 
     def _can_resume(self) -> bool:
-        """Whether the stream can be taken up; from then on what arrives continues it."""
+        """Whether the stream can be continued after its connection; from then on what arrives continues it."""
         if self._resumption is None and is_resumable(self.body, self.decoder):
             # Imported only now, for nearly no stream has one.
             from unspool.client.background import Resumption
@@ -294,6 +338,7 @@ class Exchange:
 
     def _take_up(self, wait: float, reason: str) -> float:
         """Note that another request will continue the stream; returns the wait."""
+        self._step(states.RESUME)
         self.attempt += 1
         self.retry_reason = self._mask.text(reason)
         self._keep(
@@ -311,7 +356,7 @@ class Exchange:
     def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take a poll's answer: the response as it stands, of which only what is missing is new.
 
-        Or that of a server which was to stream it again, and sends it whole, or nothing.
+        Or that of a server which was to stream it again, and sends it in one piece, or nothing.
         """
         assert self._resumption is not None
         body = b"".join(self._body)
@@ -326,15 +371,12 @@ class Exchange:
             wait = self._resumption.poll_again()
             if wait is None:
                 return self.end(Fault(CUT, f"the server still has the response as {value.get('status')}")), None
+            self._step(states.RESUME)
             return [], wait
-        text = body.decode("utf-8", "replace")
-        self.at = time.monotonic() - self.sent_at
-        self._keep(Body(self._mask.text(text), "application/json", round(self.at, 3)))
-        self.events.append(sse.Event("message", text))
-        return self.decoder.decode_body(value) + self.end(), None
+        return self._decode_body(value, body, "application/json") + self.end(), None
 
     def _left_over(self) -> list[sse.Event]:
-        """What the connection's end leaves: a last event without its blank line counts when it is whole, not what a cut left of one."""
+        """What the connection's end leaves: a last event without its blank line counts when it is complete, not what a cut left of one."""
         self._last_event_id = self._sse.last_event_id or self._last_event_id
         return [one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)]
 
@@ -345,60 +387,83 @@ class Exchange:
         if not events:
             return []
         at = self.at = time.monotonic() - self.sent_at
-        if not self.started:
-            self.started = True
+        if self.first_event_at is None:
             self.first_event_at = at
         if self.journal is not None:
             self.journal.events(events, at)
         self.events.runs += events.runs
-        return self.decoder.decode(events)
+        deltas = self.decoder.decode(events)
+        if self.content_at is None:
+            self._note_content(deltas)
+        return deltas
 
-    def _finish_body(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], Fault | None]:
-        """Take a 200 that was no event stream: a whole answer, an error, a web page, or nothing."""
+    def _note_content(self, deltas: list[Delta]) -> None:
+        if any(type(delta) is not Started for delta in deltas):
+            self.content_at = self.at
+
+    def _decode_body(self, value: dict[str, Any] | list[Any], body: bytes, content_type: str) -> list[Delta]:
+        """Take an answer that came as one JSON document."""
+        self._keep_body(body, content_type)
+        self.first_event_at = self.at
+        self.events.append(sse.Event("message", body.decode("utf-8", "replace")))
+        deltas = self.decoder.decode_body(value)
+        self._note_content(deltas)
+        return deltas
+
+    def _keep_body(self, body: bytes, content_type: str) -> None:
+        self.at = time.monotonic() - self.sent_at
+        text = body.decode("utf-8", "replace")
+        self._keep(Body(self._mask.text(text), self._mask.text(content_type), round(self.at, 3)))
+
+    def _finish_body(self, transfer: Incoming, fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Take a 200 that was no event stream: an answer in one piece, an error, a web page, or nothing."""
         body = b"".join(self._body)
         content_type = transfer.headers.get("content-type", "")
         if not body.strip() and "html" not in content_type.lower():
-            return [], fault or Fault(CUT, "the server sent an empty answer")
-        text = body.decode("utf-8", "replace")
-        self.at = time.monotonic() - self.sent_at
-        self._keep(Body(self._mask.text(text), self._mask.text(content_type), round(self.at, 3)))
-        value = parse(body)
+            return self.end(fault or Fault(CUT, "the server sent an empty answer")), None
+        value = parse(body) if self._size <= self._most_held else None
         if isinstance(value, dict | list):
-            # Whole, so what happened to the connection after it does not matter.
-            self.started = True
-            self.first_event_at = self.at
-            self.events.append(sse.Event("message", text))
-            return self.decoder.decode_body(value), None
-        if fault is not None:
-            return [], fault
-        start = body.lstrip()
-        # A first line that is whole JSON begins another protocol's stream, with an object on each line.
-        if start[:1] == b"{" and not isinstance(parse(start.partition(b"\n")[0]), dict):
-            return [], Fault(CUT, "the server's answer is JSON that ends too early")
-        page = failures.from_response(200, transfer.headers, body).message
-        words = (
-            f"{origin(self._location)} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
-        )
-        return [], Fault(UNREACHABLE, words)
+            # Complete, so what happened to the connection after it does not matter.
+            deltas = self._decode_body(value, body, content_type)
+            if self.decoder.failure is not None:
+                return self._fail(deltas, None)
+            return deltas + self.end(), None
+        self._keep_body(body[:_LONGEST_PAGE], content_type)
+        return self.end(fault or self._unusable(transfer, body)), None
 
-    def _finish_refused(self, transfer: Transfer, fault: Fault | None) -> tuple[list[Delta], float | None]:
+    def _unusable(self, transfer: Incoming, body: bytes) -> Fault:
+        """What to say of a document that is no JSON."""
+        start = body.lstrip()
+        # A first line that is complete JSON begins another protocol's stream, with an object on each line.
+        if start[:1] == b"{" and not isinstance(parse(start.partition(b"\n")[0]), dict):
+            return Fault(CUT, "the server's answer is JSON that ends too early")
+        page = failures.from_response(200, transfer.headers, body).message
+        where = origin(self._redirects.location)
+        return Fault(
+            UNREACHABLE, f"{where} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
+        )
+
+    def _finish_refused(self, transfer: Incoming) -> tuple[list[Delta], float | None]:
         """Take an answer with another status than 200: follow it elsewhere, try again, or end."""
         if self._resumption is not None:
             return self._finish_refused_resume(transfer)
-        if transfer.status in (301, 302, 303, 307, 308):
-            refusal = self._redirect(transfer)
-            if refusal is None:
-                return [], 0.0
-            return self.end(refusal), None
-        body = b"".join(self._body)[:_LONGEST_ERROR_BODY]
-        failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
-        return [], self._again(failure, None)
+        if transfer.status in REDIRECTS:
+            refusal = self._redirects.follow(transfer.status, transfer.headers.get("location", ""))
+            if refusal is not None:
+                return self.end(refusal), None
+            self._step(states.RETRY)
+            self._keep(Attempt(self.attempt, redirect=origin(self._redirects.location)))
+            return [], 0.0
+        failure = self._refusal(transfer)
+        wait = self._retry(failure, None)
+        if wait is None:
+            self._end(self._explained(of_failure(failure), failure, None))
+        return [], wait
 
-    def _finish_refused_resume(self, transfer: Transfer) -> tuple[list[Delta], float | None]:
+    def _finish_refused_resume(self, transfer: Incoming) -> tuple[list[Delta], float | None]:
         """Take a refusal to stream the response again, or to have it at all."""
         assert self._resumption is not None
-        body = b"".join(self._body)[:_LONGEST_ERROR_BODY]
-        failure: Failure = failures.from_response(transfer.status, transfer.headers, body)
+        failure = self._refusal(transfer)
         if self._resumption.refused(transfer.status):
             return [], self._take_up(0.0, failure.message)
         if retry.wait_before(2, failure, None) is not None:
@@ -406,45 +471,34 @@ class Exchange:
             return deltas, wait if wait is None else max(wait, failure.retry_after or 0.0)
         return self.end(Fault(CUT, f"the stream broke and cannot be taken up: {failure.message}")), None
 
-    def _redirect(self, transfer: Transfer) -> Fault | None:
-        """Turn to where the server points; the key and the other headers of the profile stay with their own origin.
+    def _refusal(self, transfer: Incoming) -> Failure:
+        return failures.from_response(transfer.status, transfer.headers, b"".join(self._body)[:_LONGEST_PAGE])
 
-        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for. 303 says that the
-        request was taken and that its answer lies elsewhere (RFC 9110, 15.4.4): it is fetched with GET, for a second POST
-        would ask, and pay, again.
-        """
-        location = transfer.headers.get("location", "")
-        self._redirects += 1
-        if not location:
-            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to nowhere")
-        if self._redirects > _MOST_REDIRECTS:
-            return Fault(UNREACHABLE, f"{origin(self.url)} redirects in circles")
-        target = resolve(self._location, location)
-        if not target.startswith(("http://", "https://")):
-            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to something that is not an HTTP URL")
-        if self._location.startswith("https:") and target.startswith("http:") and not is_loopback(host(target)):
-            # The prompt would be there for all on the way to read, which nobody asked for who wrote https.
-            return Fault(UNREACHABLE, f"{origin(self._location)} redirects to {origin(target)}, which is not encrypted")
-        self._location = target
-        self._see_other = self._see_other or transfer.status == 303
-        self._keep(Attempt(self.attempt, redirect=origin(self._location)))
-        return None
+    def _fail(self, deltas: list[Delta], fault: Fault | None) -> tuple[list[Delta], float | None]:
+        """Take an error that came inside a 200: before the first token it is retried as the same error with a status of its own is."""
+        wait = self._retry(self.decoder.failure, None)
+        if wait is None:
+            return deltas + self.end(fault), None
+        self.decoder = self._new_decoder()
+        self.first_event_at = None
+        return deltas, wait
 
-    def _again(self, failure: Failure | None, fault: Fault | None) -> float | None:
-        """Return the wait before the next attempt, or end the stream."""
-        if self.attempt <= self._retries and not self.started:
-            wait = (self._throttle or retry).wait_before(self.attempt + 1, failure, fault)
-            if wait is not None:
-                self.attempt += 1
-                message = failure.message if failure is not None else fault.message if fault is not None else ""
-                self.retry_reason = self._mask.text(message)
-                self._keep(Attempt(self.attempt, round(wait, 3), self.retry_reason))
-                return wait
-        if failure is not None:
-            self._set(self._explained(of_failure(failure), failure, None))
-        elif fault is not None:
-            self._set(Ending(fault.outcome, fault.message))
-        return None
+    def _retry(self, failure: Failure | None, fault: Fault | None) -> float | None:
+        """Return the wait before the next attempt, after noting it; None where there is none to be made."""
+        if self.content_at is not None or self._resumption is not None:
+            return None
+        is_loading = self._retries > 0 and retry.is_loading(failure) and time.monotonic() < (self._give_up_at or 0.0)
+        if self.attempt > self._retries and not is_loading:
+            return None
+        wait = (self._throttle or retry).wait_before(self.attempt + 1, failure, fault)
+        if wait is None:
+            return None
+        self._step(states.RETRY)
+        self.attempt += 1
+        message = failure.message if failure is not None else fault.message if fault is not None else ""
+        self.retry_reason = self._mask.text(message)
+        self._keep(Attempt(self.attempt, round(wait, 3), self.retry_reason))
+        return wait
 
     def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
         """An ending whose message adds what this client knows to what the server said."""
@@ -457,11 +511,16 @@ class Exchange:
         explanation = self.endpoint.explain(failure)
         if explanation:
             message += f" ({explanation})"
-        if outcome == UNAUTHORIZED and self._key_withheld_from:
-            message += f" (redirected to {self._key_withheld_from}, to which the key was not sent)"
+        elif failure.status in (404, 405) and failure.code is None and not has_version(self.target.base_url):
+            message += f" (most base URLs end in /v1: is it {origin(self.url)}/v1?)"
+        if outcome == UNAUTHORIZED and not self._redirects.is_same_origin:
+            message += f" (redirected to {origin(self._redirects.location)}, to which the key was not sent)"
         return Ending(outcome, message, finish_reason, failure)
 
-    def _set(self, ending: Ending) -> None:
+    # The journal's own blocks: what stands in each is said here and nowhere else in this package.
+
+    def _end(self, ending: Ending) -> None:
+        self._step(states.END)
         ending.message = self._mask.text(ending.message)
         self.ending = ending
         self.ended_at = round(time.monotonic() - self.sent_at, 3)
@@ -508,6 +567,12 @@ def is_openai(base_url: str) -> bool:
     return name == "api.openai.com" or name.endswith((".api.openai.com", ".openai.azure.com"))
 
 
+def has_version(base_url: str) -> bool:
+    """Whether a base URL has a path segment that names a version, such as ``/v1`` or ``/v1beta``, or leads to a deployment."""
+    path = base_url.partition("://")[2].partition("/")[2]
+    return any(part[:1] == "v" and part[1:2].isdigit() for part in path.split("/")) or "deployments" in path
+
+
 def is_whole(data: str) -> bool:
     """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes."""
     return data.strip() == "[DONE]" or isinstance(parse(data), dict)
@@ -519,6 +584,5 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
 
 
-def _kept(transfer: Transfer) -> dict[str, str]:
-    headers = transfer.headers
+def _kept(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name in _KEPT_HEADERS or name.startswith("x-ratelimit-")}

@@ -13,6 +13,7 @@ import weakref
 
 import pycurl
 
+from unspool.client.http.heap import keep_bursts
 from unspool.client.http.transport import MOST_HELD, Transfer
 from unspool.journal.writer import SYNC_INTERVAL
 
@@ -65,6 +66,7 @@ class Reactor:
     """The transfers and journals of one event loop. Connections are kept for the next transfer to the same server."""
 
     def __init__(self) -> None:
+        keep_bursts()
         self._multi: Any = pycurl.AsyncCurlMulti()
         self._journals: set[Writer] = set()
         self._syncing: asyncio.Task[None] | None = None

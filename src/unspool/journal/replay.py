@@ -131,11 +131,13 @@ class Replay:
             if self.request is None:
                 self.request = block
                 if block.api in api.NAMES:
-                    self.decoder = api.endpoint(block.api).decoder(block.choices)
-                    self.decoder.reads_think_tags = block.think_tags
+                    self.decoder = _decoder(block)
         elif isinstance(block, Attempt):
             if block.redirect is None:
                 self.attempts = block.attempt or self.attempts + 1
+                if block.resume is None and self.decoder is not None and self.request is not None:
+                    # What came before was an error that was retried, and is no part of this answer.
+                    self.decoder = _decoder(self.request)
         elif isinstance(block, Response):
             self.response = block
         elif isinstance(block, Body) and self.decoder is not None:
@@ -147,3 +149,9 @@ class Replay:
                 deltas = self.decoder.decode_body(body)
                 if one.id >= self._first_id:
                     yield deltas, [Event("message", block.text)], self.at
+
+
+def _decoder(request: Request) -> Decoder:
+    decoder: Decoder = api.endpoint(request.api).decoder(request.choices)
+    decoder.reads_think_tags = request.think_tags
+    return decoder

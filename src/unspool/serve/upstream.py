@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from unspool.client.http.transport import CONNECT_TIMEOUT, Request
+from unspool.client.http.request import DIRECT, PLAIN, Request
+from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop
 from unspool.config.target import Target
 from unspool.outcome import CUT, Fault
@@ -16,7 +17,7 @@ class Upstream:
 
     def __init__(self, target: Target, *, connect_timeout: float = CONNECT_TIMEOUT, use_proxy: bool = True) -> None:
         self.target = target
-        self.use_proxy = use_proxy
+        self._route = PLAIN if use_proxy else DIRECT
         self._connect_timeout = connect_timeout
 
     def open(self) -> None:
@@ -39,7 +40,7 @@ class Upstream:
         """Send a request."""
         sent = {**headers, **self.target.headers, **self.target.auth_headers()}
         sent["accept-encoding"] = "identity"
-        transfer = LoopTransfer(Request(method, url, sent, body, self.use_proxy), self._connect_timeout)
+        transfer = LoopTransfer(Request(method, url, sent, body, self._route), self._connect_timeout)
         self._reactor.start(transfer)
         return Call(transfer, self)
 

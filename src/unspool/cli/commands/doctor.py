@@ -14,10 +14,12 @@ from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
 from unspool.cli.access import advice, has_version, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.cli.commands import models
-from unspool.client.answer import Answer, Limits
+from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.http import whole
-from unspool.client.http.transport import Request, proxy_for
+from unspool.client.http.request import DIRECT, PLAIN, Request
+from unspool.client.http.transport import proxy_for
+from unspool.client.limits import Limits
 from unspool.config import ConfigError, paths, settings
 from unspool.terminal.abilities import shows_utf8
 from unspool.terminal.output import Output
@@ -101,10 +103,11 @@ def examine(options: DoctorOptions) -> Iterator[Step]:
     if lacks_key(target):
         return
     use_proxy = not options.sim
-    proxy = proxy_for(target.base_url) if use_proxy else ""
-    yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
-    reply = whole.fetch(Request("GET", target.url("/models"), headers, proxy=use_proxy), options.timeout)
+    request = Request("GET", target.url("/models"), headers, route=PLAIN if use_proxy else DIRECT)
+    proxy = proxy_for(request)
+    yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
+    reply = whole.fetch(request, options.timeout)
     yield from _way(target, reply)
     if not reply.status:
         return
@@ -269,7 +272,7 @@ def _versions() -> str:
     import platform
 
     from unspool import __version__
-    from unspool.client.http.transport import pycurl
+    from unspool.client.http.curl import pycurl
 
     # "PycURL/7.47 libcurl/8.23.0 OpenSSL/3.6.5 …": what else it was built with rarely matters.
     library = " ".join(pycurl.version.split()[1:3])

@@ -6,7 +6,7 @@ from unspool import outcome
 from unspool.api import failure as failures
 from unspool.cli.access import advice, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.client.http import whole
-from unspool.client.http.transport import Request
+from unspool.client.http.request import DIRECT, PLAIN, Request
 from unspool.jsontext import dumps, parse
 from unspool.masking import Mask, secrets_of
 from unspool.outcome import Ending
@@ -50,7 +50,7 @@ def _list(options: ModelsOptions) -> int:
 def fetch(target: Target, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
     """Return the server's list of models, or how getting it failed."""
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
-    reply = whole.fetch(Request("GET", target.url("/models"), headers, proxy=use_proxy), timeout)
+    reply = whole.fetch(Request("GET", target.url("/models"), headers, route=PLAIN if use_proxy else DIRECT), timeout)
     return read_list(target, reply)
 
 

@@ -136,7 +136,7 @@ def as_json(
     import platform
 
     from unspool import __version__
-    from unspool.client.http.transport import pycurl
+    from unspool.client.http.curl import pycurl
 
     elapsed = measures.elapsed or 1e-9
     told: dict[str, Any] = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from unspool.cli import formats
 from unspool.cli.options import Option, Options
 from unspool.cli.options.values import count, number, positive, seconds
-from unspool.client.answer import IDLE_TIMEOUT, Limits
-from unspool.client.http.transport import CONNECT_TIMEOUT
+from unspool.client.limits import CONNECT_TIMEOUT, IDLE_TIMEOUT, Limits
 from unspool.client.retry import DEFAULT_RETRIES
 
 TYPE_CHECKING = False

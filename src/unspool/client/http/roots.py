@@ -1,4 +1,4 @@
-"""Which certificate authorities to trust.
+"""Which certificate authorities to trust, and how to be trusted.
 
 libcurl in a wheel was built with the path of another system's bundle, so the roots must be named. In this order: what
 ``SSL_CERT_FILE``, ``SSL_CERT_DIR`` and ``CURL_CA_BUNDLE`` say, the system's own store, then certifi where it is installed.
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
+    from unspool.client.http.request import Route
+
 # Where systems keep their bundle: as in Go's crypto/x509/root_linux.go and root_bsd.go.
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo, Alpine
@@ -26,11 +28,14 @@ _BUNDLES = (
 )
 
 
-def trust(curl: Any, pycurl: Any) -> None:
+def trust(curl: Any, pycurl: Any, route: Route) -> None:
     """Tell a curl handle whom to trust, as server and as proxy: the proxy may be spoken to over TLS as well."""
+    if route.client_cert is not None:
+        curl.setopt(pycurl.SSLCERT, route.client_cert)
+        curl.setopt(pycurl.SSLKEY, route.client_key or route.client_cert)
     environ = os.environ
-    file = environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
-    folder = environ.get("SSL_CERT_DIR")
+    file = route.ca_file or environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
+    folder = None if route.ca_file else environ.get("SSL_CERT_DIR")
     if file or folder:
         # A folder alone must not leave the built-in bundle in force, and the other way round.
         for option, value in (

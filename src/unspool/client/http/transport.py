@@ -1,4 +1,4 @@
-"""HTTP by libcurl: one request, its answer in pieces as they arrive. The only module that knows pycurl.
+"""HTTP by libcurl: one request, its answer in pieces as they arrive.
 
 Two drivers run the same `Transfer`: `Reactor` here, for one thread that waits for the network, signals and timers in one
 place, and `unspool.client.loop` for asyncio.
@@ -8,58 +8,24 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
+from unspool.client.http.curl import pycurl
+from unspool.client.http.heap import keep_bursts
+from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.outcome import CUT, UNREACHABLE, Fault
-from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from unspool.client.http.request import Request
 
-def _import_pycurl() -> Any:
-    """Import pycurl's compiled core, and not the package around it.
-
-    The package copies a thousand names and brings its asyncio half, which costs twice what the core does. Whoever imports
-    pycurl after this, `unspool.client.loop` among them, gets the whole package, around the same core.
-    """
-    if "pycurl" in sys.modules:
-        return sys.modules["pycurl"]
-    spec = next(filter(None, (finder.find_spec("pycurl", None) for finder in sys.meta_path)), None)
-    if spec is None or spec.submodule_search_locations is None:  # not installed, or an older one that is its own core
-        return __import__("pycurl")
-    package = type(sys)("pycurl")
-    package.__path__ = spec.submodule_search_locations
-    stand_ins = {"pycurl": package}
-    if "datetime" not in sys.modules:
-        # The core wants one class of it, a compiled one. Up to Python 3.11 the module around that is 2,600 lines that come to nothing.
-        try:
-            stand_ins["datetime"] = __import__("_datetime")
-        except ImportError:  # not CPython
-            pass
-    sys.modules.update(stand_ins)
-    try:
-        return __import__("pycurl._pycurl", fromlist=["Curl"])
-    finally:
-        for name in stand_ins:
-            del sys.modules[name]
-
-
-pycurl = _import_pycurl()
-
-# A host that does not answer in this time is down: httpx and requests users write 5 to 10, curl waits 300.
-CONNECT_TIMEOUT = 10.0
 
 #: Pieces taken from the socket and not yet asked for, at which the socket is left alone: the server then waits for the reader, and
 #: memory does not grow when the network is faster than the screen. A piece is an HTTP chunk, or at most 16 KB of one.
 MOST_HELD = 128
-
-# What is made of a burst is some hundred kilobytes, which glibc would give back to the system after each and ask for again, page by
-# page: a fifth of the cost of an event. Once it has seen a larger block come and go, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
-bytes(1 << 20)
 
 # curl's error codes (libcurl-errors(3)) by what they mean here. The request did not get through: nothing was answered or billed.
 _UNREACHABLE = frozenset(
@@ -90,29 +56,6 @@ _UNREACHABLE = frozenset(
 _RETRYABLE = frozenset({6, 7, 16, 35, 52, 55, 56, 92})
 _TIMED_OUT = 28
 _TLS = frozenset({35, 51, 53, 54, 58, 59, 60, 66, 77, 80, 83, 90, 91})
-
-
-class Request(Value):
-    """One HTTP request. ``headers`` hold secrets, so its repr is never shown; ``body`` None makes it a GET unless ``method`` says else."""
-
-    __slots__ = ("method", "url", "headers", "body", "proxy")
-
-    def __init__(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: bytes | None = None,
-        proxy: bool = True,
-    ) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.body = body
-        self.proxy = proxy
-
-    def __repr__(self) -> str:
-        return f"Request({self.method} {self.url})"
 
 
 class Transfer:
@@ -219,7 +162,7 @@ class Transfer:
         host = _host_of(self.request.url)
         if code == 7 and (number := self.curl.getinfo(pycurl.OS_ERRNO)):
             message = os.strerror(number)  # libcurl's own words repeat the host and leave out the cause
-        if not status and self.request.proxy and (proxy := _proxy_used(self.curl, self.request.url)):
+        if not status and (proxy := _proxy_used(self.curl, self.request)):
             fault = _proxy_fault(code, message, host, proxy, self.curl.getinfo(pycurl.HTTP_CONNECTCODE))
             if fault is not None:
                 return fault
@@ -251,6 +194,7 @@ class Reactor:
     """
 
     def __init__(self) -> None:
+        keep_bursts()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
@@ -383,18 +327,23 @@ def _easy(request: Request, connect_timeout: float) -> Any:
         set_option(pycurl.POSTFIELDS, request.body)
     if request.method not in ("GET", "POST"):
         set_option(pycurl.CUSTOMREQUEST, request.method)
-    if not request.proxy:
-        set_option(pycurl.NOPROXY, "*")
+    route = request.route
+    if route.proxy is not None:
+        # Whatever the environment says: "" is no proxy at all.
+        set_option(pycurl.PROXY, route.proxy)
+        set_option(pycurl.NOPROXY, "" if route.proxy else "*")
     elif request.url.startswith("http:"):
         # libcurl reads every proxy variable in both cases but this one, because a CGI program gets a visitor's "Proxy:"
         # header as HTTP_PROXY. Where there is no CGI request, the variable is the user's own.
         environ = os.environ
         if not environ.get("http_proxy") and (proxy := environ.get("HTTP_PROXY")) and "REQUEST_METHOD" not in environ:
             set_option(pycurl.PROXY, proxy)
-    if request.url.startswith("https:") or (request.proxy and _proxy_of(request.url).startswith("https:")):
+    if request.url.startswith("https:") or _proxy_of(request).startswith("https:"):
         from unspool.client.http import roots
 
-        roots.trust(curl, pycurl)
+        roots.trust(curl, pycurl, route)
+    if route.unix_socket is not None:
+        set_option(pycurl.UNIX_SOCKET_PATH, route.unix_socket)
     return curl
 
 
@@ -429,24 +378,26 @@ def _host_of(url: str) -> str:
     return rest.rpartition("@")[2]
 
 
-def _proxy_used(curl: Any, url: str) -> str:
+def _proxy_used(curl: Any, request: Request) -> str:
     """The host and port of the proxy that a transfer went through, for messages; empty when it went through none."""
     used = getattr(pycurl, "USED_PROXY", None)
     if used is None or not curl.getinfo(used):
         return ""
-    return proxy_for(url)
+    return proxy_for(request)
 
 
-def proxy_for(url: str) -> str:
-    """The host and port of the proxy that the environment names for a URL; empty when none. `NO_PROXY` is not looked at."""
-    proxy = _proxy_of(url)
+def proxy_for(request: Request) -> str:
+    """The host and port of the proxy that is set for a request; empty when none is. `NO_PROXY` is not looked at."""
+    proxy = _proxy_of(request)
     # Not the URL: it has a user and a password in it as often as not.
     return _host_of(proxy if "://" in proxy else f"http://{proxy}")
 
 
-def _proxy_of(url: str) -> str:
-    """The proxy that the environment names for a URL, empty when none; `NO_PROXY` is left to libcurl."""
-    scheme = url.partition(":")[0]
+def _proxy_of(request: Request) -> str:
+    """The URL of the proxy that is set for a request, empty when none is; `NO_PROXY` is left to libcurl."""
+    if request.route.proxy is not None:
+        return request.route.proxy
+    scheme = request.url.partition(":")[0]
     for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):  # libcurl's order
         if proxy := os.environ.get(name):
             return proxy

@@ -1,10 +1,12 @@
-"""One request and its whole answer, for what is short and no stream; with what libcurl saw of the connection on the way."""
+"""One request and its complete answer, for what is short and no stream; with what libcurl saw of the connection on the way."""
 
 from __future__ import annotations
 
 import time
 
-from unspool.client.http.transport import Reactor, Request, Transfer, pycurl
+from unspool.client.http.curl import pycurl
+from unspool.client.http.request import Request
+from unspool.client.http.transport import Reactor, Transfer
 from unspool.outcome import UNREACHABLE, Fault
 from unspool.value import Value
 

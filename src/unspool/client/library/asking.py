@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from unspool.api.prompt import Prompt
-from unspool.client.answer import IDLE_TIMEOUT, Limits
 from unspool.client.exchange import Exchange
-from unspool.client.http.transport import CONNECT_TIMEOUT
+from unspool.client.limits import CONNECT_TIMEOUT, IDLE_TIMEOUT, Limits
 from unspool.client.retry import DEFAULT_RETRIES
 from unspool.config import ConfigError
 

@@ -16,8 +16,9 @@ import time
 from collections import Counter
 
 from unspool.api.deltas import Reasoning, Refusal, Text, ToolCallDelta
-from unspool.client.answer import Lapse, Limits
-from unspool.client.http.transport import Transfer, pycurl
+from unspool.client.http.curl import pycurl
+from unspool.client.http.transport import Transfer
+from unspool.client.limits import Lapse, Limits
 from unspool.client.load.percentiles import Distribution
 from unspool.outcome import COMPLETE, LENGTH, Ending
 from unspool.value import Value
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
-    from unspool.client.http.transport import Request
+    from unspool.client.http.request import Request
     from unspool.outcome import Fault
 
 #: The outcomes of an answer that came whole, as far as it was asked for: a load test limits the tokens on purpose.
@@ -421,7 +422,7 @@ class Load:
                     self._remove(stream)
                     self._finish(stream, transfer)
                 continue
-            stream.lapse.observe(transfer)
+            stream.lapse.observe(transfer, stream.exchange, True)
             fault = stream.lapse.fault()
             if fault is not None:
                 self._give_up(stream, fault)
