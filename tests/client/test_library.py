@@ -317,7 +317,7 @@ def test_the_next_turn_carries_the_answer_the_system_and_its_parent(simulator: S
         kept.read()
         assert [one["role"] for one in kept.reply()] == ["user", "assistant", "user", "assistant"]
         assert kept._replay.request is not None
-        assert kept._replay.request["parent"] == first.id
+        assert kept._replay.request.parent == first.id
 
 
 def weather(city: str, days: int = 1, kind: unspool.Usage | None = None) -> None:

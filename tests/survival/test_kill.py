@@ -102,7 +102,7 @@ def test_what_was_shown_before_a_kill_is_in_the_journal(home: Home, paced: str, 
         if one.request is None:
             unasked += 1
         else:
-            kept[str(one.request["body"]).partition("marker-")[2][:5]] = one
+            kept[str(one.request.body).partition("marker-")[2][:5]] = one
     lost = shown = ended = 0
     for number, victim in enumerate(victims):
         one = kept.get(victim.marker[7:12])

@@ -74,7 +74,7 @@ def test_a_cut_answer_goes_on_in_a_stream_of_its_own(home: Home, api: str) -> No
         assert one.read_bytes() == before
         kept = Kept(other)
         assert kept.request is not None
-        assert kept.request["parent"] == one.stem
+        assert kept.request.parent == one.stem
         assert kept.text == "time there was."
         asked = server.requests[1].json
     if api == "completions":

@@ -198,7 +198,9 @@ def _base_url(target: Target, headers: dict[str, str], timeout: float, use_proxy
     began = time.monotonic()
     for base in dict.fromkeys([target.base_url + "/v1", *(origin + path for path in _BASE_PATHS)]):
         if base != target.base_url:
-            reply = whole.fetch(Request("GET", base + "/models", headers, proxy=use_proxy), timeout)
+            reply = whole.fetch(
+                Request("GET", base + "/models", headers, route=PLAIN if use_proxy else DIRECT), timeout
+            )
             if reply.status in (401, 403) or models.read_list(target, reply)[0] is None:
                 found = f"no API at {target.base_url}, but one at {base}: use --base-url {base}"
                 return Step(
