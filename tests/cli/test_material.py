@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from support.wire import reply
 from unspool.sim.running import Simulator
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -104,14 +105,14 @@ def test_an_attachment_goes_with_one_piece_too(asked, tmp_path):
     [
         (["-a", "missing.png"], "-a: missing.png cannot be read: No such file"),
         (["-f", "missing.txt"], "missing.txt cannot be read: No such file"),
-        (["-f", "."], "cannot be read: Is a directory"),
+        (["-f", "pictures"], "-f: pictures has no text files"),
+        (["-f", "http://127.0.0.1:1/a"], "-f: "),
         (["-a", "empty.png"], "-a: empty.png is empty"),
         (["-f", "empty.png"], "empty.png is empty"),
         (["-a", "odd.bin"], "no known type"),
         (["-f", "cat.png"], "cat.png is image/png, and -f takes text: attach it with -a cat.png"),
         (["-f", "odd.bin"], "odd.bin is not UTF-8 text"),
         (["-f", "-", "-a", "-"], "can be read only once"),
-        (["-f", "https://x.test/a"], "curl -s https://x.test/a | unspool -f -"),
         (["-a", "https://x.test/a.mp3"], "download https://x.test/a.mp3 first"),
         (["-a", "https://x.test/a.pdf"], "takes no file by its URL"),
         (["--api", "completions", "-a", "cat.png"], "takes text only, and no image; use --api chat"),
@@ -122,6 +123,8 @@ def test_what_cannot_be_sent_is_told_before_anything_is_asked(refused, tmp_path,
     (tmp_path / "empty.png").touch()
     (tmp_path / "odd.bin").write_bytes(b"\xff\0")
     (tmp_path / "cat.png").write_bytes(PNG)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "cat.png").write_bytes(PNG)
     (tmp_path / "a.wav").write_bytes(b"RIFF\0\0\0\0WAVE")
     assert words in refused(*arguments, "What?")
 
@@ -196,3 +199,58 @@ def test_a_kept_request_says_what_was_attached(unspool, asked, tmp_path):
     asked("-a", "cat.png", "What in 5 tokens?")
     line = next(line for line in unspool.journal().splitlines() if line.startswith("data: "))
     assert json.loads(line[6:])["body"]["messages"][0]["content"][1]["image_url"]["url"] == PNG_URL
+
+
+def test_a_folder_is_its_text_files_by_their_paths(asked, tmp_path):
+    for name in ("src/b.py", "src/deep/a.py", "src/.git/config", "src/.hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"text of {name}\n")
+    (tmp_path / "src" / "cat.png").write_bytes(PNG)
+    said = asked("-f", "src", "Sum up")["messages"][0]["content"]
+    assert [line for line in said.splitlines() if line.startswith("File ")] == ["File b.py:", "File deep/a.py:"]
+    assert "text of src/deep/a.py" in said
+
+
+def test_a_folder_of_too_much_is_refused_with_the_limit(refused, tmp_path):
+    (tmp_path / "many").mkdir()
+    for number in range(201):
+        (tmp_path / "many" / f"{number}.txt").write_text("x")
+    assert "more than 200 text files or 2 MB of text" in refused("-f", "many", "What?")
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "a.txt").write_text("x" * (2 << 20) + "x")
+    assert "name a smaller folder, or the files" in refused("-f", "large", "What?")
+
+
+def test_a_url_is_fetched_without_the_key_and_follows_redirects(asked, serve):
+    page = reply(200, b"The text of the page.", "text/plain")
+    server = serve(reply(302, b"", location="/there"), page)
+    said = asked("-f", f"http://127.0.0.1:{server.port}/here", "Sum up")["messages"][0]["content"]
+    assert "The text of the page." in said
+    assert [request.path for request in server.requests] == ["/here", "/there"]
+    assert not any("authorization" in request.headers for request in server.requests)
+
+
+def test_a_url_that_answers_with_an_error_is_told(refused, serve):
+    server = serve(reply(404, b"no"))
+    assert "answers with status 404" in refused("-f", f"http://127.0.0.1:{server.port}/x", "What?")
+
+
+def test_files_that_a_shell_left_among_the_words_are_told(unspool, sim, tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("text")
+    done = unspool("--api", "chat", "-f", "a.txt", "b.txt", "Sum up", cwd=tmp_path)
+    assert b"b.txt: names of files among the words of the prompt" in done.stderr
+    done = unspool("--api", "chat", "-f", "a.txt", "-f", "b.txt", "Sum up", cwd=tmp_path)
+    assert done.stderr == b""
+
+
+def test_a_prompt_can_be_written_in_an_editor(unspool, sim, tmp_path):
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf ' and more' >> \"$1\"\n")
+    editor.chmod(0o755)
+    unspool.env["EDITOR"] = str(editor)
+    assert unspool("--edit", "Some words").returncode == 0
+    assert "Some words\n and more" in json.dumps(sim.requests[-1].json).replace("\\n", "\n")
+    editor.write_text('#!/bin/sh\n: > "$1"\n')
+    done = unspool("-e", "Some words")
+    assert (done.returncode, b"the prompt is empty" in done.stderr, len(sim.requests)) == (2, True, 1)

@@ -32,11 +32,26 @@ if TYPE_CHECKING:
 def run(options: AskOptions) -> int:
     """Ask, and return the exit code."""
     notes = Notes(Output(2), quiet=options.quiet)
+    if options.edit:
+        options = _edited(options)
     if options.detach:
         from unspool.cli import detach
 
         return detach.begin(lambda started: _begin(options, notes, started), options, notes)
     return _begin(options, notes, None)
+
+
+def _edited(options: AskOptions) -> AskOptions:
+    """The options with the prompt that is written in an editor. Raises UsageError."""
+    from unspool.cli.chat import external
+
+    try:
+        text = external.compose(building.as_text(" ".join(options.prompt)))
+    except external.NoEditor as error:
+        raise UsageError(str(error)) from error
+    if not text.strip():
+        raise UsageError("the prompt is empty, so nothing is asked")
+    return options.replace(prompt=[text])
 
 
 def _begin(options: AskOptions, notes: Notes, started: Callable[[str], None] | None) -> int:

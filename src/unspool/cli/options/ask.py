@@ -37,6 +37,7 @@ class AskOptions(PromptOptions, ServerOptions, OutputOptions, LimitOptions):
     no_log: bool = False
     detach: bool = False
     dry_run: bool = False
+    edit: bool = False
 
 
 _CONVERSATION = (
@@ -99,6 +100,7 @@ ASK = Command(
         *SERVER_OPTIONS,
         ATTACHMENT_TYPE_OPTION,
         *TOOL_OPTIONS,
+        Option(("-e", "--edit"), "flag", "write the prompt in $VISUAL or $EDITOR", group=PROMPT),
         Option(("--no-stdin",), "flag", "do not read standard input", group=PROMPT),
         Option(
             ("--save",),

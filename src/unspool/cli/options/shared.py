@@ -142,7 +142,7 @@ FILE_OPTIONS = (
     Option(
         ("-f", "--file"),
         "append",
-        "put a text file before the prompt; - for standard input",
+        "put a text before the prompt: a file, a folder, a URL, or - for standard input; repeatable",
         group=PROMPT,
         metavar="FILE",
         dest="files",

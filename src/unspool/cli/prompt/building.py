@@ -95,8 +95,13 @@ def _material(options: PromptOptions, notes: Notes, history: History | None) -> 
     tools = history is not None and (history.tools or history.pending)
     if not tools and not options.has_material:
         return None
-    from unspool.cli.prompt import material
+    from unspool.cli.prompt import documents, material
 
+    if options.files and (left := documents.left_among_words([*options.prompt])):
+        some = ", ".join(left[:3]) + ("" if len(left) <= 3 else f" and {len(left) - 3} more")
+        notes.line(
+            f"{some}: names of files among the words of the prompt; give -f before each file, or name their folder"
+        )
     return material.gather(options, notes, history)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.prompt import stdin
+from unspool.cli.prompt.documents import read, read_stdin
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
 from unspool.jsontext import loads
@@ -77,7 +77,7 @@ def gather(options: MaterialOptions, notes: Notes, history: History | None) -> M
     sources = [*options.files, *(source for source, _, _ in attached), *(one for _, one in results)]
     if sources.count("-") > 1:
         raise ValueError("standard input can be read only once: give one - in all to -f, -a, --at and --tool-result")
-    documents = [_document(source, notes) for source in options.files]
+    documents = [document for source in options.files for document in read(source, notes)]
     parts = []
     for source, type, flag in attached:
         part = _part(source, type, flag, notes)
@@ -212,7 +212,7 @@ def _results(given: Sequence[tuple[str, str]], history: History | None, notes: N
             raise ValueError(f"--tool-result: no call of the last answer is {key!r}; there are {waiting}")
         if id in contents:
             raise ValueError(f"--tool-result: there are two results for {key}")
-        contents[id] = content if content != "-" else attachment.text_of(_bytes("-", notes), "standard input")
+        contents[id] = content if content != "-" else attachment.text_of(read_stdin(notes), "standard input")
     missing = [f"{id} ({name})" for id, name in pending.items() if id not in contents]
     if missing:
         raise ValueError(
@@ -221,34 +221,13 @@ def _results(given: Sequence[tuple[str, str]], history: History | None, notes: N
     return [{"role": "tool", "tool_call_id": id, "content": contents[id]} for id in pending]
 
 
-def _document(source: str, notes: Notes) -> str:
-    if attachment.is_url(source):
-        raise ValueError(f"-f takes files: curl -s {source[:200]} | unspool -f - … sends what is at a URL")
-    name = "standard input" if source == "-" else os.path.basename(source)
-    data = _bytes(source, notes)
-    if not data:
-        raise ValueError(f"-f: {source} is empty")
-    kind = attachment.sniff(data)
-    if kind not in ("", attachment.TEXT):
-        raise ValueError(f"-f: {source} is {kind}, and -f takes text: attach it with -a {source}")
-    return attachment.document(name, attachment.text_of(data, source))
-
-
 def _part(source: str, type: str | None, flag: str, notes: Notes) -> dict[str, Any]:
     try:
         if source != "-":
             return attachment.part(os.path.expanduser(source), type=type)
-        return attachment.part(_bytes(source, notes), type=type, name="standard input")
+        return attachment.part(read_stdin(notes), type=type, name="standard input")
     except Unattachable as error:
         raise ValueError(f"{flag}: {error}") from error
-
-
-def _bytes(source: str, notes: Notes) -> bytes:
-    if source != "-":
-        return attachment.read(os.path.expanduser(source))
-    data = stdin.read_bytes(notes)
-    attachment.check_size(len(data), "standard input")
-    return data
 
 
 def _read(path: str, flag: str) -> str:

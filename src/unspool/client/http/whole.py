@@ -71,18 +71,25 @@ class _Observed(Transfer):
         super().finish(code, message)
 
 
-def fetch(request: Request, timeout: float) -> Reply:
-    """Send a request and wait for all of its answer, at most ``timeout`` seconds. What fails is in the reply, not raised."""
+def fetch(request: Request, timeout: float, *, most: int | None = None) -> Reply:
+    """Send a request and wait for all of its answer, at most ``timeout`` seconds. What fails is in the reply, not raised.
+
+    A body of more than ``most`` bytes is such a failure.
+    """
     transfer = _Observed(request, timeout)
     transfer.curl.setopt(pycurl.OPT_CERTINFO, 1)
     reactor = Reactor()
     reactor.start(transfer)
     deadline = time.monotonic() + timeout
     pieces = []
-    while not transfer.over and (left := deadline - time.monotonic()) > 0:
+    size = 0
+    while not transfer.over and (left := deadline - time.monotonic()) > 0 and (most is None or size <= most):
         reactor.wait(left)
         pieces.append(transfer.take())
+        size += len(pieces[-1])
     late = Fault(UNREACHABLE, f"{request.url.partition('?')[0]} did not answer within {timeout:g} s")
+    if most is not None and size > most:
+        late = Fault(UNREACHABLE, f"{request.url.partition('?')[0]} sends more than {most:,} bytes")
     if not transfer.over:
         reactor.cancel(transfer, late)
     body = b"".join([*pieces, transfer.take()])
