@@ -94,7 +94,7 @@ def _fetched(url: str) -> bytes:
         raise ValueError("-f takes http and https URLs, files and folders; attach a data: URL with -a")
     from unspool.client.http import whole
     from unspool.client.http.location import resolve
-    from unspool.client.http.transport import Request
+    from unspool.client.http.request import Request
 
     at = url
     for _ in range(_REDIRECTS):
