@@ -93,3 +93,19 @@ def test_a_reset_time_that_cannot_be_read_is_no_wait(reset: str, clock: Clock) -
     throttle = Throttle(4, clock)
     throttle.heard(200, {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset})
     assert throttle.paused_for == 0.0
+
+
+def test_the_wait_that_a_refusal_asks_for_rules_over_the_limits_in_its_headers(clock: Clock) -> None:
+    throttle = Throttle(4, clock)
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}
+    throttle.heard(429, {**headers, "retry-after": "1"})
+    assert throttle.wait_before(2, refused(1.0), None) == 1.0
+    assert throttle.paused_for == 1.0
+    throttle.heard(200, headers)
+    assert throttle.paused_for == 360.0
+
+
+def test_a_refusal_inside_an_answer_slows_a_run_down_as_one_with_a_status_does(clock: Clock) -> None:
+    throttle = Throttle(8, clock)
+    assert throttle.wait_before(2, Failure("Slow down.", code="rate_limit_exceeded"), None) is not None
+    assert throttle.allowed == 4.0

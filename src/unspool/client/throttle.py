@@ -10,6 +10,7 @@ import time
 
 from unspool import durations
 from unspool.client import retry
+from unspool.outcome import RATE_LIMITED, of_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Throttle:
         """Take what the head of an answer says, whatever its status."""
         if status == 200:
             self.allowed = min(self.most, self.allowed + 1.0 / self.allowed)
+        elif "retry-after" in headers or "retry-after-ms" in headers:
+            # What the server asks for this refusal rules over what its limits say in general: `wait_before` takes it.
+            return
         for kind in ("requests", "tokens"):
             if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
                 reset = _reset(headers.get(f"x-ratelimit-reset-{kind}", ""))
@@ -52,7 +56,7 @@ class Throttle:
     def wait_before(self, attempt: int, failure: Failure | None, fault: Fault | None) -> float | None:
         """As `unspool.client.retry.wait_before`, except that what one stream is told holds for all of them."""
         wait = retry.wait_before(attempt, failure, fault, longest=_LONGEST_WAIT)
-        if wait is None or failure is None or failure.status != 429:
+        if wait is None or failure is None or of_failure(failure) != RATE_LIMITED:
             return wait
         now = self._clock()
         if now >= self._paused_until:
