@@ -37,7 +37,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 class Settings(Value):
     """What the configuration file says: the default profile's name, the profiles it has or changes, and the other keys at its top."""
 
-    __slots__ = ("profile", "profiles", "sync", "reasoning", "think_tags")
+    __slots__ = ("profile", "profiles", "sync", "reasoning", "think_tags", "aliases")
 
     def __init__(
         self,
@@ -46,9 +46,11 @@ class Settings(Value):
         sync: str,
         reasoning: str = REASONING[0],
         think_tags: bool = True,
+        aliases: dict[str, str] | None = None,
     ) -> None:
         self.profile = profile
         self.profiles = profiles
         self.sync = sync
         self.reasoning = reasoning
         self.think_tags = think_tags
+        self.aliases = aliases or {}

@@ -7,6 +7,9 @@
     reasoning = "hide"          # what is done with a model's reasoning: auto, show or hide
     think_tags = false          # leave <think>…</think> at the head of an answer in its text; else it is reasoning
 
+    [aliases]
+    fast = "gpt-5.4-nano"       # -m fast
+
     [profiles.work]
     extends = "openai"          # start from a built-in profile
     key_cmd = ["pass", "show", "openai/work"]
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "profiles")
+_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "profiles", "aliases")
 _PROFILE = (
     "base_url",
     "api",
@@ -83,7 +86,16 @@ def parse(content: bytes, path: str) -> Settings:
         profiles[default] = chosen
     sync, reasoning = top.choice("sync", SYNC), top.choice("reasoning", REASONING)
     think_tags = top.boolean("think_tags") is not False
-    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0], think_tags)
+    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0], think_tags, _aliases(top))
+
+
+def _aliases(top: _Table) -> dict[str, str]:
+    """Other names of models."""
+    aliases = top.texts("aliases") or {}
+    for name, model in aliases.items():
+        if not name or not model or name != name.strip():
+            raise top.error(f"aliases.{name}", "must be the name of a model")
+    return aliases
 
 
 def _toml(content: bytes, path: str) -> dict[str, Any]:

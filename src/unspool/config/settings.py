@@ -87,6 +87,7 @@ def resolve(
         pasted = address.api
     at_home = address.origin in _home(chosen, environ)
     secret, auth, warning = _key(chosen, address, environ) if key is None else (_given(key), chosen.auth, None)
+    wanted = model or environ.get("UNSPOOL_MODEL") or chosen.model
     target = Target(
         chosen.name,
         address.base_url,
@@ -98,7 +99,7 @@ def resolve(
             **_account_headers(chosen, address, environ),
         },
         query={name: _expand(value, chosen, environ) for name, value in chosen.query.items()} if at_home else {},
-        model=model or environ.get("UNSPOOL_MODEL") or chosen.model,
+        model=settings.aliases.get(wanted, wanted) if wanted else None,
         needs_key=chosen.needs_key and at_home,  # another server may well do without
         key_hint=_key_hint(chosen, address, environ),
         paths=chosen.paths,

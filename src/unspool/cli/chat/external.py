@@ -21,21 +21,26 @@ def compose(text: str) -> str:
 
     The editor is what VISUAL or EDITOR names. The file is its owner's alone, and gone afterwards.
     """
-    command = _command()
     fd, path = tempfile.mkstemp(prefix="unspool-", suffix=".md")
     try:
         with open(fd, "w", encoding="utf-8", errors="replace", newline="") as file:
             file.write(text + "\n" if text else "")
-        try:
-            code = subprocess.call([*command, path])
-        except OSError as error:
-            raise NoEditor(f"{command[0]} cannot be run: {error.strerror}; EDITOR names the editor") from error
-        if code:
-            raise NoEditor(f"{command[0]} ended with status {code}, so the text is as it was")
+        edit(path)
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
             return file.read().rstrip("\r\n")
     finally:
         os.unlink(path)
+
+
+def edit(path: str) -> None:
+    """Open a file in the editor that VISUAL or EDITOR names, and wait for it. Raises NoEditor."""
+    command = _command()
+    try:
+        code = subprocess.call([*command, path])
+    except OSError as error:
+        raise NoEditor(f"the editor {command[0]} cannot be run: {error.strerror}; set EDITOR to another") from error
+    if code:
+        raise NoEditor(f"the editor {command[0]} ended with status {code}, so nothing is changed")
 
 
 def _command() -> list[str]:

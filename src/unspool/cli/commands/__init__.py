@@ -21,7 +21,7 @@ GROUPS = {
         "faults": "setup",
         "bench": "batch",
     },
-    "set-up": dict.fromkeys(("keys", "templates", "completion"), "setup"),
+    "set-up": dict.fromkeys(("config", "keys", "templates", "completion"), "setup"),
 }
 #: All commands, in the order of the help.
 NAMES = {name: table for group in GROUPS.values() for name, table in group.items()}

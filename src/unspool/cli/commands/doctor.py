@@ -150,10 +150,10 @@ def _key(target: Target, given: str | None) -> Step:
         if target.needs_key:
             return Step("key", FAILED, missing_key(target), code=outcome.EXIT_CODES[outcome.UNAUTHORIZED])
         return Step("key", SKIPPED, f"none, and {target.name} may need none")
-    return Step("key", OK, f"{len(target.key)} characters, from {_source(target.key, given)}")
+    return Step("key", OK, f"{len(target.key)} characters, from {key_source(target.key, given)}")
 
 
-def _source(key: str, given: str | None) -> str:
+def key_source(key: str, given: str | None) -> str:
     """Where a key came from, found by looking where it could have come from."""
     if given is not None:
         return "--key"

@@ -70,21 +70,16 @@ def list_all(options: NoOptions) -> int:
 
 def edit(options: NameOptions) -> int:
     """Open a template, which may be new, in the editor, and check the result."""
-    import shlex
-    import subprocess
+    from unspool.cli.chat import external
 
     path = templates.path_of(options.name)
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(_BLANK)
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
     try:
-        code = subprocess.run([*shlex.split(editor), path], check=False).returncode
-    except OSError as error:
-        raise ConfigError(f"the editor {editor} cannot be run: {error.strerror}; set EDITOR to another") from error
-    if code:
-        Notes(Output(2)).line(f"the editor {editor} ended with {code}", always=True)
-        return 1
+        external.edit(path)
+    except external.NoEditor as error:
+        raise ConfigError(str(error)) from error
     templates.read(options.name)
     return 0

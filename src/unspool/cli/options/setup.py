@@ -23,6 +23,24 @@ class DoctorOptions(ServerOptions):
     timeout: float = 30.0
 
 
+class ConfigOptions(ServerOptions):
+    """The options of ``unspool config``."""
+
+    json: bool = False
+
+
+class KeyOptions(Options):
+    """For an action on a setting."""
+
+    key: str = ""
+
+
+class SettingOptions(KeyOptions):
+    """For an action on a setting and a value."""
+
+    value: str = ""
+
+
 class NoOptions(Options):
     """For a command that takes none."""
 
@@ -134,6 +152,49 @@ unspool keys list\
         Command("keys path", "print the path of their file", "keys:path", NoOptions),
     ),
 )
+_SETTING = Words(
+    "key",
+    "KEY",
+    "model, profile, api, sync, reasoning, think_tags, aliases.NAME, or a key of a profile such as profiles.NAME.model",
+    least=1,
+    missing="which setting? unspool config lists them",
+)
+CONFIG = Command(
+    "config",
+    "show and change settings",
+    "config:show",
+    ConfigOptions,
+    (*SERVER_OPTIONS, Option(("--json",), "flag", "a JSON object a line")),
+    description="Show which settings hold, and where each comes from.",
+    examples="""\
+unspool config
+unspool config set model gpt-5.4
+unspool config set aliases.fast gpt-5.4-nano      then: unspool -m fast
+unspool config set profile ollama
+unspool config edit\
+""",
+    excess="its actions are set, unset, edit and path",
+    actions=(
+        Command(
+            "config set",
+            "change a setting in the configuration file",
+            "config:store",
+            SettingOptions,
+            words=(_SETTING, Words("value", "VALUE", "the value", least=1, missing="which value?")),
+            examples="unspool config set aliases.fast gpt-5.4-nano",
+        ),
+        Command(
+            "config unset",
+            "remove a setting from the configuration file",
+            "config:remove",
+            KeyOptions,
+            words=(_SETTING,),
+            examples="unspool config unset model",
+        ),
+        Command("config edit", "open the configuration file in $VISUAL or $EDITOR", "config:edit", NoOptions),
+        Command("config path", "print the path of the configuration file", "config:path", NoOptions),
+    ),
+)
 _TEMPLATE = Words("name", "NAME", "the template", least=1, missing="which template? unspool templates lists them")
 TEMPLATES = Command(
     "templates",
@@ -202,4 +263,4 @@ unspool completion fish > ~/.config/fish/completions/unspool.fish\
     excess="one shell at a time",
 )
 
-COMMANDS = (MODELS, DOCTOR, FAULTS, KEYS, TEMPLATES, COMPLETION)
+COMMANDS = (MODELS, DOCTOR, FAULTS, CONFIG, KEYS, TEMPLATES, COMPLETION)
