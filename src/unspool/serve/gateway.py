@@ -9,7 +9,6 @@ import json
 import logging
 import posixpath
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import quote
@@ -23,6 +22,7 @@ from unspool.serve.channel import Channel, Viewer, sequence_number
 from unspool.serve.headers import STREAM_HEADERS, downstream_headers, upstream_headers
 from unspool.serve.http import BodyTooLarge, ClientGone, Headers, Request
 from unspool.serve.ingest import Ingest
+from unspool.serve.metrics import Metrics
 from unspool.serve.owners import Owner, Owners, Refused, Token
 from unspool.serve.store import (
     BODY,
@@ -108,13 +108,15 @@ class _Asked:
 class Gateway:
     """Answers requests: streams that it keeps, and everything else from upstream as it is."""
 
-    def __init__(self, store: Store, upstream: Upstream, owners: Owners, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, upstream: Upstream, owners: Owners, settings: Settings, metrics: Metrics | None = None
+    ) -> None:
         self.store = store
         self.upstream = upstream
         self.owners = owners
         self.settings = settings
         self.draining = Draining()
-        self.on_request: Callable[[str, int, float], None] = lambda route, status, seconds: None
+        self._metrics = metrics
         self._channels: dict[str, Channel] = {}
         self._streams: dict[str, _Stream] = {}
         self._viewers: dict[Viewer, Owner] = {}
@@ -152,6 +154,27 @@ class Gateway:
 
     async def handle(self, request: Request) -> None:
         """Answer one request."""
+        began = time.monotonic()
+        try:
+            await self._handle(request)
+        finally:
+            if self._metrics is not None:
+                self._metrics.request(request.method, request.status)
+            _audit.info(
+                "request",
+                extra={
+                    "unspool": {
+                        "method": request.method,
+                        "path": request.path[:200],
+                        "status": request.status or None,
+                        "owner": request.owner,
+                        "stream": request.stream_id,
+                        "seconds": round(time.monotonic() - began, 3),
+                    }
+                },
+            )
+
+    async def _handle(self, request: Request) -> None:
         try:
             await self._route(request)
         except Refused as refused:
@@ -221,7 +244,9 @@ class Gateway:
         if authorization is None and (key := request.header("api-key")):
             authorization = f"Bearer {key}"
         user = request.header("x-unspool-user")
-        return self.owners.find(authorization, user if self.owners.uses_tokens else None)
+        owner = self.owners.find(authorization, user if self.owners.uses_tokens else None)
+        request.owner = owner.id
+        return owner
 
     # Asking
 
@@ -274,6 +299,9 @@ class Gateway:
         )
         stream = _Stream(ingest, owner, asyncio.get_running_loop().create_task(self._produce(ingest, owner)))
         self._streams[info.id] = stream
+        request.stream_id = info.id
+        if self._metrics is not None:
+            self._metrics.began()
         try:
             await self._answer(request, channel, cors, owner, ingest=ingest)
         except ClientGone:
@@ -298,6 +326,8 @@ class Gateway:
             _log.exception("stream %s failed", info.id)
         finally:
             stream = self._streams.pop(info.id, None)
+            if self._metrics is not None:
+                self._metrics.ended(info)
             if stream is not None and stream.abandon is not None:
                 stream.abandon.cancel()
             _audit.info(
@@ -476,6 +506,9 @@ class Gateway:
             stream.abandon.cancel()
             stream.abandon = None
         viewer = Viewer(channel, rendering, response, position, skip_to=skip_to)
+        request.stream_id = channel.info.id
+        if self._metrics is not None:
+            self._metrics.viewer(1)
         if owner is not None:
             self._viewers[viewer] = owner
         try:
@@ -484,6 +517,8 @@ class Gateway:
             response.abort()
         finally:
             self._viewers.pop(viewer, None)
+            if self._metrics is not None:
+                self._metrics.viewer(-1)
 
     def _rendering(self, request: Request, info: StreamInfo, default: str = "upstream") -> renderings.Rendering:
         name = request.query.get("format", default)

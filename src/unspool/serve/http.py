@@ -53,7 +53,10 @@ class Request:
     ``path`` is decoded and has no query; ``target`` is as the client sent it. Header names are lower-case.
     """
 
-    __slots__ = ("_body", "_connection", "headers", "host", "method", "path", "peer", "query", "target")
+    __slots__ = (
+        *("_connection", "headers", "host", "method", "path", "peer", "query", "target"),
+        *("owner", "status", "stream_id"),
+    )
 
     def __init__(self, connection: _Connection, head: h11.Request, peer: str) -> None:
         self.method = head.method.decode("ascii")
@@ -65,7 +68,10 @@ class Request:
         self.host = self.header("host") or ""
         self.peer = peer
         self._connection = connection
-        self._body: asyncio.Queue[bytes | None] | None = None
+        #: What a handler finds out, for the log: the status that was sent, whose request it is, which stream answers it.
+        self.status = 0
+        self.owner: str | None = None
+        self.stream_id: str | None = None
 
     def header(self, name: str) -> str | None:
         """The value of a header, several joined by commas; None when it is absent."""
@@ -100,6 +106,7 @@ class Request:
 
     async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a complete response."""
+        self.status = status
         self._connection.send_head(status, [*headers, (b"content-length", b"%d" % len(body))])
         if body and self.method != "HEAD":
             self._connection.send_data(body)
@@ -107,6 +114,7 @@ class Request:
 
     def stream(self, status: int, headers: Headers) -> ResponseStream:
         """Send a head; the body is written piece by piece."""
+        self.status = status
         return self._connection.begin_stream(status, headers)
 
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 
 from unspool import Error
 from unspool.config.target import Target
+from unspool.serve import metrics
 from unspool.serve.files import FileStore
 from unspool.serve.gateway import Gateway, Settings
 from unspool.serve.http import Limits, Server
+from unspool.serve.metrics import Metrics
 from unspool.serve.owners import Owners, read_secret, read_tokens
 from unspool.serve.store import Store, StoreError
 from unspool.serve.upstream import Upstream
@@ -39,6 +41,8 @@ class Configuration:
     keep_bytes: int | None = None
     use_proxy: bool = True
     certificate: tuple[str, str] | None = None
+    metrics: int | None = None
+    """The port of ``/metrics`` on 127.0.0.1, None for none."""
 
     def store(self) -> Store:
         """One more process's store."""
@@ -78,6 +82,7 @@ class Worker:
             Upstream(configuration.target, use_proxy=configuration.use_proxy),
             configuration.owners(),
             configuration.settings,
+            Metrics() if configuration.metrics is not None else None,
         )
         self._server = Server(self.gateway.handle, configuration.limits)
 
@@ -134,6 +139,9 @@ def run_workers(
     """Run several gateways in child processes until SIGTERM or SIGINT. One that dies is started again. Returns the exit code."""
     children: dict[int, int] = {}
     stopping = False
+    if configuration.metrics is not None:
+        metrics.prepare(os.path.join(configuration.folder, "metrics"))
+        metrics.serve(configuration.metrics)
 
     def start(number: int) -> None:
         ready_read, ready_write = os.pipe()
@@ -174,6 +182,8 @@ def run_workers(
     while children:
         pid, status = os.wait()
         ended = children.pop(pid, None)
+        if configuration.metrics is not None:
+            metrics.forget(pid)
         if ended is None or stopping:
             continue
         if os.waitstatus_to_exitcode(status) == 1:

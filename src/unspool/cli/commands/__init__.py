@@ -16,6 +16,7 @@ GROUPS = {
     "servers and tests": {
         "models": "setup",
         "doctor": "setup",
+        "serve": "serve",
         "sim": "sim",
         "tapes": "sim",
         "faults": "setup",

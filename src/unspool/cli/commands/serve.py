@@ -1,0 +1,156 @@
+"""``unspool serve``: the gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import ssl
+import sys
+import time
+
+from unspool import Error
+from unspool.cli.options import UsageError
+from unspool.config.target import Target
+from unspool.config.url import is_loopback
+from unspool.terminal.output import Notes, Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from unspool.cli.options.serve import ServeOptions
+    from unspool.serve.running import Configuration
+
+
+def run(options: ServeOptions) -> int:
+    """Serve until Ctrl-C or SIGTERM, after printing the base URL."""
+    if options.new_token is not None:
+        return _new_token(options.new_token)
+    if sum(map(bool, (options.upstream, options.profile, options.sim))) > 1:
+        raise UsageError("--upstream, -P and --sim name the server that answers: give one of them")
+    if bool(options.cert) != bool(options.key):
+        raise UsageError("https needs both files: --cert and --key")
+    notes = Notes(Output(2))
+    if not options.sim:
+        return _serve(options, _target(options), notes)
+    from unspool.sim.subprocess_simulator import SubprocessSimulator
+
+    with SubprocessSimulator() as simulator:
+        notes.line("answers come from the built-in simulator, not from a model")
+        return _serve(options, Target("sim", simulator.url, "responses", needs_key=False), notes)
+
+
+def _target(options: ServeOptions) -> Target:
+    from unspool.config.settings import resolve
+
+    return resolve(profile=options.profile, base_url=options.upstream)
+
+
+def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
+    from unspool.serve.running import listen, run_workers
+
+    if options.tokens is None:
+        # Callers bring their own keys: ours must not pay for strangers.
+        target.key = None
+        if not _is_local(options.host) and not target.needs_key:
+            raise UsageError(
+                f"{target.name} needs no key, so everybody who reaches {options.host} could use it: give --tokens FILE"
+                " (unspool serve --new-token NAME makes one), or listen on 127.0.0.1"
+            )
+    elif target.needs_key and not target.key:
+        raise Error(f"--tokens asks with the gateway's own key, and there is none for {target.name}: {target.key_hint}")
+    _configure_logging(options.logs)
+    configuration = _configuration(options, target)
+    try:
+        configuration.owners()
+        configuration.tls()
+        listener = listen(options.host, options.port)
+    except ssl.SSLError as error:
+        raise Error(f"the certificate or its key cannot be used: {error.reason or error}") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise Error(f"cannot listen at {options.host} port {options.port}: {reason}") from error
+    scheme = "https" if options.cert else "http"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"{scheme}://{host}:{listener.getsockname()[1]}/v1"
+
+    def ready() -> None:
+        with contextlib.suppress(OSError):
+            Output(1).write(url + "\n")
+        notes.line(f"the gateway to {target.base_url} is running; Ctrl-C ends it")
+
+    return run_workers(configuration, listener, options.workers, ready)
+
+
+def _configuration(options: ServeOptions, target: Target) -> Configuration:
+    from unspool.config.paths import state_dir
+    from unspool.serve.gateway import Settings
+    from unspool.serve.running import Configuration
+
+    return Configuration(
+        target,
+        options.store or os.path.join(state_dir(), "gateway"),
+        Settings(
+            allowed_hosts=tuple(options.allowed_hosts),
+            origins=tuple(options.cors),
+            is_loopback=_is_local(options.host),
+            abandon_after=options.abandon_after,
+            silence=options.idle_timeout,
+            streams=options.streams,
+            drain=options.drain,
+        ),
+        tokens=options.tokens,
+        keep=options.keep,
+        keep_bytes=options.keep_bytes,
+        use_proxy=not options.sim,
+        certificate=(options.cert, options.key) if options.cert and options.key else None,
+        metrics=options.metrics,
+    )
+
+
+def _is_local(host: str) -> bool:
+    return is_loopback(host) or host == "localhost"
+
+
+def _new_token(name: str) -> int:
+    from unspool.serve.owners import hash_token, new_token
+
+    token = new_token()
+    quoted = json.dumps(name)
+    Output(1).write(f'# {token}\n[[token]]\nname = {quoted}\nhash = "{hash_token(token)}"\n')
+    Notes(Output(2)).line("give the first line, without #, to the caller; the rest goes into the file for --tokens")
+    return 0
+
+
+class _JSONFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        said.update(getattr(record, "unspool", {}))
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps(said, default=str)
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(
+            f"{key}={value}" for key, value in getattr(record, "unspool", {}).items() if value is not None
+        )
+        line = f"unspool: {record.getMessage()}{' ' if fields else ''}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _configure_logging(form: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JSONFormatter() if form == "json" else _TextFormatter())
+    logger = logging.getLogger("unspool.serve")
+    logger.addHandler(handler)
+    logger.propagate = False
+    # Requests are many: a person at a terminal is told of trouble, a collector of everything.
+    logger.setLevel(logging.INFO if form == "json" else logging.WARNING)
