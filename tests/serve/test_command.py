@@ -1,0 +1,91 @@
+"""``unspool serve`` as a command: it starts, serves, drains, and refuses what is unsafe."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from unspool.serve.owners import hash_token, new_token, read_tokens
+from unspool.sim.running import Simulator
+
+from .gateways import CHAT, PATIENCE, Running, events
+
+COMMAND = [sys.executable, "-m", "unspool", "serve"]
+
+
+def test_it_prints_its_url_serves_and_ends_with_0_after_sigterm(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [*COMMAND, "--sim", "--port", "0", "--workers", "2", "--store", str(tmp_path / "g"), "--logs", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    url = child.stdout.readline().strip()
+    response = requests.post(f"{url}/chat/completions", json=CHAT, stream=True, timeout=PATIENCE)
+    assert events(response)[-1].data == "[DONE]"
+    child.send_signal(signal.SIGTERM)
+    _, logs = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0
+    assert '"outcome": "complete"' in logs
+    assert "What is Python?" not in logs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sim", "--host", "0.0.0.0"], "--tokens FILE"),
+        (["--sim", "--upstream", "http://127.0.0.1:9/v1"], "give one of them"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--cert", "x"], "--cert and --key"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--keep-bytes", "lots"], "500M or 20G"),
+    ],
+)
+def test_what_is_unsafe_or_makes_no_sense_is_refused(arguments: list[str], words: str) -> None:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_new_token_can_be_used_as_it_is_printed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--new-token", "app"], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    (tmp_path / "tokens.toml").write_text(done.stdout)
+    [token] = read_tokens(str(tmp_path / "tokens.toml"))
+    assert token.name == "app"
+    assert hash_token(done.stdout.split()[1]) == f"sha256:{token.digest.hex()}"
+
+
+def test_callers_with_tokens_are_kept_apart_and_limited(tmp_path: Path) -> None:
+    alice, bob = new_token(), new_token()
+    file = tmp_path / "tokens.toml"
+    entries = (
+        f'[[token]]\nname = "alice"\nhash = "{hash_token(alice)}"\nmodels = ["gpt-5*"]\ntrusted = true\n',
+        f'[[token]]\nname = "bob"\nhash = "{hash_token(bob)}"\nadmin = true\n',
+    )
+    file.write_text("".join(entries))
+    with Simulator() as simulator, Running(simulator.url, tmp_path / "g", key="sk-gateway", tokens=file) as gateway:
+        mine = {"Authorization": f"Bearer {alice}"}
+        response = gateway.ask(headers=mine)
+        events(response)
+        id = response.headers["X-Unspool-Id"]
+        assert simulator.requests[-1].headers["authorization"] == "Bearer sk-gateway"
+        assert gateway.ask(headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert gateway.ask({**CHAT, "model": "gpt-4.1"}, headers=mine).status_code == 403
+        user = {**mine, "X-Unspool-User": "u1"}
+        assert gateway.get(f"/streams/{id}", headers=user).status_code == 404
+        assert gateway.get(f"/streams/{id}", headers={"Authorization": f"Bearer {bob}"}).status_code == 200
+        assert gateway.get("/files", headers=mine).status_code == 404
+        assert gateway.get("/responses/resp_of_somebody", headers=mine).status_code == 404
+        models = [one["id"] for one in gateway.get("/models", headers=mine).json()["data"]]
+        assert models
+        assert all(one.startswith("gpt-5") for one in models)
+        file.write_text(entries[1])
+        gateway.loop.call_soon_threadsafe(gateway.worker.reload)
+        while gateway.get("/streams", headers=mine).status_code != 401:
+            pass
