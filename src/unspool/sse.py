@@ -131,6 +131,11 @@ class EventTooLarge(ValueError):
     """An event grew past the decoder's ``max_event_size``."""
 
 
+# Lines with unknown fields that are held, and bytes of each: a server that talks nonsense must not cost memory.
+_MOST_IGNORED = 100
+_LONGEST_IGNORED = 4096
+
+
 class Decoder:
     """Decodes an event stream that arrives in pieces of any size.
 
@@ -139,7 +144,7 @@ class Decoder:
 
     ``last_event_id`` is the ID to send as ``Last-Event-ID`` when reconnecting; ``retry`` the reconnection time in
     milliseconds, None until the stream sets one. ``comments`` counts the comment lines seen, which servers send as signs of
-    life.
+    life. ``ignored`` holds the first lines with fields that the format does not have, which it ignores, for whoever wants to know.
 
     ``max_event_size`` (bytes; None for no limit, the default, since base64 images come as one event of megabytes) bounds what
     is buffered for one event; past it ``feed`` raises EventTooLarge, and the decoder is of no more use.
@@ -149,6 +154,7 @@ class Decoder:
         "last_event_id",
         "retry",
         "comments",
+        "ignored",
         "_max",
         "_bom",
         "_skip_lf",
@@ -165,6 +171,7 @@ class Decoder:
         self.last_event_id = ""
         self.retry: int | None = None
         self.comments = 0
+        self.ignored: list[bytes] = []
         self._max = max_event_size
         # The first bytes while they may still turn out to be (part of) a byte order mark; None once that is decided.
         self._bom: bytes | None = b""
@@ -414,6 +421,8 @@ class Decoder:
                 self._event_retry = self.retry
         elif not name:
             self.comments += 1
+        elif len(self.ignored) < _MOST_IGNORED:
+            self.ignored.append(line[:_LONGEST_IGNORED])
 
     def _check_size(self, limit: int) -> None:
         size = sum(map(len, self._partial)) + sum(map(len, self._data))

@@ -182,6 +182,19 @@ def test_a_journal_keeps_no_secret_of_the_body_and_a_resume_says_so(unspool, ser
     assert b"a secret that is not kept (router.api_key)" in done.stderr
 
 
+# Bytes that are no event
+
+
+@pytest.mark.parametrize("cut", ['data: {"choices":[{"index":0,"delta":{"content":" the', "oops: overloaded"])
+def test_bytes_that_become_no_event_are_in_the_journal(unspool, serve, cut):
+    server = serve(head() + b"warning: half of the workers are down\n\n" + piece("chat", "hi") + cut.encode())
+    assert unspool(*ask(server.url), "q").returncode == 7
+    (data,) = [line for line in unspool.journal().split("\n") if '"warning: ' in line]
+    kept = json.loads(data[6:])["text"].split("\n")
+    assert kept == ["warning: half of the workers are down", cut.removeprefix("data: ")]
+    assert unspool("last").stdout.strip() == b"hi"
+
+
 # Numbers
 
 

@@ -17,7 +17,7 @@ from unspool.client.http.location import host, origin
 from unspool.client.http.redirects import STATUSES as REDIRECTS
 from unspool.client.http.redirects import Redirects
 from unspool.client.http.request import DIRECT, PLAIN, Request
-from unspool.journal.blocks import Attempt, Body, End, Response
+from unspool.journal.blocks import Attempt, Body, End, Ignored, Response
 from unspool.journal.blocks import Request as RequestBlock
 from unspool.jsontext import dumps, parse
 from unspool.masking import Mask, secrets_of, without_secrets
@@ -378,7 +378,14 @@ class Exchange:
     def _left_over(self) -> list[sse.Event]:
         """What the connection's end leaves: a last event without its blank line counts when it is complete, not what a cut left of one."""
         self._last_event_id = self._sse.last_event_id or self._last_event_id
-        return [one for one in self._sse.close(dispatch_incomplete=True) if is_whole(one.data)]
+        events = self._sse.close(dispatch_incomplete=True)
+        ignored, self._sse.ignored = self._sse.ignored, []
+        ignored += [one.utf8 for one in events if not is_whole(one.data)]
+        if ignored:
+            # What became no event may say what went wrong.
+            text = b"\n".join(ignored).decode("utf-8", "replace")
+            self._keep(Ignored(self._mask.text(text), round(time.monotonic() - self.sent_at, 3)))
+        return [one for one in events if is_whole(one.data)]
 
     def _events(self, events: sse.Events) -> list[Delta]:
         # Hot: once for each network read. Append before deliver.

@@ -276,6 +276,18 @@ class Body(Block):
         self.at = at
 
 
+class Ignored(Block):
+    """What of an event stream became no event, as ``text``. Readers of the answer leave it out."""
+
+    __slots__ = ("at", "text")
+    TYPE = record.IGNORED
+    CHECKS: ClassVar[dict[str, Check]] = {"text": _text, "at": _seconds}
+
+    def __init__(self, text: str = "", at: float | None = None) -> None:
+        self.text = text
+        self.at = at
+
+
 class Wire(Block):
     """A piece of an answer's bytes in a tape. ``more``: its HTTP chunk goes on in the next. ``end``: how the connection ended."""
 
@@ -400,7 +412,7 @@ class End(Block):
         return Ending(self.outcome, self.message, self.finish_reason, self.failure, self.signal)
 
 
-_CLASSES: dict[str, type[Block]] = {one.TYPE: one for one in (Request, Attempt, Response, Body, Wire, End)}
+_CLASSES: dict[str, type[Block]] = {one.TYPE: one for one in (Request, Attempt, Response, Body, Ignored, Wire, End)}
 
 
 def read(one: Record) -> Block | None:

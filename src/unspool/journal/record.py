@@ -50,6 +50,8 @@ BODY = "unspool.body"
 #: A piece of the answer's bytes as it came over the wire, in a tape that was recorded: ``text``, or ``base64`` where it is no UTF-8,
 #: ``at`` in seconds, and ``more`` where the HTTP chunk goes on in the next piece. The last one has ``end`` instead: how the connection ended.
 WIRE = "unspool.wire"
+#: Bytes of an event stream that became no event: lines the format does not know, and an event that was cut.
+IGNORED = "unspool.ignored"
 #: How it ended. A journal that does not end with one was interrupted, or is still being written.
 END = "unspool.end"
 
