@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.deltas import (
+    Annotation,
+    Audio,
+    Finish,
+    Image,
+    Item,
+    Logprobs,
+    Reasoning,
+    Refusal,
+    Started,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +49,7 @@ def describe(delta: Delta) -> dict[str, Any]:
                 "arguments": arguments,
                 "choice": choice,
             }
-        case ToolCall(index, id, name, arguments, choice):
+        case ToolCall(index, id, name, arguments, choice, kind):
             return {
                 "type": "tool_call",
                 "index": index,
@@ -43,6 +57,7 @@ def describe(delta: Delta) -> dict[str, Any]:
                 "name": name,
                 "arguments": arguments,
                 "choice": choice,
+                "kind": kind,
             }
         case Usage(input, output, total, cached, reasoning, _):
             return {
@@ -53,6 +68,16 @@ def describe(delta: Delta) -> dict[str, Any]:
                 "cached_tokens": cached,
                 "reasoning_tokens": reasoning,
             }
+        case Annotation(annotation, choice):
+            return {"type": "annotation", "annotation": annotation, "choice": choice}
+        case Audio(data, transcript, id, choice):
+            return {"type": "audio", "data": data, "transcript": transcript, "id": id, "choice": choice}
+        case Image(url, partial, choice):
+            return {"type": "image", "url": url, "partial": partial, "choice": choice}
+        case Logprobs(tokens, choice):
+            return {"type": "logprobs", "tokens": tokens, "choice": choice}
+        case Item(item, choice):
+            return {"type": "item", "item": item, "choice": choice}
         case Finish(reason, choice):
             return {"type": "finish", "reason": reason, "choice": choice}
     return {"type": "failure", "message": getattr(delta, "message", "")}

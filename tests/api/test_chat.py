@@ -2,7 +2,20 @@
 
 from unspool import sse
 from unspool.api import chat
-from unspool.api.deltas import Finish, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.deltas import (
+    Annotation,
+    Audio,
+    Finish,
+    Image,
+    Item,
+    Logprobs,
+    Refusal,
+    Started,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 from .feeding import DONE, Decoded, chunk, data, fragment
 
@@ -116,10 +129,77 @@ def test_a_stream_interrupted_before_its_usage_chunk_has_no_usage():
     assert decoded.of(Usage) == []
 
 
-def test_padding_against_side_channels_logprobs_and_unknown_fields_are_passed_over():
-    noisy = chunk({"content": "x", "audio": {"data": "QQ=="}, "novel": [1]}, obfuscation="a8Hs", moderation={"x": 1})
-    noisy["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": -0.1, "bytes": [120]}], "refusal": None}
+def test_padding_against_side_channels_and_unknown_fields_are_passed_over():
+    noisy = chunk({"content": "x", "novel": [1]}, obfuscation="a8Hs", moderation={"x": 1})
     assert Decoded("chat", data(noisy) + DONE).deltas[1:] == [Text("x")]
+
+
+def test_what_is_not_text_has_deltas_of_its_own():
+    logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}], "refusal": None}
+    first = chunk({"role": "assistant", "content": "Hi"}, service_tier="flex")
+    first["choices"][0]["logprobs"] = logprobs
+    citation = {"type": "url_citation", "url_citation": {"url": "http://x", "title": "t"}}
+    sealed = {"type": "reasoning.encrypted", "data": "zzz"}
+    decoded = Decoded(
+        "chat",
+        data(
+            first,
+            chunk({"annotations": [citation]}),
+            chunk({"annotations": [citation], "audio": {"id": "a1", "data": "AAAA", "transcript": "spoken"}}),
+            chunk(
+                {
+                    "role": "assistant",
+                    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}],
+                }
+            ),
+            chunk({"role": "assistant", "reasoning_details": [sealed]}),
+            chunk({}, "stop", citations=["http://y"]),
+        )
+        + DONE,
+    )
+    assert decoded.deltas[1:] == [
+        Text("Hi"),
+        Logprobs(logprobs),
+        Annotation(citation),
+        Audio("AAAA", "spoken", "a1"),
+        Image("data:image/png;base64,AA"),
+        Item(sealed),
+        Annotation({"type": "url_citation", "url": "http://y"}),
+        Finish("stop"),
+    ]
+    assert (decoded.decoder.service_tier, decoded.decoder.system_fingerprint) == ("flex", "fp_b86ebc5bbb")
+
+
+def test_a_field_alone_in_its_delta_is_not_lost():
+    for field, value, kind in (
+        ("annotations", [{"type": "x"}], Annotation),
+        ("audio", {"transcript": "a"}, Audio),
+        ("images", ["http://x/y.png"], Image),
+    ):
+        assert len(Decoded("chat", data(chunk({field: value})) + DONE).of(kind)) == 1
+
+
+def test_every_token_of_a_stream_with_log_probabilities_has_its_own():
+    stream = b""
+    for number in range(20):
+        one = chunk({"content": "x"})
+        one["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": -number}]}
+        stream += data(one)
+    decoded = Decoded("chat", stream)
+    assert [one.tokens["content"][0]["logprob"] for one in decoded.of(Logprobs)] == [-number for number in range(20)]
+    assert decoded.text() == "x" * 20
+
+
+def test_a_thought_signature_comes_with_its_call():
+    call = fragment(None, "c", "f", "{}")
+    call["tool_calls"][0]["extra_content"] = {"google": {"thought_signature": "s"}}
+    (told,) = Decoded("chat", data(chunk(call), chunk({}, "stop"))).of(ToolCall)
+    assert told.message() == {
+        "id": "c",
+        "type": "function",
+        "function": {"name": "f", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "s"}},
+    }
 
 
 def test_an_audio_update_with_nothing_but_its_expiry_yields_nothing():
@@ -187,6 +267,6 @@ def test_a_whole_completion_yields_the_deltas_of_a_stream():
     assert [type(delta).__name__ for delta in deltas if type(delta) is not ToolCallDelta] == [
         *("Started", "Reasoning", "Text", "ToolCall", "ToolCall", "Finish", "Usage")
     ]
-    assert deltas[-3:-1] == [ToolCall(1, "c2", "g", "free"), Finish("stop")]
+    assert deltas[-3:-1] == [ToolCall(1, "c2", "g", "free", kind="custom"), Finish("stop")]
     assert decoder.done
     assert decoder.failure is None

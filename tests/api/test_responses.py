@@ -4,7 +4,21 @@ import pytest
 
 from unspool import sse
 from unspool.api import responses
-from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.deltas import (
+    Annotation,
+    Audio,
+    Finish,
+    Image,
+    Item,
+    Logprobs,
+    Reasoning,
+    Refusal,
+    Started,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 from .feeding import DONE, Decoded, created, data, ended, message, piece, response, typed, whole
 
@@ -71,12 +85,52 @@ def test_a_text_stream_becomes_start_text_finish_and_usage_in_this_order():
     decoded = Decoded("responses", typed(*text_stream(usage=USAGE)))
     assert decoded.deltas == [
         Started("resp_1", "gpt-5-2025-08-07"),
+        Item({"id": "rs_1", "type": "reasoning", "encrypted_content": "gBBB", "summary": []}),
         Text("Hel"),
         Text("lo"),
         Finish("stop"),
         Usage(11, 40, 51, 2, 32, USAGE),
     ]
     assert decoded.decoder.done
+
+
+def test_what_is_not_text_has_deltas_of_its_own():
+    citation = {"type": "url_citation", "url": "http://x", "start_index": 0, "end_index": 4}
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "oslo"}}
+    picture = {"type": "image_generation_call", "id": "ig_1", "result": "AAAA"}
+    click = {"type": "computer_call", "id": "cu", "call_id": "cc1", "action": {"type": "click"}}
+    novel = {"type": "thing_of_tomorrow", "id": "t_1"}
+    said = message("Oslo is cold.")
+    said["phase"] = "final_answer"
+    said["content"][0]["annotations"] = [citation]
+    logprobs = [{"token": "Oslo", "logprob": -0.2, "top_logprobs": []}]
+    partial = {"type": "response.image_generation_call.partial_image", "partial_image_b64": "AA"}
+    stream = typed(
+        created(),
+        item_done(search),
+        partial,
+        item_done(picture),
+        item_done(click),
+        {"type": "response.audio.transcript.delta", "delta": "spoken"},
+        piece("Oslo is cold.", logprobs=logprobs),
+        {"type": "response.output_text.annotation.added", "annotation": citation},
+        item_done(said),
+        ended(output=[search, picture, click, novel, said]),
+    )
+    decoded = Decoded("responses", stream)
+    assert [one for one in decoded.deltas if type(one) not in (Started, Text, Finish)] == [
+        Item(search),
+        Image("data:image/png;base64,AA", True),
+        Image("data:image/png;base64,AAAA"),
+        Item(picture),
+        Item(click),
+        Audio("", "spoken"),
+        Logprobs(logprobs),
+        Annotation(citation),
+        Item(said),
+        Item(novel),
+    ]
+    assert [one.item["type"] for one in decoded.of(Item) if one.awaits_program] == ["computer_call"]
 
 
 def test_events_without_an_event_line_are_told_apart_by_their_json():
@@ -254,7 +308,7 @@ def test_a_custom_tool_call_streams_its_input():
         at(0, type="response.custom_tool_call_input.done", input="ls -l"),
         item_done(item | {"input": "ls -l"}),
     )
-    assert Decoded("responses", stream).of(ToolCall) == [ToolCall(0, "call_1", "sh", "ls -l")]
+    assert Decoded("responses", stream).of(ToolCall) == [ToolCall(0, "call_1", "sh", "ls -l", kind="custom")]
 
 
 def test_calls_that_the_server_makes_itself_are_not_tool_calls():

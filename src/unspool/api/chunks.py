@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, is_number, word
-from unspool.api.deltas import Text
+from unspool.api.deltas import Annotation, Audio, Image, Item, Logprobs, Text
+from unspool.jsontext import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.jsontext import JsonObject
 
 
 class ChunkDecoder(Decoder):
@@ -23,6 +25,7 @@ class ChunkDecoder(Decoder):
         super().__init__(choices)
         # The choices of which anything was seen: each needs its finish reason.
         self._seen: set[int] = set()
+        self._cited: list[tuple[int, JsonObject]] = []
 
     def _has_ended(self) -> bool:
         """Whether every choice that was seen, and every one that was asked for, has its finish reason.
@@ -63,6 +66,7 @@ class ChunkDecoder(Decoder):
             type(text) is str
             and is_number(index)
             and choice.get("finish_reason") is None
+            and choice.get("logprobs") is None
             and chunk.get("usage") is None
             and "x_groq" not in chunk
             and "error" not in chunk
@@ -97,12 +101,27 @@ class ChunkDecoder(Decoder):
     def _chunk(self, chunk: dict[str, Any], out: list[Delta]) -> None:
         self._start(out, chunk.get("id"), chunk.get("model"))
         self._take_usage(chunk)
+        self.service_tier = self.service_tier or word(chunk.get("service_tier"))
+        self.system_fingerprint = self.system_fingerprint or word(chunk.get("system_fingerprint"))
+        for name in (
+            "citations",
+            "search_results",
+        ):  # Perplexity, xAI: the same list with every chunk, or with the last
+            self._cite(chunk.get(name), 0, out)
         choices = chunk.get("choices")
         if type(choices) is list:
             for position, choice in enumerate(choices):
                 if type(choice) is dict:
                     index = choice.get("index")
                     self._choice(choice, index if is_number(index) else position, out)
+
+    def _cite(self, given: Any, choice: int, out: list[Delta]) -> None:
+        """Take annotations, each once."""
+        for one in given if type(given) is list else ():
+            annotation = {"type": "url_citation", "url": one} if type(one) is str else one
+            if type(annotation) is dict and (choice, annotation) not in self._cited:
+                self._cited.append((choice, annotation))
+                self._add_other(out, Annotation(clean(annotation), choice))
 
     def _take_usage(self, chunk: dict[str, Any]) -> None:
         """Keep the latest usage: its own chunk at OpenAI, on the last or on each chunk elsewhere, in ``x_groq`` at Groq."""
@@ -123,6 +142,9 @@ class ChunkDecoder(Decoder):
         text = choice.get("text")
         if type(text) is str:
             self._piece(out, TEXT, text, index)
+        logprobs = choice.get("logprobs")
+        if logprobs and type(logprobs) is dict:
+            self._add_other(out, Logprobs(clean(logprobs), index))
         error = choice.get("error")
         if error:
             self._fail(failures.read(error))
@@ -138,6 +160,7 @@ class ChunkDecoder(Decoder):
             self._piece(out, TEXT, content, choice)
         elif type(content) is list:
             self._parts(content, choice, out)
+        self._other_fields(message, choice, out)
         refusal = message.get("refusal")
         if type(refusal) is str:
             self._piece(out, REFUSAL, refusal, choice)
@@ -150,12 +173,34 @@ class ChunkDecoder(Decoder):
         if type(legacy) is dict:
             self._fragment(out, choice, 0, None, word(legacy.get("name")), arguments_text(legacy.get("arguments")))
 
+    def _other_fields(self, message: JsonObject, choice: int, out: list[Delta]) -> None:
+        """Take what is no text: annotations, audio, pictures (OpenRouter, LiteLLM), encrypted reasoning (OpenRouter)."""
+        self._cite(message.get("annotations"), choice, out)
+        audio = message.get("audio")
+        if type(audio) is dict:
+            data, transcript = word(audio.get("data")) or "", word(audio.get("transcript")) or ""
+            if data or transcript:
+                self._add_other(out, Audio(data, transcript, word(audio.get("id")), choice))
+        images = message.get("images")
+        for one in images if type(images) is list else ():
+            image = one.get("image_url") if type(one) is dict else one
+            url = word(image.get("url") if type(image) is dict else image)
+            if url:
+                self._add_other(out, Image(url, False, choice))
+        details = message.get("reasoning_details")
+        for one in details if type(details) is list else ():
+            # Those in plain text come in "reasoning" too.
+            if type(one) is dict and one.get("data"):
+                self._add_other(out, Item(clean(one), choice))
+
     def _reasoning(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
         """Take ``reasoning_content`` (DeepSeek, llama.cpp, SGLang) and ``reasoning`` (Ollama, vLLM, OpenRouter).
 
         Gateways send both with the same text, so that either kind of client finds it.
         """
         old, new = _text_of(message.get("reasoning_content")), _text_of(message.get("reasoning"))
+        if old or new:
+            self.reasoning_field = "reasoning_content" if old else "reasoning"
         if old:
             self._piece(out, REASONING, old, choice)
         if new and new != old:
@@ -191,6 +236,9 @@ class ChunkDecoder(Decoder):
             arguments_text(function.get(given)),
         )
         begun.is_text = begun.is_text or is_custom
+        extra = call.get("extra_content")
+        if type(extra) is dict:
+            begun.extra = clean(extra)
 
 
 def arguments_text(arguments: Any) -> str:

@@ -63,6 +63,8 @@ class Decoder:
     - ``failure``: the error it reported inside the stream, or what in the stream could not be understood.
     - ``done``: the protocol's end mark was seen, nothing can follow: the connection may be closed.
     - ``notes``: sentences about what was odd and decided nothing, for a person.
+    - ``service_tier``, ``system_fingerprint``: what served the answer, in the server's words, None where it does not say.
+    - ``reasoning_field``: the field in which Chat Completions had reasoning; DeepSeek wants it back with a tool's result.
     - ``token_limit``, ``server``: what was asked for and who answers, set by whoever knows; see ``hides_token_limit``.
     - ``ended``: the end that the protocol defines was seen. A stream that stops before that was cut.
     """
@@ -76,6 +78,9 @@ class Decoder:
         self.last_sequence: int | None = None
         self.done = False
         self.notes: list[str] = []
+        self.service_tier: str | None = None
+        self.system_fingerprint: str | None = None
+        self.reasoning_field: str | None = None
         self.token_limit: int | None = None
         self.server = ""
         # Whether any part of an answer has come: text of any kind, a tool call.
@@ -342,6 +347,12 @@ class Decoder:
             self._started = True
             out.append(Started(self.response_id, self.model))
 
+    def _add_other(self, out: list[Delta], delta: Delta) -> None:
+        """Add a part of the answer that is no text and no tool call."""
+        self._begin(out)
+        self._has_content = True
+        out.append(delta)
+
     def _piece(self, out: list[Delta], kind: str, text: str, choice: int = 0) -> str:
         """Add a piece of text of some kind, in whole characters, and return what was added."""
         text = self._join((choice, kind), text)
@@ -390,7 +401,8 @@ class Decoder:
             arguments = call.arguments
             if arguments and not call.is_text and type(parse(arguments)) is not dict:
                 self.notes.append(f"the model calls {call.name} with arguments that are not a JSON object")
-            out.append(ToolCall(call.index, call.id or "", call.name or "", arguments, choice))
+            kind = "custom" if call.is_text else "function"
+            out.append(ToolCall(call.index, call.id or "", call.name or "", arguments, choice, kind, call.extra))
 
     def _finish(self, out: list[Delta], reason: str, choice: int = 0) -> None:
         """Tell of the end of a choice, once."""

@@ -110,16 +110,37 @@ class ToolCallDelta(Delta):
 
 
 class ToolCall(Delta):
-    """A whole tool call, merged from its pieces. ``arguments`` is the JSON text as the model wrote it, which may not parse."""
+    """A whole tool call, merged from its pieces. ``arguments`` is the JSON text as the model wrote it, which may not parse.
 
-    __match_args__ = __slots__ = ("index", "id", "name", "arguments", "choice")
+    ``kind`` is ``"function"``, or ``"custom"`` for a tool whose ``arguments`` are free text. ``extra`` is what the server wants
+    back with the call: Google's thought signatures (``extra_content``).
+    """
 
-    def __init__(self, index: int, id: str, name: str, arguments: str, choice: int = 0) -> None:
+    __match_args__ = __slots__ = ("index", "id", "name", "arguments", "choice", "kind", "extra")
+
+    def __init__(
+        self,
+        index: int,
+        id: str,
+        name: str,
+        arguments: str,
+        choice: int = 0,
+        kind: str = "function",
+        extra: dict[str, Any] | None = None,
+    ) -> None:
         self.index = index
         self.id = id
         self.name = name
         self.arguments = arguments
         self.choice = choice
+        self.kind = kind
+        self.extra = extra
+
+    def message(self) -> dict[str, Any]:
+        """Return the call as it stands among the ``tool_calls`` of an assistant's message in Chat Completions."""
+        given = {"function": "arguments", "custom": "input"}[self.kind]
+        call = {"id": self.id, "type": self.kind, self.kind: {"name": self.name, given: self.arguments}}
+        return call if self.extra is None else {**call, "extra_content": self.extra}
 
     def parsed(self) -> dict[str, Any]:
         """Return the arguments as the dict that they are to be. Raises ValueError when they are none.
@@ -150,6 +171,72 @@ class ToolCall(Delta):
             "tool_call_id": self.id,
             "content": value if isinstance(value, str) else dumps(value),
         }
+
+
+class Annotation(Delta):
+    """A citation or another annotation of the text, as the server describes it: ``url_citation``, ``file_citation`` …"""
+
+    __match_args__ = __slots__ = ("annotation", "choice")
+
+    def __init__(self, annotation: dict[str, Any], choice: int = 0) -> None:
+        self.annotation = annotation
+        self.choice = choice
+
+
+class Audio(Delta):
+    """A piece of spoken answer: base64 ``data``, its ``transcript``, or both. ``id`` refers to it in a later turn."""
+
+    __match_args__ = __slots__ = ("data", "transcript", "id", "choice")
+
+    def __init__(self, data: str, transcript: str, id: str | None = None, choice: int = 0) -> None:
+        self.data = data
+        self.transcript = transcript
+        self.id = id
+        self.choice = choice
+
+
+class Image(Delta):
+    """A picture: a URL, ``data:`` ones included. One that is ``partial`` is a preview, which a later one replaces."""
+
+    __match_args__ = __slots__ = ("url", "partial", "choice")
+
+    def __init__(self, url: str, partial: bool = False, choice: int = 0) -> None:
+        self.url = url
+        self.partial = partial
+        self.choice = choice
+
+
+class Logprobs(Delta):
+    """Log probabilities of the tokens in the text just before, as the server gives them."""
+
+    __match_args__ = __slots__ = ("tokens", "choice")
+
+    def __init__(self, tokens: Any, choice: int = 0) -> None:
+        self.tokens = tokens
+        self.choice = choice
+
+
+# Items of the Responses API that ask the program to do something, and wait for an item with its outcome.
+_PROGRAM_ITEMS = ("computer_call", "shell_call", "local_shell_call", "apply_patch_call", "mcp_approval_request")
+
+
+class Item(Delta):
+    """Part of an answer that has no delta of its own, complete and as the server sent it.
+
+    At Responses that is each output item but text and calls of functions: reasoning with its ``encrypted_content``, web searches,
+    code, MCP, pictures, messages that have a ``phase``, and any type of tomorrow.
+    """
+
+    __match_args__ = __slots__ = ("item", "choice")
+
+    def __init__(self, item: dict[str, Any], choice: int = 0) -> None:
+        self.item = item
+        self.choice = choice
+
+    @property
+    def awaits_program(self) -> bool:
+        """Whether the program has to carry this out, and to hand its outcome back in the next turn."""
+        return self.item.get("type") in _PROGRAM_ITEMS
 
 
 class Usage(Delta):

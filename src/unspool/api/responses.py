@@ -12,10 +12,10 @@ from zlib import crc32
 from unspool.api import Endpoint, decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, is_number, word
-from unspool.api.deltas import Failure, Text, text_of
+from unspool.api.deltas import Annotation, Audio, Failure, Image, Item, Logprobs, Text, text_of
 from unspool.api.envelope import Envelope, all_unescaped, cut
 from unspool.api.prompt import finished
-from unspool.jsontext import from_json, whole
+from unspool.jsontext import clean, from_json, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +135,13 @@ class Responses(Endpoint):
 def _input(messages: list[JsonObject]) -> str | list[JsonObject]:
     if len(messages) == 1 and messages[0].get("role") == "user" and isinstance(messages[0].get("content"), str):
         return str(messages[0]["content"])
-    return [item for message in messages for item in _items(message)]
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    custom = {call["id"] for call in calls if "custom" in call}
+    items = [item for message in messages for item in _items(message)]
+    for item in items:
+        if item.get("type") == "function_call_output" and item.get("call_id") in custom:
+            item["type"] = "custom_tool_call_output"
+    return items
 
 
 def _items(message: JsonObject) -> list[JsonObject]:
@@ -312,6 +318,8 @@ class Decoder(decoder.Decoder):
         self._next_sequence: int | None = None
         self._disordered = False
         self._terminated = False
+        self._cited: set[str] = set()
+        self._items: set[str] = set()
         self._sent_chunks = False
 
     def _has_ended(self) -> bool:
@@ -362,6 +370,8 @@ class Decoder(decoder.Decoder):
         output_index = chunk.get("output_index")
         content_index = chunk.get("content_index")
         if type(text) is str and text and type(output_index) is int and type(content_index) is int:
+            if chunk.get("logprobs"):
+                return None
             part = self._parts.get((TEXT, output_index, content_index))
             if part is not None:
                 return text, part
@@ -406,6 +416,9 @@ class Decoder(decoder.Decoder):
             self._recognise(chunk)
         elif kind in _PIECES:
             self._add(_PIECES[kind], chunk, chunk.get("delta"), out)
+            logprobs = chunk.get("logprobs")
+            if logprobs and type(logprobs) is list:
+                self._add_other(out, Logprobs(clean(logprobs)))
         elif kind in _WHOLE_PARTS:
             piece_kind, field = _WHOLE_PARTS[kind]
             self._catch_up_part(piece_kind, chunk, chunk.get(field), out)
@@ -422,8 +435,54 @@ class Decoder(decoder.Decoder):
         elif kind in _TERMINAL:
             response = chunk.get("response")
             self._terminal(_TERMINAL[kind], response if type(response) is dict else {}, out)
+        elif kind == "response.output_text.annotation.added":
+            self._cite([chunk.get("annotation")], out)
+        elif kind in ("response.audio.delta", "response.audio.transcript.delta"):
+            said = word(chunk.get("delta")) or ""
+            if said:
+                is_data = kind == "response.audio.delta"
+                self._add_other(out, Audio(said if is_data else "", "" if is_data else said))
+        elif kind == "response.image_generation_call.partial_image":
+            self._image(chunk.get("partial_image_b64"), chunk.get("output_format"), True, out)
         else:
             self._snapshot(chunk.get("response"), out)
+
+    # What is neither text nor a call of a function
+
+    def _cite(self, annotations: Any, out: list[Delta]) -> None:
+        """Take annotations, each once: they come as events, and again in the item that is done and in the final response."""
+        for one in annotations if type(annotations) is list else ():
+            if type(one) is dict:
+                key = str([one.get(name) for name in ("type", "url", "file_id", "start_index", "index")])
+                if key not in self._cited:
+                    self._cited.add(key)
+                    self._add_other(out, Annotation(clean(one)))
+
+    def _image(self, data: Any, format: Any, partial: bool, out: list[Delta]) -> None:
+        if type(data) is str and data:
+            self._add_other(out, Image(f"data:image/{word(format) or 'png'};base64,{data}", partial))
+
+    def _other_item(self, item: JsonObject, out: list[Delta]) -> None:
+        """Take an item that is done, once, for what no other delta says of it."""
+        type_ = item.get("type")
+        contents = item.get("content")
+        for part in contents if type(contents) is list else ():
+            if type(part) is dict:
+                self._cite(part.get("annotations"), out)
+        if type(type_) is not str or type_ in _CALL_ITEMS:
+            return
+        # Their text has deltas of its own.
+        if (type_ == "message" and not item.get("phase")) or (
+            type_ == "reasoning" and not item.get("encrypted_content")
+        ):
+            return
+        # Some servers number their items in ways of their own, and some give them no id.
+        key = word(item.get("id")) or str(item)
+        if key not in self._items:
+            self._items.add(key)
+            if type_ == "image_generation_call":
+                self._image(item.get("result"), item.get("output_format"), False, out)
+            self._add_other(out, Item(clean(item)))
 
     def _decode_whole(self, body: JsonObject) -> list[Delta]:
         out: list[Delta] = []
@@ -456,6 +515,7 @@ class Decoder(decoder.Decoder):
         """Take what a snapshot of the response says beside its output."""
         if type(response) is dict:
             self._start(out, response.get("id"), response.get("model"))
+            self.service_tier = word(response.get("service_tier")) or self.service_tier
             usage = response.get("usage")
             if usage and type(usage) is dict:
                 self._usage = usage
@@ -508,6 +568,7 @@ class Decoder(decoder.Decoder):
                 self._add_to(key, text[skip:], out)
         for item in items:
             self._call_item({}, item, True, out)
+            self._other_item(item, out)
         return bool(items) and streamed[TEXT] is not None
 
     def _streamed(self, kind: str, wholes: list[tuple[tuple[str, int, int], str]]) -> int | None:
@@ -535,6 +596,8 @@ class Decoder(decoder.Decoder):
         item = chunk.get("item")
         if type(item) is dict:
             self._call_item(chunk, item, done, out)
+            if done:
+                self._other_item(item, out)
 
     def _call_item(self, chunk: JsonObject, item: JsonObject, done: bool, out: list[Delta]) -> None:
         """Take an item if it is a tool call: its id and name when it begins, its arguments when it is done."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Call:
     """One tool call being received. ``index`` is its number among the calls of its choice; ``emitted`` once told as whole."""
 
-    __slots__ = ("index", "id", "name", "pieces", "emitted", "is_text")
+    __slots__ = ("index", "id", "name", "pieces", "emitted", "is_text", "extra")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -17,6 +21,8 @@ class Call:
         self.emitted = False
         # A custom tool's input is free text, where a function's arguments are JSON.
         self.is_text = False
+        # What the server wants back with the call.
+        self.extra: dict[str, Any] | None = None
 
     @property
     def arguments(self) -> str:
