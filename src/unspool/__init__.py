@@ -16,9 +16,14 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool import sse as sse
+    from unspool.api.deltas import Annotation as Annotation
+    from unspool.api.deltas import Audio as Audio
     from unspool.api.deltas import Delta as Delta
     from unspool.api.deltas import Failure as Failure
     from unspool.api.deltas import Finish as Finish
+    from unspool.api.deltas import Image as Image
+    from unspool.api.deltas import Item as Item
+    from unspool.api.deltas import Logprobs as Logprobs
     from unspool.api.deltas import Reasoning as Reasoning
     from unspool.api.deltas import Refusal as Refusal
     from unspool.api.deltas import Started as Started
@@ -60,7 +65,7 @@ if TYPE_CHECKING:
 # The names of each room. Written out once more above, where type checkers look, and below, in __all__, where they do too;
 # tests/test_exports.py compares the three.
 _NAMES = {
-    "unspool.api.deltas": "Delta Failure Finish Reasoning Refusal Started Text ToolCall ToolCallDelta Usage",
+    "unspool.api.deltas": "Annotation Audio Delta Failure Finish Image Item Logprobs Reasoning Refusal Started Text ToolCall ToolCallDelta Usage",
     "unspool.client.aio": "AsyncAnswer AsyncReading",
     "unspool.client.answer": "Answer Reading",
     "unspool.client.errors": "BadRequest Cancelled InvalidOutput RateLimited ServerError StreamCut StreamError Unauthorized Unreachable",
@@ -77,11 +82,13 @@ _NAMES = {
 _ROOMS = {name: room for room, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "Annotation",
     "Answer",
     "AsyncAnswer",
     "AsyncClient",
     "AsyncFollowing",
     "AsyncReading",
+    "Audio",
     "BadRequest",
     "Busy",
     "Cancelled",
@@ -93,7 +100,10 @@ __all__ = [
     "Failure",
     "Finish",
     "Following",
+    "Image",
     "InvalidOutput",
+    "Item",
+    "Logprobs",
     "Messages",
     "NotFound",
     "RateLimited",

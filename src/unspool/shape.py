@@ -94,4 +94,5 @@ def describe_ending(ending: Ending) -> dict[str, Any]:
         "status": failure.status if failure else None,
         "code": failure.code if failure else None,
         "request_id": failure.request_id if failure else None,
+        "notes": list(ending.notes),
     }

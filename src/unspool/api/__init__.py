@@ -54,6 +54,10 @@ class Endpoint:
         """
         raise NotImplementedError
 
+    def token_limit(self, body: JsonObject) -> int | None:
+        """Return the most tokens a body asks for, where an answer that ends there may be called complete; else None."""
+        return None
+
     def decoder(self, choices: int = 1) -> Decoder:
         """Return a decoder for one answer with this many choices."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from unspool.api import Endpoint
 from unspool.api.chunks import ChunkDecoder
-from unspool.api.prompt import finished
+from unspool.api.prompt import finished, without_items
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Chat(Endpoint):
         The token limit is ``max_tokens``, which every compatible server knows. OpenAI's own servers, and OpenAI's reasoning
         models behind any gateway, refuse that name: for them it is ``max_completion_tokens``.
         """
-        messages = list(prompt.messages)
+        messages = without_items(prompt.messages)
         for message in messages:
             if type(message.get("content")) is list:
                 _check(message["content"], is_openai)

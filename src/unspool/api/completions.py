@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from unspool.api import Endpoint
 from unspool.api.chunks import ChunkDecoder
-from unspool.api.prompt import finished, plain_text
+from unspool.api.prompt import finished, plain_text, without_items
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Completions(Endpoint):
             raise ValueError(
                 "the completions API knows no tool calls, nor their results; use --api chat or --api responses"
             )
-        texts = [plain_text(message.get("content")) for message in prompt.messages]
+        texts = [plain_text(message.get("content")) for message in without_items(prompt.messages)]
         if prompt.system is not None:
             texts.insert(0, prompt.system)
         return finished(

@@ -103,6 +103,11 @@ def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
+def without_items(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages without the items that only the Responses API takes, such as encrypted reasoning."""
+    return [message for message in messages if "role" in message or "type" not in message]
+
+
 def plain_text(content: Any) -> str:
     """Return the text of a message's content, a str or a list of text parts. Raises ValueError for any other part."""
     if content is None:

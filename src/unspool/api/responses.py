@@ -127,6 +127,11 @@ class Responses(Endpoint):
 
         return with_system(body.get("instructions"), _messages_of(body.get("input")))
 
+    def token_limit(self, body: JsonObject) -> int | None:
+        """Return the limit asked for: llama.cpp and transformers end there with ``completed``, where OpenAI says ``incomplete``."""
+        limit = body.get("max_output_tokens")
+        return limit if is_number(limit) else None
+
     def decoder(self, choices: int = 1) -> Decoder:
         """Return a decoder for one answer."""
         return Decoder(choices)

@@ -148,6 +148,8 @@ def report(
         sentence = outcome.sentence(ending, kept_id(answer), advice(ending, answer.exchange.target))
     if sentence:
         display.note(sentence, always=True)
+    for note in ending.notes:
+        display.note(note)
     calls = display.format.tool_calls
     if ending.outcome == outcome.COMPLETE and not display.has_text and not calls:
         display.note(

@@ -11,6 +11,7 @@ import time
 
 from unspool import __version__, api, sse
 from unspool.api import failure as failures
+from unspool.api.decoder import is_event_data
 from unspool.api.deltas import Failure, Started
 from unspool.client import retry, states
 from unspool.client.http.location import host, origin
@@ -195,6 +196,7 @@ class Exchange:
         if not transfer.status:
             return False
         headers = self.headers = transfer.headers
+        self.decoder.server = headers.get("server", "")
         request_id = headers.get("x-request-id") or headers.get("request-id")
         self.request_id = request_id and self._mask.text(request_id)
         if self._throttle is not None:
@@ -319,6 +321,7 @@ class Exchange:
     def _new_decoder(self) -> Decoder:
         decoder: Decoder = self.endpoint.decoder(self.prompt.n or 1)
         decoder.reads_think_tags = self.target.think_tags
+        decoder.token_limit = self.endpoint.token_limit(self.body)
         return decoder
 
     @property
@@ -581,8 +584,8 @@ def has_version(base_url: str) -> bool:
 
 
 def is_whole(data: str) -> bool:
-    """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes."""
-    return data.strip() == "[DONE]" or isinstance(parse(data), dict)
+    """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes, or several on a line each."""
+    return isinstance(parse(data), dict) or all(map(is_event_data, data.split("\n")))
 
 
 def now() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall
+from unspool.api.deltas import Annotation, Item, Reasoning, Refusal, Text, ToolCall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +45,13 @@ class Facts(Typed[T]):
     """What is known of an answer, at any moment.
 
     ``text`` is the text so far, of the first choice, and never waits; ``read`` waits for all of it. ``tool_calls`` are those that are
-    whole by now.
+    whole by now, ``items`` and ``annotations`` what came beside the text: see `unspool.Item` and `unspool.Annotation`.
     """
 
     def __init__(self, *, schema: Any = None, check: bool = True, keep_text: bool = True) -> None:
         self.tool_calls: list[ToolCall] = []
+        self.items: list[Item] = []
+        self.annotations: list[dict[str, Any]] = []
         self._schema = schema
         self._check = check
         self._texts: list[str] | None = [] if keep_text else None
@@ -149,12 +151,13 @@ class Facts(Typed[T]):
     @property
     def message(self) -> dict[str, Any]:
         """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
-        if self.tool_calls:
-            message["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for call in self.tool_calls
-            ]
+        calls = [call.message() for call in self.tool_calls]
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or (None if calls else "")}
+        if calls:
+            message["tool_calls"] = calls
+            if self._decoder is not None and self._decoder.reasoning_field and self.reasoning:
+                # DeepSeek and its kin refuse the results of calls without the reasoning that led to them.
+                message[self._decoder.reasoning_field] = self.reasoning
         return message
 
     def reply(self, *more: str | dict[str, Any]) -> Messages:
@@ -165,7 +168,11 @@ class Facts(Typed[T]):
             answer = unspool.stream(answer.reply("And in one sentence?"))
         """
         asked = self._asked()
-        messages = Messages([*asked, self.message])
+        # Items come before the message that they led to; the endpoints that have no items leave them out.
+        items = [one.item for one in self.items if one.awaits_program or one.item.get("encrypted_content")]
+        message = self.message
+        said = [message] if message["content"] or "tool_calls" in message or not items else []
+        messages = Messages([*asked, *items, *said])
         messages.system, messages.parent = asked.system, self.id
         messages += [{"role": "user", "content": one} if isinstance(one, str) else one for one in more]
         return messages
@@ -200,6 +207,10 @@ class Facts(Typed[T]):
                         self._reasonings.append(one.text)
                 elif type(one) is ToolCall and one.choice == 0:
                     self.tool_calls.append(one)
+                elif type(one) is Item:
+                    self.items.append(one)
+                elif type(one) is Annotation:
+                    self.annotations.append(one.annotation)
         return deltas
 
     def _raise(self) -> None:

@@ -333,7 +333,7 @@ class End(Block):
 
     __slots__ = (
         *("outcome", "message", "finish_reason", "signal", "failure", "usage", "at"),
-        *("upstream", "successor"),
+        *("upstream", "successor", "notes"),
     )
     TYPE = record.END
     CHECKS: ClassVar[dict[str, Check]] = {
@@ -358,6 +358,7 @@ class End(Block):
         at: float | None = None,
         upstream: bool | None = None,
         successor: str | None = None,
+        notes: list[str] | None = None,
     ) -> None:
         self.outcome = outcome
         self.message = message
@@ -368,6 +369,7 @@ class End(Block):
         self.at = at
         self.upstream = upstream
         self.successor = successor
+        self.notes = notes
 
     @classmethod
     def of_ending(cls, ending: Ending, usage: Usage | None, at: float) -> Self:
@@ -381,11 +383,15 @@ class End(Block):
             ending.failure,
             counted,
             round(at, 3),
+            notes=list(ending.notes) or None,
         )
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Self:
         found = super().of(value)
+        notes = value.get("notes")
+        if type(notes) is list:
+            found.notes = [one for one in notes if type(one) is str]
         failure = value.get("failure")
         if type(failure) is dict:
             found.failure = Failure(
@@ -409,7 +415,8 @@ class End(Block):
     @property
     def ending(self) -> Ending:
         """How the stream ended."""
-        return Ending(self.outcome, self.message, self.finish_reason, self.failure, self.signal)
+        notes = tuple(self.notes or ())
+        return Ending(self.outcome, self.message, self.finish_reason, self.failure, self.signal, notes)
 
 
 _CLASSES: dict[str, type[Block]] = {one.TYPE: one for one in (Request, Attempt, Response, Body, Ignored, Wire, End)}
