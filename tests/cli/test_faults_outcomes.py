@@ -40,6 +40,7 @@ OUTCOMES = (
     ("status=503,x-should-retry:false", "server_error", NOTHING),
     ("rate-limit=300ms", "rate_limited", NOTHING),
     ("quota", "rate_limited", NOTHING),
+    ("loading", "server_error", NOTHING),
     ("html", "unreachable", NOTHING),
     ("html=502", "server_error", NOTHING),
     ("json-error", "server_error", NOTHING),
@@ -86,6 +87,8 @@ OUTCOMES = (
     ("error=6,string", "server_error", BEGUN),
     ("error=6,object", "server_error", BEGUN),
     ("error=6,event", "server_error", BEGUN),
+    # The client does not read this field yet.
+    ("error=6,field", ("cut", "complete", "complete"), BEGUN),
     ("error=6,failed", ("server_error", None, None), BEGUN),
     ("sequence=duplicated", ("server_error", None, None), DAMAGED),
     ("sequence=lost", ("server_error", None, None), DAMAGED),
