@@ -41,6 +41,26 @@ def test_an_end_mark_alone_is_an_end_without_a_finish_reason() -> None:
     assert told(SSE_HEAD, piece("Hel"), DONE).outcome == "complete"
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b'error: {"code":400,"message":"too long"}\n\n'],
+        [b'error: {"code":400,"message":"too long"}\n\n', DONE],
+        [piece("Hel"), b'error: {"code":400,"message":"too long"}\n\n', DONE],
+        [piece("Hel"), b'{"error":{"code":400,"message":"too long"}}\n\n'],
+    ],
+)
+def test_an_error_that_is_no_event_is_still_read(parts: list[bytes]) -> None:
+    ended = told(SSE_HEAD, *parts)
+    assert (ended.outcome, ended.message) == ("bad_request", "too long")
+
+
+def test_objects_without_blank_lines_between_are_all_read() -> None:
+    body = (piece("Hel") + piece("lo") + finish() + DONE).replace(b"\n\n", b"\n")
+    ended = told(SSE_HEAD, body)
+    assert (ended.outcome, ended.text) == ("complete", "Hello")
+
+
 def test_a_body_shorter_than_its_content_length_is_cut() -> None:
     body = piece("Hel")
     ended = told(with_length(body, len(body) + 10))

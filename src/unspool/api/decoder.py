@@ -25,7 +25,7 @@ from unspool.api.deltas import (
 )
 from unspool.api.toolcalls import Call, Calls
 from unspool.jsontext import clean, from_json, parse, rescue, whole
-from unspool.sse import Events
+from unspool.sse import Event, Events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from unspool.api.envelope import Envelope
     from unspool.api.thinking import ThinkTags
-    from unspool.sse import Event
 
 # Kinds of text, each with its own stream of characters.
 TEXT = "text"
@@ -431,6 +430,18 @@ def is_event_data(line: str) -> bool:
     if not line or line == "[DONE]" or line.lower() in SIGNS_OF_LIFE:
         return True
     return line[0] == "{" and line[-1] == "}" and type(parse(line)) is dict
+
+
+def event_of_line(line: bytes) -> Event | None:
+    """Return the event that a line is which is no field of an event stream, None where it is none.
+
+    llama.cpp before its server of late 2025 sends ``error: {…}`` without a ``data:``, and some errors as JSON alone.
+    """
+    text = line.decode("utf-8", "replace").strip()
+    name, _, value = text.partition(":")
+    if name == "error":
+        return Event("error", value.strip())
+    return Event("message", text) if text[:1] == "{" and is_event_data(text) else None
 
 
 def is_number(value: object) -> TypeGuard[int]:

@@ -11,7 +11,7 @@ import time
 
 from unspool import __version__, api, sse
 from unspool.api import failure as failures
-from unspool.api.decoder import is_event_data
+from unspool.api.decoder import event_of_line, is_event_data
 from unspool.api.deltas import Failure, Started
 from unspool.client import retry, states
 from unspool.client.http.location import host, origin
@@ -183,7 +183,7 @@ class Exchange:
         if not data:
             return []
         if self.state == states.STREAMING:
-            events = self._sse.take(data)
+            events = self._take_events(data)
             if events.runs:
                 self._size = 0
                 return self._events(events)
@@ -221,8 +221,18 @@ class Exchange:
         elif kind == sse.STREAM:
             self._step(states.EVENTS)
             self._body.clear()
-            return self._events(self._sse.take(head))
+            return self._events(self._take_events(head))
         return []
+
+    def _take_events(self, data: bytes) -> sse.Events:
+        """Take a piece of an event stream; lines that are no field of one count where they cannot be misunderstood."""
+        events = self._sse.take(data)
+        if self._sse.ignored:
+            unframed = [event_of_line(line) for line in self._sse.ignored]
+            self._sse.ignored = [line for line, one in zip(self._sse.ignored, unframed, strict=True) if one is None]
+            # Before the others of this piece: the end mark may be among those.
+            events.runs = sse.Events.of([one for one in unframed if one is not None]).runs + events.runs
+        return events
 
     def finish(self, transfer: Incoming) -> tuple[list[Delta], float | None]:
         """Say what the transfer's end means: the last deltas, and the seconds to wait before the next attempt.
