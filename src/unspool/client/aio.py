@@ -6,16 +6,18 @@ import asyncio
 import time
 import weakref
 from functools import partial
+from typing import Generic, TypeVar
 
+from unspool.client import forks
 from unspool.client.answer import CANCEL_PATIENCE
 from unspool.client.facts import Asked, Facts, T
 from unspool.client.limits import Lapse, Limits
-from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop
+from unspool.client.loop import LoopTransfer, borrow, give_back, in_background, running_loop
 from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Any, Self
 
@@ -25,6 +27,43 @@ if TYPE_CHECKING:
     from unspool.client.loop import Reactor
     from unspool.journal.writer import Writer
     from unspool.sse import Event
+
+P = TypeVar("P")
+
+
+class _Pieces(Generic[P]):
+    """Iterates over what an answer brings. Waiting for one piece may be given up, and the iteration continues with the next ``anext``.
+
+    That is why it is no asynchronous generator: a generator is finished by an exception that passes through it, a timeout's too.
+    """
+
+    def __init__(self, answer: AsyncReading, pieces: Callable[[], Iterator[P]]) -> None:
+        self._answer = answer
+        self._pieces = pieces
+        self._present = pieces()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> P:
+        while True:
+            for piece in self._present:
+                return piece
+            batch = await self._answer._turn()
+            if batch is None:
+                self._answer._raise()
+                raise StopAsyncIteration
+            self._present = self._taken(batch)
+
+    def _taken(self, batch: list[Delta]) -> Iterator[P]:
+        if batch:
+            self._answer._batch = iter(batch)
+        return self._pieces()
+
+
+class _Events(_Pieces["Event"]):
+    def _taken(self, batch: list[Delta]) -> Iterator[Event]:
+        return iter(list(self._answer._events()))
 
 
 class AsyncReading(Facts[T]):
@@ -38,34 +77,16 @@ class AsyncReading(Facts[T]):
     ) -> None:
         await self.aclose()
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        # Not in asynchronous generators one within the other: each would be gone through for each wake-up.
-        batch: list[Delta] | None = []
-        while batch is not None:
-            if batch:
-                self._batch = iter(batch)
-            for piece in self._said():
-                yield piece
-            batch = await self._turn()
-        self._raise()
+    def __aiter__(self) -> AsyncIterator[str]:
+        return _Pieces(self, self._said)
 
-    async def deltas(self) -> AsyncIterator[Delta]:
+    def deltas(self) -> AsyncIterator[Delta]:
         """Yield everything that arrives, as the values of `unspool.api.deltas`."""
-        batch: list[Delta] | None = []
-        while batch is not None:
-            if batch:
-                self._batch = iter(batch)
-            for delta in self._each():
-                yield delta
-            batch = await self._turn()
-        self._raise()
+        return _Pieces(self, self._each)
 
-    async def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[Event]:
         """Yield the server's own events as they arrive, to the letter."""
-        while await self._turn() is not None:
-            for event in self._events():
-                yield event
-        self._raise()
+        return _Events(self, lambda: iter(()))
 
     async def partials(self) -> AsyncIterator[Any]:
         """Yield the JSON object so far, each time that it has grown: dicts and lists, unvalidated, a new one each time.
@@ -108,6 +129,10 @@ class AsyncReading(Facts[T]):
         raise NotImplementedError
 
 
+# Reads of one answer without a wait between them before others get their turn.
+_MOST_AT_ONCE = 16
+
+
 class AsyncAnswer(Asked[T], AsyncReading[T]):
     """A streamed answer. Iterating it yields its text as it arrives; `deltas` yields all that arrives.
 
@@ -116,8 +141,12 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
                 print(piece, end="", flush=True)
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
-    piece, unless ``check`` is False. The connection and the journal are closed after the last piece, by cancelling the task,
-    by leaving the block early, or with the last reference to the answer.
+    piece, unless ``check`` is False. The connection and the journal are closed after the last piece,
+    by leaving the block early, or with the last reference to the answer, such as a cancelled task has.
+
+    One task reads an answer at a time; a second one gets a RuntimeError. Waiting for one piece may be given up and tried again, as
+    ``await asyncio.wait_for(anext(pieces), 5)`` does for a heartbeat: the stream continues meanwhile, and nothing of it is lost.
+    `cancel` may be called from any thread.
     """
 
     #: Called once with the answer when it is over.
@@ -148,20 +177,32 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         self._waiter: asyncio.Future[None] | None = None
         # What came out when the stream was ended from outside `step`, which is still to be delivered.
         self._rest: list[Delta] = []
+        self._turns_at_once = 0
         self._closed = False
+        # Whether this is a copy in a child of the process that began the stream.
+        self._is_inherited = False
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In the child: leave the parent's stream alone."""
+        self._is_inherited = self._closed = True
+        if self.exchange.journal is not None:
+            self.exchange.journal.forget()
 
     def __del__(self) -> None:
         if self._closed:
             return
         self._closed = True
-        # Nobody can wait for anything here, so a background response goes on at its server.
+        cancel_request = self._cancel_request
         if self.exchange.ending is None:
+            if self.given_up[0] == CANCELLED:
+                cancel_request = self.exchange.cancel_request()
             self.exchange.stop(CANCELLED, "given up by its reader")
         if self._watchdog is not None:
             self._watchdog.cancel()
         loop, reactor = self._loop, self._reactor
         if reactor is not None and loop is not None and not loop.is_closed():
-            leave = partial(_leave, loop, reactor, self._transfer, self.exchange.journal)
+            leave = partial(_leave, loop, reactor, self._transfer, self.exchange.journal, cancel_request)
             # The last reference may have been another thread's.
             if loop.is_running() and asyncio._get_running_loop() is not loop:
                 loop.call_soon_threadsafe(leave)
@@ -175,7 +216,16 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         return self
 
     def cancel(self, message: str = "") -> None:
-        """Stop the stream now and close its connection. A background response is stopped at the server by `aclose`."""
+        """Stop the stream now and close its connection. A background response is stopped at the server by `aclose`.
+
+        May be called from another thread, and then happens as soon as the event loop gets to it.
+        """
+        if self._is_inherited:
+            return
+        loop = self._loop
+        if loop is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+            loop.call_soon_threadsafe(self.cancel, message)
+            return
         self._stop(CANCELLED, message)
 
     def give_up(self) -> None:
@@ -207,30 +257,20 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             if self.exchange.journal is not None:
                 self.exchange.journal.close()
             return
-        try:
-            await self._cancel_upstream(reactor)
-            if self.exchange.journal is not None:
-                await reactor.release(self.exchange.journal)
-        finally:
-            give_back(asyncio.get_running_loop())
-
-    async def _cancel_upstream(self, reactor: Reactor) -> None:
-        if self._cancel_request is None:
-            return
-        transfer = LoopTransfer(self._cancel_request, CANCEL_PATIENCE)
-        transfer.waiter = asyncio.get_running_loop().create_future()
-        reactor.start(transfer)
-        try:
-            await asyncio.wait_for(transfer.waiter, CANCEL_PATIENCE)
-        except TimeoutError:
-            pass
-        finally:
-            reactor.cancel(transfer)
+        # In a task of its own: whoever cancels the waiting, even twice, keeps neither the server from being told nor the journal from being closed.
+        closing = in_background(_closed(reactor, self._cancel_request, self.exchange.journal))
+        await asyncio.shield(closing)
 
     async def step(self, seconds: float | None = None) -> list[Delta]:
         """Wait for news, at most this long, and return what arrived, which may be nothing. It is in the journal already."""
+        if self._is_inherited:
+            raise RuntimeError("this answer belongs to the process that began it: ask again after a fork")
+        if self._waiter is not None:
+            raise RuntimeError("another task is reading this answer: one task reads at a time")
         if self._reactor is None:
             self._open()
+        elif self._loop is not asyncio.get_running_loop():
+            raise RuntimeError("this answer belongs to another event loop")
         exchange = self.exchange
         if exchange.ending is not None:
             return self._left_over()
@@ -252,6 +292,14 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
             deltas = exchange.receive(transfer)
+        else:
+            # A burst must keep neither the other tasks nor the clocks from their turn.
+            self._turns_at_once += 1
+            if self._turns_at_once >= _MOST_AT_ONCE:
+                self._turns_at_once = 0
+                await asyncio.sleep(0)
+                if self.ending is not None:
+                    return self._kept(deltas) + self._left_over()
         was_settled = self._lapse.is_settled
         self._lapse.observe(transfer, exchange, bool(deltas))
         if self._lapse.is_settled and not was_settled and not exchange.done:
@@ -279,9 +327,6 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         timer = None if seconds is None else loop.call_later(seconds, self._wake)
         try:
             await waiter
-        except asyncio.CancelledError:
-            self.give_up()
-            raise
         finally:
             self._waiter = transfer.waiter = None
             if timer is not None:
@@ -366,10 +411,38 @@ def _weakly(method: Callable[[], None]) -> Callable[[], None]:
 
 
 def _leave(
-    loop: asyncio.AbstractEventLoop, reactor: Reactor, transfer: LoopTransfer | None, journal: Writer | None
+    loop: asyncio.AbstractEventLoop,
+    reactor: Reactor,
+    transfer: LoopTransfer | None,
+    journal: Writer | None,
+    cancel_request: Request | None,
 ) -> None:
     """Give back what an answer has taken that is no more."""
     if transfer is not None:
         reactor.cancel(transfer)
     reactor.drop(journal)
-    give_back(loop)
+    if cancel_request is not None and loop.is_running():
+        in_background(_closed(reactor, cancel_request, None))
+    else:
+        give_back(loop)
+
+
+async def _closed(reactor: Reactor, cancel_request: Request | None, journal: Writer | None) -> None:
+    """Tell the server that a background response is not wanted any more, close the journal, and give the reactor back."""
+    try:
+        if cancel_request is not None:
+            transfer = LoopTransfer(cancel_request, CANCEL_PATIENCE)
+            transfer.waiter = asyncio.get_running_loop().create_future()
+            reactor.start(transfer)
+            # Not wait_for: at the end of asyncio.run this task is cancelled as all are, and still has something to send.
+            deadline = time.monotonic() + CANCEL_PATIENCE
+            while not transfer.waiter.done() and (left := deadline - time.monotonic()) > 0:
+                try:
+                    await asyncio.wait([transfer.waiter], timeout=left)
+                except asyncio.CancelledError:
+                    pass
+            reactor.cancel(transfer)
+        if journal is not None:
+            await reactor.release(journal)
+    finally:
+        give_back(asyncio.get_running_loop())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+from unspool.client import interrupts
 from unspool.client.facts import Asked, Facts, T
 from unspool.client.http.transport import Reactor, Transfer
 from unspool.client.limits import Lapse, Limits
+from unspool.client.waker import Waker
 from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
@@ -110,7 +112,11 @@ class Answer(Asked[T], Reading[T]):
 
     After the last piece ``outcome`` says how it ended. A stream that failed or was cut raises a `StreamError` after its last
     piece, unless ``check`` is False. The connection and the journal are closed after the last piece, by leaving the
-    ``with`` block early, or with the last reference to the answer. Not to be shared by threads.
+    ``with`` block early, or with the last reference to the answer.
+
+    One thread reads an answer at a time; a second one gets a RuntimeError. `cancel` may be called from any thread, and from a signal's
+    handler. What a handler raises while the answer is read reaches the caller as it is, and ends the answer as ``cancelled``. In a child
+    of ``os.fork`` the answer is of no use: reading it is a RuntimeError, and closing it does not touch the parent's stream.
     """
 
     #: Called once with the answer and its reactor when it is over and not its own.
@@ -137,6 +143,10 @@ class Answer(Asked[T], Reading[T]):
         self._reactor = reactor or Reactor()
         # None until the first turn: the connection runs in `step` only, so the clocks start there too.
         self._transfer: Transfer | None = None
+        self._waker: Waker | None = None
+        # Who is inside of `step`, and what somebody else has asked for meanwhile: the arguments of `cancel`.
+        self._reading = False
+        self._stop: tuple[str, int | None, str] | None = None
         self._closed = False
 
     def __del__(self) -> None:
@@ -146,8 +156,15 @@ class Answer(Asked[T], Reading[T]):
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
         """Stop the stream now and close its connection; a background response is stopped at the server too.
 
-        Returns what had come and was held back.
+        Returns what had come and was held back; nothing where another thread is reading, which is then woken and gets it.
         """
+        if self._reactor.is_inherited:
+            return []
+        if self._reading:
+            self._stop = message, signal, outcome
+            if self._waker is not None:
+                self._waker.wake()
+            return []
         deltas: list[Delta] = []
         if self._transfer is not None:
             self._reactor.cancel(self._transfer)
@@ -161,9 +178,19 @@ class Answer(Asked[T], Reading[T]):
         """Cancel the stream if it has not ended, and give back its connection and its journal."""
         if self._closed:
             return
+        if self._reading:  # by another thread, or below a signal's handler
+            self.cancel()
+            return
         self._closed = True
+        if self._reactor.is_inherited:
+            if self.exchange.journal is not None:
+                self.exchange.journal.forget()
+            return
         if self.exchange.ending is None:
             self.cancel()
+        if self._waker is not None:
+            self._waker.close()
+            self._waker = None
         if self._owns_reactor:
             self._reactor.close()
         elif self.on_close is not None:
@@ -177,9 +204,40 @@ class Answer(Asked[T], Reading[T]):
         Also returns when one of the ``watch`` descriptors can be read or one of ``errors`` breaks; ``woken`` then holds them.
         All that is returned is in the journal already.
         """
-        exchange = self.exchange
-        if exchange.ending is not None:
+        if self._reading:
+            raise RuntimeError("this answer is being read already, by another thread or below a signal handler")
+        if self._reactor.is_inherited:
+            raise RuntimeError("this answer belongs to the process that began it: ask again after a fork")
+        if self.exchange.ending is not None:
             return []
+        if not watch:
+            if self._waker is None:
+                self._waker = Waker()
+            watch = self._waker.watch
+        self._reading = True
+        try:
+            deltas = self._step(seconds, watch, errors)
+        except BaseException:
+            self._reading = False
+            self._end_interrupted()
+            interrupts.again()  # libcurl may have made an error of its own of it
+            raise
+        self._reading = False
+        if self._stop is not None:
+            stop, self._stop = self._stop, None
+            deltas += self.cancel(*stop)
+        return deltas
+
+    def _end_interrupted(self) -> None:
+        """End the stream after an exception that struck anywhere in a turn, so that its journal says so."""
+        exchange = self.exchange
+        if exchange.ending is None:
+            if self._transfer is not None:
+                self._reactor.cancel(self._transfer)
+            exchange.stop_interrupted()
+
+    def _step(self, seconds: float | None, watch: Iterable[int], errors: Iterable[int]) -> list[Delta]:
+        exchange = self.exchange
         exchange.events.clear()
         journal = exchange.journal
         wait = _TURN if seconds is None else seconds

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from unspool import __version__, api, sse
+from unspool import Error, __version__, api, sse
 from unspool.api import failure as failures
 from unspool.api.decoder import event_of_line, is_event_data
 from unspool.api.deltas import Failure, Started
@@ -297,6 +297,24 @@ class Exchange:
         deltas = self.decoder.close()
         self._end(Ending(outcome, message, signal=signal))
         return deltas
+
+    def stop_interrupted(self) -> None:
+        """End the stream as cancelled after an exception that struck anywhere, also between a write to the journal and its bookkeeping."""
+        journal = self.journal
+        if journal is not None and journal.path is not None:
+            # What is in the file is the truth: number the next block by that.
+            from unspool.journal.writer import Writer
+
+            journal.close()
+            try:
+                self.journal = Writer.reopen(journal.path)
+            except (OSError, ValueError, Error):  # damaged, gone, or taken up by another process
+                pass
+        try:
+            self.stop(CANCELLED, "interrupted by an exception")
+        except Exception:
+            # The decoder was struck in the middle: what it held back is lost.
+            self._end(Ending(CANCELLED, "interrupted by an exception"))
 
     @property
     def done(self) -> bool:

@@ -13,13 +13,14 @@ import weakref
 
 import pycurl
 
+from unspool.client import forks
 from unspool.client.http.heap import keep_bursts
 from unspool.client.http.transport import MOST_HELD, Transfer
 from unspool.journal.writer import SYNC_INTERVAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
     from unspool.journal.writer import Writer
@@ -70,6 +71,12 @@ class Reactor:
         self._multi: Any = pycurl.AsyncCurlMulti()
         self._journals: set[Writer] = set()
         self._syncing: asyncio.Task[None] | None = None
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In the child: keep the connections from being closed, for they are the parent's."""
+        forks.never_free(self._multi)
+        forks.never_free(self)
 
     def start(self, transfer: LoopTransfer) -> None:
         """Begin a transfer."""
@@ -154,6 +161,18 @@ async def kept_connections() -> AsyncIterator[None]:
         yield
     finally:
         give_back(loop)
+
+
+# Tasks that nobody waits for: the event loop itself keeps only weak references.
+_background: set[asyncio.Task[None]] = set()
+
+
+def in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Do something in a task of its own, whether anybody waits for it or not."""
+    task = asyncio.get_running_loop().create_task(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+    return task
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

@@ -160,6 +160,12 @@ class Writer:
                 os.close(self._fd)
                 self._fd = -1
 
+    def forget(self) -> None:
+        """Give up a copy that a fork has made: nothing is written and no lock is waited for, which a thread of the parent may hold."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def _sync_now(self) -> None:
         if self._fd < 0 or self._sync == "never" or not self._dirty:
             return

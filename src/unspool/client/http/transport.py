@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 
+from unspool.client import forks, interrupts
 from unspool.client.http.curl import pycurl
 from unspool.client.http.heap import keep_bursts
 from unspool.client.limits import CONNECT_TIMEOUT
@@ -80,8 +82,9 @@ class Transfer:
         self._head_status = 0
         self._head_whole = False
         self.curl = _easy(request, connect_timeout)
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._taker())
-        self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+        # 0 bytes taken is an error to libcurl, which ends the transfer.
+        self.curl.setopt(pycurl.WRITEFUNCTION, interrupts.guarded(self._taker(), 0))
+        self.curl.setopt(pycurl.HEADERFUNCTION, interrupts.guarded(self._on_header, 0))
 
     @property
     def status(self) -> int:
@@ -197,10 +200,20 @@ class Reactor:
         keep_bursts()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, interrupts.guarded(self._on_timer, None))
         self._transfers: dict[Any, Transfer] = {}
         self._sockets: dict[int, int] = {}
         self._deadline: float | None = None
+        #: Whether this is a copy in a child of the process that made it, and of no use.
+        self.is_inherited = False
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In the child: keep the connections from being closed, for they are the parent's."""
+        self.is_inherited = True
+        forks.never_free(self._multi)
+        for transfer in self._transfers.values():
+            forks.never_free(transfer.curl)
 
     def start(self, transfer: Transfer) -> None:
         """Begin a transfer; it goes on in `wait`."""
@@ -224,15 +237,21 @@ class Reactor:
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
         ready, news = _poll(self._sockets, watch, errors, seconds)
-        for fd, events in ready:
-            # One of them may have been given up on the way, for another's news.
-            if fd in self._sockets:
-                self._multi.socket_action(fd, events)
-        if deadline is not None and deadline <= time.monotonic():
-            if self._deadline == deadline:
-                self._deadline = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._collect()
+        before, sys.excepthook = sys.excepthook, interrupts.hook
+        try:
+            for fd, events in ready:
+                # One of them may have been given up on the way, for another's news.
+                if fd in self._sockets:
+                    self._multi.socket_action(fd, events)
+            if deadline is not None and deadline <= time.monotonic():
+                if self._deadline == deadline:
+                    self._deadline = None
+                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._collect()
+        finally:
+            sys.excepthook = before
+        if interrupts.caught:
+            interrupts.again()
         return news
 
     def settle(self) -> None:
@@ -244,6 +263,8 @@ class Reactor:
 
     def close(self) -> None:
         """End all transfers and close all connections."""
+        if self.is_inherited:
+            return
         for transfer in list(self._transfers.values()):
             self.cancel(transfer)
         self._multi.close()

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import os
 from _thread import RLock
 
+from unspool.client import forks
 from unspool.client.answer import Answer
 from unspool.client.http.transport import Reactor
 from unspool.client.library import asking
@@ -193,9 +193,14 @@ class Client(_Defaults):
         # Each in use by one stream at a time, for libcurl's transfers may not be driven from two threads; the last used first, whose
         # connections are the most likely to live.
         self._idle: list[Reactor] = []
-        self._inherited: list[Reactor] = []
         self._closed = False
-        self._pid = os.getpid()
+
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In the child: forget the parent's connections, and a lock that another thread of the parent may have held."""
+        self._lock = RLock()
+        self._idle = []
 
     def __enter__(self) -> Client:
         return self
@@ -236,9 +241,6 @@ class Client(_Defaults):
 
     def _borrow(self) -> Reactor:
         with self._lock:
-            if self._pid != os.getpid():
-                # After a fork the connections are the parent's. Kept, for to close them would end them there too.
-                self._pid, self._inherited, self._idle = os.getpid(), self._idle, []
             reactor = self._idle.pop() if self._idle else None
         if reactor is None:
             return Reactor()
@@ -248,7 +250,7 @@ class Client(_Defaults):
     def _take_back(self, answer: Answer[Any], reactor: Reactor) -> None:
         self._learn(answer.outcome)
         with self._lock:
-            if not self._closed and self._pid == os.getpid() and len(self._idle) < _MOST_IDLE:
+            if not self._closed and not reactor.is_inherited and len(self._idle) < _MOST_IDLE:
                 self._idle.append(reactor)
                 return
         reactor.close()
