@@ -18,18 +18,52 @@ if TYPE_CHECKING:
 
     _Options = TypeVar("_Options", bound=ServerOptions)
 
+# Seconds for the list of models of a server that has no default one.
+_MODELS_TIMEOUT = 5.0
+
 
 def whom_to_ask(options: ServerOptions, model: str | None, settings: Settings | None = None) -> Target:
     """Where the options say to ask, and for which model. Raises ConfigError."""
     from unspool.config.settings import resolve
 
-    return resolve(
+    target = resolve(
         settings=settings,
         profile=options.profile,
         base_url=options.base_url,
         key=options.key,
         model=model or ("sim-1" if options.sim else None),
         api=options.api,
+    )
+    return with_headers(target, options)
+
+
+def with_headers(target: Target, options: ServerOptions) -> Target:
+    """Return the target with the headers of ``-H``, which take the place of those of its profile."""
+    if not options.headers:
+        return target
+    given = dict(one.split(":", 1) for one in options.headers)
+    names = {name.lower() for name in given}
+    headers = {name: value for name, value in target.headers.items() if name.lower() not in names}
+    changed: Target = target.replace(headers=headers | {name: value.strip() for name, value in given.items()})
+    return changed
+
+
+def with_model(target: Target, *, use_proxy: bool = True) -> Target:
+    """Return the target with a model: its own, or the only one that its server has. Raises UsageError where there are others."""
+    if target.model:
+        return target
+    from unspool.cli.commands import models
+
+    ending, found = (
+        models.fetch(target, _MODELS_TIMEOUT, use_proxy=use_proxy) if not lacks_key(target) else (None, None)
+    )
+    names = models.names(found) if ending is None and found is not None else []
+    if len(names) == 1:
+        target = target.replace(model=names[0])
+        return target
+    some = f", such as {names[0]}" if names else ""
+    raise UsageError(
+        f"name a model with -m{some}: {target.name} has no default one; unspool models{target.flags} lists what it has"
     )
 
 
@@ -53,14 +87,6 @@ def with_simulator(
         return work(options.replace(base_url=simulator.url, profile=None))
 
 
-def check_model(target: Target) -> None:
-    """Raise UsageError where nobody has said which model to ask."""
-    if not target.model:
-        raise UsageError(
-            f"name a model with -m, for {target.name} has no default one; unspool models{target.flags} lists what it has"
-        )
-
-
 def lacks_key(target: Target) -> bool:
     """Whether asking is no use, for the server wants a key and there is none."""
     return target.needs_key and not target.key
@@ -68,9 +94,10 @@ def lacks_key(target: Target) -> bool:
 
 def missing_key(target: Target) -> str:
     """Say that there is no key, and the ways to give one or to do without."""
-    return (
-        f"no API key for {target.name}: {target.key_hint}, or ask the built-in simulator, which needs none, with --sim"
-    )
+    from unspool.cli.engines import running
+
+    engines = "".join(f", or ask {name}, which runs here, with {command}" for name, command in running())
+    return f"no API key for {target.name}: {target.key_hint}{engines}, or ask the built-in simulator, which needs none, with --sim"
 
 
 def advice(ending: Ending, target: Target) -> str:

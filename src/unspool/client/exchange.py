@@ -17,7 +17,7 @@ from unspool.client import retry, states
 from unspool.client.http.location import host, origin
 from unspool.client.http.redirects import STATUSES as REDIRECTS
 from unspool.client.http.redirects import Redirects
-from unspool.client.http.request import DIRECT, PLAIN, Request
+from unspool.client.http.request import Request, route_to
 from unspool.journal.blocks import Attempt, Body, End, Ignored, Response
 from unspool.journal.blocks import Request as RequestBlock
 from unspool.jsontext import dumps, parse
@@ -62,7 +62,7 @@ class Exchange:
 
     ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one continues;
     ``pid`` is the process to be told when somebody wants the stream to stop; ``throttle`` decides, in place of `unspool.client.retry`, on the
-    wait before each further attempt; ``route`` says how to get there.
+    wait before each further attempt; ``route`` says how to get there, None as the profile does.
 
     ``state`` is one of `unspool.client.states`, and ``ending`` is set once it is ``ended``. ``retry_reason`` says why the next attempt is
     made, for a person. ``headers`` are those of the newest answer. ``sent_at`` is when the last
@@ -83,7 +83,7 @@ class Exchange:
         parent: str | None = None,
         pid: int | None = None,
         use_proxy: bool = True,
-        route: Route = PLAIN,
+        route: Route | None = None,
         throttle: Throttle | None = None,
     ) -> None:
         self.target = target
@@ -108,7 +108,7 @@ class Exchange:
         self.decoder: Decoder = self._new_decoder()
         self._pid = pid
         self._retries = retries
-        self._route = route if use_proxy else DIRECT
+        self._route = route or route_to(target, use_proxy=use_proxy)
         self._throttle = throttle
         self._mask = Mask([target.key], secrets_of(target.headers, target.query))
         self._redirects = Redirects(self.url)

@@ -25,6 +25,9 @@
     paths = { "/chat/completions" = "/{model}/chat" }
     options = { temperature = 0 }  # fields of each request that says nothing else about them
     needs_key = true            # if not said: whether key_env or key_cmd is
+    ca_file = "~/company.pem"   # the authorities to trust
+    client_cert = "~/me.pem"    # with client_key, where the key is in a file of its own
+    proxy = "http://proxy.example.com:3128"  # "none" for no proxy
 
 ``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
 split as a shell would. A table named like a built-in profile changes that one. A profile keeps the variables that the built-in one
@@ -33,9 +36,12 @@ takes its key from unless ``key_env`` names others, but their keys still go to t
 
 from __future__ import annotations
 
+import os
+
 from unspool.api import NAMES
 from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest, plain
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
+from unspool.config.target import Network
 from unspool.config.url import parse_base_url
 
 TYPE_CHECKING = False
@@ -57,6 +63,10 @@ _PROFILE = (
     "options",
     "needs_key",
     "extends",
+    "ca_file",
+    "client_cert",
+    "client_key",
+    "proxy",
 )
 # RFC 9110, 5.6.2: what a header's name is made of.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -146,6 +156,8 @@ def _profile(name: str, table: _Table) -> Profile:
     elif "key_env" in changes or ("key_cmd" in changes and name != parent.name):
         # The key is another account's than the one that these variables speak of.
         changes["header_env"] = {}
+    if (network := _network(table)) is not None:
+        changes["network"] = network
     for key in ("headers", "query", "paths", "options"):
         if key in changes:
             changes[key] = {**getattr(profile, key), **changes[key]}
@@ -166,6 +178,21 @@ def _base_url(url: str, table: _Table) -> dict[str, str]:
         return {"base_url": url}  # checked when the variables are known
     address = parse_base_url(url, table.source("base_url"))
     return {"base_url": address.base_url, **({"api": address.api} if address.api else {})}
+
+
+def _network(table: _Table) -> Network | None:
+    files = {}
+    for key in ("ca_file", "client_cert", "client_key"):
+        if (name := table.text(key)) is not None:
+            files[key] = os.path.expanduser(name)
+    proxy = table.text("proxy")
+    if proxy is not None and proxy != "none" and "://" not in proxy:
+        raise table.error("proxy", 'must be a URL, or "none"')
+    if "client_key" in files and "client_cert" not in files:
+        raise table.error("client_key", "needs client_cert beside it")
+    if not files and proxy is None:
+        return None
+    return Network(**files, proxy="" if proxy == "none" else proxy)
 
 
 def _key_env(table: _Table) -> tuple[str, ...] | None:

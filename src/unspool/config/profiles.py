@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.config.target import Network
+
 DEFAULT_PROFILE = "openai"
 DEFAULT_MODEL = "gpt-5.4-mini"
 
@@ -57,6 +59,7 @@ class Profile(Value):
         "header_env",
         "hosts",
         "parent",
+        "network",
     )
 
     def __init__(
@@ -79,6 +82,7 @@ class Profile(Value):
         header_env: dict[str, str] | None = None,
         hosts: tuple[str, ...] = (),
         parent: Profile | None = None,
+        network: Network | None = None,
     ) -> None:
         self.name = name
         self.base_url = base_url
@@ -97,6 +101,7 @@ class Profile(Value):
         self.header_env = header_env or {}
         self.hosts = hosts
         self.parent = parent
+        self.network = network
 
     def __repr__(self) -> str:
         # Headers, query and command may hold secrets.

@@ -35,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from unspool.config.target import Network
     from unspool.config.url import Origin
 
 #: Seconds that ``key_cmd`` may take: time to touch a security key, not so long that a script seems to hang.
@@ -107,9 +108,19 @@ def resolve(
         flags=(f" -P {profile}" if profile else "")
         + (f" --base-url {address.base_url}" if base_url is not None else ""),
         think_tags=settings.think_tags,
+        network=_network(chosen) if at_home else None,  # a certificate is a secret of its server
     )
     target.warnings = tuple(sentence for sentence in (warning, plain_http_warning(target)) if sentence)
     return target
+
+
+def _network(profile: Profile) -> Network | None:
+    network = profile.network
+    if network is not None:
+        for file in (network.ca_file, network.client_cert, network.client_key):
+            if file and not os.path.isfile(file):
+                raise ConfigError(f"the profile {profile.name} names a file that does not exist: {file}")
+    return network
 
 
 def _named(name: str, settings: Settings) -> Profile:

@@ -11,6 +11,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+class Network(Value):
+    """What the way to a server needs besides its URL and the environment.
+
+    ``ca_file`` holds the authorities to trust (PEM), ``client_cert`` and ``client_key`` identify this side, ``proxy`` is a proxy's URL, ""
+    for none.
+    """
+
+    __slots__ = ("ca_file", "client_cert", "client_key", "proxy")
+
+    def __init__(
+        self,
+        ca_file: str | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        self.ca_file = ca_file
+        self.client_cert = client_cert
+        self.client_key = client_key
+        self.proxy = proxy
+
+
 class Target(Value):
     """A server that speaks the API, with the key for it.
 
@@ -41,6 +63,7 @@ class Target(Value):
         "think_tags",
         "warnings",
         "flags",
+        "network",
     )
 
     def __init__(
@@ -61,6 +84,7 @@ class Target(Value):
         think_tags: bool = True,
         warnings: tuple[str, ...] = (),
         flags: str = "",
+        network: Network | None = None,
     ) -> None:
         self.name = name
         self.base_url = base_url.rstrip("/")
@@ -77,6 +101,7 @@ class Target(Value):
         self.think_tags = think_tags
         self.warnings = warnings
         self.flags = flags
+        self.network = network
 
     def __repr__(self) -> str:
         # A key must not reach a log or a traceback.

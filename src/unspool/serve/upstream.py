@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from unspool.client.http.request import DIRECT, PLAIN, Request
+from unspool.client.http.request import Request, route_to
 from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop
 from unspool.config.target import Target
@@ -17,7 +17,7 @@ class Upstream:
 
     def __init__(self, target: Target, *, connect_timeout: float = CONNECT_TIMEOUT, use_proxy: bool = True) -> None:
         self.target = target
-        self._route = PLAIN if use_proxy else DIRECT
+        self._route = route_to(target, use_proxy=use_proxy)
         self._connect_timeout = connect_timeout
 
     def open(self) -> None:

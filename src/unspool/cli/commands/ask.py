@@ -6,7 +6,7 @@ import os
 
 from unspool import outcome
 from unspool.cli import formats
-from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_simulator
+from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_headers, with_model, with_simulator
 from unspool.cli.display import Display
 from unspool.cli.options import UsageError
 from unspool.cli.prompt import building
@@ -83,6 +83,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (options.prompt or os.isatty(0)):
         return _no_key(target, view, notes)
+    target = with_model(target, use_proxy=not options.sim)
     prompt = building.build(options, target, notes, history, filling)
     if options.dry_run:
         from unspool.cli.prompt import dry_run
@@ -128,7 +129,7 @@ def whom(options: AskOptions, settings: Settings) -> tuple[Target, History | Non
     history = _history(options, settings) if options.continues or options.cid else None
     target = whom_to_ask(options, options.model, settings)
     if history is not None and history.target is not None:
-        target = history.target
+        target = with_headers(history.target, options)
     return target, history
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.cli.access import check_model, lacks_key, missing_key, whom_to_ask
+from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_model
 from unspool.cli.formats.measures import as_json, progress, report, warnings
 from unspool.cli.options import UsageError
 from unspool.cli.options.batch import CONCURRENCY, PROMPT, REQUESTS
@@ -44,7 +44,7 @@ def run(options: BenchOptions) -> int:
 def _bench(options: BenchOptions, simulator: SubprocessSimulator | None) -> int:
     notes = Notes(Output(2), quiet=options.quiet)
     target = whom_to_ask(options, options.model)
-    check_model(target)
+    target = with_model(target, use_proxy=simulator is None)
     schedule = _schedule(options)
     prompts = _prompts(options, target)
     if lacks_key(target):

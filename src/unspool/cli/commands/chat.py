@@ -7,7 +7,7 @@ import signal
 import sys
 
 from unspool import Error, outcome
-from unspool.cli.access import check_model, lacks_key, missing_key, with_simulator
+from unspool.cli.access import lacks_key, missing_key, with_model, with_simulator
 from unspool.cli.chat import commands, entry
 from unspool.cli.chat.external import NoEditor
 from unspool.cli.chat.keyboard import Keyboard
@@ -59,7 +59,7 @@ def _chat(options: ChatOptions) -> int:
     settings = load()
     options = options.configured(settings)
     target, history = ask.whom(options, settings)
-    check_model(target)
+    target = with_model(target, use_proxy=not options.sim)
     if lacks_key(target):
         notes.line(missing_key(target), always=True)
         return outcome.EXIT_CODES[outcome.UNAUTHORIZED]

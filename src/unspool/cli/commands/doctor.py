@@ -17,7 +17,7 @@ from unspool.cli.commands import models
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.http import whole
-from unspool.client.http.request import DIRECT, PLAIN, Request
+from unspool.client.http.request import Request, route_to
 from unspool.client.http.transport import proxy_for
 from unspool.client.limits import Limits
 from unspool.config import ConfigError, paths, settings
@@ -104,7 +104,7 @@ def examine(options: DoctorOptions) -> Iterator[Step]:
         return
     use_proxy = not options.sim
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
-    request = Request("GET", target.url("/models"), headers, route=PLAIN if use_proxy else DIRECT)
+    request = Request("GET", target.url("/models"), headers, route=route_to(target, use_proxy=use_proxy))
     proxy = proxy_for(request)
     yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
     reply = whole.fetch(request, options.timeout)
@@ -199,7 +199,7 @@ def _base_url(target: Target, headers: dict[str, str], timeout: float, use_proxy
     for base in dict.fromkeys([target.base_url + "/v1", *(origin + path for path in _BASE_PATHS)]):
         if base != target.base_url:
             reply = whole.fetch(
-                Request("GET", base + "/models", headers, route=PLAIN if use_proxy else DIRECT), timeout
+                Request("GET", base + "/models", headers, route=route_to(target, use_proxy=use_proxy)), timeout
             )
             if reply.status in (401, 403) or models.read_list(target, reply)[0] is None:
                 found = f"no API at {target.base_url}, but one at {base}: use --base-url {base}"

@@ -6,7 +6,7 @@ from unspool import outcome
 from unspool.api import failure as failures
 from unspool.cli.access import advice, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.client.http import whole
-from unspool.client.http.request import DIRECT, PLAIN, Request
+from unspool.client.http.request import Request, route_to
 from unspool.jsontext import dumps, parse
 from unspool.masking import Mask, secrets_of
 from unspool.outcome import Ending
@@ -43,14 +43,18 @@ def _list(options: ModelsOptions) -> int:
     if options.json:
         stdout.write(stdout.safe(dumps(models) + "\n"))
         return 0
-    stdout.write("".join(f"{one}\n" for one in names(models)))
+    # A person is told which one is asked where none is named; a program gets names only.
+    marked = target.model if stdout.is_tty else None
+    stdout.write("".join(f"{one}{' (default)' if one == marked else ''}\n" for one in names(models)))
     return 0
 
 
 def fetch(target: Target, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
     """Return the server's list of models, or how getting it failed."""
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
-    reply = whole.fetch(Request("GET", target.url("/models"), headers, route=PLAIN if use_proxy else DIRECT), timeout)
+    reply = whole.fetch(
+        Request("GET", target.url("/models"), headers, route=route_to(target, use_proxy=use_proxy)), timeout
+    )
     return read_list(target, reply)
 
 

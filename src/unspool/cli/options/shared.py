@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspool.cli import formats
 from unspool.cli.options import Option, Options
-from unspool.cli.options.values import count, number, positive, seconds
+from unspool.cli.options.values import count, header, number, positive, seconds
 from unspool.client.limits import CONNECT_TIMEOUT, IDLE_TIMEOUT, Limits
 from unspool.client.retry import DEFAULT_RETRIES
 
@@ -33,6 +33,7 @@ class ServerOptions(Options):
     key: str | None = None
     api: str | None = None
     sim: bool = False
+    headers: Sequence[str] = ()
 
 
 SERVER_OPTIONS = (
@@ -58,6 +59,15 @@ SERVER_OPTIONS = (
         "the endpoint (default: responses at OpenAI, chat elsewhere)",
         group=SERVER,
         choices=("responses", "chat", "completions"),
+    ),
+    Option(
+        ("-H", "--header"),
+        "append",
+        "send this header too, such as -H 'X-Team: search'; repeatable",
+        group=SERVER,
+        metavar="'NAME: VALUE'",
+        dest="headers",
+        type=header,
     ),
 )
 

@@ -42,6 +42,22 @@ def number(text: str) -> float:
     return number
 
 
+def header(text: str) -> str:
+    """A header of a request: its name, a colon and its value."""
+    name, colon, value = text.partition(":")
+    # RFC 9110, 5.6.2: what a name is made of; 5.5: what a value is.
+    if (
+        not colon
+        or not name
+        or not name.isascii()
+        or not all(one.isalnum() or one in "!#$%&'*+-.^_`|~" for one in name)
+    ):
+        raise ValueError("a header is NAME: VALUE")
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(f"the value of {name} is not printable ASCII")
+    return text
+
+
 def rate(text: str) -> float:
     """A number above zero."""
     rate = number(text)

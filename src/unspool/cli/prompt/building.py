@@ -5,7 +5,6 @@ from __future__ import annotations
 from unspool import unicode
 from unspool.api import endpoint
 from unspool.api.prompt import Prompt
-from unspool.cli.access import check_model
 from unspool.cli.options import UsageError
 from unspool.cli.options.values import value_of
 from unspool.cli.prompt import stdin
@@ -30,7 +29,6 @@ def build(
     options: PromptOptions, target: Target, notes: Notes, history: History | None, filling: Filling | None = None
 ) -> Prompt:
     """Return what to ask, after what the history says. Raises UsageError, also for what the endpoint cannot take."""
-    check_model(target)
     try:
         prompt = _prompt(options, target, notes, history, filling)
         build_body(target, prompt, target.api)

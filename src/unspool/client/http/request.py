@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from unspool.config.target import Target
     from unspool.outcome import Fault
 
     class Incoming(Protocol):
@@ -60,6 +61,21 @@ class Route(Value):
 PLAIN = Route()
 #: No proxy, whatever the environment says: for servers that this process has started itself.
 DIRECT = Route(proxy="")
+
+
+def route_to(target: Target, *, use_proxy: bool = True) -> Route:
+    """Return the way to a server, as its profile describes it."""
+    if not use_proxy:
+        return DIRECT
+    network = target.network
+    if network is None:
+        return PLAIN
+    return Route(
+        ca_file=network.ca_file,
+        client_cert=network.client_cert,
+        client_key=network.client_key,
+        proxy=network.proxy,
+    )
 
 
 class Request(Value):

@@ -1,7 +1,7 @@
 """Which certificate authorities to trust, and how to be trusted.
 
 libcurl in a wheel was built with the path of another system's bundle, so the roots must be named. In this order: what
-``SSL_CERT_FILE``, ``SSL_CERT_DIR`` and ``CURL_CA_BUNDLE`` say, the system's own store, then certifi where it is installed.
+``SSL_CERT_FILE``, ``SSL_CERT_DIR``, ``CURL_CA_BUNDLE`` and ``REQUESTS_CA_BUNDLE`` say, the system's own store, then certifi where it is installed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
     from typing import Any
 
     from unspool.client.http.request import Route
@@ -34,7 +35,7 @@ def trust(curl: Any, pycurl: Any, route: Route) -> None:
         curl.setopt(pycurl.SSLCERT, route.client_cert)
         curl.setopt(pycurl.SSLKEY, route.client_key or route.client_cert)
     environ = os.environ
-    file = route.ca_file or environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
+    file = route.ca_file or _bundle(environ)
     folder = None if route.ca_file else environ.get("SSL_CERT_DIR")
     if file or folder:
         # A folder alone must not leave the built-in bundle in force, and the other way round.
@@ -61,11 +62,17 @@ def context() -> ssl.SSLContext:
     import ssl
 
     environ = os.environ
-    file = environ.get("SSL_CERT_FILE") or environ.get("CURL_CA_BUNDLE")
+    file = _bundle(environ)
     folder = environ.get("SSL_CERT_DIR")
     if not file and not folder and sys.platform != "win32":
         file = next((path for path in _BUNDLES if os.path.exists(path)), None) or _certifi()
     return ssl.create_default_context(cafile=file or None, capath=folder or None)
+
+
+def _bundle(environ: Mapping[str, str]) -> str | None:
+    """The file of authorities that the environment names, by the names that OpenSSL, curl and requests read."""
+    names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    return next((value for value in map(environ.get, names) if value and not os.path.isdir(value)), None)
 
 
 def _certifi() -> str | None:
