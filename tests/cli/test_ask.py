@@ -147,7 +147,7 @@ def test_an_option_the_endpoint_lacks_is_wrong_usage_and_leaves_no_journal(unspo
 
 def test_a_server_without_a_default_model_asks_for_one(unspool, serve):
     done = unspool("--base-url", serve(b"").url, "hi")
-    assert (done.returncode, done.stderr.startswith(b"unspool: name a model with -m, for 127.0.0.1:")) == (2, True)
+    assert (done.returncode, done.stderr.startswith(b"unspool: name a model with -m: 127.0.0.1:")) == (2, True)
 
 
 @pytest.mark.parametrize("give", ["option", "environment"])

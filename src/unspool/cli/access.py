@@ -48,16 +48,19 @@ def with_headers(target: Target, options: ServerOptions) -> Target:
     return changed
 
 
-def with_model(target: Target, *, use_proxy: bool = True) -> Target:
-    """Return the target with a model: its own, or the only one that its server has. Raises UsageError where there are others."""
+def with_model(target: Target, *, use_proxy: bool = True, looks: bool = True) -> Target:
+    """Return the target with a model: its own, or the only one that its server has. Raises UsageError where there are others.
+
+    The server is asked for its models only where the caller ``looks``.
+    """
     if target.model:
         return target
     from unspool.cli.commands import models
 
-    ending, found = (
-        models.fetch(target, _MODELS_TIMEOUT, use_proxy=use_proxy) if not lacks_key(target) else (None, None)
-    )
-    names = models.names(found) if ending is None and found is not None else []
+    names: list[str] = []
+    if looks and not lacks_key(target):
+        ending, found = models.fetch(target, _MODELS_TIMEOUT, use_proxy=use_proxy)
+        names = models.names(found) if ending is None else []
     if len(names) == 1:
         target = target.replace(model=names[0])
         return target

@@ -83,7 +83,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
     if keyless and (options.prompt or os.isatty(0)):
         return _no_key(target, view, notes)
-    target = with_model(target, use_proxy=not options.sim)
+    target = with_model(target, use_proxy=not options.sim, looks=not options.dry_run)
     prompt = building.build(options, target, notes, history, filling)
     if options.dry_run:
         from unspool.cli.prompt import dry_run
