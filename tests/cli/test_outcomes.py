@@ -248,3 +248,9 @@ def test_a_complete_answer_without_text_is_reported(unspool, serve, format):
     server = serve(head() + start("chat") + thought + end("chat"))
     done = unspool("--base-url", server.url, "-m", "m", "--format", format, "hi")
     assert b"the answer has no text, only reasoning" in done.stderr
+
+
+def test_a_finish_reason_that_nobody_knows_is_reported_and_is_no_failure(unspool, serve):
+    done = _ask(unspool, serve(stream("chat", "Yes.", reason="because")))
+    assert (done.returncode, done.stdout) == (0, b"Yes.")
+    assert _one_line(done).endswith("does not know: because")

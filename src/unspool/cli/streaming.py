@@ -60,7 +60,7 @@ def verdict(display: Display, ending: Ending, stats: Stats | None) -> Ending:
     problem = display.format.problem() or trouble
     if not problem or ending.outcome != outcome.COMPLETE:
         return ending
-    return outcome.Ending(outcome.ERROR, problem, ending.finish_reason)
+    return outcome.Ending(outcome.ERROR, problem, ending.finish_reason, notes=ending.notes)
 
 
 def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | None, disk: _Disk) -> Ending:
