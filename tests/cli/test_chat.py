@@ -551,9 +551,7 @@ def test_an_answer_at_its_token_limit_goes_on(converse, serve):
     limited = stream("chat", "One, two, ", reason="length")
     server = serve(limited, stream("chat", "three."), stream("chat", "Four."))
     person = converse(server)
-    person.answers(
-        "Count\r", "stopped at the token limit (length); /resume continues it, and /set max_tokens N allows more"
-    )
+    person.answers("Count\r", "stopped at the token limit (length); /resume continues it, and /set max_tokens N allows")
     person.answers("/resume\r", "three.")
     person.answers("And?\r", "Four.")
     assert [one["content"] for one in server.requests[2].json["messages"]] == ["Count", "One, two, three.", "And?"]

@@ -88,5 +88,5 @@ def test_where_the_server_keeps_the_conversation_only_what_is_new_is_sent(unspoo
 def test_there_being_nothing_to_go_on_with_is_wrong_usage(unspool, sim):
     done = unspool("-c", "more")
     assert done.returncode == 2
-    assert b"no conversation yet" in done.stderr
+    assert b"no conversation to continue yet" in done.stderr
     assert unspool("--cid", "ZZZ", "more").returncode == 2

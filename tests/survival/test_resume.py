@@ -116,6 +116,12 @@ def test_a_resumed_answer_that_is_cut_again_is_resumed_again(home: Home, api: st
         assert (third.returncode, third.stdout) == (7, b"One two three four five six ")
         fourth = home("resume")
         assert (fourth.returncode, fourth.stdout) == (0, b"One two three four five six seven.")
+        # It reads as one answer wherever it is shown.
+        assert home("last").stdout == b"One two three four five six seven."
+        exported = home("export").stdout.decode()
+        assert exported.count("## User") == exported.count("## Assistant") == 1
+        assert "One two three four five six seven." in exported
+        assert "[cut" not in exported
         bodies = [request.json for request in server.requests]
     parents = [kept.request.parent for kept in map(Kept, home.journals()) if kept.request is not None]
     assert parents == [None, *[path.stem for path in home.journals()[:-1]]]

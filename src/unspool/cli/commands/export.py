@@ -5,6 +5,7 @@ from __future__ import annotations
 from unspool import outcome
 from unspool.api.conversation import plain
 from unspool.cli.options import dates
+from unspool.client.kept import continuation
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps
@@ -55,10 +56,12 @@ def markdown(stories: list[Summary]) -> str:
     if first.system:
         blocks.append(f"## System\n\n{_closed(first.system)}")
     for number, one in enumerate(stories):
+        is_rest = number > 0 and continuation.is_rest(one, stories[number - 1])
         # The first stream's history has no stream of its own.
-        for message in one.messages if number == 0 else one.asked:
+        for message in continuation.joined(one.messages) if number == 0 else () if is_rest else one.asked:
             blocks += message_blocks(message)
-        blocks += _answer(one)
+        if number + 1 == len(stories) or not continuation.is_rest(stories[number + 1], one):
+            blocks += _answer(one, [continuation.text_of(stories[: number + 1])] if is_rest else one.texts)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -75,14 +78,14 @@ def message_blocks(message: dict[str, Any]) -> list[str]:
     return blocks
 
 
-def _answer(one: Summary) -> list[str]:
+def _answer(one: Summary, texts: list[str]) -> list[str]:
     when = dates.shown(ulid.milliseconds(one.id))
     blocks = ["## Assistant", f"*{_unstyled(one.response_model or one.model or 'unknown model')}, {when}*"]
     if one.reasoning:
         quoted = "\n".join(f"> {line}".rstrip() for line in _closed(one.reasoning).split("\n"))
         blocks.append(f"> **Reasoning**\n>\n{quoted}")
-    for number, text in enumerate(one.texts):
-        if len(one.texts) > 1:
+    for number, text in enumerate(texts):
+        if len(texts) > 1:
             blocks.append(f"### Choice {number + 1}")
         if text:
             blocks.append(_closed(text))

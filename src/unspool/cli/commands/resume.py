@@ -10,7 +10,7 @@ from unspool.cli import formats
 from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.commands.show import show
 from unspool.cli.display import Display
-from unspool.cli.formats.wrapper import Wrapper
+from unspool.cli.formats.joined import Joined
 from unspool.cli.options import dates
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
@@ -24,17 +24,13 @@ from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from unspool.api.deltas import Delta
-    from unspool.cli.formats import Format
     from unspool.cli.options.kept import ResumeOptions
     from unspool.client.exchange import Exchange
     from unspool.client.kept.continuation import Seam
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.journal.summary import Summary
-    from unspool.outcome import Ending
     from unspool.sse import Event
 
 # How an answer ended that has a rest.
@@ -161,23 +157,4 @@ class Rest:
         if self._words:
             display.note(self._words)
         if self._seam is not None:
-            display.format = _Joined(display.format, self._seam)
-
-
-class _Joined(Wrapper):
-    """A format that is shown a continuation, without what it repeats of the text before."""
-
-    def __init__(self, inner: Format, seam: Seam) -> None:
-        super().__init__(inner)
-        self._seam = seam
-
-    def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
-        """Show the deltas of one turn."""
-        self.inner.show(self._seam.joined(deltas), events, at)
-
-    def close(self, ending: Ending, id: str | None) -> None:
-        """Show what the seam held back, and close the format."""
-        held = self._seam.close()
-        if held:
-            self.inner.show([Text(held)], [], 0.0)
-        self.inner.close(ending, id)
+            display.format = Joined(display.format, self._seam)

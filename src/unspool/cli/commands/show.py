@@ -26,6 +26,26 @@ def show(path: str, options: RenderingOptions, notes: Notes) -> int:
     """Print what a journal holds, as the options say, and say how it ended. Returns the exit code."""
     with Reader(path) as journal:
         view = View(journal, options, notes)
+        is_first = options.format == "text"
         for deltas, events, at in view.replay.turns():
+            if is_first:
+                is_first = False
+                _show_beginning(view)
             view.show(deltas, events, at)
         return view.close().exit_code
+
+
+def _show_beginning(view: View) -> None:
+    """Where this answer is the rest of another, show that one first."""
+    request = view.replay.request
+    if request is None or not request.parent:
+        return
+    from unspool.api.deltas import Text
+    from unspool.cli.formats.joined import Joined
+    from unspool.client.kept import continuation
+
+    text, seam = continuation.before(request)
+    if text:
+        view.display.format.show([Text(text)], [], 0.0)
+    if seam is not None:
+        view.display.format = Joined(view.display.format, seam)

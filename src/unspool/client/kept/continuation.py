@@ -40,6 +40,21 @@ def messages(stories: list[Summary]) -> list[dict[str, Any]]:
             )
         elif story.text:
             found.append({"role": "assistant", "content": story.text})
+    return joined(found)
+
+
+def joined(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages in which an answer and the rest that was asked for are one."""
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        request, text = found[-1].get("content") if len(found) > 1 else None, message.get("content")
+        is_rest = isinstance(request, str) and request.startswith(GO_ON) and message.get("role") == "assistant"
+        before = found[-2].get("content") if is_rest else None
+        if isinstance(before, str) and isinstance(text, str):
+            seam = Seam(before)
+            found[-2:] = [{**message, "content": before + seam.feed(text) + seam.close()}]
+        else:
+            found.append(message)
     return found
 
 
@@ -73,7 +88,7 @@ def text_of(stories: list[Summary]) -> str:
     """The text of the last of these streams, oldest first, with the texts of those that it is the rest of."""
     text = ""
     for before, story in zip([None, *stories], stories, strict=False):
-        if before is None or not _is_rest(story, before):
+        if before is None or not is_rest(story, before):
             text = story.text
         elif endpoint(story.api).continues_text:
             text += story.text
@@ -100,9 +115,10 @@ def before(request: Request) -> tuple[str, Seam | None]:
     return text, None if not text or endpoint(request.api).continues_text else Seam(text)
 
 
-def _is_rest(story: Summary, before: Summary) -> bool:
+def is_rest(story: Summary, before: Summary) -> bool:
+    """Return whether one stream is the rest of the answer of another."""
     try:
-        return story.api == before.api and story.body == rest_of(before)
+        return story.api == before.api and story.body == without_secrets(rest_of(before)).body
     except ValueError:
         return False
 
