@@ -120,8 +120,9 @@ def test_a_key_that_json_writes_otherwise_is_not_in_the_journal_either() -> None
     assert "0123456789" not in ended.journal + ended.message
 
 
-def test_a_key_that_was_pasted_into_the_prompt_is_sent_but_not_kept() -> None:
+def test_the_prompt_is_kept_as_it_was_sent_even_with_a_key_in_it() -> None:
+    # What continues the conversation asks what was asked.
     with Server(sends(SSE_HEAD, WHOLE)) as server:
         ended = read(server.url, prompt={"system": f"My key is {KEY}"})
         assert KEY in server.requests[0].body.decode()
-    assert KEY not in ended.journal
+    assert f"My key is {KEY}" in ended.journal

@@ -56,6 +56,9 @@ _LONGEST_PAGE = 1 << 20
 # event stream in which no event ends.
 _LONGEST_DOCUMENT = 64 << 20
 
+# Bytes that are kept of an event that was cut.
+_LONGEST_IGNORED = 1 << 16
+
 
 class Exchange:
     """The state of one stream.
@@ -411,7 +414,7 @@ class Exchange:
         self._last_event_id = self._sse.last_event_id or self._last_event_id
         events = self._sse.close(dispatch_incomplete=True)
         ignored, self._sse.ignored = self._sse.ignored, []
-        ignored += [one.utf8 for one in events if not is_whole(one.data)]
+        ignored += [one.utf8[:_LONGEST_IGNORED] for one in events if not is_whole(one.data)]
         if ignored:
             # What became no event may say what went wrong.
             text = b"\n".join(ignored).decode("utf-8", "replace")
