@@ -87,8 +87,7 @@ OUTCOMES = (
     ("error=6,string", "server_error", BEGUN),
     ("error=6,object", "server_error", BEGUN),
     ("error=6,event", "server_error", BEGUN),
-    # The client does not read this field yet.
-    ("error=6,field", ("cut", "complete", "complete"), BEGUN),
+    ("error=6,field", "server_error", BEGUN),
     ("error=6,failed", ("server_error", None, None), BEGUN),
     ("sequence=duplicated", ("server_error", None, None), DAMAGED),
     ("sequence=lost", ("server_error", None, None), DAMAGED),
