@@ -13,6 +13,7 @@ A page says of a block what its reader need not see in an HTML comment right abo
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -86,11 +87,11 @@ def is_one_session(path: Path) -> bool:
 def table_commands(path: Path) -> list[str]:
     """The commands on the right-hand sides of a page's tables, where they replace what stands on the left."""
     found: list[str] = []
-    for row in re.findall(r"^\| `.*$", path.read_text("utf-8"), re.MULTILINE):
-        cell = re.split(r"(?<!\\)\|", row)[2]
+    for row in re.findall(r"^\| (?:`|<code>).*$", path.read_text("utf-8"), re.MULTILINE):
+        cell = row.split("|")[2]
         found += [
-            code.replace("\\|", "|")
-            for code in re.findall(r"`([^`]*)`", cell)
+            code
+            for code in map(html.unescape, re.findall(r"(?:`|<code>)(.*?)(?:`|</code>)", cell))
             if re.search(r"(^|\| )unspool [-\"'\w]", code)
         ]
     return list(dict.fromkeys(found))

@@ -398,3 +398,26 @@ def test_marks_that_are_none_elsewhere_are_none_beside_cjk(text):
 def test_a_url_beside_cjk_text_is_kept_as_it_is():
     row = inlines.parse("看[这里](https://x.test/重**a**要)。", inlines.References())
     assert [run[2] for run in row if run[2]] == ["https://x.test/重**a**要"]
+
+
+@given(_TEXTS, st.lists(st.integers(1, 40), min_size=1))
+@settings(deadline=None, max_examples=50)
+def test_streamed_is_whole_where_single_line_ends_are_kept(text, sizes):
+    whole = Markdown(40, theme=None, breaks=True)
+    page = Markdown(40, theme=None, breaks=True)
+    lines, at, number = [], 0, 0
+    while at < len(text):
+        size = sizes[number % len(sizes)]
+        lines += page.feed(text[at : at + size])
+        at, number = at + size, number + 1
+    assert lines + page.finish() == whole.feed(text) + whole.finish()
+
+
+def test_single_line_ends_are_kept_where_that_is_wanted():
+    poem = "Roses are red,\n*violets*\nare blue.\n\n- one\n  two\n" + "and a longer line of prose\n" * 20
+    page = Markdown(40, theme=None, breaks=True)
+    lines = page.feed(poem) + page.finish()
+    assert lines[:6] == ["Roses are red,", "violets", "are blue.", "", "• one", "  two"]
+    assert lines[6:] == ["  and a longer line of prose"] * 20
+    page = Markdown(40, theme=None)
+    assert (page.feed(poem) + page.finish())[0] == "Roses are red, violets are blue."

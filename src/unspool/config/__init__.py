@@ -37,7 +37,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 class Settings(Value):
     """What the configuration file says: the default profile's name, the profiles it has or changes, and the other keys at its top."""
 
-    __slots__ = ("profile", "profiles", "sync", "reasoning", "think_tags", "aliases")
+    __slots__ = ("profile", "profiles", "sync", "reasoning", "think_tags", "aliases", "breaks")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Settings(Value):
         reasoning: str = REASONING[0],
         think_tags: bool = True,
         aliases: dict[str, str] | None = None,
+        breaks: bool = False,
     ) -> None:
         self.profile = profile
         self.profiles = profiles
@@ -54,3 +55,4 @@ class Settings(Value):
         self.reasoning = reasoning
         self.think_tags = think_tags
         self.aliases = aliases or {}
+        self.breaks = breaks

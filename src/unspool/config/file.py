@@ -6,6 +6,7 @@
     sync = "interval"           # when journals are forced to the disk: always, interval or never
     reasoning = "hide"          # what is done with a model's reasoning: auto, show or hide
     think_tags = false          # leave <think>…</think> at the head of an answer in its text; else it is reasoning
+    breaks = true               # keep single line ends of a rendered answer, which Markdown joins with a blank
 
     [aliases]
     fast = "gpt-5.4-nano"       # -m fast
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "profiles", "aliases")
+_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "breaks", "profiles", "aliases")
 _PROFILE = (
     "base_url",
     "api",
@@ -96,7 +97,15 @@ def parse(content: bytes, path: str) -> Settings:
         profiles[default] = chosen
     sync, reasoning = top.choice("sync", SYNC), top.choice("reasoning", REASONING)
     think_tags = top.boolean("think_tags") is not False
-    return Settings(default, profiles, sync or SYNC[1], reasoning or REASONING[0], think_tags, _aliases(top))
+    return Settings(
+        default,
+        profiles,
+        sync or SYNC[1],
+        reasoning or REASONING[0],
+        think_tags,
+        _aliases(top),
+        top.boolean("breaks") or False,
+    )
 
 
 def _aliases(top: _Table) -> dict[str, str]:

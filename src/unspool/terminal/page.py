@@ -35,6 +35,7 @@ class Page:
         output: Output,
         *,
         color: str = "auto",
+        breaks: bool = False,
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
         size: Callable[[], tuple[int, int]] | None = None,
@@ -50,6 +51,7 @@ class Page:
             theme=None if colour is None else theme if colour else COLOURLESS,
             links=self._screen is not None and abilities.follows_links(environment),
             columns=self._screen is not None,
+            breaks=breaks,
         )
         self._lines: list[str] = []
         self._is_dirty = False

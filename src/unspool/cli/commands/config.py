@@ -66,7 +66,9 @@ def _settings(options: ConfigOptions) -> Iterator[tuple[str, str, str]]:
             return variable
         if key in own:
             return f"file, profiles.{target.name}"
-        if key in file and (key in ("profile", "sync", "reasoning", "think_tags") or target.name == held.profile):
+        if key in file and (
+            key in ("profile", "sync", "reasoning", "think_tags", "breaks") or target.name == held.profile
+        ):
             return "file"
         return "built in"
 
@@ -80,6 +82,7 @@ def _settings(options: ConfigOptions) -> Iterator[tuple[str, str, str]]:
     yield "sync", held.sync, source("sync", "")
     yield "reasoning", held.reasoning, source("reasoning", "")
     yield "think_tags", "true" if held.think_tags else "false", source("think_tags", "")
+    yield "breaks", "true" if held.breaks else "false", source("breaks", "")
     for name, model in held.aliases.items():
         yield f"aliases.{name}", model, "file"
     for name, one in held.profiles.items():

@@ -110,7 +110,7 @@ def choose(options: RenderingOptions) -> View:
         if not options.raw and (options.markdown or _is_rendered(output, color)):
             from unspool.cli.formats.rendered import MarkdownFormat
 
-            return MarkdownFormat(output, color)
+            return MarkdownFormat(output, color, breaks=options.breaks)
         from unspool.cli.formats.text import TextFormat
 
         return TextFormat(output)

@@ -22,9 +22,10 @@ class MarkdownFormat(TextFormat):
     The renderer is imported when the request is on its way, in the time that its answer takes.
     """
 
-    def __init__(self, output: Output, color: str = "auto") -> None:
+    def __init__(self, output: Output, color: str = "auto", *, breaks: bool = False) -> None:
         super().__init__(output)
         self._color = color
+        self._breaks = breaks
         self._page: Page | None = None
         self._ready_at = time.monotonic() + _CONNECTED
 
@@ -75,5 +76,5 @@ class MarkdownFormat(TextFormat):
         if self._page is None:
             from unspool.terminal.page import Page
 
-            self._page = Page(self._output, color=self._color)
+            self._page = Page(self._output, color=self._color, breaks=self._breaks)
         return self._page

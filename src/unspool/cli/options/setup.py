@@ -155,7 +155,7 @@ unspool keys list\
 _SETTING = Words(
     "key",
     "KEY",
-    "model, profile, api, sync, reasoning, think_tags, aliases.NAME, or a key of a profile such as profiles.NAME.model",
+    "model, profile, api, sync, reasoning, think_tags, breaks, aliases.NAME, or a key of a profile such as profiles.NAME.model",
     least=1,
     missing="which setting? unspool config lists them",
 )

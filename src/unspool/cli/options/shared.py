@@ -247,6 +247,7 @@ class RenderingOptions(FormatOptions):
     color: str = "auto"
     extract: str | None = None
     reasoning: str = "auto"
+    breaks: bool = False
     copy: bool = False
     usage: bool = False
     stats: str | None = None
@@ -254,7 +255,8 @@ class RenderingOptions(FormatOptions):
 
     def configured(self, settings: Settings) -> Self:
         """Return these options with what the configuration says about those that were not given."""
-        return self.replace(reasoning=settings.reasoning) if self.reasoning == "auto" else self
+        reasoning = settings.reasoning if self.reasoning == "auto" else self.reasoning
+        return self.replace(reasoning=reasoning, breaks=settings.breaks)
 
 
 QUIET_OPTION = Option(("-q", "--quiet"), "flag", "print only errors on stderr", group=OUTPUT)

@@ -89,11 +89,12 @@ class _Container:
 class Blocks:
     """Takes lines, gives rows of at most ``width`` cells, save for code, whose lines are left whole."""
 
-    def __init__(self, width: int, *, show_urls: bool = True, formulas: bool = True) -> None:
+    def __init__(self, width: int, *, show_urls: bool = True, formulas: bool = True, breaks: bool = False) -> None:
         self.width = width
         self.references = References()
         self.leaf: Leaf | None = None
         self._show_urls = show_urls
+        self._breaks = breaks
         self._formulas = _FORMULAS if formulas else {}
         self._containers: list[_Container] = []
         # Lists that a next item would go on with: by depth, their kind and the next number.
@@ -458,7 +459,7 @@ class Blocks:
         return leaf
 
     def _begin_paragraph(self) -> Paragraph:
-        return self._begin(Paragraph(self._room, self.references, self._show_urls))
+        return self._begin(Paragraph(self._room, self.references, self._show_urls, breaks=self._breaks))
 
     def _close_leaf(self) -> None:
         leaf = self.leaf

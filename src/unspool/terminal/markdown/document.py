@@ -46,13 +46,20 @@ class Markdown:
 
     ``theme`` maps roles to colours (see `unspool.terminal.style`); without one there are no sequences at all. ``links`` makes links
     clickable (OSC 8) instead of writing their URLs out. ``columns`` sends the cursor to where the next column of a table begins.
+    ``breaks`` keeps single line ends within paragraphs, which Markdown joins with a blank.
     """
 
     def __init__(
-        self, width: int = 80, *, theme: dict[int, str] | None = DARK, links: bool = False, columns: bool = False
+        self,
+        width: int = 80,
+        *,
+        theme: dict[int, str] | None = DARK,
+        links: bool = False,
+        columns: bool = False,
+        breaks: bool = False,
     ) -> None:
         self._painter = Painter(theme, links=links, columns=columns)
-        self._blocks = Blocks(max(width, _NARROWEST), show_urls=not self._painter.links)
+        self._blocks = Blocks(max(width, _NARROWEST), show_urls=not self._painter.links, breaks=breaks)
         self._sanitizer = Sanitizer()
         # The line that has not ended: its beginning, and what else there is of it.
         self._line = ""

@@ -104,10 +104,12 @@ def _is_narrow_punctuation(mark: str) -> bool:
     return category(mark)[0] in "PS" and not _IS_CJK.match(mark)
 
 
-def parse(text: str, references: References, *, style: int = PLAIN, show_urls: bool = True) -> Row:
+def parse(
+    text: str, references: References, *, style: int = PLAIN, show_urls: bool = True, breaks: bool = False
+) -> Row:
     """Return the runs of a leaf's text. A run that is a line end is a hard break.
 
-    With ``show_urls`` a link's URL follows its text, for terminals where it cannot be clicked.
+    With ``breaks`` every line end is one. With ``show_urls`` a link's URL follows its text, for terminals where it cannot be clicked.
     """
     if not _MARKS.search(text) and not _BLOCK_START.match(text):
         return [(text, style, None)] if text else []
@@ -122,7 +124,7 @@ def parse(text: str, references: References, *, style: int = PLAIN, show_urls: b
     for event in events(text, options=_OPTIONS, broken_link_callback=references.resolve if references else None):
         if type(event) is str:
             if event == "SoftBreak":
-                row.append((" ", stack[-1], url))
+                row.append(("\n", PLAIN, None) if breaks else (" ", stack[-1], url))
             elif event == "HardBreak":
                 row.append(("\n", PLAIN, None))
             continue

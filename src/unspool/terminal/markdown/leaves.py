@@ -23,6 +23,7 @@ _DEFINITION = re.compile(
     r" {0,3}\[((?:[^\[\]\\]|\\.)+)\]:[ \t]*(<[^<>]*>|\S+)(?:[ \t]+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?[ \t]*"
 )
 _HARD_BREAK = re.compile(r"(?: {2,}|\\)\n$")
+_ANY_BREAK = re.compile(r"(?: *|\\)\n$")
 
 
 class Paragraph:
@@ -37,10 +38,11 @@ class Paragraph:
     _USUAL = 3
     _MOST = 8
 
-    def __init__(self, width: int, references: References, show_urls: bool, style: int = PLAIN) -> None:
+    def __init__(self, width: int, references: References, show_urls: bool, *, breaks: bool = False) -> None:
         self._references = references
         self._show_urls = show_urls
-        self._style = style
+        self._hard_break = _ANY_BREAK if breaks else _HARD_BREAK
+        self._breaks = breaks
         self._wrapper = Wrapper(width, keeps_urls=True)
         self._source = ""
         # Up to here no stretch can end; the cells up to here, and those from which on to ask again.
@@ -110,16 +112,16 @@ class Paragraph:
         for label, url in definitions:
             self._wrapper.add([(f"[{label}]: {url}", DIM, None)])
             self._wrapper.end_row()
-        breaks = None if ends else _HARD_BREAK.search(text)
+        breaks = None if ends else self._hard_break.search(text)
         if breaks is not None:
             text = text[: breaks.start()]
         stripped = text.strip(" \t\n")
         if stripped:
-            runs = parse(stripped, self._references, style=self._style, show_urls=self._show_urls)
+            runs = parse(stripped, self._references, show_urls=self._show_urls, breaks=self._breaks)
             if text[0] in " \t\n":
-                runs.insert(0, (" ", self._style, None))
+                runs.insert(0, (" ", PLAIN, None))
             if text[-1] in " \t\n":
-                runs.append((" ", self._style, None))
+                runs.append((" ", PLAIN, None))
             self._wrapper.add(runs)
         if breaks is not None:
             self._wrapper.end_row()
