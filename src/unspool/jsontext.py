@@ -1,6 +1,6 @@
-"""JSON text in and out: a fast parser, a forgiving one behind it, the repair of halved characters, and a writer that costs no import.
+"""Reads and writes JSON: a fast parser with a lenient fallback, repair of split surrogate pairs, and a writer without imports.
 
-The ``json`` package brings regular expressions with it and costs more to import than all that is here, so it is the last resort.
+The ``json`` package imports regular expressions and costs more than this module, so it is only the fallback.
 
 A server that cuts its output by UTF-16 units sends an emoji as ``\\ud83d`` in one event and ``\\ude00`` in the next. Each half is
 a legal JSON escape (RFC 8259, 8.2, warns of it), but no character, and a str that holds one cannot be printed or written.

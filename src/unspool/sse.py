@@ -49,9 +49,9 @@ class Event(Value):
 
 
 class EventBatch:
-    """Events in a row that differ in nothing but their data, as nearly all events of a stream do.
+    """Consecutive events that differ only in their data, as nearly all events of a stream do.
 
-    ``utf8`` is the data of each, as UTF-8. What is cheap for a run as a whole need not be done for each event.
+    ``utf8`` is the data of each, as UTF-8. Work that is cheap for a batch need not be done for each event.
     """
 
     __slots__ = ("type", "utf8", "id", "retry", "_together")
@@ -73,7 +73,7 @@ class EventBatch:
         return self._together
 
     def events(self, out: list[Event]) -> None:
-        """Append the run's events to a list."""
+        """Append the batch's events to a list."""
         # Not Event(…), whose __init__ costs as much as finding the event.
         new = object.__new__
         type, id, retry = self.type, self.id, self.retry
@@ -87,7 +87,7 @@ class EventBatch:
 
 
 class Events:
-    """Events that arrived together, in their order, kept as runs: iterating makes each `Event` when it is asked for."""
+    """Events that arrived together, in order, in batches: iterating creates each `Event` when needed."""
 
     __slots__ = ("runs",)
 
@@ -96,7 +96,7 @@ class Events:
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Events:
-        """The same events as runs."""
+        """The same events in batches."""
         alike: list[tuple[Event, list[bytes]]] = []
         for event in events:
             first = alike[-1][0] if alike else None

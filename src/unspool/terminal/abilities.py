@@ -1,6 +1,6 @@
-"""What a terminal can do, and what its owner wants: colours, links, a dark or a light theme. From the environment alone.
+"""What a terminal can do and its user wants: colours, links, a theme. All of it comes from the environment.
 
-Nothing is asked of the terminal itself: an answer that comes late would land in the shell.
+The terminal itself is not queried: a late reply would end up in the shell.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 THEMES = ("dark", "light")
 
-# Programs that are known to follow OSC 8, by what they set in the environment.
+# Variables set by programs that support OSC 8.
 _LINKING = (
     "WT_SESSION",
     "KITTY_WINDOW_ID",
@@ -23,19 +23,19 @@ _LINKING = (
     "ALACRITTY_WINDOW_ID",
 )
 _LINKING_PROGRAMS = frozenset(("iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "rio", "zed", "Tabby"))
-# What Python itself puts into LC_CTYPE where the locale is C (PEP 538), which says nothing of the terminal.
+# What Python itself puts into LC_CTYPE where the locale is C (PEP 538), which says nothing about the terminal.
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 # The first VTE whose handling of OSC 8 does not crash.
 _VTE = 5000
 
 
 def is_dumb(environment: Mapping[str, str]) -> bool:
-    """Whether the terminal knows no sequences at all."""
+    """Whether the terminal has no escape sequences."""
     return environment.get("TERM", "") in ("", "dumb")
 
 
 def shows_utf8(environment: Mapping[str, str]) -> bool:
-    """Whether the locale, in the order of POSIX, is one of UTF-8."""
+    """Whether the locale is UTF-8, from the variables in the order of POSIX."""
     names = [environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
     if sys.platform != "darwin" and names[1] in _COERCED and names[0] == "" and names[2] in ("", "C", "POSIX"):
         return False
@@ -46,10 +46,10 @@ def shows_utf8(environment: Mapping[str, str]) -> bool:
 
 
 def wants_colour(choice: str, environment: Mapping[str, str], *, is_tty: bool) -> bool | None:
-    """Whether to colour: True, False for bold and underline only, None for no sequences whatever.
+    """Whether to colour: True; False for bold and underline only; None for no sequences.
 
-    What is said on the command line comes first, then NO_COLOR (https://no-color.org), then FORCE_COLOR and CLICOLOR_FORCE
-    (https://bixense.com/clicolors), then what it is written to.
+    The command line takes precedence, then NO_COLOR (https://no-color.org), then FORCE_COLOR and CLICOLOR_FORCE
+    (https://bixense.com/clicolors), then whether the output is a terminal.
     """
     able = is_tty and not is_dumb(environment)
     if choice == "always":
@@ -62,7 +62,7 @@ def wants_colour(choice: str, environment: Mapping[str, str], *, is_tty: bool) -
 
 
 def is_forced(environment: Mapping[str, str]) -> bool:
-    """Whether the environment wants colours wherever the output goes."""
+    """Whether the environment forces colours, also for files and pipes."""
     return any(environment.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
 
 
@@ -78,7 +78,7 @@ def follows_links(environment: Mapping[str, str]) -> bool:
 
 
 def theme_name(environment: Mapping[str, str]) -> str:
-    """The theme that UNSPOOL_THEME names, or that the background calls for where the terminal says what it is."""
+    """The theme of UNSPOOL_THEME, else the one for the background in COLORFGBG, else dark."""
     name = environment.get("UNSPOOL_THEME", "")
     if name in THEMES:
         return name

@@ -1,4 +1,4 @@
-"""Bars for a histogram, to an eighth of a cell, or in plain ASCII where the terminal has no others."""
+"""Bars for a histogram, to an eighth of a cell, or in ASCII."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 def bars(rows: Sequence[tuple[str, int]], columns: int, *, ascii: bool = False) -> list[str]:
     """Return a line for each label and count: the label, a bar, and the count, in at most so many columns.
 
-    What is not zero has a bar that can be seen.
+    Every count above zero has a visible bar.
     """
     label = max((len(label) for label, _ in rows), default=0)
     most = max((count for _, count in rows), default=0)

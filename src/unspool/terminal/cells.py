@@ -1,4 +1,4 @@
-"""How many cells of the screen a text takes, and where it may be cut without cutting a character that a person sees."""
+"""How many cells of the screen a text takes, and where it can be cut without splitting a grapheme."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FLAG = range(0x1F1E6, 0x1F200)
 _SKIN = range(0x1F3FB, 0x1F400)
 _WIDEST = 4
 
-# Of the characters that occur at all there are few, so each is looked up once.
+# Texts use few different characters, so each is looked up once.
 _known: dict[str, int] = {}
 
 
 def width_of(mark: str) -> int:
-    """The cells that one code point takes by itself: 0, 1 or 2."""
+    """The cells of one code point: 0, 1 or 2."""
     width = _known.get(mark)
     if width is None:
         code = ord(mark)
@@ -30,7 +30,7 @@ def width_of(mark: str) -> int:
 
 
 def clusters(text: str) -> Iterator[tuple[str, int]]:
-    """Yield what a person sees as one character, and its cells.
+    """Yield each grapheme and its cells.
 
     A simple form of Unicode's grapheme clusters (UAX #29): marks go with what they stand on, a joiner joins, two regional
     indicators are a flag. Terminals disagree about joined emoji and skin tones: two cells, or the sum of their parts. The larger

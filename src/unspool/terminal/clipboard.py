@@ -1,6 +1,8 @@
-"""The clipboard: by the tool that this machine has for it, or by the terminal (OSC 52), which also works from afar.
+"""The clipboard: by a tool of this machine, or by the terminal (OSC 52), which also works over SSH.
 
-A terminal is only ever sent base64 of the text, within a sequence of ours, so no text can end it early.
+This is not pyperclip, which has neither OSC 52 nor a time limit, and does not notice SSH.
+
+The terminal gets base64 of the text, so that no text can end the sequence early.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _PATIENCE = 5.0
 
 
 class NoClipboard(Exception):
-    """There is no way to a clipboard; the message says what was tried, and what would help."""
+    """No clipboard is available; the message says what was tried."""
 
 
 def copy(text: str, terminal: Output | None, environment: Mapping[str, str] = os.environ) -> str:

@@ -1,4 +1,4 @@
-"""An answer on a terminal: Markdown that is rendered, and shown some thirty times a second while it arrives."""
+"""An answer on a terminal: Markdown rendered while it arrives, at most thirty frames a second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from unspool.terminal.output import Output
 
-# Seconds between two frames. What changes faster than the screen is drawn nobody sees.
+# Seconds between two frames.
 _FRAME = 1 / 30
 # Seconds for which the beginning of a line is held back that may become this or that. Models mostly send what decides it with the next
 # token; one that thinks at this point, or has stopped there, should not leave a person without what came.

@@ -1,7 +1,7 @@
-"""The last gate: the only place where runs of text and URLs become bytes for a terminal, and the only one that writes sequences.
+"""The only module that turns spans of text and URLs into terminal output, and the only one that writes their escape sequences.
 
-What may come out is text without control characters, ``CSI … m``, ``CSI … G``, ``OSC 8`` and nothing else. Text is made safe here a second time,
-for a Markdown parser decodes ``&#27;``.
+Its output is text without control characters, ``CSI … m``, ``CSI … G`` and ``OSC 8``. Text is made safe here again, since a Markdown
+parser decodes ``&#27;``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool.terminal.style import Row
 
-# Schemes that a click may open. A file: link of a model's making could run a program.
+# Schemes that a click may open. A file: link from a model could run a program.
 _SCHEMES = ("https://", "http://", "mailto:")
 # What VTE accepts; longer ones are ignored there and by others.
 _LONGEST_URL = 2083
@@ -33,7 +33,7 @@ def safe(text: str) -> str:
 
 
 def clickable(url: str) -> str | None:
-    """Return a URL as it may stand in OSC 8, None if nobody should click it."""
+    """Return a URL in the form that OSC 8 takes, None if it should not be clickable."""
     if not url.lower().startswith(_SCHEMES):
         return None
     url = _UNSAFE_IN_URL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")), url)
@@ -41,7 +41,7 @@ def clickable(url: str) -> str | None:
 
 
 class Painter:
-    """Turns rows into text for the terminal. Each row begins and ends without a style, so that rows stand alone.
+    """Turns rows into text for the terminal. Each row begins and ends without a style, so that rows are independent.
 
     Without a ``theme`` there are neither styles nor links, and without ``columns`` the cursor is not sent to any.
     """

@@ -1,6 +1,6 @@
-"""Progress on a terminal's tab and in the task bar: OSC 9;4, which ConEmu began (its documentation, "Ansi X3.64 and xterm codes").
+"""Progress on a terminal's tab and task bar: OSC 9;4, which ConEmu introduced (its documentation, "Ansi X3.64 and xterm codes").
 
-Elsewhere OSC 9 is a notification, or text on the screen, so it is only written where it is known to mean this.
+In other terminals OSC 9 is a notification or appears as text, so it is written only where it is known to be supported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The lower end of the screen: lines that stay, and below them a few rows that may still change.
+"""The lower end of the screen: permanent lines, and below them a few rows that may still change.
 
-Lines that stay are written once and never touched again, so the terminal's own scrollback, search and selection keep working. What
+Permanent lines are written once and never changed, so the terminal's own scrollback, search and selection keep working. What
 may change, the live region, is at most twelve rows, and always less than the screen has: what has scrolled away cannot be reached.
 The cursor rests at the end of the last live row, where a terminal that reflows its text takes it along, and is never hidden.
 """

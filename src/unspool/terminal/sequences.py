@@ -1,4 +1,4 @@
-"""The sequences that this program writes, as one expression: what a terminal is told is this, and nothing else."""
+"""All escape sequences that this program writes, as one expression."""
 
 from __future__ import annotations
 

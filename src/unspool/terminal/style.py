@@ -1,4 +1,4 @@
-"""How a run of text looks, in two steps: what it is (a style), and what that is on the screen (a theme)."""
+"""How a span of text looks: its style says what it is, a theme says how that is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STRIKE = 8
 DIM = 16
 _ATTRIBUTES = ((BOLD, "1"), (DIM, "2"), (ITALIC, "3"), (UNDERLINE, "4"), (STRIKE, "9"))
 
-# What follows begins at the column that the cells before it lead to, whatever the terminal made of them.
+# The cursor is moved to the column where the cells before it should end, since terminals disagree about some widths.
 ALIGNED = 4096
 
 _ROLE = 32
@@ -19,10 +19,10 @@ HEADING, CODE, LINK, MARKER, KEYWORD, STRING, COMMENT, NUMBER, NAME, INSERTED, D
     _ROLE * number for number in range(1, 12)
 )
 
-#: A run: text of one line, its style, and the URL it leads to.
-Run = tuple[str, int, str | None]
+#: Text of one line, its style, and the URL it links to.
+Span = tuple[str, int, str | None]
 #: A line of the screen.
-Row = list[Run]
+Row = list[Span]
 
 # Colours of the terminal's own palette, whose owner has made them readable, and not of ours.
 DARK = {

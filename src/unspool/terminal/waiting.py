@@ -1,4 +1,4 @@
-"""The line that says what is waited for, while there is nothing else to see."""
+"""The line that shows what is waited for."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from unspool.terminal.style import Row, Run
+    from unspool.terminal.style import Row, Span
 
     Leaf = Paragraph | Code | Verbatim | Table
     _L = TypeVar("_L", Paragraph, Code, Verbatim, Table)
@@ -76,7 +76,7 @@ class _Container:
 
     __slots__ = ("first", "indent", "is_empty", "is_shown", "rest")
 
-    def __init__(self, first: Run, rest: Run, indent: int = 0) -> None:
+    def __init__(self, first: Span, rest: Span, indent: int = 0) -> None:
         #: What precedes the first row, and the others.
         self.first = first
         self.rest = rest
@@ -295,7 +295,7 @@ class Blocks:
         nesting = sum(1 for one in self._containers if one.indent)
         mark = f"{number}{sign} " if number is not None else _BULLETS[nesting % len(_BULLETS)] + " "
         task = _TASK.match(rest)
-        first: Run = (mark, MARKER, None)
+        first: Span = (mark, MARKER, None)
         if task is not None:
             rest = rest[4:]
             first = ("☐ " if task[1] == " " else "☑ ", MARKER, None)

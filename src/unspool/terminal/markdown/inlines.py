@@ -1,7 +1,7 @@
-"""The inside of a paragraph: emphasis, code, links. pulldown-cmark parses it, what comes out are runs.
+"""The inside of a paragraph: emphasis, code, links. pulldown-cmark parses it; the result is spans.
 
-Three things are added to it. Maths stays as written, for a terminal shows no formulas. A line that looks like the start of a block is
-none here, since the blocks have been told apart before. And text that is still arriving can be given the ends that its marks lack.
+Additions: maths stays as written, since a terminal shows no formulas; a line that looks like the start of a block is text, since
+blocks are found before; and text that is still arriving can get the closing marks that it does not have yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pyromark.event import BrokenLink
 
-    from unspool.terminal.style import Row, Run
+    from unspool.terminal.style import Row, Span
 
 _OPTIONS = Options.ENABLE_STRIKETHROUGH | Options.ENABLE_MATH
 
@@ -107,7 +107,7 @@ def _is_narrow_punctuation(mark: str) -> bool:
 def parse(
     text: str, references: References, *, style: int = PLAIN, show_urls: bool = True, breaks: bool = False
 ) -> Row:
-    """Return the runs of a leaf's text. A run that is a line end is a hard break.
+    """Return the spans of a leaf's text. A span that is a line end is a hard break.
 
     With ``breaks`` every line end is one. With ``show_urls`` a link's URL follows its text, for terminals where it cannot be clicked.
     """
@@ -263,6 +263,6 @@ def completed(text: str) -> str:
     return text
 
 
-def plain(row: list[Run]) -> str:
+def plain(row: list[Span]) -> str:
     """The text of runs."""
     return "".join(text for text, _, _ in row)

@@ -1,4 +1,4 @@
-"""Breaking runs of text into rows, greedily: a row once full is never looked at again, whatever follows."""
+"""Breaks spans of text into rows, greedily: a full row never changes, whatever follows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unspool.terminal.cells import clusters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from unspool.terminal.style import Row, Run
+    from unspool.terminal.style import Row, Span
 
 # Blanks that a row may be broken at; a no-break space is none.
 _PIECES = re.compile(r" +|[^ ]+")
@@ -26,7 +26,7 @@ _LONGEST_URL = 8
 
 
 class Wrapper:
-    """Takes runs and gives rows of at most ``width`` cells. Blanks at the borders of rows vanish.
+    """Takes spans and returns rows of at most ``width`` cells. Blanks at the ends of rows are dropped.
 
     With ``keeps_urls`` a URL that is longer stands unbroken in a row of its own, which is then wider.
     """
@@ -40,7 +40,7 @@ class Wrapper:
         # Blanks, and then a word which what follows may be glued to.
         self._blanks: Row = []
         self._blank_width = 0
-        self._word: list[tuple[Run, int]] = []
+        self._word: list[tuple[Span, int]] = []
         self._word_width = 0
         # Characters, of which those without a width could be any number.
         self._word_size = self._size = 0
