@@ -77,7 +77,7 @@ def _instead(argv: list[str]) -> int | None:
             text = help.of_program()
         help.show(text)
         return 0
-    if " " not in first:
+    if first[:1] != "-" and " " not in first:
         from unspool.cli.options.slips import meant
 
         if (command_line := meant(argv)) is not None:
