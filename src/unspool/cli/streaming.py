@@ -150,8 +150,12 @@ def report(
         display.note(sentence, always=True)
     for note in ending.notes:
         display.note(note)
-    calls = display.format.tool_calls
-    if ending.outcome == outcome.COMPLETE and not display.has_text and not calls:
+    calls, beside = display.format.tool_calls, display.format.extras
+    if beside:
+        from unspool.cli import extras
+
+        extras.tell(beside, display, kept_id(answer))
+    if ending.outcome == outcome.COMPLETE and not display.has_text and not calls and not beside:
         display.note(
             "the answer has no text, only reasoning (--show-reasoning shows it)"
             if display.has_reasoning

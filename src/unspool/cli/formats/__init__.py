@@ -81,6 +81,11 @@ class Format(ABC):
         """The tool calls that a person is told of beside the answer."""
         return ()
 
+    @property
+    def extras(self) -> Sequence[Delta]:
+        """The citations, pictures and sounds that a person is told of beside the answer."""
+        return ()
+
     def code(self) -> str | None:
         """Return the code block that is shown in place of the answer, None where the answer is."""
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Refusal, Text, ToolCall
+from unspool.api.deltas import Annotation, Audio, Image, Refusal, Text, ToolCall
 from unspool.cli.formats import Format
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ class TextFormat(Format):
         self._others: dict[int, list[str]] = {}
         self._has_text = False
         self._tool_calls: list[ToolCall] = []
+        self._extras: list[Delta] = []
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write what the deltas add to the text, in one go."""
@@ -39,6 +40,10 @@ class TextFormat(Format):
                     self._others.setdefault(delta.choice, []).append(delta.text)
             elif type(delta) is ToolCall:
                 self._tool_calls.append(delta)
+            elif type(delta) is Annotation or type(delta) is Audio or type(delta) is Image:
+                self._extras.append(delta)
+                if type(delta) is Audio and delta.transcript and delta.choice == 0:
+                    texts.append(delta.transcript)
         if texts:
             self._has_text = True
             self._put("".join(texts))
@@ -59,6 +64,11 @@ class TextFormat(Format):
     def tool_calls(self) -> Sequence[ToolCall]:
         """The tool calls of the answer."""
         return self._tool_calls
+
+    @property
+    def extras(self) -> Sequence[Delta]:
+        """The citations, pictures and sounds of the answer."""
+        return self._extras
 
     def _put(self, text: str) -> None:
         self._output.write(self._output.safe(text))

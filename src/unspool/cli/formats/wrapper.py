@@ -66,6 +66,11 @@ class Wrapper(Format):
         """The tool calls that a person is told of beside the answer."""
         return self.inner.tool_calls
 
+    @property
+    def extras(self) -> Sequence[Delta]:
+        """The citations, pictures and sounds that a person is told of beside the answer."""
+        return self.inner.extras
+
     def code(self) -> str | None:
         """Return the code block that is shown in place of the answer."""
         return self.inner.code()
