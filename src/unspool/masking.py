@@ -10,9 +10,6 @@ found too: servers shorten what they quote, and so do we.
 
 from __future__ import annotations
 
-from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
-
 from unspool.value import Value
 
 TYPE_CHECKING = False
@@ -73,14 +70,19 @@ class Mask:
 
     def __init__(self, keys: Iterable[str | None] = (), others: Iterable[str] = ()) -> None:
         self._keys = [key for key in keys if key and len(key) >= _SHORTEST]
-        forms = {form for secret in (*self._keys, *others) for form in _forms(secret)}
-        # The longest first, for one secret may be the beginning of another.
-        self._secrets = sorted((form for form in forms if len(form) >= _SHORTEST), key=len, reverse=True)
+        originals = [*self._keys, *others]
+        self._secrets = _longest_first(form for secret in originals for form in _forms(secret))
+        # Their base64 is made for the first text that is long enough to hold one: nearly all are a header of a few characters.
+        self._originals: list[str] | None = originals
+        self._base64_length = min((4 * len(one) // 3 for one in originals), default=0)
 
     def text(self, text: str) -> str:
         """Return the text with each secret in it replaced."""
         if not self._secrets:
             return text
+        if self._originals is not None and len(text) >= self._base64_length:
+            self._secrets = _longest_first([*self._secrets, *map(_base64, self._originals)])
+            self._originals = None
         found = list(self._found(text))
         layer = [_Unescaped(text)] if any(mark in text for mark in "\\%&") else []
         for _ in range(_LAYERS):
@@ -208,14 +210,19 @@ def _plain(escape: str) -> str:
 
 
 def _forms(secret: str) -> list[str]:
-    """The secret as it is, in base64, and as percent-encoding names its bytes."""
-    utf8 = secret.encode("utf-8", "replace")
-    return [
-        secret,
-        secret.replace(" ", "+"),
-        utf8.decode("latin-1"),
-        b2a_base64(utf8, newline=False).decode().rstrip("="),
-    ]
+    """The secret as it is, and as percent-encoding names its bytes."""
+    return [secret, secret.replace(" ", "+"), secret.encode("utf-8", "replace").decode("latin-1")]
+
+
+def _base64(secret: str) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(secret.encode("utf-8", "replace"), newline=False).decode().rstrip("=")
+
+
+def _longest_first(forms: Iterable[str]) -> list[str]:
+    # One secret may be the beginning of another.
+    return sorted({form for form in forms if len(form) >= _SHORTEST}, key=len, reverse=True)
 
 
 def secrets_of(headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> list[str]:
@@ -226,9 +233,11 @@ def secrets_of(headers: Mapping[str, str], query: Mapping[str, str] | None = Non
             scheme, _, rest = value.partition(" ")
             found += value, rest.strip()
             if scheme.lower() == "basic":
+                from binascii import a2b_base64
+
                 try:
                     pair = a2b_base64(rest).decode("utf-8", "replace")
-                except (Base64Error, ValueError):
+                except ValueError:
                     continue
                 found += pair, pair.partition(":")[2]
     found += [value for name, value in (query or {}).items() if "version" not in name.lower()]

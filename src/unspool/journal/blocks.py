@@ -9,8 +9,6 @@ On the way of every answer, so there are no dataclasses here: importing them cos
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
-
 from unspool import api
 from unspool.api.deltas import Failure
 from unspool.journal import record
@@ -308,6 +306,8 @@ class Wire(Block):
         if type(text) is str:
             found.data = text.encode("utf-8", "replace")
         elif type(base64) is str:
+            from binascii import a2b_base64
+
             try:
                 found.data = a2b_base64(base64)
             except ValueError:
@@ -320,6 +320,8 @@ class Wire(Block):
             try:
                 value["text"] = self.data.decode()
             except UnicodeDecodeError:
+                from binascii import b2a_base64
+
                 value["base64"] = b2a_base64(self.data, newline=False).decode()
         value["more"] = True if self.more else None
         return value

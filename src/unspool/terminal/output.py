@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from unspool.terminal.size import size_of
-
 
 class Output:
     """A descriptor that text is written to without buffering: what `write` was given is out when it returns.
@@ -158,6 +156,8 @@ class Notes:
     @property
     def columns(self) -> int:
         """The width of the terminal."""
+        from unspool.terminal.size import size_of
+
         return size_of(self.output.fd)[0]
 
     def _erasure(self) -> str:

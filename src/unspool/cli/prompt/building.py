@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from unspool import unicode
 from unspool.api import endpoint
 from unspool.api.prompt import Prompt
 from unspool.cli.options import UsageError
@@ -114,7 +113,7 @@ def _text(options: PromptOptions, notes: Notes, *, reads_stdin: bool, suffices: 
             piped = stdin.read(notes, wanted=(not words and not suffices) or "-" in given)
         except OSError as error:
             raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
-        except unicode.NotText as error:
+        except ValueError as error:
             raise UsageError(f"{error}; a file that is no text goes with -a") from error
     return as_text(f"{piped}\n\n{words}" if piped and words else piped or words)
 
@@ -126,6 +125,8 @@ def as_text(words: str) -> str:
     """
     if words.isascii():
         return words
+    from unspool import unicode
+
     try:
         return unicode.decode(words.encode("utf-8", "surrogateescape"), "the prompt")
     except unicode.NotText as error:

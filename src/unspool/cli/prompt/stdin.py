@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from unspool import unicode
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool.terminal.output import Notes
@@ -30,7 +28,12 @@ def read(notes: Notes, *, wanted: bool) -> str:
             notes.line("type the prompt, then Ctrl-D; unspool --help shows what else there is")
         elif mode & 0o170000 != 0o100000 and not _is_ready(_PATIENCE):
             notes.line("reading standard input: Ctrl-D ends it, --no-stdin ignores it")
-        return unicode.decode(_read_all(), "standard input").rstrip("\n")
+        data = _read_all()
+        if not data:
+            return ""
+        from unspool import unicode
+
+        return unicode.decode(data, "standard input").rstrip("\n")
     except OSError as error:
         import errno
 
