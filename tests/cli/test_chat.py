@@ -598,7 +598,7 @@ def test_a_conversation_that_ended_in_a_cut_answer_is_resumed_in_a_later_chat(un
     ("arguments", "before", "words"),
     [
         ((), None, "nothing has been asked yet"),
-        ((), stream("chat", "Hello."), "the last answer is whole"),
+        ((), stream("chat", "Hello."), "the last answer is complete"),
         (("--no-log",), then_reset(head() + start("chat") + piece("chat", "Hel")), "is not kept"),
     ],
     ids=["nothing", "whole", "not kept"],

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from support.wire import end, event, head, piece, start
-from unspool.cli.extras import size
+from unspool.terminal.cells import byte_count
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(2000)
 
@@ -53,4 +53,4 @@ def test_sound_is_saved_and_its_words_are_the_text(unspool, serve, tmp_path):
     [(0, "0 bytes"), (999, "999 bytes"), (5_700_000, "5.7 MB"), (999_960, "1.0 MB"), (1500, "1.5 kB")],
 )
 def test_sizes_are_for_people(count, shown):
-    assert size(count) == shown
+    assert byte_count(count) == shown

@@ -162,7 +162,7 @@ def test_a_long_object_is_not_told_anew_for_each_of_its_pieces(told):
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (("Sure! Here", " it is"), "the answer is whole, but it is not JSON"),
+        (("Sure! Here", " it is"), "the answer is complete, but it is not JSON"),
         (('{"name": "Ada"',), "it is not JSON"),
         (('{"age": 3}',), "does not follow the schema: the answer lacks 'name'"),
         (('{"name": 3}',), "'name' of the answer is integer and not string"),
@@ -177,7 +177,7 @@ def test_an_answer_that_is_not_what_was_asked_for_ends_in_failure(told, texts, w
     *_, whole, last = lines(done)
     assert done.returncode == last["exit_code"] == 1
     assert last["outcome"] == "error"
-    assert words.removeprefix("the answer is whole, but ") in whole["error"]
+    assert words.removeprefix("the answer is complete, but ") in whole["error"]
 
 
 def test_a_refusal_is_no_object(told):

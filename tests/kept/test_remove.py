@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from unspool.journal import folder, ulid
+from unspool.terminal.cells import byte_count
 
 from .journals import BEGIN, Kept
 
@@ -76,7 +77,7 @@ def test_prune_removes_what_is_older(kept: Kept) -> None:
     old, new = kept.keep(at=BEGIN), kept.keep(at=BEGIN + 3_600_000)
     size = kept.path(old).stat().st_size
     done = kept.run("prune", "--older-than", "2026-11-01T00:30:00")
-    assert (done.returncode, done.stdout) == (0, f"removed 1 answer, {size} bytes\n")
+    assert (done.returncode, done.stdout) == (0, f"removed 1 answer, {byte_count(size)}\n")
     assert left(kept) == [new]
 
 

@@ -7,6 +7,7 @@ import os
 
 from unspool.api.deltas import Annotation, Audio, Image
 from unspool.journal import ulid
+from unspool.terminal.cells import byte_count
 from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
@@ -91,17 +92,5 @@ def _save(data: bytes, ending: str, display: Display, id: str | None) -> None:
         except OSError as error:
             display.note(f"{path} cannot be saved: {error.strerror}", always=True)
             return
-        display.note(f"saved {os.path.join('.', path)}, {size(len(data))}", always=True)
+        display.note(f"saved {os.path.join('.', path)}, {byte_count(len(data))}", always=True)
         return
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for a person: ``5.7 MB``."""
-    if count < 1000:
-        return f"{count} bytes"
-    value, unit = count / 1000, "kB"
-    for larger in ("MB", "GB", "TB"):
-        if value < 999.95:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}"

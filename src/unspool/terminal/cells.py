@@ -98,3 +98,15 @@ def fold(text: str, columns: int, indent: str = "  ") -> str:
 def pad(text: str, columns: int) -> str:
     """Fill a text up to this many cells."""
     return text + " " * (columns - cells(text))
+
+
+def byte_count(count: int) -> str:
+    """Return a number of bytes for a person: ``5.7 MB``."""
+    if count < 1000:
+        return f"{count} bytes"
+    value, unit = count / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if value < 999.95:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}"

@@ -157,7 +157,7 @@ class Session:
         try:
             one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
             if rest.is_whole(one):
-                raise UsageError("the last answer is whole; /retry asks for another one")
+                raise UsageError("the last answer is complete; /retry asks for another one")
             target = rest.endpoint_of(one, self.options.key, self.settings)
             if lacks_key(target):
                 raise UsageError(missing_key(target))
@@ -334,7 +334,7 @@ class Session:
         """Say how an answer ended, and what that means for the conversation."""
         if ending.outcome == outcome.CANCELLED and ending.signal == signal.SIGINT and self.is_watched:
             if answer.text:
-                return "stopped; what arrived stays in the conversation, and the next prompt goes on from it"
+                return "stopped; what arrived stays in the conversation, and the next prompt continues from it"
             return "stopped before anything arrived; the conversation is as it was"
         if ending.outcome == outcome.LENGTH:
             goes_on = "/resume continues it, and " if kept_id(answer) is not None else ""

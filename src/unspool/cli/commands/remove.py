@@ -9,6 +9,7 @@ from unspool.config.paths import streams_dir
 from unspool.journal import folder, record, summary, ulid
 from unspool.journal.catalogue import Catalogue
 from unspool.journal.reader import is_alive
+from unspool.terminal.cells import byte_count
 from unspool.terminal.output import Notes, Output
 from unspool.terminal.safety import one_line
 
@@ -139,4 +140,4 @@ def _size(kept: str, id: str) -> int:
 
 
 def _amount(streams: int, size: int) -> str:
-    return f"{streams} {'answer' if streams == 1 else 'answers'}, {size} bytes"
+    return f"{streams} {'answer' if streams == 1 else 'answers'}, {byte_count(size)}"

@@ -51,7 +51,7 @@ class StreamJsonFormat(Format):
 class JsonFormat(Format):
     """One JSON object when all has arrived, with the value of the text where that has to follow a schema."""
 
-    awaits = "waiting for the whole answer"
+    awaits = "waiting for the complete answer"
 
     def __init__(self, output: Output) -> None:
         self._output = output

@@ -96,7 +96,7 @@ class Structured(Wrapper):
             if self._tells and (pieces or why):
                 self._line({"type": "object", "object": value, "error": why, "choice": choice})
         if wrong is not None and ending.outcome == outcome.COMPLETE:
-            self._wrong = f"the answer is whole, but {wrong}"
+            self._wrong = f"the answer is complete, but {wrong}"
             ending = Ending(outcome.ERROR, self._wrong, ending.finish_reason)
         super().close(ending, id)
 
@@ -109,7 +109,7 @@ class Structured(Wrapper):
         if not text.strip():
             if self._has_called:
                 return None, None
-            return None, "the model refused" if self._has_refused else "it is empty, and no JSON"
+            return None, "the model refused" if self._has_refused else "it is empty, not JSON"
         try:
             value = clean(loads(text))
         except ValueError as error:

@@ -6,6 +6,7 @@ import os
 
 from unspool.cli.prompt import stdin
 from unspool.client.library import attachment
+from unspool.terminal.cells import byte_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _of_folder(path: str, notes: Notes) -> list[str]:
     if not found:
         raise ValueError(f"-f: {path} has no text files")
     left_out = f", {skipped} that are no text left out" if skipped else ""
-    notes.line(f"{path}: {len(found)} file{'s' * (len(found) > 1)}, {size:,} bytes{left_out}")
+    notes.line(f"{path}: {len(found)} file{'s' * (len(found) > 1)}, {byte_count(size)}{left_out}")
     return found
 
 
