@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from unspool.client.library.following import AsyncFollowing as AsyncFollowing
     from unspool.client.library.following import Following as Following
     from unspool.client.library.tools import tool as tool
+    from unspool.client.observing import Logging as Logging
+    from unspool.client.observing import Observer as Observer
     from unspool.config import ConfigError as ConfigError
     from unspool.journal.folder import NotFound as NotFound
     from unspool.journal.writer import Busy as Busy
@@ -73,6 +75,7 @@ _NAMES = {
     "unspool.client.library.following": "AsyncFollowing Following",
     "unspool.client.library": "AsyncClient Client afollow aresume astream follow resume stream",
     "unspool.client.library.tools": "tool",
+    "unspool.client.observing": "Logging Observer",
     "unspool.config": "ConfigError",
     "unspool.journal.folder": "NotFound",
     "unspool.journal.writer": "Busy",
@@ -103,9 +106,11 @@ __all__ = [
     "Image",
     "InvalidOutput",
     "Item",
+    "Logging",
     "Logprobs",
     "Messages",
     "NotFound",
+    "Observer",
     "RateLimited",
     "Reading",
     "Reasoning",

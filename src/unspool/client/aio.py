@@ -183,7 +183,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         self._is_inherited = False
         forks.watch(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In the child: leave the parent's stream alone."""
         self._is_inherited = self._closed = True
         if self.exchange.journal is not None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from unspool.api.prompt import Prompt
     from unspool.client.background import Resumption
     from unspool.client.http.request import Incoming, Route
+    from unspool.client.observing import Observer
     from unspool.client.throttle import Throttle
     from unspool.config.target import Target
     from unspool.journal.blocks import Block
@@ -117,6 +118,7 @@ class Exchange:
         self._redirects = Redirects(self.url)
         self._resumption: Resumption | None = None
         self._give_up_at: float | None = None
+        self.observer: Observer | None = None
         # What the present attempt has been answered: see `_new_answer`.
         self._sse: sse.Decoder
         self._body: list[bytes]
@@ -155,6 +157,9 @@ class Exchange:
         if self._resumption is not None:
             self._redirects.location = self._resumption.location(self.decoder.last_sequence)
         location = self._redirects.location
+        if self.observer is not None:
+            method = "GET" if self._resumption is not None else self._redirects.method
+            self.observer.on_request(self._id, method, location.partition("?")[0], self.prompt.model)
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self.prompt.stream else "application/json",
@@ -385,7 +390,16 @@ class Exchange:
                 pid=self._pid,
             )
         )
+        self._tell_attempt(wait)
         return wait
+
+    def _tell_attempt(self, wait: float) -> None:
+        if self.observer is not None:
+            self.observer.on_attempt(self._id, self.attempt, wait, self.retry_reason)
+
+    @property
+    def _id(self) -> str | None:
+        return self.journal.id if self.journal is not None else None
 
     def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take a poll's answer: the response as it stands, of which only what is missing is new.
@@ -539,6 +553,7 @@ class Exchange:
         message = failure.message if failure is not None else fault.message if fault is not None else ""
         self.retry_reason = self._mask.text(message)
         self._keep(Attempt(self.attempt, round(wait, 3), self.retry_reason))
+        self._tell_attempt(wait)
         return wait
 
     def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
@@ -566,6 +581,8 @@ class Exchange:
         self.ending = ending
         self.ended_at = round(time.monotonic() - self.sent_at, 3)
         self._keep(End.of_ending(ending, self.decoder.usage, self.ended_at))
+        if self.observer is not None:
+            self.observer.on_end(self._id, ending, self.ended_at)
 
     def _keep(self, block: Block) -> None:
         if self.journal is not None:

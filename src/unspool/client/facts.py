@@ -244,6 +244,21 @@ class Asked(Facts[T]):
         return self.exchange.request_id
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the server's newest answer, with names in lower case, such as its rate limits; empty until it has come."""
+        return self.exchange.headers
+
+    @property
+    def kept(self) -> bool:
+        """Whether the answer is being kept in a journal: False with ``journal=False``, and where the disk refuses."""
+        journal = self.exchange.journal
+        return journal is not None and journal.path is not None and journal.trouble is None
+
+    def __repr__(self) -> str:
+        model = self.model or self.exchange.prompt.model
+        return f"<{type(self).__name__} {self.id or 'without a journal'}, {model}, {self.outcome or 'not ended'}>"
+
+    @property
     def _decoder(self) -> Decoder:
         return self.exchange.decoder
 

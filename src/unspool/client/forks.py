@@ -2,7 +2,7 @@
 
 After a fork the child has copies of the parent's objects and descriptors. Closing a copied TLS or HTTP/2 connection would send its goodbye on
 the parent's connection, and ending a copied stream would write its end into the parent's journal. So in the child every living object that
-`watch` was given is told by its ``after_fork``, before any of the program's own code runs there, and `never_free` keeps what must not be destroyed.
+`watch` was given is told by its ``_after_fork``, before any of the program's own code runs there, and `never_free` keeps what must not be destroyed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     class Inherited(Protocol):
         """Something that a child must not use."""
 
-        def after_fork(self) -> None:
+        def _after_fork(self) -> None:
             """Called in the child: give up what belongs to the parent, without touching it."""
 
 
@@ -42,7 +42,7 @@ def _in_child() -> None:
     for reference in list(_living.values()):
         one = reference()
         if one is not None:
-            one.after_fork()
+            one._after_fork()
     _living.clear()
 
 

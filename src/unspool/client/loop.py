@@ -73,7 +73,7 @@ class Reactor:
         self._syncing: asyncio.Task[None] | None = None
         forks.watch(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In the child: keep the connections from being closed, for they are the parent's."""
         forks.never_free(self._multi)
         forks.never_free(self)

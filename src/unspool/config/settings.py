@@ -51,13 +51,18 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     except (FileNotFoundError, NotADirectoryError) as error:
         if environ.get("UNSPOOL_CONFIG"):
             raise ConfigError(f"UNSPOOL_CONFIG names a file that does not exist: {path}") from error
-        return Settings(DEFAULT_PROFILE, {}, SYNC[1])
+        return defaults()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     # Imported only now: most people have no configuration file.
     from unspool.config.file import parse
 
     return parse(content, path)
+
+
+def defaults() -> Settings:
+    """The settings without a configuration file."""
+    return Settings(DEFAULT_PROFILE, {}, SYNC[1])
 
 
 def resolve(

@@ -208,7 +208,7 @@ class Reactor:
         self.is_inherited = False
         forks.watch(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In the child: keep the connections from being closed, for they are the parent's."""
         self.is_inherited = True
         forks.never_free(self._multi)

@@ -62,7 +62,11 @@ def stream(prompt: Asking, **options: Any) -> Answer[Any]:
     Whom: ``api`` ("responses", "chat" or "completions"), ``profile``, ``base_url`` and ``key`` default to the configuration and the
     environment, as for the command.
 
-    How: the answer is kept in a journal unless ``journal`` is False. ``retries`` counts the further attempts before the first event.
+    ``headers`` and ``query`` are added to the request, ``config=False`` ignores the configuration file. ``ca_file`` names the certificate authorities
+    to trust, ``client_cert`` a certificate of your own (a file, or a file and its key's), ``proxy`` a proxy's URL ("" for none), and
+    ``unix_socket`` a socket to connect to.
+
+    How: the answer is kept in a journal unless ``journal`` is False; a path is the folder to keep it in. ``observer`` is an `Observer`. ``retries`` counts the further attempts before the first event.
     ``timeout`` bounds the whole answer, ``idle_timeout`` the silence between two bytes and ``connect_timeout`` the connecting, in
     seconds. ``check=False`` leaves it to you to look at ``answer.outcome``.
 
@@ -147,10 +151,9 @@ class _Defaults:
     """What a client knows: the arguments that it gives every stream, and where they lead."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        from unspool.config.settings import load
-
-        self._settings: Settings = load()
+        self._given = dict(options)
         self._defaults = {**asking.DEFAULTS, **asking.checked(type(self).__name__, options)}
+        self._settings: Settings = asking.settings_for(self._defaults)
         self._targets: dict[tuple[Any, ...], Target] = {}
         self._target(self._defaults)
 
@@ -168,6 +171,9 @@ class _Defaults:
         if place not in self._targets:
             self._targets[place] = _resolve(arguments, self._settings)
         return self._targets[place]
+
+    def _reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{name: self._defaults[name] for name in asking.READING}, **options}
 
     def _learn(self, outcome: str | None) -> None:
         """Take what an answer's end says: a key that was refused may have run out, and is asked for again."""
@@ -197,7 +203,7 @@ class Client(_Defaults):
 
         forks.watch(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In the child: forget the parent's connections, and a lock that another thread of the parent may have held."""
         self._lock = RLock()
         self._idle = []
@@ -230,6 +236,18 @@ class Client(_Defaults):
         )
         answer.on_close = self._take_back
         return answer
+
+    def with_options(self, **options: Unpack[Options]) -> Client:
+        """Return a client with these defaults in addition. It has connections of its own."""
+        return Client(**{**self._given, **options})
+
+    def resume(self, id: str, **options: Unpack[Reading]) -> Answer[Any]:
+        """Continue an answer that was cut, with this client's defaults for reading: see `unspool.resume`."""
+        return resume(id, **self._reading(options))
+
+    def follow(self, id: str, *, after: int | None = None) -> Following:
+        """Read an answer from its journal: see `unspool.follow`."""
+        return follow(id, after=after, check=self._defaults["check"])
 
     def close(self) -> None:
         """Close the connections. Streams that still run keep theirs to their end."""
@@ -304,6 +322,18 @@ class AsyncClient(_Defaults):
         answer.on_close = self._note
         return answer
 
+    def with_options(self, **options: Unpack[Options]) -> AsyncClient:
+        """Return a client with these defaults in addition. It has connections of its own."""
+        return AsyncClient(**{**self._given, **options})
+
+    def resume(self, id: str, **options: Unpack[Reading]) -> AsyncAnswer[Any]:
+        """Continue an answer that was cut, with this client's defaults for reading: see `unspool.resume`."""
+        return aresume(id, **self._reading(options))
+
+    def follow(self, id: str, *, after: int | None = None) -> AsyncFollowing:
+        """Read an answer from its journal: see `unspool.follow`."""
+        return afollow(id, after=after, check=self._defaults["check"])
+
     async def aclose(self) -> None:
         """Close the connections in this event loop. Streams that still run keep theirs to their end."""
         from unspool.client.loop import give_back, running_loop
@@ -331,10 +361,8 @@ def _answer(name: str, prompt: Asking, options: Mapping[str, Any]) -> Answer[Any
 
 
 def _exchange(name: str, prompt: Asking, options: Mapping[str, Any]) -> tuple[Exchange, dict[str, Any]]:
-    from unspool.config.settings import load
-
     arguments = {**asking.DEFAULTS, **asking.checked(name, options)}
-    settings = load()
+    settings = asking.settings_for(arguments)
     return asking.exchange(prompt, arguments, _resolve(arguments, settings), settings), arguments
 
 
