@@ -633,7 +633,7 @@ def has_version(base_url: str) -> bool:
 
 def is_whole(data: str) -> bool:
     """Whether an event's data cannot be a piece of a longer one: an end mark, or JSON that closes, or several on a line each."""
-    return isinstance(parse(data), dict) or all(map(is_event_data, data.split("\n")))
+    return isinstance(parse(data), dict) or (data.strip() != "" and all(map(is_event_data, data.split("\n"))))
 
 
 def now() -> str:
