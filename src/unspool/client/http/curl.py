@@ -1,8 +1,9 @@
 """pycurl's compiled core, without the Python package around it.
 
-A shortcut for speed. ``import pycurl`` copies a thousand names and imports the package's asyncio half, which costs twice what the
-core does: with this the command saves NNN of its instructions. Whoever imports pycurl after this, `unspool.client.loop` among
-them, gets the complete package, around the same core. tests/client/test_pycurl.py compares the two.
+A shortcut for speed. ``import pycurl`` copies a thousand names and imports the package's asyncio half, asyncio with it: 74 million
+instructions (callgrind, Python 3.11), where all of this command's own work for a short answer has a budget of 72 million. Whoever imports
+pycurl after this, `unspool.client.loop` among them, gets the complete package, around the same core; tests/client/test_pycurl.py
+compares the two.
 """
 
 from __future__ import annotations
