@@ -78,6 +78,7 @@ def test_where_calls_are_all_of_the_answer_a_pipe_gets_them(ask, serve, tools, a
         "name": "weather",
         "arguments": '{"city":"Ulm"}',
         "choice": 0,
+        "kind": "function",
     }
     assert (done.returncode, json.loads(line)) == (0, call)
     told = done.stderr.decode()
@@ -175,7 +176,7 @@ def test_results_keep_the_order_of_their_calls(ask, serve, tools):
         (["-c", "--tool-result", "a", "1"], "--tool-result ID RESULT for b (weather)"),
         (["-c", "--tool-result", "weather", "1"], "no call of the last answer is 'weather'; there are a (weather)"),
         (["-c", "--tool-result", "a", "1", "--tool-result", "a", "2"], "two results for a"),
-        (["--tool-result", "a", "1"], "go on with the conversation that asks for it: -c"),
+        (["--tool-result", "a", "1"], "continue the conversation that asks for it: -c"),
         (["--tool-choice", "auto", "?"], "--tool-choice needs tools"),
         (["--tool", "missing.json", "?"], "--tool: missing.json cannot be read"),
         (["--tool", "[1]", "?"], "a tool is a JSON object with a name"),
