@@ -56,6 +56,13 @@ def test_the_model_and_the_endpoint_are_those_of_before_unless_others_are_named(
     assert len(body(unspool, "-c", "-m", "other", "--api", "chat", "more")["messages"]) == 3
 
 
+def test_the_same_base_url_continues_with_the_same_model(unspool, sim):
+    del unspool.env["UNSPOOL_MODEL"]
+    ask(unspool, "--base-url", sim.url, "--key", "sk-1", "--api", "chat", "-m", "mine", "Hi in 3 tokens")
+    asked = body(unspool, "--base-url", sim.url + "/", "--key", "sk-1", "-c", "more")
+    assert (asked["model"], len(asked["messages"])) == ("mine", 3)
+
+
 def test_any_conversation_goes_on_by_a_piece_of_its_id(unspool, sim):
     ask(unspool, "--api", "chat", "one in 3 tokens")
     ask(unspool, "--api", "chat", "two in 3 tokens")

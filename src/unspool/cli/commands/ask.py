@@ -138,9 +138,9 @@ def _history(options: AskOptions, settings: Settings) -> History:
     from unspool.cli.prompt import conversation
     from unspool.journal.folder import NotFound
 
-    named = options.profile or options.base_url or options.model or options.api or options.sim
+    named = options.profile or options.model or options.api or options.sim
     try:
-        return conversation.find(options.cid, options.key, settings, same_server=not named)
+        return conversation.find(options.cid, options.key, settings, same_server=not named, base_url=options.base_url)
     except NotFound as error:
         raise UsageError(str(error)) from error
 

@@ -47,22 +47,27 @@ class History(Value):
         self.pending = continuation.pending_calls(messages)
 
 
-def find(piece: str | None, key: str | None, settings: Settings, *, same_server: bool) -> History:
+def find(
+    piece: str | None, key: str | None, settings: Settings, *, same_server: bool, base_url: str | None = None
+) -> History:
     """The conversation of the stream that a piece of an id names, or else of the last one that has an answer.
 
-    Raises `unspool.journal.folder.NotFound`.
+    It continues at the ``same_server``, with the same model, unless ``base_url`` is another's. Raises `unspool.journal.folder.NotFound`.
     """
     kept = streams_dir()
     id = folder.find(kept, piece) if piece else _last_answered(kept)
     stories = summary.conversation(kept, id)
     last = stories[-1]
+    target = endpoint_of(last, key, settings) if same_server else None
+    if target is not None and base_url is not None and base_url.rstrip("/") != target.base_url:
+        target = None
     is_stored = endpoint(last.api).stores_responses and last.body.get("store") is True and last.outcome == COMPLETE
     return History(
         continuation.messages(stories),
         last.system,
         last.id,
-        endpoint_of(last, key, settings) if same_server else None,
-        last.response_id if is_stored and same_server else None,
+        target,
+        last.response_id if is_stored and target is not None else None,
         tools if type(tools := last.body.get("tools")) is list else None,
     )
 
