@@ -1,4 +1,4 @@
-"""For all tests: how many run at once; and what a shell left in the way of signals is undone, which processes that tests start inherit."""
+"""For all tests: how many run at once, and how much they try; what a shell left in the way of signals is undone, which processes that tests start inherit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ import os
 import signal
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="run also what is exhaustive and long: `make test-all`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--exhaustive"):
+        os.environ["UNSPOOL_TEST_EXHAUSTIVE"] = "1"  # read by support.effort, when the first test module is imported
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--exhaustive"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool import outcome, sse
 from unspool.api import NAMES, endpoint, failure
 from unspool.api.deltas import Text, apart
@@ -124,14 +125,14 @@ def check(name, events):
 
 @ENDPOINTS
 @given(st.lists(st.tuples(NAMED, VALUES), max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=rounds(150), deadline=None)
 def test_no_json_value_makes_a_decoder_raise(name, values):
     check(name, [sse.Event(type, json.dumps(value)) for type, value in values])
 
 
 @ENDPOINTS
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(REAL), min_size=1, max_size=8), NAMED)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 def test_no_spoiled_event_makes_a_decoder_raise(name, seed, values, type):
     chance = random.Random(seed)
     check(name, [sse.Event(type, json.dumps(spoil(value, chance))) for value in values])
@@ -153,7 +154,7 @@ def decode_the_long_way(decoder, events):
 
 @ENDPOINTS
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(REAL), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 def test_the_short_way_through_the_hot_loop_decodes_what_the_long_way_does(name, seed, values):
     chance = random.Random(seed)
     events = [
@@ -168,7 +169,7 @@ def test_the_short_way_through_the_hot_loop_decodes_what_the_long_way_does(name,
 
 @ENDPOINTS
 @given(st.lists(st.tuples(NAMED, st.text(max_size=20)), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=rounds(100), deadline=None)
 def test_no_text_makes_a_decoder_raise(name, texts):
     check(name, [sse.Event(type, text) for type, text in texts])
 
@@ -179,7 +180,7 @@ def test_no_text_makes_a_decoder_raise(name, texts):
         VALUES, st.builds(lambda value, seed: spoil(value, random.Random(seed)), st.sampled_from(REAL), st.integers())
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=rounds(150), deadline=None)
 def test_no_body_makes_a_decoder_raise(name, body):
     decoder = endpoint(name).decoder()
     for delta in decoder.decode_body(body) + decoder.close():
@@ -190,7 +191,7 @@ def test_no_body_makes_a_decoder_raise(name, body):
 @given(
     st.integers(100, 599), st.dictionaries(WORDS, st.text(max_size=9)), st.one_of(st.binary(), VALUES.map(json.dumps))
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 def test_every_error_response_has_a_message_in_one_line(status, headers, body):
     raw = body if isinstance(body, bytes) else body.encode()
     message = failure.from_response(status, headers, raw).message

@@ -165,7 +165,7 @@ def test_who_interrupts_it_gets_what_was_measured_so_far(unspool, simulator, eve
     child = unspool.start("bench", simulator.url, *ASK, "--requests", "50", "--concurrency", "4", "--json")
     eventually(lambda: len(simulator.requests) >= 6)
     child.send_signal(number)
-    stdout, _ = child.communicate(timeout=20)
+    stdout, _ = child.communicate(timeout=PATIENCE)
     told = json.loads(stdout)
     assert child.returncode == code
     assert (told["requests"]["whole"], told["requests"]["failed"], told["requests"]["unfinished"]) == (2, 0, 4)

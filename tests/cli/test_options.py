@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.cli import commands
 from unspool.cli.options import Options, help, parser, scan
 from unspool.cli.options.ask import ASK, ChatOptions
@@ -46,7 +47,7 @@ def _argv(command) -> st.SearchStrategy[list[str]]:
     return st.lists(named | st.sampled_from(_WORDS) | st.text(max_size=4), max_size=6)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=rounds(300), deadline=None, derandomize=True)
 @given(st.sampled_from(ALL).flatmap(lambda command: st.tuples(st.just(command), _argv(command))))
 def test_what_the_quick_reader_takes_argparse_takes_in_the_same_way(case):
     command, argv = case

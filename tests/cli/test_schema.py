@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from support.wire import end, head, piece, refusal, start, stream
 from unspool.api.validation import mismatch
 from unspool.cli.prompt.material import read_schema, several, short_schema
@@ -66,7 +67,7 @@ def test_what_is_no_field_is_refused(given):
         short_schema(given)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=rounds(200), deadline=None, derandomize=True)
 @given(st.text(alphabet='ab int[]:,\n{}"', max_size=20))
 def test_whatever_is_typed_is_a_schema_or_refused_in_words(given):
     try:
@@ -242,7 +243,7 @@ def test_values_that_follow_a_schema_are_told_from_those_that_do_not(schema, goo
         assert mismatch(schema, bad) is not None
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=rounds(200), deadline=None, derandomize=True)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3),

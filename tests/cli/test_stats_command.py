@@ -6,12 +6,11 @@ import json
 
 import pytest
 
+from support.wire import error, head, piece, start, stream
 from unspool.journal import record, ulid
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps
 from unspool.sse import Event, Events
-
-from .playing import error, head, piece, start, stream
 
 DAY = 86_400_000
 # 2026-03-02, noon UTC.

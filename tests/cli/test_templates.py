@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.config import templates
 from unspool.sim.running import Simulator
 
@@ -220,7 +221,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=rounds(300), deadline=None, derandomize=True)
 @given(st.fixed_dictionaries({"prompt": _TEXTS, "options": st.dictionaries(_TEXTS, _JSON, max_size=3)}))
 def test_whatever_is_kept_is_read_as_it_was(fields):
     assert tomllib.loads(templates.text_of(fields)) == fields

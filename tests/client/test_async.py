@@ -12,6 +12,7 @@ import pytest
 
 import unspool
 from support.server import Connection, Server, sends
+from support.waiting import PATIENCE
 from support.wire import DONE, SSE_HEAD, error, event, reply
 from unspool.api.deltas import Finish, Text, ToolCall
 from unspool.client.errors import StreamCut
@@ -114,7 +115,7 @@ async def test_fifty_streams_run_at_once() -> None:
 
     def script(connection: Connection) -> None:
         connection.send(SSE_HEAD, piece("Hel"))
-        together.wait(10)  # nobody goes on before all are here
+        together.wait(PATIENCE)  # nobody goes on before all are here
         connection.send(piece("lo"), DONE)
 
     async def one() -> str:
@@ -129,7 +130,7 @@ async def test_the_loop_runs_on_while_a_stream_waits() -> None:
     released = threading.Event()
 
     def script(connection: Connection) -> None:
-        assert released.wait(5)
+        assert released.wait(PATIENCE)
         connection.send(SSE_HEAD, WHOLE)
 
     with Server(script) as server:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable, part
 
@@ -79,7 +80,7 @@ def test_a_text_is_put_between_fences_with_its_name():
     assert part(b"one\r\ntwo", name="a.txt") == {"type": "text", "text": "File a.txt:\n```\none\ntwo\n```\n"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=rounds(100), deadline=None)
 @given(st.text(alphabet="`a\n", max_size=40))
 def test_no_text_can_close_its_fence(text):
     _, fence, *lines = attachment.document("a", text).split("\n")

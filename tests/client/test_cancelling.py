@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.server import Connection, Server, sends
+from support.waiting import PATIENCE
 from support.wire import SSE_HEAD, error, reply
 from unspool.client.answer import Answer
 from unspool.client.errors import Cancelled
@@ -50,7 +51,7 @@ def test_cancelling_closes_the_connection_while_the_answer_is_still_held(parts: 
     with Server(script) as server, ask(server.url) as answer:
         reach(answer, script)
         answer.cancel()
-        assert script.closed.wait(5)
+        assert script.closed.wait(PATIENCE)
     assert answer.outcome == "cancelled"
 
 
@@ -60,7 +61,7 @@ def test_leaving_the_block_closes_the_connection(parts: tuple[bytes, ...]) -> No
     with Server(script) as server:
         with ask(server.url) as answer:
             reach(answer, script)
-        assert script.closed.wait(5)
+        assert script.closed.wait(PATIENCE)
     assert answer.outcome == "cancelled"
 
 
@@ -70,7 +71,7 @@ def test_an_exception_in_the_block_closes_the_connection_and_passes() -> None:
         with pytest.raises(KeyError), ask(server.url) as answer:
             for _ in answer:
                 raise KeyError
-        assert script.closed.wait(5)
+        assert script.closed.wait(PATIENCE)
 
 
 def test_cancelling_while_a_retry_is_waited_for_ends_the_stream() -> None:
@@ -164,7 +165,7 @@ async def test_what_had_come_when_it_was_cancelled_is_kept_and_given() -> None:
 
     def script(connection: Connection) -> None:
         connection.send(SSE_HEAD, piece("Hel"))
-        more.wait(5)
+        more.wait(PATIENCE)
         connection.send(piece("lo"))
         connection.wait_closed()
 
@@ -186,7 +187,7 @@ async def test_cancelling_from_another_task_ends_the_wait_for_a_retry() -> None:
     with Server(sends(reply(429, b"slow", retry_after="60"))) as server:
         async with aask(server.url) as answer:
             asyncio.get_running_loop().call_later(0.05, answer.cancel)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 assert [text async for text in answer] == []
         assert len(server.requests) == 1
     assert answer.outcome == "cancelled"
@@ -244,13 +245,13 @@ def test_fifty_streams_leave_no_descriptor_open(use: Callable[[str, str], None],
         use(server.url, str(tmp_path / "streams"))
         gc.collect()
         for thread in server._threads[1:]:
-            thread.join(5)
+            thread.join(PATIENCE)
         before = descriptors()
         for _ in range(50):
             use(server.url, str(tmp_path / "streams"))
         gc.collect()
         for thread in server._threads[1:]:
-            thread.join(5)
+            thread.join(PATIENCE)
         assert descriptors() == before
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.effort import EXHAUSTIVE, rounds
 from support.server import Connection, Server
 from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
@@ -23,6 +24,8 @@ from unspool.config.target import Target
 from unspool.outcome import COMPLETE, CUT, UNREACHABLE, Fault
 from unspool.sim.running import Simulator
 
+#: Each byte in an exhaustive run.
+STEP = 1 if EXHAUSTIVE else 7
 PROMPT = "Say it in 12 tokens"
 APIS = ("responses", "chat", "completions")
 #: How a stream may stop. A stall ends when the idle timeout says so.
@@ -108,7 +111,7 @@ def test_what_is_cut_is_a_prefix_and_never_complete(recorded: dict[str, bytes], 
     assert len(whole) > 40
     ended_from = whole_events(api, body)
     lengths = set()
-    for cut in range(len(body) + 1):
+    for cut in range(0, len(body) + 1, STEP):
         exchange = Exchange(endpoint("http://127.0.0.1:1/v1", api), prompt(), journal=None, retries=0)
         exchange.request()
         deltas, wait = exchange.finish(Arrived(body[:cut], WAYS[way]))
@@ -132,7 +135,7 @@ def test_a_background_response_cut_anywhere_and_resumed_is_the_uncut_one(recorde
     uncut.request()
     whole = text_of(uncut.finish(Arrived(body, None))[0])
     created = body.index(b"\n\n") + 2
-    for cut in range(created, len(body)):
+    for cut in range(created, len(body), STEP):
         exchange = Exchange(
             endpoint("http://127.0.0.1:1/v1", "responses"), prompt(background=True, store=True), journal=None
         )
@@ -170,8 +173,8 @@ def cut_at(raw: bytes, cut: int, way: str) -> Callable[[Connection], object]:
 
 def samples(raw: bytes, rng: random.Random) -> Iterator[int]:
     head = raw.index(b"\r\n\r\n") + 4
-    yield from sorted(rng.sample(range(head), 6))
-    yield from sorted(rng.sample(range(head, len(raw)), 18))
+    yield from sorted(rng.sample(range(head), rounds(6)))
+    yield from sorted(rng.sample(range(head, len(raw)), rounds(18)))
     yield from (head, len(raw) - 5, len(raw))
 
 

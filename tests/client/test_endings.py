@@ -9,6 +9,7 @@ import zlib
 import pytest
 
 from support.server import Connection, Server
+from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, SSE_HEAD, chunk
 from unspool.client.http.request import Request
 from unspool.client.http.transport import Transfer
@@ -95,7 +96,7 @@ def after_reading(*parts: bytes) -> Ended:
 
     def script(connection: Connection) -> None:
         connection.send(SSE_HEAD, *parts)
-        taken.wait(5)  # a reset overtakes what was not read yet
+        taken.wait(PATIENCE)  # a reset overtakes what was not read yet
         connection.reset()
 
     taken = threading.Event()
@@ -151,7 +152,7 @@ def test_a_compressed_event_arrives_before_the_stream_ends(coding: bytes, bits: 
         packer = zlib.compressobj(wbits=bits)
         connection.send(encoded(coding))
         connection.send(packer.compress(piece("Hel")) + packer.flush(zlib.Z_SYNC_FLUSH))
-        assert arrived.wait(5)
+        assert arrived.wait(PATIENCE)
         connection.send(packer.compress(finish() + DONE) + packer.flush())
 
     arrived = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from support.wire import DONE, event
 from unspool.api.deltas import Text
 from unspool.outcome import CUT, Fault
@@ -35,7 +36,7 @@ class Arriving:
         return taken
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 @given(
     cut=st.integers(0, len(STREAM)),
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=20),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from support.server import Connection, Server
+from support.waiting import PATIENCE
 
 from .reading import WHOLE, ask, piece, read
 
@@ -168,5 +169,5 @@ def test_cancelling_tells_the_server(h2_tls: ssl.SSLContext) -> None:
     with serving(h2_tls, script) as server:
         with ask(server.url) as answer:
             assert next(iter(answer)) == "Hel"
-        server._threads[-1].join(5)
+        server._threads[-1].join(PATIENCE)
         assert told

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 
 HEAD = """
@@ -101,7 +102,7 @@ def run(program: str, url: str, home: Path) -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     # Development mode also says when the machine was too busy for a task: that is nobody's fault.
     said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]

@@ -21,6 +21,7 @@ import pytest
 
 import unspool
 from support.server import Connection, Server, sends
+from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, SSE_HEAD, chunk, error, event
 from unspool.client.library import objects
 from unspool.outcome import Ending
@@ -82,7 +83,7 @@ def ends_late(sent: threading.Event, read: threading.Event) -> Any:
     def script(connection: Connection) -> None:
         while True:
             connection.send(CHUNKED_HEAD + chunk(WHOLE))
-            assert read.wait(10)
+            assert read.wait(PATIENCE)
             read.clear()
             connection.send(LAST_CHUNK)
             sent.set()
@@ -99,7 +100,7 @@ def test_a_connection_is_used_again_whose_http_answer_ends_after_its_stream() ->
             for _ in range(3):
                 assert client.stream("Hi").read() == "Hello"
                 read.set()
-                assert sent.wait(10)
+                assert sent.wait(PATIENCE)
                 sent.clear()
         assert server.connections == 1
 
@@ -124,7 +125,7 @@ def test_sixteen_threads_share_a_client_and_each_gets_its_own_answer() -> None:
             asked = json.loads(connection.body)["messages"][-1]["content"]
             connection.send(CHUNKED_HEAD, chunk(piece(asked)))
             if asked.endswith(".0"):
-                together.wait(10)  # so that all of them stream at once
+                together.wait(PATIENCE)  # so that all of them stream at once
             connection.send(chunk(piece("!") + finish() + DONE) + LAST_CHUNK)
             if not connection.read_request():
                 return
@@ -574,7 +575,7 @@ def test_a_stream_is_followed_while_another_thread_writes_it() -> None:
 
     def script(connection: Connection) -> None:
         connection.send(SSE_HEAD, piece("Hel"))
-        assert shown.acquire(timeout=10)
+        assert shown.acquire(timeout=PATIENCE)
         connection.send(piece("lo"), finish(), DONE)
 
     with Server(script) as server:
@@ -703,7 +704,7 @@ def test_an_answer_that_is_dropped_gives_back_its_journal_and_its_connection() -
         id = answer.id
         del answer
         gc.collect()
-        assert closed.wait(5)
+        assert closed.wait(PATIENCE)
     assert unspool.follow(id, check=False).read() == "Hel"
 
 

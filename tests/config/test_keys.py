@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.config import ConfigError
 from unspool.config.keys import exposure_warning, key_names, read_key, remove_key, store_key
 
@@ -27,7 +28,7 @@ def mode(path: Path) -> int:
 
 
 @given(st.dictionaries(names, secrets, max_size=5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=rounds(30), deadline=None)
 def test_every_key_that_was_stored_is_read_back(keys: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         environ = {"HOME": folder, "XDG_CONFIG_HOME": folder}

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.journal import folder, record, ulid
 from unspool.journal.reader import Damage, Reader, is_alive
 from unspool.journal.record import Record
@@ -90,7 +91,7 @@ def test_a_server_cannot_end_a_journal_by_naming_an_event_so(tmp_path: Path) -> 
     assert not any(one.is_own(record.END) for one in records)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=rounds(150), deadline=None, derandomize=True)
 @given(
     st.lists(
         st.tuples(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from support.waiting import PATIENCE
 from unspool.journal import record, ulid
 from unspool.journal.writer import Writer
 from unspool.sse import Event, Events
@@ -142,7 +143,7 @@ class Kept:
             stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.journal import fulltext
 
 
@@ -89,7 +90,7 @@ def test_where_there_is_no_word_that_is_said(typed: str) -> None:
         max_size=6,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=rounds(150), deadline=None)
 def test_no_syntax_is_wrong(typed: list[str]) -> None:
     try:
         query = fulltext.query(typed)

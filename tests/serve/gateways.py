@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from support.waiting import PATIENCE
 from unspool.config.target import Target
 from unspool.serve.gateway import Settings
 from unspool.serve.running import Configuration, Worker, listen
@@ -22,7 +23,6 @@ CHAT: dict[str, Any] = {
     "stream": True,
     "messages": [{"role": "user", "content": "What is Python?"}],
 }
-PATIENCE = 60.0
 
 
 class Running:

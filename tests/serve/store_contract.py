@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.journal import ulid
 from unspool.outcome import COMPLETE, INTERRUPTED, RUNNING
 from unspool.serve.store import (
@@ -27,8 +28,6 @@ from unspool.serve.store import (
     StreamInfo,
 )
 from unspool.sse import Event, Events
-
-PATIENCE = 30.0
 
 
 def info(owner: str = "alice", **fields: Any) -> StreamInfo:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 from unspool.sse import Event
 
@@ -82,7 +83,9 @@ def test_responses_are_taken_up_by_sequence_number(gateway: Running) -> None:
 def test_answers_that_are_not_streamed_pass_as_they_are(path: str, gateway: Running, simulator: Simulator) -> None:
     body = {**BODIES[path], "stream": False}
     response = gateway.ask(body, path)
-    direct = requests.post(simulator.url + path, json=body, headers={"Authorization": "Bearer sk-alice"}, timeout=60)
+    direct = requests.post(
+        simulator.url + path, json=body, headers={"Authorization": "Bearer sk-alice"}, timeout=PATIENCE
+    )
     assert response.status_code == 200
     assert response.json().keys() == direct.json().keys()
     assert response.headers["X-Unspool-Id"]
@@ -95,7 +98,7 @@ def test_errors_of_upstream_pass_as_they_are(gateway: Running, simulator: Simula
         simulator.url + "/chat/completions",
         json=wrong,
         headers={"Authorization": "Bearer sk-alice"},
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert response.status_code == 400
     assert (response.status_code, response.json()) == (direct.status_code, direct.json())
@@ -117,7 +120,7 @@ def test_a_stream_is_its_owners_alone(gateway: Running) -> None:
     id = gateway.ask().headers["X-Unspool-Id"]
     bob = {"Authorization": "Bearer sk-bob"}
     assert gateway.get(f"/streams/{id}", headers=bob).status_code == 404
-    assert requests.delete(f"{gateway.url}/streams/{id}", headers=bob, timeout=60).status_code == 404
-    assert requests.post(f"{gateway.url}/streams/{id}/cancel", headers=bob, timeout=60).status_code == 404
+    assert requests.delete(f"{gateway.url}/streams/{id}", headers=bob, timeout=PATIENCE).status_code == 404
+    assert requests.post(f"{gateway.url}/streams/{id}/cancel", headers=bob, timeout=PATIENCE).status_code == 404
     assert gateway.get("/streams", headers=bob).json()["data"] == []
     assert [one["id"] for one in gateway.get("/streams").json()["data"]] == [id]

@@ -70,7 +70,7 @@ def test_a_stream_is_cancelled_for_all_its_viewers(slow: Simulator, tmp_path: Pa
         id = asked.headers["X-Unspool-Id"]
         watched = gateway.get(f"/streams/{id}?format=unspool")
         answer = requests.post(
-            f"{gateway.url}/streams/{id}/cancel", headers={"Authorization": "Bearer sk-alice"}, timeout=60
+            f"{gateway.url}/streams/{id}/cancel", headers={"Authorization": "Bearer sk-alice"}, timeout=PATIENCE
         )
         assert answer.status_code == 202
         assert json.loads(events(asked)[-1].data)["error"]["code"] == "cancelled"

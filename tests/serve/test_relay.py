@@ -25,13 +25,13 @@ import pytest
 import uvicorn
 
 import unspool
+from support.waiting import PATIENCE
 from unspool.serve.relay import EventStream, Relay
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "browser" / "app.py"
-PATIENCE = 30.0
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE, until
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
@@ -25,7 +25,7 @@ class Client:
     def request(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Send a request; a body that is not bytes is sent as JSON. Returns the status, the headers and the body."""
         address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         try:
             raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             connection.request(method, address.path + path, raw, headers)
@@ -87,11 +87,4 @@ def client_of():
 
 @pytest.fixture(scope="session")
 def eventually():
-    """Asks until the answer is yes, for what happens at its own time: at once, or within twenty seconds on a busy machine."""
-
-    def wait(happened):
-        deadline = time.monotonic() + 20
-        while not happened():
-            assert time.monotonic() < deadline, "it never happened"
-
-    return wait
+    return until

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
@@ -20,7 +21,7 @@ class Stream:
 
     def __init__(self, url, method, path, body=None):
         address = urlsplit(url)
-        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         self._connection.request(method, address.path + path, None if body is None else json.dumps(body))
         self._response = self._connection.getresponse()
         assert self._response.status == 200

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim import running
 from unspool.sim.connection import ClientConnection
 from unspool.sim.running import Simulator
@@ -26,7 +27,7 @@ def raw(url, version="1.1", faults="", path="/completions", body=None):
     """The head and the body that are sent for one request, to the byte."""
     body = BODY if body is None else json.dumps(body)
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connected:
         head = (
             f"POST /v1{path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
         )

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.clock import VirtualClock
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
@@ -19,7 +20,7 @@ class Stream:
 
     def __init__(self, url, faults=""):
         address = urlsplit(url)
-        self.socket = socket.create_connection((address.hostname, address.port), timeout=20)
+        self.socket = socket.create_connection((address.hostname, address.port), timeout=PATIENCE)
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Unspool-Fault: {faults}\r\nContent-Length: {len(ASK)}\r\n\r\n"
         self.socket.sendall((head + ASK).encode())
         self.received = b""
@@ -43,7 +44,7 @@ class Stream:
         except BlockingIOError:
             pass
         finally:
-            self.socket.settimeout(20)
+            self.socket.settimeout(PATIENCE)
         return len(self._found()) > self.read
 
     def _found(self):

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.clock import VirtualClock
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings, app
@@ -90,7 +91,7 @@ def test_what_is_not_there_names_what_is(control, method, path):
 def send(url, head, body=b""):
     """The status and the headers of an answer to a request as it is written here."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connected:
         connected.sendall(head.encode() + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         received = b""
         while piece := connected.recv(1 << 16):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Decoder
@@ -22,7 +23,7 @@ ASKS = {
 def read(client, method, path, body=None):
     """The events of a stream, and whether it was cut."""
     address = urlsplit(client.url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
     try:
         connection.request(method, address.path + path, None if body is None else json.dumps(body))
         response = connection.getresponse()
@@ -108,5 +109,5 @@ with Simulator(SimulatorSettings(itl=60, drop_after=6)) as simulator:
     connection.close()
 """
     command = (sys.executable, "-X", "dev", "-W", "error", "-c", code)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.faults.table import HEADER, TABLE, read
 from unspool.sim.proxy import Proxy
 from unspool.sim.running import Simulator
@@ -32,7 +33,7 @@ class Answer:
 
     def __init__(self, url, path, fault):
         address = urlsplit(url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         body = json.dumps({**ASKS[path], "stream": True})
         self.ending = "clean"
         try:
@@ -222,7 +223,7 @@ def chunks_on_the_wire(url, fault):
     address = urlsplit(url)
     body = json.dumps({**ASKS[CHAT], "stream": True}).encode()
     head = f"POST {address.path}{CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{HEADER}: {fault}\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode() + body)
         raw = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     rest = raw.partition(b"\r\n\r\n")[2]
@@ -352,7 +353,7 @@ def test_the_header_counts_before_the_script_and_that_before_the_rest():
         assert Answer(simulator.url, CHAT, "status=418").status == 418
         statuses = []
         for _ in range(3):
-            connection = http.client.HTTPConnection(urlsplit(simulator.url).netloc, timeout=20)
+            connection = http.client.HTTPConnection(urlsplit(simulator.url).netloc, timeout=PATIENCE)
             connection.request("GET", "/v1/models")
             assert connection.getresponse().status == 500
             connection.close()
@@ -381,7 +382,7 @@ def test_the_proxy_passes_on_everything_else():
         Simulator(SimulatorSettings(require_key="k-12345678", event_ids=True)) as simulator,
         Proxy(simulator.url) as proxy,
     ):
-        connection = http.client.HTTPConnection(urlsplit(proxy.url).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urlsplit(proxy.url).netloc, timeout=PATIENCE)
         for key, status in (("k-wrong", 401), ("k-12345678", 200)):
             connection.request("GET", "/v1/models/sim-1", headers={"Authorization": f"Bearer {key}", HEADER: "bom"})
             answer = connection.getresponse()
@@ -394,7 +395,7 @@ def test_a_proxy_stops_with_a_stream_open():
     with Simulator(SimulatorSettings(itl=60)) as simulator:
         with Proxy(simulator.url) as proxy:
             address = urlsplit(proxy.url)
-            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
             connection.request("POST", "/v1" + CHAT, json.dumps({**ASKS[CHAT], "stream": True}))
             response = connection.getresponse()
             assert response.readline()
@@ -447,7 +448,7 @@ def test_repeated_headers_pass_the_proxy_in_both_directions(faults):
         serving.start()
         with Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", faults=faults) as proxy:
             address = urlsplit(proxy.url)
-            with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+            with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
                 connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Tag: one\r\nX-Tag: two\r\n\r\n")
                 received = b""
                 while piece := connection.recv(1 << 16):

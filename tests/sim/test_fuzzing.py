@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import validate
 
+from support.effort import rounds
+
 schemathesis = pytest.importorskip("schemathesis")
 
 from unspool.sim.running import Simulator  # noqa: E402
@@ -166,7 +168,7 @@ def test_no_request_breaks_it(target, path, mode):
     answers = []
 
     # The same requests each time: a failure is one that others see too.
-    @settings(max_examples=80, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+    @settings(max_examples=rounds(80), derandomize=True, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case):

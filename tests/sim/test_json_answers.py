@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.sim.endpoints import schemas
 
 from . import asking
@@ -72,7 +73,7 @@ def objects_and_arrays(inner):
 
 
 @given(st.recursive(LEAVES, objects_and_arrays, max_leaves=8), st.text(max_size=3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=rounds(120), deadline=None)
 def test_a_value_is_valid_against_any_schema(schema, seed):
     schemas.check(schema, strict=False)
     jsonschema.validate(schemas.instance(schema, seed), schema)
@@ -113,7 +114,7 @@ def nested(inner):
 
 # What fits no definition of a schema, or no value.
 @given(st.recursive(JSON, nested, max_leaves=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 def test_no_json_breaks_the_checking_of_a_schema(schema):
     try:
         schemas.check(schema, strict=False)

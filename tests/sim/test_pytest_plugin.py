@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE
+
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "simulator.md"
 
 # A tree that is on the path but not installed has no entry points.
@@ -35,7 +37,7 @@ def run_pytest(folder, test, *arguments):
     )
     # Nothing of the environment of these tests, whose proxies and keys would take part.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not installed")

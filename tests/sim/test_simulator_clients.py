@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE
+
 from . import asking
 
 NODE = Path(__file__).parent.parent / "node"
@@ -42,7 +44,7 @@ for event in sseclient.SSEClient(response).events():
 def run(*command, **environment):
     """What a command prints, on a machine whose proxies, if any, have no part in it."""
     environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 

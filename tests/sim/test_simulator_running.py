@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim import connection, running
 from unspool.sim.faults import middleware
 from unspool.sim.proxy import Proxy
@@ -26,7 +27,7 @@ ASK = json.dumps({"model": "m", "input": "Hi", "stream": True})
 def open_stream(url):
     """Ask for a stream and read it up to the first token, which is sent without delay."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
     connection.request("POST", "/v1/responses", ASK)
     response = connection.getresponse()
     while b"output_text.delta" not in response.readline():
@@ -113,7 +114,7 @@ def test_stopping_cuts_an_open_stream():
 def test_stopping_does_not_wait_for_an_unstreamed_answer():
     with Simulator(SLOW) as simulator:
         address = urlsplit(simulator.url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         connection.request("POST", "/v1/responses", json.dumps({"model": "m", "input": "Hi"}))
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         connection.getresponse()
@@ -136,10 +137,10 @@ def test_an_answer_ends_when_its_client_hangs_up(monkeypatch, stream):
     monkeypatch.setattr(running, "app", watched)
     with Simulator(SimulatorSettings(ttft=60)) as simulator:
         address = urlsplit(simulator.url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         connection.request("POST", "/v1/responses", json.dumps({"model": "m", "input": "Hi", "stream": stream}))
         connection.close()
-        assert ended.wait(20)
+        assert ended.wait(PATIENCE)
 
 
 def test_nothing_is_left_to_warn_about_in_development_mode():
@@ -159,7 +160,7 @@ with Simulator(SimulatorSettings(itl=60)) as simulator:
 idle.close()
 """
     program = run_python(code)
-    assert program.communicate(timeout=30) == ("", "")
+    assert program.communicate(timeout=PATIENCE) == ("", "")
     assert program.returncode == 0
 
 
@@ -174,7 +175,7 @@ sys.exit(serve(on_ready=lambda url: print(url, flush=True)))
         url = program.stdout.readline().strip()
         connection, _ = open_stream(url)
         program.send_signal(number)
-        _, stderr = program.communicate(timeout=30)
+        _, stderr = program.communicate(timeout=PATIENCE)
         connection.close()
     assert (stderr, program.returncode) == ("", number)
 
@@ -193,7 +194,7 @@ for module in pkgutil.walk_packages(unspool.__path__, "unspool."):
 print(sorted({"starlette", "uvicorn", "unspool.sim.simulator"} & set(sys.modules)))
 """
     with run_python(code) as program:
-        assert program.communicate(timeout=30) == ("[]\n", "")
+        assert program.communicate(timeout=PATIENCE) == ("[]\n", "")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_a_client_that_does_not_send_its_head_in_time_is_cut(sent, monkeypatch):
     monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.05)
     with Simulator() as simulator:
         address = urlsplit(simulator.url)
-        with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connected:
             connected.sendall(sent)
             try:
                 while connected.recv(1 << 16):
@@ -222,7 +223,7 @@ def test_a_body_that_does_not_come_in_time_is_refused(monkeypatch):
     monkeypatch.setattr(middleware, "BODY_TIMEOUT", 0.05)
     with Simulator() as simulator:
         address = urlsplit(simulator.url)
-        with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connected:
             connected.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{")
             received = b""
             while piece := connected.recv(1 << 16):
@@ -237,7 +238,7 @@ def test_no_advice_of_the_http_server_is_logged(caplog):
             b"nonsense\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
         ):
-            with socket.create_connection((address.hostname, address.port), timeout=20) as connected:
+            with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connected:
                 connected.sendall(request)
                 while connected.recv(1 << 16):
                     pass

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.responses import ModelResponse
@@ -63,7 +64,7 @@ def test_what_its_client_hangs_up_on_is_cancelled_and_cannot_be_resumed(client_o
     with Simulator(SimulatorSettings(ttft=3600)) as simulator:
         client = client_of(simulator.url)
         address = urlsplit(simulator.url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         connection.request("POST", "/v1/responses", body)
         assert client.error("GET", f"{PATH}/{id}") == (404, missing(id)), "while it is made it is not to be had"
         connection.close()

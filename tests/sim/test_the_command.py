@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from support.waiting import PATIENCE
+
 from . import asking
 from .asking import CHAT, COMPLETIONS, RESPONSES
 
@@ -28,7 +30,7 @@ def test_the_command_passes_on_all_of_an_answer(simulator, client, tmp_path, pat
         [*command, *arguments, *options, "Hello"],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "UNSPOOL_HOME": str(tmp_path), "OPENAI_API_KEY": "k"},
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     deltas = [json.loads(line) for line in done.stdout.splitlines()]
     whole = client.post(path, **{**ask, "background": False} if path == RESPONSES else ask)

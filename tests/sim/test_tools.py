@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import FUNCTION, Tool, Toolbox
 
@@ -71,7 +72,7 @@ def test_a_name_within_a_longer_one_is_not_called():
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 def test_arguments_are_valid_whatever_is_asked(prompt):
     box = Toolbox([Tool("f", FUNCTION, WEATHER)], must=True)
     stamp = RequestIdentity(seed=0, method="POST", path="/", body=b"", clock=lambda: 0.0)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.sse import Decoder, Event, Events, EventTooLarge
 
 WPT = json.loads((Path(__file__).parent / "wpt.json").read_text())
@@ -347,7 +348,7 @@ def literal(stream: bytes) -> tuple[list[tuple[str, str, str]], str, int | None]
     return events, last_id, retry
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=rounds(400), deadline=None, derandomize=True)
 @given(STREAMS)
 def test_events_are_those_of_the_standards_own_algorithm(stream: bytes) -> None:
     decoder = Decoder()
@@ -358,7 +359,7 @@ def test_events_are_those_of_the_standards_own_algorithm(stream: bytes) -> None:
     assert decoder.retry == retry
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=rounds(400), deadline=None, derandomize=True)
 @given(STREAMS, st.lists(st.integers(0, 300), max_size=12))
 def test_the_cutting_of_a_stream_never_changes_its_events(stream: bytes, cuts: list[int]) -> None:
     places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
@@ -385,7 +386,7 @@ def test_events_that_differ_in_their_data_alone_are_one_run() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=rounds(200), deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(["message", "x"]), st.text(max_size=4), st.sampled_from(["", "7"]))))
 def test_events_are_the_same_as_runs(given: list[tuple[str, str, str]]) -> None:
     events = [Event(*one) for one in given]

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.sse import Decoder, Event, encode, encode_comment
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 ONE_LINE = TEXT.map(lambda text: text.replace("\n", "").replace("\r", ""))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=rounds(300), deadline=None, derandomize=True)
 @given(TEXT, ONE_LINE, ONE_LINE, st.none() | st.integers(0, 10**6))
 def test_what_is_encoded_decodes_to_itself(data: str, type: str, id: str, retry: int | None) -> None:
     id = id.replace("\0", "")

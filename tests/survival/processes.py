@@ -9,28 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from support.waiting import PATIENCE
 from unspool.cli.formats import machine
 from unspool.cli.formats.text import TextFormat
 from unspool.journal.reader import Reader
 from unspool.journal.record import Record
 from unspool.journal.replay import Replay
 from unspool.sse import Event
-
-APIS = ("responses", "chat", "completions")
-#: Nothing here takes this long; a test that does is broken.
-PATIENCE = 60.0
-#: How many times as much as usual the tests try: ``UNSPOOL_TEST_ROUNDS=10`` for a long run.
-ROUNDS = float(os.environ.get("UNSPOOL_TEST_ROUNDS", "1"))
-
-
-def rounds(usual: int) -> int:
-    """So many rounds as are usual, times what was asked for."""
-    return max(1, round(usual * ROUNDS))
 
 
 def command() -> list[str]:
@@ -160,15 +149,6 @@ class Kept:
     def end(self) -> dict[str, Any]:
         """Its last block's data."""
         return dict(json.loads(self.records[-1].data))
-
-
-def until(happened: Callable[[], Any], patience: float = PATIENCE) -> Any:
-    """Ask again and again until the answer is yes, and return it."""
-    deadline = time.monotonic() + patience
-    while not (answer := happened()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
-    return answer
 
 
 def simulator(home: Home, **pace: str) -> Iterator[str]:

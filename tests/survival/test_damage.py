@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.effort import ROUNDS, rounds
 from support.wire import APIS
 from unspool.api.prompt import Prompt
 from unspool.client import retry
@@ -27,8 +28,6 @@ from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sse import Event, Events
-
-from .processes import ROUNDS, rounds
 
 KINDS = (*APIS, "whole", "retried", "resumed", "taken up")
 CORRUPTIONS = 1000

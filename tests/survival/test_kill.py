@@ -11,12 +11,13 @@ import time
 import tty
 from pathlib import Path
 
+from support.effort import rounds
 from support.waiting import PATIENCE
 from support.wire import APIS
 from unspool import outcome
 from unspool.journal import reader
 
-from .processes import Home, Kept, rounds
+from .processes import Home, Kept
 
 KILLS = 350
 AT_ONCE = 6

@@ -12,6 +12,7 @@ import pytest
 from support import background as acts
 from support.background import BackgroundServer, rest
 from support.server import Connection, Server
+from support.waiting import PATIENCE
 from support.wire import SSE_HEAD, end, piece
 
 from .processes import Home
@@ -91,7 +92,7 @@ def test_no_secret_is_kept(home: Home, source: str, play) -> None:
         profile(home, stage.url, more)
         if source == "file":
             child = home.start("keys", "set", "mine", stdin=-1)
-            child.communicate(STORED.encode(), timeout=20)
+            child.communicate(STORED.encode(), timeout=PATIENCE)
         asked = home(*arguments, "-v", "--retries", "0")
         sent = " ".join(f"{request.path} {request.headers}" for request in stage.requests)
         assert HEADER in sent
@@ -162,5 +163,5 @@ def test_without_a_log_nothing_is_left(home: Home) -> None:
         assert child.stdout is not None
         os.read(child.stdout.fileno(), 1)
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 130
+        assert child.wait(PATIENCE) == 130
     assert not home.state.exists()

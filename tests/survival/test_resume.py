@@ -12,13 +12,14 @@ import pytest
 
 from support import background as acts
 from support.background import BackgroundServer, rest
+from support.effort import rounds
 from support.server import Connection, Server
-from support.waiting import until
+from support.waiting import PATIENCE, until
 from support.wire import APIS, SSE_HEAD, end, piece
 from unspool import outcome
 from unspool.journal import record
 
-from .processes import Home, Kept, rounds
+from .processes import Home, Kept
 
 GO_ON = "Your last message was cut off"
 
@@ -211,7 +212,7 @@ def test_whatever_ended_it_it_goes_on(home: Home, how: str) -> None:
             child.stdout.close()
         else:
             child.send_signal(signal.SIGKILL if how == "killed" else signal.SIGINT)
-        child.wait(20)
+        child.wait(PATIENCE)
         resumed = home("resume")
         assert resumed.returncode == 0
         assert resumed.stdout.startswith(b"Once upon a ")
@@ -335,7 +336,7 @@ def test_a_response_that_was_cancelled_has_a_way_on_too(home: Home) -> None:
         child = start(home, server.url)
         shown = read_until(child, b"word3")
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 130
+        assert child.wait(PATIENCE) == 130
         assert server.cancelled.is_set()
         assert Kept(home.newest()).ending.outcome == outcome.CANCELLED
         # The server may have finished it all the same, so it is asked first.
@@ -355,7 +356,7 @@ def test_ctrl_c_stops_it_at_the_server(home: Home, number: int) -> None:
         child = start(home, server.url)
         read_until(child, b"word3")
         child.send_signal(number)
-        assert child.wait(20) == 128 + number
+        assert child.wait(PATIENCE) == 128 + number
         assert server.cancelled.is_set()
         (cancelling,) = [request for request in server.requests if request.path.endswith("/cancel")]
         assert (cancelling.method, cancelling.path) == ("POST", "/v1/responses/resp_1/cancel")
@@ -367,7 +368,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(home: Home) -> None:
         read_until(child, b"word3")
         begun = time.monotonic()
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 130
+        assert child.wait(PATIENCE) == 130
         assert time.monotonic() - begun < 3.5  # two seconds of patience; a busy machine gets more
         assert server.cancelled.is_set()
     assert Kept(home.newest()).ending.outcome == outcome.CANCELLED

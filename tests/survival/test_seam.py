@@ -5,9 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.client.kept.continuation import Seam
-
-from .processes import rounds
 
 SHORTEST, LONGEST = 8, 400
 

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from support.effort import rounds
 from support.server import Connection, Server
-from support.waiting import until
+from support.waiting import PATIENCE, until
 from support.wire import SSE_HEAD, event
 from unspool import outcome
 from unspool.journal import reader, record
 from unspool.journal.writer import Busy, Writer
 
-from .processes import Home, Kept, rounds
+from .processes import Home, Kept
 
 # Streams one after the other in a process of its own, so that many processes do it at once.
 _MANY = """
@@ -63,7 +64,7 @@ def test_a_thousand_streams_at_once_keep_each_its_own(home: Home, paced: str, ca
     ]
     told: dict[str, tuple[str, str]] = {}
     for child in children:
-        stdout, _ = child.communicate(timeout=300)
+        stdout, _ = child.communicate(timeout=PATIENCE)
         assert child.returncode == 0
         told |= {marker: (id, text) for marker, id, text in json.loads(stdout)}
     assert len(told) == len({id for id, _ in told.values()}) == processes * each
@@ -112,7 +113,7 @@ class Background:
         elif "stream=true" in connection.path:
             self.streamed_again += 1
             after = int(connection.path.rpartition("starting_after=")[2])
-            self.go_on.wait(30)
+            self.go_on.wait(PATIENCE)
             connection.send(SSE_HEAD, *(self.event(number) for number in range(after + 1, self.length)))
             connection.close()
 
@@ -138,7 +139,7 @@ def test_of_many_that_resume_one_stream_exactly_one_takes_it_up(home: Home) -> N
             losers = [child for child in children if child is not None]
             until(lambda losers=losers: sum(child.poll() is not None for child in losers) >= 7)
             server.go_on.set()
-            outputs = [child.communicate(timeout=30) for child in children]
+            outputs = [child.communicate(timeout=PATIENCE) for child in children]
             winners = [child for child in children if child.returncode == 0]
             assert len(winners) == 1, [stderr for _, stderr in outputs]
             whole = "".join(f"word{number} " for number in range(1, 11)).encode()
@@ -163,7 +164,9 @@ def test_a_stream_that_another_has_ended_meanwhile_is_not_taken_up_again(home: H
     with Server(server) as stage:
         interrupted(home, stage)
         path = home.newest()
-        outputs = [child.communicate(timeout=30) for child in [home.start("resume", path.stem) for _ in range(12)]]
+        outputs = [
+            child.communicate(timeout=PATIENCE) for child in [home.start("resume", path.stem) for _ in range(12)]
+        ]
     whole = "".join(f"word{number} " for number in range(1, 11)).encode()
     assert {stdout for stdout, _ in outputs} <= {whole, b""}
     assert any(stdout == whole for stdout, _ in outputs)

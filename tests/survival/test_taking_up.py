@@ -11,6 +11,7 @@ import pytest
 
 from support import background as acts
 from support.background import BackgroundServer, nothing, rest, silent, status
+from support.effort import rounds
 from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.client import background, retry
@@ -23,7 +24,7 @@ from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
-from .processes import Kept, rounds
+from .processes import Kept
 
 
 @pytest.fixture(autouse=True)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from support.effort import rounds
 from support.server import Server
-from support.waiting import until
+from support.waiting import PATIENCE, until
 from support.wire import SSE_HEAD, end, piece
 from unspool import outcome
 from unspool.journal import reader
 from unspool.sse import Decoder, Event
 
-from .processes import Home, Kept, rounds
+from .processes import Home, Kept
 
 
 def pairs(events: list[Event]) -> list[tuple[str, str]]:
@@ -57,7 +58,7 @@ def test_every_viewer_sees_what_the_journal_holds(
         more = ("--from", str(first)) if first else ()
         viewers.append((first, form, home.start("attach", path.stem, "--format", form, *more)))
         time.sleep(chance.uniform(0.0, 0.12))
-    outputs = [(first, form, viewer, viewer.communicate(timeout=60)) for first, form, viewer in viewers]
+    outputs = [(first, form, viewer, viewer.communicate(timeout=PATIENCE)) for first, form, viewer in viewers]
     assert child.wait(60) == 0
     kept = Kept(path)
     assert kept.ending.outcome == outcome.COMPLETE
@@ -85,7 +86,7 @@ def test_every_viewer_sees_what_the_journal_holds(
 def test_events_are_counted_one_by_one_whatever_the_place(home: Home, instant: str) -> None:
     """All places from which a viewer may begin, of a stream that has ended."""
     child, path = produce(home, instant, "chat", 12)
-    child.wait(20)
+    child.wait(PATIENCE)
     kept = Kept(path)
     for first in range(0, len(kept.records) + 2, 2):
         stdout = home("attach", path.stem, "--format", "sse", "--from", str(first)).stdout
@@ -94,7 +95,7 @@ def test_events_are_counted_one_by_one_whatever_the_place(home: Home, instant: s
 
 def test_an_answer_in_one_piece_is_left_out_where_it_precedes(home: Home, instant: str) -> None:
     child, path = produce(home, instant, "chat", 12, "--no-stream")
-    child.wait(20)
+    child.wait(PATIENCE)
     kept = Kept(path)
     body = next(one.id for one in kept.records if one.type == "unspool.body")
     assert home("attach", path.stem, "--from", str(body)).stdout.decode() == kept.text
@@ -123,10 +124,10 @@ def test_viewers_that_go_away_disturb_nobody(home: Home) -> None:
                     time.sleep(0.01)
             else:
                 viewer.send_signal(chance.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)))
-            assert viewer.wait(20) in (-9, 141, 130, 143, 129)
+            assert viewer.wait(PATIENCE) in (-9, 141, 130, 143, 129)
         connection.send(end("chat"))
         connection.close()
-        stdout, stderr = child.communicate(timeout=20)
+        stdout, stderr = child.communicate(timeout=PATIENCE)
     kept = Kept(path)
     assert (child.returncode, stdout.decode(), stderr) == (0, kept.text, b"")
     assert kept.ending.outcome == outcome.COMPLETE
@@ -139,7 +140,7 @@ def test_viewers_of_a_killed_producer_say_so(home: Home, slow: str) -> None:
         assert viewer.stdout is not None
         os.read(viewer.stdout.fileno(), 1)
     child.kill()
-    outputs = [viewer.communicate(timeout=20) for viewer in viewers]
+    outputs = [viewer.communicate(timeout=PATIENCE) for viewer in viewers]
     kept = Kept(path)
     for viewer, (_, stderr) in zip(viewers, outputs, strict=True):
         assert viewer.returncode == 7
@@ -165,8 +166,8 @@ def test_a_viewer_may_come_while_nothing_moves(home: Home) -> None:
         assert os.read(late.stdout.fileno(), 100) == b"one "
         connection.send(piece("chat", "two"), end("chat"))
         connection.close()
-        assert [viewer.communicate(timeout=20) for viewer in (early, late)] == [(b"two", b"")] * 2
-        assert child.wait(20) == 0
+        assert [viewer.communicate(timeout=PATIENCE) for viewer in (early, late)] == [(b"two", b"")] * 2
+        assert child.wait(PATIENCE) == 0
 
 
 # --- detached streams ---------------------------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ def test_a_detached_stream_is_cancelled_by_name(home: Home, slow: str) -> None:
     assert home("ps").stdout == b""
     assert not reader.is_alive(str(path))
     assert Kept(path).ending.outcome == outcome.CANCELLED
-    assert viewer.wait(20) == 143
+    assert viewer.wait(PATIENCE) == 143
     again = home("cancel", id)
     assert again.returncode == 1
     assert b"does not run any more" in again.stderr

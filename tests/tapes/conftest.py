@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.waiting import until
 from unspool.sim.proxy import Proxy
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
@@ -53,12 +53,11 @@ def ended(folder: Path) -> Callable[[int], list[Path]]:
     """Waits until so many tapes have come to their end, which is a moment after their clients have theirs, and returns them."""
 
     def wait(count: int) -> list[Path]:
-        deadline = time.monotonic() + 20
-        while True:
+        def ended() -> list[Path]:
             tapes = sorted(folder.glob("*.sse"))
-            if sum(b"\nevent: unspool.end\n" in tape.read_bytes() for tape in tapes) >= count:
-                return tapes
-            assert time.monotonic() < deadline, "the tapes never ended"
+            return tapes if sum(b"\nevent: unspool.end\n" in tape.read_bytes() for tape in tapes) >= count else []
+
+        return until(ended, "the end of the tapes")
 
     return wait
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unspool
+from support.effort import rounds, spread
 from support.server import Server, sends, then_reset
 from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, LAST_CHUNK, chunk
@@ -25,7 +26,6 @@ from unspool.sim.tapes.recording import Recording
 from .wire import ASKS, PATHS, ask
 
 APIS = tuple(PATHS)
-each_api = pytest.mark.parametrize("api", APIS)
 FAULTS = (
     "",
     # What waits in the table's example waits less here.
@@ -39,8 +39,7 @@ FAULTS = (
 BEGINNING = 500
 
 
-@each_api
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "api"), spread(FAULTS, APIS))
 def test_the_bytes_are_those_that_the_server_sent(fault, api, simulator, record, play, ended):
     until = b"\r\n\r\n" if fault.startswith("stall") and "," not in fault else None
     asked = {"path": PATHS[api], "body": ASKS[api], "until": until}
@@ -62,8 +61,7 @@ def test_the_bytes_are_those_that_the_server_sent(fault, api, simulator, record,
     assert tape.stat().st_mode & 0o777 == 0o600
 
 
-@each_api
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "api"), spread(FAULTS, APIS, 1))
 def test_unspool_ends_as_it_ended(fault, api, simulator, record, play, ended):
     def run(url):
         # Only what is silent for ever has to wait for this.
@@ -83,7 +81,7 @@ def test_unspool_ends_as_it_ended(fault, api, simulator, record, play, ended):
 PIECES = st.lists(st.binary(min_size=1, max_size=12), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=rounds(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PIECES, st.integers(0, 30), st.sampled_from(["whole", "cut", "reset"]), st.lists(st.integers(1, 60), max_size=4))
 def test_whatever_bytes_in_whatever_chunks_cut_wherever(tmp_path_factory, pieces, missing, how, reads):
     folder = tmp_path_factory.mktemp("tapes")

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from support.effort import spread
+from support.waiting import PATIENCE
 from unspool.journal import record as records
 from unspool.journal.writer import Writer
 from unspool.sim.faults.table import HEADER
@@ -67,7 +69,9 @@ def with_requests(url, fault=""):
     found = []
     with requests.Session() as session:
         session.trust_env = False
-        with session.post(url + PATHS["chat"], json=ASKS["chat"], headers=headers, stream=True, timeout=20) as answer:
+        with session.post(
+            url + PATHS["chat"], json=ASKS["chat"], headers=headers, stream=True, timeout=PATIENCE
+        ) as answer:
             found += [answer.status_code, answer.reason, answer.headers["x-request-id"] if answer.ok else answer.text]
             try:
                 found += [(event.event, event.data, event.id) for event in sseclient.SSEClient(answer).events()]
@@ -82,12 +86,13 @@ def with_curl(url, fault=""):
     options = ["-H", f"{HEADER}: {fault}"] if fault else []
     data = json.dumps(ASKS["chat"])
     command = ["curl", "-q", "-sSN", "--noproxy", "*", *options, "-H", "Content-Type: application/json", "-d", data]
-    done = subprocess.run([*command, url + PATHS["chat"]], capture_output=True, timeout=20)
+    done = subprocess.run([*command, url + PATHS["chat"]], capture_output=True, timeout=PATIENCE)
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("client", [with_openai, with_openai_responses, with_requests, with_curl])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "client"), spread(FAULTS, [with_openai, with_openai_responses, with_requests, with_curl])
+)
 def test_it_makes_the_same_of_a_tape(client, fault, simulator, record, play, ended):
     with record(simulator.url) as recorder:
         first = client(recorder.url, fault)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 from unspool.sim.script import ScriptedAnswer, call
 from unspool.sim.simulator import SimulatorSettings
@@ -17,7 +18,7 @@ CHAT, RESPONSES, COMPLETIONS = "/chat/completions", "/responses", "/completions"
 
 def ask(url, path, body):
     """The status and the body of an answer."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
     try:
         connection.request(
             "POST", "/v1" + path, json.dumps({"model": "m", **body}), {"Content-Type": "application/json"}

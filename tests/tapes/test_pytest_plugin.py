@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "tapes.md"
@@ -43,7 +44,7 @@ def run_pytest(folder, test, *arguments, **environ):
         env={**environment, **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     return done.returncode, done.stdout
 

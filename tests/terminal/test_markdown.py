@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyromark import Options
 
+from support.effort import rounds
 from unspool.terminal.cells import cells
 from unspool.terminal.markdown import document as markdown
 from unspool.terminal.markdown import inlines, leaves, wrap
@@ -97,7 +98,7 @@ def test_streamed_is_whole_for_any_text_cut_anywhere(text, sizes, width):
     assert _in_pieces(text, sizes, width) == _whole(text, width)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=rounds(50))
 @given(_TEXTS, st.sampled_from(_WIDTHS))
 def test_no_preview_is_wider_than_the_screen(text, width):
     page = Markdown(width)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import rounds
 from unspool.terminal.safety import Sanitizer, one_line
 
 _ODD = st.sampled_from(
@@ -16,7 +17,7 @@ _ODD = st.sampled_from(
 _TEXT = st.text(_ODD | st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=rounds(300), derandomize=True)
 @given(_TEXT)
 def test_nothing_a_terminal_obeys_is_left(text):
     for mark in Sanitizer().feed(text):
@@ -24,7 +25,7 @@ def test_nothing_a_terminal_obeys_is_left(text):
         assert unicodedata.bidirectional(mark) not in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=rounds(300), derandomize=True)
 @given(_TEXT, st.data())
 def test_where_it_is_cut_makes_no_difference(text, data):
     cut = data.draw(st.integers(0, len(text)))
@@ -32,7 +33,7 @@ def test_where_it_is_cut_makes_no_difference(text, data):
     assert parts.feed(text[:cut]) + parts.feed(text[cut:]) == whole.feed(text)
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=rounds(100), derandomize=True)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])))
 def test_ordinary_text_is_left_as_it_is(text):
     assert Sanitizer().feed(text) == text
@@ -55,7 +56,7 @@ def test_what_is_shown_for_it(text, shown):
     assert Sanitizer().feed(text) == shown
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=rounds(100), derandomize=True)
 @given(_TEXT)
 def test_a_message_is_one_line(text):
     assert len(one_line(text).split("\n")) == 1
