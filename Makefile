@@ -1,5 +1,6 @@
 # make run     stream an answer: from OpenAI if OPENAI_API_KEY is set, else from the built-in simulator
-# make test    the tests
+# make test    the tests: every behaviour once
+# make test-all  the same, with what is exhaustive and long
 # make check   the linter, the order of the packages, and the type checker
 # make bench   measurements beside other clients
 # make docs    the site of the documentation, in .site; and the pages that a program writes
@@ -12,7 +13,7 @@ PROMPT ?= What is Python?
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check format bench docs man clean
+.PHONY: run test test-all check format bench docs man clean
 
 run: $(VENV)/.installed
 ifdef OPENAI_API_KEY
@@ -26,6 +27,9 @@ run: export PROMPT := $(PROMPT)
 
 test: $(VENV)/.tools
 	$(BIN)/python -m pytest -n auto
+
+test-all: $(VENV)/.tools
+	$(BIN)/python -m pytest -n auto --exhaustive
 
 check: $(VENV)/.tools
 	$(BIN)/ruff check .
