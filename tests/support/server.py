@@ -82,6 +82,15 @@ class Connection:
         self.hung_up.set()
         return True
 
+    def is_gone(self) -> bool:
+        """Whether the client has closed the connection, or the server is being closed."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def reset(self) -> None:
         """End the connection with a RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
