@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import queue
+import select
 import socket
 import ssl
 import struct
@@ -85,10 +86,9 @@ class Connection:
     def is_gone(self) -> bool:
         """Whether the client has closed the connection, or the server is being closed."""
         try:
-            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
+            readable, _, _ = select.select([self.socket], [], [], 0)
+            return bool(readable) and not self.socket.recv(1, socket.MSG_PEEK)
+        except (OSError, ValueError):
             return True
 
     def reset(self) -> None:

@@ -79,7 +79,7 @@ def test_a_thousand_streams_at_once_keep_each_its_own(home: Home, paced: str, ca
         # The answer quotes its prompt, and no other's.
         assert marker in text
         assert text.count("marker-") == 1
-        assert f"{marker}: say so" in json.dumps(kept.request)
+        assert f"{marker}: say so" in json.dumps(kept.request.body)
     with capsys.disabled():
         print(f"\n  {len(told)} streams at once, {events} events", end="")
 

@@ -19,6 +19,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
@@ -116,6 +117,8 @@ class FileStore(Store):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(folder, 0o700)
             self._index = self._connect()
+            # A store that nobody closes, such as that of a `Relay` whose program just ends, closes its index all the same.
+            weakref.finalize(self, self._index.close)
             is_new = self._index.execute("SELECT count(*) FROM worker").fetchone()[0] == 0
             self._renew(self._index)
             if is_new and not self._is_shared:
