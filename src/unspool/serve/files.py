@@ -531,7 +531,9 @@ class FileStore(Store):
     # SQLite
 
     def _connect(self) -> sqlite3.Connection:
-        index = sqlite3.connect(os.path.join(self.folder, "index.db"), timeout=5, isolation_level=None)
+        # Closed by whichever thread collects a store that nobody closed.
+        path = os.path.join(self.folder, "index.db")
+        index = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         index.execute("PRAGMA journal_mode = WAL")
         index.execute("PRAGMA synchronous = NORMAL")
         index.executescript(_SCHEMA)
