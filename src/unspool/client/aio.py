@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import time
 import weakref
 from functools import partial
@@ -182,6 +183,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
         # Whether this is a copy in a child of the process that began the stream.
         self._is_inherited = False
         forks.watch(self)
+        _living.add(self)
 
     def _after_fork(self) -> None:
         """In the child: leave the parent's stream alone."""
@@ -446,3 +448,15 @@ async def _closed(reactor: Reactor, cancel_request: Request | None, journal: Wri
             await reactor.release(journal)
     finally:
         give_back(asyncio.get_running_loop())
+
+
+# At its end the interpreter need not destroy what a program's globals hold, and then no end would be written.
+_living: weakref.WeakSet[AsyncAnswer[Any]] = weakref.WeakSet()
+
+
+def _give_up_living() -> None:
+    for one in list(_living):
+        one.__del__()
+
+
+atexit.register(_give_up_living)
