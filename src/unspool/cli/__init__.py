@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     from unspool.cli import commands
 
     try:
-        return commands.run(argv)
+        return commands.dispatch(argv)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -46,7 +46,7 @@ def of(argv: list[str]) -> tuple[Command, list[str]]:
     return command, rest
 
 
-def run(argv: list[str]) -> int:
+def dispatch(argv: list[str]) -> int:
     """Run a command line, and return the exit code. Raises Error, OSError, KeyboardInterrupt."""
     from unspool.cli.options import read
 
@@ -81,5 +81,5 @@ def _instead(argv: list[str]) -> int | None:
         from unspool.cli.options.slips import meant
 
         if (command_line := meant(argv)) is not None:
-            return run(command_line)
+            return dispatch(command_line)
     return None
