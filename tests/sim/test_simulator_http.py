@@ -24,10 +24,11 @@ def test_a_body_that_is_no_json_object_is_refused(client, path, body):
 
 
 def test_an_unknown_path_is_not_found(client):
-    assert client.error("POST", "/nothing", {}) == (
-        404,
-        {"message": "Invalid URL (POST /v1/nothing)", "type": "invalid_request_error", "param": None, "code": None},
-    )
+    status, error = client.error("POST", "/nothing", {})
+    message = error.pop("message")
+    assert (status, error) == (404, {"type": "invalid_request_error", "param": None, "code": None})
+    assert message.startswith("Invalid URL (POST /v1/nothing). The simulator has ")
+    assert "POST /v1/completions" in message
 
 
 def test_a_slash_too_many_is_not_forgiven(client):
