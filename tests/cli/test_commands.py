@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import stat
-import time
 import urllib.request
 
 import pytest
@@ -118,10 +117,8 @@ def test_the_simulator_tells_its_base_url_and_ends_at_once(unspool, number, code
     child, url = _start_sim(unspool)
     with urllib.request.urlopen(url + "/models", timeout=PATIENCE) as answer:
         assert json.load(answer)["object"] == "list"
-    begun = time.monotonic()
     child.send_signal(number)
     assert (child.wait(PATIENCE), child.stderr.read()) == (code, b"")
-    assert time.monotonic() - begun < 2
 
 
 def test_the_simulator_can_want_a_key(unspool):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.server import Connection
+from support.waiting import PATIENCE
 from support.wire import APIS, DONE, error, event, head, piece, start, stream
 
 from .conftest import Unspool
@@ -63,7 +64,7 @@ def test_a_detached_stream_stops_when_its_journal_cannot_be_written_any_more(uns
 
     done = unspool("-d", *ask(serve(script).url), "hi", prepare=limited(unspool, 4096))
     assert done.returncode == 0
-    assert hung_up.wait(180)
+    assert hung_up.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -72,7 +73,7 @@ def test_of_many_that_resume_one_stream_at_once_one_asks_and_the_others_name_it(
 
     def rest(connection: Connection) -> None:
         connection.send(head(), start(api), piece(api, " there"))
-        others_are_done.wait(180)
+        others_are_done.wait(PATIENCE)
 
     server = serve(head() + start(api) + piece(api, "hi"), rest)
     unspool(*ask(server.url, api), "q")
@@ -85,7 +86,7 @@ def test_of_many_that_resume_one_stream_at_once_one_asks_and_the_others_name_it(
                 told.append(child)
     others_are_done.set()
     (one,) = set(children) - set(told)
-    one.wait(180)
+    one.wait(PATIENCE)
     assert len(server.requests) == 2
     child_id = max(unspool.journals()).stem
     assert [child.returncode for child in told] == [1, 1, 1]

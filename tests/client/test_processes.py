@@ -17,6 +17,7 @@ import pytest
 
 import unspool
 from support.server import Connection, Server
+from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, LAST_CHUNK, SSE_HEAD, chunk
 from unspool.config import paths
 
@@ -33,7 +34,7 @@ class Gate:
 
     def __call__(self, connection: Connection) -> None:
         connection.send(SSE_HEAD, piece("Hel"))
-        assert self.opened.wait(10)
+        assert self.opened.wait(PATIENCE)
         connection.send(piece("lo"), finish(), b"data: [DONE]\n\n")
 
 
@@ -109,7 +110,7 @@ def test_a_child_that_exits_ends_none_of_its_parents_streams_and_connections(tmp
                 return
 
     with Server(script) as server:
-        subprocess.run([sys.executable, "-c", FORKING, server.url], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", FORKING, server.url], check=True, timeout=PATIENCE)
         assert server.connections <= 2
 
 

@@ -127,8 +127,8 @@ def test_a_length_that_is_never_reached_is_never_a_clean_end(ask, capfd):
 
 def test_a_stall_at_the_start_is_one_stall(ask):
     begun = time.monotonic()
-    assert len(ask("stall=0,100ms; usage=finish").events) > 20
-    assert 0.1 < time.monotonic() - begun < 1
+    assert len(ask("stall=0,500ms; usage=finish").events) > 20
+    assert 0.5 < time.monotonic() - begun < 10  # one for each event would take more, on any machine
 
 
 def test_a_reset_is_a_reset(ask):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import PATIENCE
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
@@ -34,7 +35,7 @@ def test_llm_comply_finds_nothing_wrong(open_simulator, form, tests):
     pytest.importorskip("llm_comply")
     program = Path(sys.executable).with_name("llm-comply")
     command = [program, "-u", open_simulator.url, "-k", "any", "-m", "sim-1", "--format", form, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     states = [one["status"] for one in json.loads(done.stdout)["results"]]
     assert len(states) == tests
     # The one that is skipped asks for raw reasoning, which OpenAI does not show.

@@ -59,7 +59,7 @@ def test_every_viewer_sees_what_the_journal_holds(
         viewers.append((first, form, home.start("attach", path.stem, "--format", form, *more)))
         time.sleep(chance.uniform(0.0, 0.12))
     outputs = [(first, form, viewer, viewer.communicate(timeout=PATIENCE)) for first, form, viewer in viewers]
-    assert child.wait(60) == 0
+    assert child.wait(PATIENCE) == 0
     kept = Kept(path)
     assert kept.ending.outcome == outcome.COMPLETE
     seen = 0
