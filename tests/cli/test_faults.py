@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from support.waiting import PATIENCE
+from unspool.sim.faults.quirks import QUIRKS
 from unspool.sim.faults.table import TABLE
 
 
@@ -36,7 +37,10 @@ FAST = ("--ttft", "0", "--itl", "0")
 
 def test_every_fault_has_a_line(unspool):
     lines = unspool("faults").stdout.decode().splitlines()
-    assert [line.split()[0].partition("=")[0].partition("[")[0] for line in lines] == [fault.name for fault in TABLE]
+    assert [line.split()[0].partition("=")[0].partition("[")[0] for line in lines] == [
+        *(fault.name for fault in TABLE),
+        *QUIRKS,
+    ]
 
 
 def test_a_server_fails_in_the_order_of_its_script_and_then_as_always(unspool, sim):

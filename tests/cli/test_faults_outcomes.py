@@ -14,6 +14,7 @@ import pytest
 
 from unspool.outcome import EXIT_CODES
 from unspool.sim.faults.dialects import TABLE as DIALECTS
+from unspool.sim.faults.quirks import QUIRKS
 from unspool.sim.faults.table import BY_NAME, TABLE
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
@@ -107,6 +108,16 @@ OUTCOMES = (
     ("usage=every", "complete", WHOLE),
     ("usage=finish", "complete", WHOLE),
     ("usage=x_groq", "complete", WHOLE),
+    ('set=response.completed,{"response":{"metadata":{"a":1.10}}}', "complete", WHOLE),
+    ("drop=finish&choices.index=1", "complete", WHOLE),
+    (r'insert=each,": ping\n\n"', "complete", WHOLE),
+    ('item={"type":"custom","id":"i"}', ("complete", None, None), WHOLE),
+    ("framing=lines", "complete", WHOLE),
+    # To be understood by the client, which takes these two for something else so far.
+    ("framing=doubled", ("complete", "server_error", "server_error"), WHOLE),
+    ("framing=bare", "unreachable", NOTHING),
+    ("header=server:llama.cpp", "complete", WHOLE),
+    ("needs=messages,role=user,name", (None, "bad_request", None), NOTHING),
 )
 
 
@@ -209,6 +220,14 @@ def faults_table():
     return ["| fault | what it does | example |", "|---|---|---|", *rows]
 
 
+def quirks_table():
+    def endpoints(quirk):
+        return "all" if len(quirk.where) == len(APIS) else ", ".join(quirk.where)
+
+    rows = [f"| `{each.name}` | {each.does} | {endpoints(each)} |" for each in QUIRKS.values()]
+    return ["| name | what the server does | endpoints |", "|---|---|---|", *rows]
+
+
 def dialects_table():
     def cells(dialect):
         return " | ".join("yes" if api in dialect.endpoints else "–" for api in APIS)
@@ -271,7 +290,7 @@ def summary():
 
 
 TABLES = {
-    "how-to/simulator.md": {"faults": faults_table, "dialects": dialects_table},
+    "how-to/simulator.md": {"faults": faults_table, "quirks": quirks_table, "dialects": dialects_table},
     "explanation/comparison.md": {"summary": summary},
     "reference/faults.md": {"summary": summary, "outcomes": outcomes_table},
 }

@@ -308,10 +308,13 @@ class _Client:
             # Each of many small pieces goes out by itself.
             await asyncio.sleep(0)
         elif isinstance(step, Pause):
-            with contextlib.suppress(TimeoutError):
-                # The client has nothing more to say: what comes is that it hung up.
-                await asyncio.wait_for(self.reader.read(1), step.seconds)
-                raise _HungUp
+            for seconds, beat in step.parts():
+                with contextlib.suppress(TimeoutError):
+                    # The client has nothing more to say: what comes is that it hung up.
+                    await asyncio.wait_for(self.reader.read(1), seconds)
+                    raise _HungUp
+                if beat:
+                    await self._send(h11.Data(beat))
         elif step.how == RESET:
             await reset(self.writer.transport)
         else:
@@ -385,9 +388,10 @@ async def _pass_altered(upstream: asyncio.StreamReader, client: _Client, plan: F
                 headers = http.by_name(event.headers)
                 if sse.is_event_stream(headers.get("content-type", "")) and "content-encoding" not in headers:
                     blocks = Blocks()
-                replaced = [name.encode() for name in ("content-length", *plan.headers)]
+                added = {**plan.every, **plan.headers}
+                replaced = [name.encode() for name in ("content-length", *added)]
                 kept = http.forwarded(event.headers.raw_items(), *replaced)
-                await client.head(event.status_code, kept + http.encoded(plan.headers.items()))
+                await client.head(event.status_code, kept + http.encoded(added.items()))
                 continue
             data = bytes(event.data)
             for item in [data] if blocks is None else blocks.feed(data):

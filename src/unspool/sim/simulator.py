@@ -24,6 +24,7 @@ from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.dialects import BY_NAME
 from unspool.sim.faults.middleware import BeforeAnswer, FaultChooser, FaultMiddleware
+from unspool.sim.faults.stream_plan import FaultPlan
 from unspool.sim.lifecycle import Lifecycle
 from unspool.sim.limits import Exceeded, Limits
 from unspool.sim.origins import OriginMiddleware
@@ -274,7 +275,7 @@ class _Desk:
             except Exceeded as error:
                 told = RequestError(str(error), status=429, type=error.kind, code="rate_limit_exceeded")
                 response = self._refused(told, error.headers())
-            return self._signed(response, identity)
+            return self._signed(response, request, identity)
 
         return Route("/v1" + path, endpoint, methods=[method])
 
@@ -334,12 +335,12 @@ class _Desk:
             words = f"Invalid URL ({request.method} {request.url.path}). The simulator has {', '.join(self.paths)}."
             refused = RequestError(words, status=status)
         headers = getattr(error, "headers", None)
-        return self._signed(self._refused(refused, headers), self._identity(request, b""))
+        return self._signed(self._refused(refused, headers), request, self._identity(request, b""))
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """Answer when the simulator itself has failed; the server logs the error."""
         failed = RequestError("The simulator failed to answer this request.", status=500, type="server_error")
-        return self._signed(JSONResponse(failed.body(), 500), self._identity(request, b""))
+        return self._signed(JSONResponse(failed.body(), 500), request, self._identity(request, b""))
 
     def _identity(self, request: Request, body: bytes) -> RequestIdentity:
         settings = self._settings
@@ -367,8 +368,11 @@ class _Desk:
         body = BY_NAME[self._settings.dialect].error(error.body()["error"], error.status)
         return JSONResponse(body, error.status, headers)
 
-    def _signed(self, response: Response, identity: RequestIdentity) -> Response:
-        """Put OpenAI's own headers on a response, or the one that others have too."""
+    def _signed(self, response: Response, request: Request, identity: RequestIdentity) -> Response:
+        """Put OpenAI's own headers on a response, or the one that others have too, and those of the plan."""
+        plan: FaultPlan | None = request.scope.get(PLAN)
+        if plan is not None:
+            response.headers.update(plan.every)
         if self._settings.dialect != "openai":
             response.headers["x-request-id"] = identity.id("req_")
             return response

@@ -117,7 +117,10 @@ async def _do(step: Step, scope: Scope, send: Send) -> None:
         await asyncio.sleep(0)
     elif isinstance(step, Pause):
         clock: Clock = scope.get(CLOCK) or Clock()
-        await (asyncio.get_running_loop().create_future() if step.seconds is None else clock.sleep(step.seconds))
+        for seconds, beat in step.parts():
+            await (asyncio.get_running_loop().create_future() if seconds is None else clock.sleep(seconds))
+            if beat:
+                await send({"type": "http.response.body", "body": beat, "more_body": True})
     elif isinstance(step, Close) and step.how == CLEAN:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     else:

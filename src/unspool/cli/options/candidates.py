@@ -181,9 +181,11 @@ def _dialects(typed: str) -> list[Candidate]:
 
 
 def _faults(typed: str) -> list[Candidate]:
+    from unspool.sim.faults.quirks import QUIRKS
     from unspool.sim.faults.table import TABLE
 
-    return [Candidate(fault.example, fault.does) for fault in TABLE]
+    quirks = [Candidate(quirk.name, quirk.does) for quirk in QUIRKS.values()]
+    return [Candidate(fault.example, fault.does) for fault in TABLE] + quirks
 
 
 def _ids(typed: str) -> list[Candidate] | None:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unspool.jsontext import parse
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.rewriting import body_of, each, with_body
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal, Rewriter, Step
+from unspool.sim.faults.table import read
 from unspool.sim.frames import DONE, Frame
 
 COMPLETIONS, CHAT, RESPONSES = "completions", "chat", "responses"
@@ -31,7 +31,7 @@ class Dialect:
     """One server's way. ``endpoints`` are those it has; ``stateful`` says that it keeps responses.
 
     ``add`` puts what its streams are like into a plan, given the endpoint. ``error`` words an error: OpenAI's error object and
-    the status in, the body out. ``refuse`` says why it refuses a request that others take.
+    the status in, the body out. ``faults`` are what all its answers have.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Dialect:
     endpoints: Sequence[str] = _ALL
     stateful: bool = False
     error: Callable[[_Body, int], Any] = lambda error, status: {"error": error}
-    refuse: Callable[[_Body], str | None] = lambda body: None
+    faults: str = ""
 
-    def plan(self, path: str, body: bytes = b"") -> FaultPlan:
+    def plan(self, path: str) -> FaultPlan:
         """The plan for a request at this path, which faults may add to."""
         plan = FaultPlan()
         api = endpoint(path)
@@ -53,11 +53,7 @@ class Dialect:
             plan.refusal = Refusal(404, {"content-type": "application/json"}, json.dumps({"error": words}).encode())
             return plan
         self.add(plan, api)
-        asked = parse(body)
-        if isinstance(asked, dict) and (why := self.refuse(asked)) is not None:
-            words = {"message": why, "type": "invalid_request_error", "param": None, "code": None}
-            plan.refusal = Refusal(400, {"content-type": "application/json"}, json.dumps({"error": words}).encode())
-        return plan
+        return read(self.faults, plan)
 
     def worded(self, refusal: Refusal) -> Refusal:
         """A refusal with OpenAI's body, in this dialect's words; any other as it is."""
@@ -318,15 +314,6 @@ def _gemini_error(error: _Body, status: int) -> Any:
     return [{"error": {"code": status, "message": error["message"], "status": "INVALID_ARGUMENT"}}]
 
 
-def _untyped_item(body: _Body) -> str | None:
-    """Why llama.cpp refuses an ``input``: it tells items by their type, of what the assistant said too."""
-    items = body.get("input")
-    for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict) and item.get("role") == "assistant" and "type" not in item:
-            return "Cannot determine type of 'item'"
-    return None
-
-
 def _llamacpp_error(error: _Body, status: int) -> Any:
     return {"error": {"code": status, "message": error["message"], "type": error["type"]}}
 
@@ -372,7 +359,7 @@ TABLE = (
             between=b":\n\n",
         ),
         error=_llamacpp_error,
-        refuse=_untyped_item,
+        faults="needs=input,role=assistant,type,Cannot determine type of 'item'; header=server:llama.cpp",
     ),
     Dialect(
         "vllm",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unspool.jsontext import parse
 from unspool.sim.clock import Clock
 from unspool.sim.connection import BODY_TIMEOUT
 from unspool.sim.errors import RequestError
@@ -77,9 +78,14 @@ class FaultChooser:
         received = ReceivedRequest(method, path, dict(headers), body, faults)
         with self._lock:
             self._requests.append(received)
-        plan = read(faults, self.dialect.plan(path, body))
+        plan = read(faults, self.dialect.plan(path))
+        if plan.needs and plan.refusal is None:
+            asked = parse(body)
+            if why := next(filter(None, (need(asked) for need in plan.needs)), None):
+                plan.refusal = refusal_of(RequestError(why))
         if plan.refusal is not None:
             plan.refusal = self.dialect.worded(plan.refusal)
+            plan.refusal.headers = {**plan.every, **plan.refusal.headers}
         if plan.refusal is not None or plan.hang_up:
             received.answered_by = "fault"
         return plan, received

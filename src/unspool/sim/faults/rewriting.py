@@ -7,7 +7,8 @@ A frame is told by its JSON, not by its endpoint: a finish reason is where ``cho
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from unspool.sim.faults.stream_plan import CLEAN, Close, Rewriter, Step
@@ -18,8 +19,16 @@ _TEXTS = frozenset({"content", "text", "delta", "reasoning", "reasoning_content"
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 #: The shapes of an error inside a stream.
-ERRORS = ("nested", "flat", "string", "object", "event", "failed", "field")
-_MESSAGE = "The server had an error while processing your request. Sorry about that!"
+ERRORS = ("nested", "flat", "string", "object", "event", "failed", "field", "line")
+
+# Marks a number in a patch, which stands in the event as it was written: JSON's reader would change 1e400 and 1.10.
+_NUMBER = "\ue000"
+_PATCH = json.JSONDecoder(
+    parse_int=lambda digits: _NUMBER + digits + _NUMBER,
+    parse_float=lambda digits: _NUMBER + digits + _NUMBER,
+    parse_constant=lambda name: _NUMBER + name + _NUMBER,
+)
+_WRITTEN = re.compile(f'"{_NUMBER}([^"]*){_NUMBER}"')
 
 
 def body_of(frame: Frame) -> dict[str, Any] | None:
@@ -52,51 +61,46 @@ def malformed(at: int) -> Rewriter:
     return _counted(rewrite)
 
 
-def error(at: int, shape: str) -> Rewriter:
-    """Send an error in place of all that follows ``at`` events, and the end mark where the stream would have one."""
+def error(at: int, shape: str | dict[str, Any], said: dict[str, Any], status: int) -> Rewriter:
+    """Replace all that follows ``at`` events by an error, and the end mark where the stream would have one.
+
+    ``said`` is OpenAI's error object; a ``shape`` that is an object is sent as it is.
+    """
     last: dict[str, Any] = {}
 
     def rewrite(frame: Frame, number: int) -> Sequence[Frame | Step]:
-        body = body_of(frame) or {}
-        last.update(body)
+        last.update(body_of(frame) or {})
         if number < at:
             return [frame]
-        is_response = "sequence_number" in last
-        out: list[Frame | Step] = [_error(shape, last)] if shape != "field" else [_error_field()]
-        return [*out, Close(CLEAN)] if is_response else [*out, DONE, Close(CLEAN)]
+        sent = _event_of(shape, last) if isinstance(shape, dict) else _error(shape, said, status, last)
+        return [sent, Close(CLEAN)] if "sequence_number" in last else [sent, DONE, Close(CLEAN)]
 
     return _counted(rewrite)
 
 
-def _error(shape: str, last: dict[str, Any]) -> Frame:
+def _error(shape: str, said: dict[str, Any], status: int, last: dict[str, Any]) -> Frame | bytes:
     number = {"sequence_number": last["sequence_number"]} if "sequence_number" in last else {}
-    whole = {"message": _MESSAGE, "type": "server_error", "param": None, "code": None}
+    coded = {"code": status, "message": said["message"], "type": said["type"]}
+    if shape in ("field", "line"):
+        # A field that no event stream has, as llama.cpp before its rewrite of 2025; or a line without any.
+        return (b"error: %b\n\n" if shape == "field" else b'{"error":%b}\n') % json.dumps(coded).encode()
     if shape == "failed":
         response = {**last.get("response", {}), "status": "failed", "output": []}
-        response["error"] = {"code": "server_error", "message": _MESSAGE}
+        response["error"] = {"code": said["code"] or said["type"], "message": said["message"]}
         return Frame.of({"type": "response.failed", **number, "response": response}, type="response.failed")
-    if shape == "nested":
-        if number:
-            return Frame.of({"type": "error", **number, "error": whole}, type="error")
-        return Frame.of({"error": whole})
+    if shape == "event":
+        return Frame.of({"code": status, "details": said["message"]}, type="error")
+    if shape in ("nested", "flat") and number:
+        flat = {"code": said["code"] or said["type"], "message": said["message"], "param": said["param"]}
+        return Frame.of(
+            {"type": "error", **number, **({"error": said} if shape == "nested" else flat)},
+            type="error",
+        )
     if shape == "flat":
-        if number:
-            return Frame.of({"type": "error", "code": "server_error", **number, **_flat()}, type="error")
-        return Frame.of({**_flat(), "type": "server_error", "code": "server_error"})
-    if shape == "string":
-        return Frame.of({"error": _MESSAGE})
+        return Frame.of({**said, "code": said["code"] or said["type"]})
     if shape == "object":
-        return Frame.of({"object": "error", "message": _MESSAGE, "type": "InternalServerError", "code": 500})
-    return Frame.of({"code": 500, "details": _MESSAGE}, type="error")
-
-
-def _error_field() -> bytes:
-    """An error as llama.cpp sent it before its rewrite of 2025: in a field that no event stream has."""
-    return b"error: %b\n\n" % json.dumps({"code": 500, "message": _MESSAGE, "type": "server_error"}).encode()
-
-
-def _flat() -> dict[str, Any]:
-    return {"message": _MESSAGE, "param": None}
+        return Frame.of({"object": "error", "message": said["message"], "type": "InternalServerError", "code": status})
+    return Frame.of({"error": said["message"] if shape == "string" else said})
 
 
 def sequence(how: str) -> Rewriter:
@@ -249,6 +253,180 @@ def usage(where: str) -> Rewriter:
         return [frame]
 
     return rewrite
+
+
+class Selector:
+    """Which events a fault is for: terms joined by ``&``, all of which must hold.
+
+    A term is ``each``; a number, the event after so many others; ``>N``, those after N; ``role``, ``text``, ``tool``, ``finish``,
+    ``usage`` or ``done``, by what an event carries; ``FIELD=VALUE``, a field at any depth given by its path, such as ``choices.index=1``; or the
+    ``type`` of an event.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._terms = [term.strip() for term in text.split("&")]
+        if not all(self._terms):
+            raise ValueError(f"{text!r} names no events")
+
+    def __call__(self, frame: Frame, number: int) -> bool:
+        body = body_of(frame) or ({"done": True} if frame.data == DONE.data else {})
+        return self.holds(body, number)
+
+    def holds(self, body: dict[str, Any], number: int = 0) -> bool:
+        """Whether it selects what has this body, and so many events before it."""
+        return all(_holds(term, body, number) for term in self._terms)
+
+
+def _holds(term: str, body: dict[str, Any], number: int) -> bool:
+    path, equals, value = term.partition("=")
+    if equals:
+        return value in (json.dumps(found).strip('"') for found in values(body, path))
+    if term.isdigit():
+        return number == int(term)
+    if term[0] == ">" and term[1:].isdigit():
+        return number > int(term[1:])
+    return _CARRIES[term](body) if term in _CARRIES else term in ("each", body.get("type"))
+
+
+def _has(*paths: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda body: any(any(values(body, path)) for path in paths)
+
+
+_CARRIES: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "role": _has("choices.delta.role"),
+    "text": lambda body: (
+        str(body.get("type", "")) == "response.output_text.delta" or _has("choices.delta.content", "choices.text")(body)
+    ),
+    "finish": lambda body: body.get("type") in _TERMINAL or _has("choices.finish_reason")(body),
+    "tool": _has("choices.delta.tool_calls.id"),
+    "usage": _has("usage"),
+    "done": _has("done"),
+}
+
+
+def values(value: Any, path: str) -> list[Any]:
+    """All that stands at a path of names joined by full stops; an array stands for each of its elements."""
+    if isinstance(value, list):
+        return [found for inner in value for found in values(inner, path)]
+    if not path:
+        return [value]
+    name, _, rest = path.partition(".")
+    return values(value[name], rest) if isinstance(value, dict) and name in value else []
+
+
+def patch_of(text: str) -> dict[str, Any]:
+    """Read a patch, or an event: a JSON object, whose numbers may be such as JSON has none. Raises ValueError."""
+    try:
+        patch = _PATCH.decode(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{text!r} is not JSON") from None
+    if not isinstance(patch, dict):
+        raise ValueError(f"{text!r} is not a JSON object")
+    return patch
+
+
+def patched(value: Any, patch: Any) -> Any:
+    """A JSON merge patch (RFC 7396), but for arrays: a patch that is an object is for each of their elements; and null is a value."""
+    if not isinstance(patch, dict):
+        return patch
+    if isinstance(value, list):
+        return [patched(inner, patch) for inner in value]
+    kept = dict(value) if isinstance(value, dict) else {}
+    return {**kept, **{key: patched(kept.get(key), inner) for key, inner in patch.items()}}
+
+
+def change(where: Selector, patch: dict[str, Any]) -> Rewriter:
+    """Change the events at ``where`` by a patch."""
+
+    def rewrite(frame: Frame, number: int) -> Sequence[Frame | Step]:
+        body = body_of(frame)
+        return [frame] if body is None or not where(frame, number) else [_written(frame, patched(body, patch))]
+
+    return _counted(rewrite)
+
+
+def drop(where: Selector) -> Rewriter:
+    """Leave out the events at ``where``."""
+    return _counted(lambda frame, number: [] if where(frame, number) else [frame])
+
+
+def insert(where: Selector | None, what: dict[str, Any] | bytes) -> Rewriter:
+    """Send an event, or bytes that are none, before each event at ``where``, or at the end."""
+    last: dict[str, Any] = {}
+    count = [-1]
+
+    def rewrite(frame: Frame | None) -> Sequence[Frame | Step]:
+        count[0] += 1
+        if frame is not None:
+            last.update(body_of(frame) or {})
+        if where(frame, count[0]) if where is not None and frame is not None else where is None and frame is None:
+            added = what if isinstance(what, bytes) else _event_of(what, last)
+            return [added] if frame is None else [added, frame]
+        return [] if frame is None else [frame]
+
+    return rewrite
+
+
+def _event_of(body: dict[str, Any], last: dict[str, Any]) -> Frame:
+    """An event of a stream in which ``last`` came: a chunk says what others say of their stream, an event of Responses has a number."""
+    if "choices" in body:
+        body = {name: last[name] for name in ("id", "object", "created", "model") if name in last} | body
+    elif "sequence_number" in last and "type" in body:
+        body = {"sequence_number": last["sequence_number"]} | body
+    type = body.get("type")
+    return _written(Frame("", type=type if "sequence_number" in body and isinstance(type, str) else None), body)
+
+
+def _written(frame: Frame, body: dict[str, Any]) -> Frame:
+    """The frame with a body that was patched: numbers as they were written, the event's type as the body has it."""
+    written = with_body(frame, body)
+    written.data = _WRITTEN.sub(r"\1", written.data)
+    if frame.type is not None and isinstance(body.get("type"), str):
+        written.type = body["type"]
+    return written
+
+
+def item(added: dict[str, Any]) -> Rewriter:
+    """An item of a response's output before the others, with the events of its parts; it stands in the last snapshot too."""
+    begun = [False]
+
+    def rewrite(frame: Frame) -> Sequence[Frame | Step]:
+        body = body_of(frame)
+        if body is None:
+            return [frame]
+        out: list[Frame | Step] = []
+        if body.get("type") == "response.output_item.added" and not begun[0]:
+            begun[0] = True
+            out += [_written(Frame("", type=event["type"]), event) for event in _events_of(added)]
+        if isinstance(body.get("output_index"), int):
+            body["output_index"] += 1
+        if body.get("response", {}).get("output"):
+            body["response"]["output"].insert(0, added)
+        return [*out, _written(frame, body)]
+
+    return each(rewrite)
+
+
+def _events_of(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    lists = {"content": "content_index", "summary": "summary_index"}
+    parts = {name: item[name] for name in lists if isinstance(item.get(name), list)}
+    place = {"sequence_number": 0, "output_index": 0}
+    empty = {**item, **{name: [] for name in parts}}
+    yield {"type": "response.output_item.added", **place, "item": empty}
+    for name, each in parts.items():
+        for number, part in enumerate(each):
+            stem = _STEMS.get(part.get("type"))
+            at = {**place, "item_id": item.get("id"), lists[name]: number}
+            if stem and isinstance(part.get("text"), str):
+                for piece in _WORDS.findall(part["text"]):
+                    yield {"type": f"response.{stem}.delta", **at, "delta": piece}
+                yield {"type": f"response.{stem}.done", **at, "text": part["text"]}
+    yield {"type": "response.output_item.done", **place, "item": item}
+
+
+# The parts of items by their type, and what their events are called.
+_STEMS = {"output_text": "output_text", "reasoning_text": "reasoning_text", "summary_text": "reasoning_summary_text"}
+_WORDS = re.compile(r" ?[^ ]+(?: [^ ]+)?")
 
 
 def texts(change: Callable[[str], str]) -> Rewriter:

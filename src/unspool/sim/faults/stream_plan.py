@@ -6,8 +6,10 @@ a `Pause`, or the `Close` after which nothing follows. Whoever has the connectio
 
 from __future__ import annotations
 
+import math
+import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from unspool.sim.frames import Frame
@@ -19,12 +21,25 @@ CLOSES = (CLEAN, UNCLEAN, RESET, SHORT)
 #: The Content-Length of an answer that is to fall short of it: more than any of them has.
 ANNOUNCED = 1 << 30
 
+_BEAT = 0.1
+
 
 @dataclass(slots=True)
 class Pause:
-    """Send nothing for so many ``seconds``; None is until the client gives up."""
+    """Send nothing, or ``beat`` every tenth of a second, for so many ``seconds``; None is until the client gives up."""
 
     seconds: float | None
+    beat: bytes = b""
+
+    def parts(self) -> Iterator[tuple[float | None, bytes]]:
+        """How long to wait, and what to send then, again and again."""
+        if not self.beat:
+            yield self.seconds, b""
+            return
+        left = math.inf if self.seconds is None else self.seconds
+        while left > 0:
+            yield min(left, _BEAT), self.beat
+            left -= _BEAT
 
 
 @dataclass(slots=True)
@@ -64,7 +79,9 @@ class FaultPlan:
 
     ``hang_up`` closes the connection without an answer, and ``refusal`` is sent in place of one, both after ``wait`` seconds.
     ``unstreamed`` has the answer made in one piece, and ``usage`` has it count its tokens, whatever the request asks for.
-    The rest is for streams: ``headers`` to send, ``rewriters`` of frames, one made for each stream, and what the bytes look like.
+    ``needs`` say why a request is refused, given its body; ``every`` are headers of any response.
+    The rest is for streams: ``headers`` to send, ``rewriters`` of frames, one made for each stream, and what the bytes look like;
+    ``framing`` is a pattern in the bytes of an event and what replaces it.
     """
 
     wait: float = 0.0
@@ -72,6 +89,8 @@ class FaultPlan:
     refusal: Refusal | None = None
     unstreamed: bool = False
     usage: bool = False
+    needs: list[Callable[[object], str | None]] = field(default_factory=list)
+    every: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     rewriters: list[Callable[[], Rewriter]] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
@@ -79,6 +98,7 @@ class FaultPlan:
     space: bool = True
     prefix: bytes = b""
     between: bytes = b""
+    framing: tuple[bytes, bytes] | None = None
     unterminated: bool = False
     gzip: str = ""
     one_byte: bool = False
@@ -155,7 +175,10 @@ class FaultyStream:
                 self._do(item, out)
 
     def _event(self, frame: Frame, out: list[Step]) -> None:
-        data = self._dressed(frame.encode(with_id=self._event_ids))
+        data = frame.encode(with_id=self._event_ids)
+        if self._plan.framing is not None:
+            data = re.sub(*self._plan.framing, data)
+        data = self._dressed(data)
         if self._plan.between:
             data = self._dressed(self._plan.between) + data
         if self._plan.unterminated:

@@ -13,9 +13,14 @@ from typing import Any
 
 from unspool import durations
 from unspool.sim.faults import rewriting
+from unspool.sim.faults.quirks import QUIRKS
 from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, FaultPlan, Pause, Refusal, Rewriter, Stop
 
-_JSON_BODY = re.compile(r"body: *(?=[\[{\"])")
+# Where a value may begin that is JSON, in which no character separates.
+_JSON_VALUE = re.compile(r"[:,=] *(?=[\[{\"])")
+
+# Numbers may have any size.
+_JSON = json.JSONDecoder(parse_int=str)
 
 #: The header of a request that names its own faults.
 HEADER = "x-unspool-fault"
@@ -51,6 +56,9 @@ def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
         if not name:
             continue
         fault = BY_NAME.get(name)
+        if fault is None and name in QUIRKS and not value:
+            read(QUIRKS[name].faults, plan)
+            continue
         if fault is None:
             raise ValueError(f"there is no fault {name!r}; unspool faults lists those there are")
         if value and not fault.value:
@@ -67,27 +75,25 @@ def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split a text at a separator, but not within a JSON value that a ``body:`` begins."""
+    """Split a text at a separator, but not within a JSON value."""
     parts = [""]
     at = 0
     while at < len(text):
-        value = _JSON_BODY.match(text, at)
-        if value is not None and (end := _json_end(text, value.end())):
-            parts[-1] += text[at:end]
-            at = end
-        elif text[at] == separator:
+        if text[at] == separator:
             parts.append("")
-            at += 1
         else:
             parts[-1] += text[at]
-            at += 1
+        value = _JSON_VALUE.match(text, at)
+        end = _json_end(text, value.end()) if value is not None else 0
+        parts[-1] += text[at + 1 : end]
+        at = max(at + 1, end)
     return parts
 
 
 def _json_end(text: str, begin: int) -> int:
     """Where the JSON value that begins there ends; 0 where none does."""
     try:
-        return json.JSONDecoder().raw_decode(text, begin)[1]
+        return _JSON.raw_decode(text, begin)[1]
     except (ValueError, RecursionError):
         return 0
 
@@ -98,6 +104,7 @@ def _json_end(text: str, begin: int) -> int:
 _ERRORS = {
     400: ("invalid_request_error", "context_length_exceeded", "This model's maximum context length is 128000 tokens."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    402: ("insufficient_balance", "insufficient_balance", "Your account has no credits left."),
     403: ("request_forbidden", "unsupported_country_region_territory", "Country, region, or territory not supported."),
     404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
     429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests."),
@@ -105,18 +112,28 @@ _ERRORS = {
     503: ("service_unavailable_error", "server_is_overloaded", "The server is overloaded. Please try again later."),
 }
 _QUOTA = ("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan.")
+_FILTER = ("invalid_request_error", "content_filter", "The prompt was filtered by the content policy.")
+# The statuses of the codes that an error may be asked for by.
+_CODES = {code: (status, error) for status, error in _ERRORS.items() for code in [error[1]] if code} | {
+    "insufficient_quota": (429, _QUOTA),
+    "content_filter": (400, _FILTER),
+}
+_SORRY = "The server had an error while processing your request. Sorry about that!"
 _LOADING = b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'
 _WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body>This is a web site.</body></html>\n"
 
 
 def error_body(status: int) -> bytes:
     """OpenAI's body for an error of this status."""
-    type, code, message = _ERRORS.get(status, _ERRORS[500] if status >= 500 else ("invalid_request_error", None, "No."))
-    return _error(type, code, message)
+    return _body(*_ERRORS.get(status, _ERRORS[500] if status >= 500 else ("invalid_request_error", None, "No.")))
 
 
-def _error(type: str, code: str | None, message: str) -> bytes:
-    return json.dumps({"error": {"message": message, "type": type, "param": None, "code": code}}).encode()
+def _body(type: str, code: str | None, message: str) -> bytes:
+    return json.dumps({"error": _said(type, code, message)}).encode()
+
+
+def _said(type: str, code: str | None, message: str) -> dict[str, Any]:
+    return {"message": message, "type": type, "param": None, "code": code}
 
 
 def _refuse(plan: FaultPlan, status: int, body: bytes, type: str = "application/json", **headers: str) -> None:
@@ -130,13 +147,11 @@ def _status(plan: FaultPlan, value: str) -> None:
     body = b"" if status in (204, 304) else error_body(status)
     refusal = Refusal(status, {"content-type": "application/json"}, body)
     for header in headers:
-        name, colon, said = header.partition(":")
-        if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
-            raise ValueError(f"{header!r} is no header")
-        if name.strip() == "body":
-            refusal.body, refusal.verbatim = said.strip().encode(), True
+        name, said = _named(header)
+        if name == "body":
+            refusal.body, refusal.verbatim = said.encode(), True
         else:
-            refusal.headers[name.strip().lower()] = said.strip()
+            refusal.headers[name] = said
     plan.refusal = refusal
 
 
@@ -178,7 +193,7 @@ def _one_of(text: str, *words: str) -> str:
     return text
 
 
-def _stop_at(unit: str, reading: Callable[[str], Any]) -> Callable[[FaultPlan, str], None]:
+def _stop_at(unit: str, reading: Callable[[str], Pause | Close]) -> Callable[[FaultPlan, str], None]:
     def add(plan: FaultPlan, value: str) -> None:
         at, _, rest = value.partition(",")
         plan.stops.append(Stop(unit, _place(at), reading(rest)))
@@ -192,8 +207,83 @@ def _close(how: str) -> Close:
     return Close(_one_of(how or UNCLEAN, *CLOSES))
 
 
-def _pause(time: str) -> Pause:
-    return Pause(durations.parse(time) if time else None)
+def _pause(text: str) -> Pause:
+    time, _, beat = text.partition(",")
+    return Pause(durations.parse(time) if time else None, _text(beat).encode() if beat else b"")
+
+
+def _text(text: str) -> str:
+    """A text, which may be a JSON string so that it can hold line ends."""
+    if text[:1] != '"':
+        return text
+    try:
+        read: str = json.loads(text)
+    except ValueError:
+        raise ValueError(f"{text} is not a JSON string") from None
+    return read
+
+
+def _at(value: str) -> tuple[str, str]:
+    """What stands before the first comma, and after it."""
+    where, comma, rest = value.partition(",")
+    if not comma:
+        raise ValueError(f"{value!r} has no second part")
+    return where.strip(), rest.strip()
+
+
+def _changed(value: str) -> tuple[rewriting.Selector, dict[str, Any]]:
+    where, patch = _at(value)
+    return rewriting.Selector(where), rewriting.patch_of(patch)
+
+
+def _inserted(value: str) -> tuple[rewriting.Selector | None, dict[str, Any] | bytes]:
+    where, what = _at(value)
+    added = rewriting.patch_of(what) if what[:1] == "{" else _text(what).encode()
+    return None if where == "end" else rewriting.Selector(where), added
+
+
+def _item(plan: FaultPlan, value: str) -> None:
+    _rewriting(rewriting.item, lambda text: (rewriting.patch_of(text),))(plan, value)
+    plan.rewriters.append(rewriting.renumbered)
+
+
+# What of an event's bytes is replaced, and by what.
+_FRAMINGS = {
+    "lines": (rb"\n\n\Z", b"\n"),
+    "doubled": (rb"(?m)^data: ", b"data: data: "),
+    "bare": (rb"(?m)^(?:event|id): .*\n|^data: |\n\Z", b""),
+}
+
+
+def _framing(plan: FaultPlan, value: str) -> None:
+    plan.framing = _FRAMINGS[_one_of(value, *_FRAMINGS)]
+
+
+def _header(plan: FaultPlan, value: str) -> None:
+    name, content = _named(value)
+    plan.every[name] = content
+
+
+def _needs(plan: FaultPlan, value: str) -> None:
+    path, rest = _at(value)
+    where, rest = _at(rest)
+    field, _, says = rest.partition(",")
+    selector = rewriting.Selector(where)
+
+    def missing(body: object) -> str | None:
+        for number, found in enumerate(rewriting.values(body, path)):
+            if isinstance(found, dict) and selector.holds(found) and not rewriting.values(found, field):
+                return says or f"Missing '{field}' in '{path}[{number}]'."
+        return None
+
+    plan.needs.append(missing)
+
+
+def _named(header: str) -> tuple[str, str]:
+    name, colon, said = header.partition(":")
+    if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
+        raise ValueError(f"{header!r} is no header")
+    return name.strip().lower(), said.strip()
 
 
 def _rewriting(
@@ -206,9 +296,18 @@ def _rewriting(
     return add
 
 
-def _error_at(value: str) -> tuple[int, str]:
-    at, _, shape = value.partition(",")
-    return _count(at), _one_of(shape or "nested", *rewriting.ERRORS)
+def _error_at(value: str) -> tuple[int, str | dict[str, Any], dict[str, Any], int]:
+    at, _, rest = value.partition(",")
+    if rest[:1] == "{":
+        return _count(at), rewriting.patch_of(rest), {}, 500
+    shape, _, code = rest.partition(",")
+    status, said = 500, _said("server_error", None, _SORRY)
+    if code in _CODES:
+        status, (type, word, message) = _CODES[code]
+        said = _said(type, word, message)
+    elif code:
+        raise ValueError(f"{code!r} is none of {', '.join(_CODES)}")
+    return _count(at), _one_of(shape or "nested", *rewriting.ERRORS), said, status
 
 
 def _word(*words: str) -> Callable[[str], tuple[str]]:
@@ -308,7 +407,7 @@ TABLE = (
         "",
         "refuse with 429 and `insufficient_quota`, which no waiting cures",
         "quota",
-        lambda plan, _: _refuse(plan, 429, _error(*_QUOTA)),
+        lambda plan, _: _refuse(plan, 429, _body(*_QUOTA)),
     ),
     Fault(
         "loading",
@@ -343,8 +442,8 @@ TABLE = (
     Fault("slow-headers", "TIME", "wait so long before the response begins", "slow-headers=2s", _slow_headers),
     Fault(
         "stall",
-        "K[,TIME]",
-        "after K events, send nothing for so long, or ever again",
+        "K[,TIME[,TEXT]]",
+        "after K events, send nothing for so long, or ever again; or only TEXT, every tenth of a second",
         "stall=5,2s",
         _stop_at("events", _pause),
     ),
@@ -411,8 +510,8 @@ TABLE = (
     ),
     Fault(
         "error",
-        "K[,SHAPE]",
-        "after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, `failed` (Responses), or `field` (an `error:` line, llama.cpp)",
+        "K[,SHAPE[,CODE]]",
+        "after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, `failed` (Responses), `field` (an `error:` line, llama.cpp), `line` (JSON without a field), or any JSON object; CODE is one of OpenAI's codes, such as `rate_limit_exceeded`",
         "error=4,string",
         _rewriting(rewriting.error, _error_at),
     ),
@@ -457,6 +556,49 @@ TABLE = (
         "count the tokens nowhere, in every chunk, in the one with the finish reason, or in its `x_groq`",
         "usage=x_groq",
         _usage,
+    ),
+    Fault(
+        "set",
+        "WHERE,PATCH",
+        "change the events at WHERE by a JSON object, which is merged into theirs, and into each element of an array",
+        'set=usage,{"usage":{"total_tokens":NaN}}',
+        _rewriting(rewriting.change, _changed),
+    ),
+    Fault(
+        "drop",
+        "WHERE",
+        "leave out the events at WHERE",
+        "drop=finish&choices.index=0",
+        _rewriting(rewriting.drop, lambda value: (rewriting.Selector(value),)),
+    ),
+    Fault(
+        "insert",
+        "WHERE,WHAT",
+        "before the events at WHERE, or at the `end`, send a JSON object as an event, or a text, which may be a JSON string, as it is",
+        'insert=each,"data: ping\\n\\n"',
+        _rewriting(rewriting.insert, _inserted),
+    ),
+    Fault(
+        "item",
+        "ITEM",
+        "send an item of a response's output, a JSON object, before the others",
+        'item={"type":"custom","id":"i"}',
+        _item,
+    ),
+    Fault(
+        "framing",
+        "lines|doubled|bare",
+        "separate events by one line end instead of two, write `data: data:`, or leave out the fields' names",
+        "framing=lines",
+        _framing,
+    ),
+    Fault("header", "NAME:VALUE", "send this header", "header=server:llama.cpp", _header),
+    Fault(
+        "needs",
+        "PATH,WHERE,FIELD[,TEXT]",
+        "refuse a request in which an object at PATH for which WHERE holds has no FIELD, with this text",
+        "needs=messages,role=user,name",
+        _needs,
     ),
 )
 
