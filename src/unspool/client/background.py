@@ -1,9 +1,12 @@
-"""Taking up a background response where its stream broke: ``GET /responses/{id}?stream=true&starting_after=N``.
+"""Taking up a stream where its connection broke, from a server that continues it and keeps it.
 
-A response that was created with ``background`` and ``store`` goes on at the server when a connection breaks, and its events have
-numbers. So the same answer can be continued, with nothing lost and nothing twice, which no other endpoint offers.
+Background responses: ``GET /responses/{id}?stream=true&starting_after=N``. A response that was created with ``background`` and ``store`` goes on at the server when a connection breaks, and its events have
+numbers. So the same answer can be continued, with nothing lost and nothing twice.
 Where the server will not stream it again (OpenAI refuses after five minutes), the response is polled until it has ended,
 and what is missing is taken from its text.
+
+Streams of a gateway, at every endpoint: ``GET /streams/{id}?after=EVENT``. The gateway (``unspool serve``) names the stream in
+``X-Unspool-Id`` and gives each event an id.
 """
 
 from __future__ import annotations
@@ -32,27 +35,32 @@ class Resumption:
     ``gap`` says that the server left out events, so that the connection is of no use; ``polling`` that it will not stream.
     """
 
-    def __init__(self, url: str, response_id: str) -> None:
+    def __init__(self, url: str, id: str) -> None:
         path, mark, query = url.partition("?")
-        self.url = f"{path}/{percent_encode(response_id)}"
+        self.id = id
+        self.url = f"{path}/{percent_encode(id)}"
         self.query = mark + query
         self.gap = False
         self.polling = False
-        self._tries = 0
+        self.tries = 0
         self._polls = 0
 
-    def location(self, last_sequence: int | None) -> str:
-        """The URL of the next request."""
+    def location(self, last_sequence: int | None, last_event_id: str) -> str:
+        """The URL of the next request, for what follows the event of this number or this id."""
         if self.polling:
             return self.url + self.query
         cursor = "" if last_sequence is None else f"&starting_after={last_sequence}"
         return f"{self.url}{self.query}{'&' if self.query else '?'}stream=true{cursor}"
 
+    def is_answered_by(self, headers: dict[str, str]) -> bool:
+        """Whether an answer with these headers can be the stream that is taken up."""
+        return True
+
     def cancel_location(self) -> str:
         """The URL to which a POST cancels the response."""
         return f"{self.url}/cancel{self.query}"
 
-    def fresh(self, events: Iterable[Event], last_sequence: int | None) -> list[Event]:
+    def fresh(self, events: Iterable[Event], last_sequence: int | None) -> Iterable[Event]:
         """Return those events that follow the last one, without any that came before.
 
         Stops before an event that leaves others out, and sets ``gap``. An event without a number passes.
@@ -70,7 +78,7 @@ class Resumption:
                 last_sequence = number
             kept.append(event)
         if kept:
-            self._tries = 0
+            self.tries = 0
         return kept
 
     def try_again(self, *, closed: bool) -> int | None:
@@ -78,13 +86,13 @@ class Resumption:
 
         ``closed`` says that the server closed it in good order.
         """
-        if self.gap or (closed and self._tries):
+        if self.gap or (closed and self.tries):
             # The same request would bring the same gap; or, twice in good order, nothing, because the response was cancelled
             # or because there is no more to stream. The response itself says which, and has the whole text.
             self.gap = False
             self.polling = True
-        self._tries += 1
-        return self._tries if self._tries <= _MOST_TRIES else None
+        self.tries += 1
+        return self.tries if self.tries <= _MOST_TRIES else None
 
     def refused(self, status: int) -> bool:
         """Whether a status means that the response cannot be streamed again; polling begins."""
@@ -95,9 +103,34 @@ class Resumption:
 
     def poll_again(self) -> float | None:
         """Count a poll that found no end; return the seconds until the next, None after too many."""
-        self._tries = 0
+        self.tries = 0
         self._polls += 1
         return min(float(self._polls), _LONGEST_POLL_WAIT) if self._polls <= _MOST_POLLS else None
+
+
+class GatewayResumption(Resumption):
+    """The same for a stream of a gateway. ``url`` is that of its streams, ``id`` the stream's."""
+
+    def location(self, last_sequence: int | None, last_event_id: str) -> str:
+        if not last_event_id:
+            return self.url + self.query
+        return f"{self.url}{self.query}{'&' if self.query else '?'}after={percent_encode(last_event_id)}"
+
+    def is_answered_by(self, headers: dict[str, str]) -> bool:
+        # A proxy's page in between must not be taken for the stream.
+        return headers.get("x-unspool-id") == self.id
+
+    def fresh(self, events: Iterable[Event], last_sequence: int | None) -> Iterable[Event]:
+        # The gateway sends what follows the cursor; most endpoints have no numbers that could be compared.
+        self.tries = 0
+        return events
+
+    def try_again(self, *, closed: bool) -> int | None:
+        self.tries += 1
+        return self.tries if self.tries <= _MOST_TRIES else None
+
+    def refused(self, status: int) -> bool:
+        return False
 
 
 def sequence_number(event: Event) -> int | None:

@@ -18,11 +18,12 @@ from unspool.client.http.location import host, origin
 from unspool.client.http.redirects import STATUSES as REDIRECTS
 from unspool.client.http.redirects import Redirects
 from unspool.client.http.request import Request, route_to
+from unspool.journal import ulid
 from unspool.journal.blocks import Attempt, Body, End, Ignored, Response
 from unspool.journal.blocks import Request as RequestBlock
 from unspool.jsontext import dumps, parse
 from unspool.masking import Mask, secrets_of, without_secrets
-from unspool.outcome import CANCELLED, CUT, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
+from unspool.outcome import CANCELLED, CUT, INTERRUPTED, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _KEPT_HEADERS = (
     "openai-processing-ms",
     "openai-version",
     "cf-ray",
+    "x-unspool-id",
 )
 # An error body is a sentence or a web page; what is longer is not read.
 _LONGEST_PAGE = 1 << 20
@@ -124,6 +126,9 @@ class Exchange:
         self._body: list[bytes]
         self._size: int
         self._last_event_id = ""
+        # The gateway's id of this stream, where one stands between.
+        self._stream_id = ""
+        self._idempotency_key = ulid.new()
         self._new_answer()
         if journal is not None:
             self.begin(journal, parent=parent)
@@ -139,15 +144,17 @@ class Exchange:
         # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
         journal.put(self._described(parent))
 
-    def take_up(self, journal: Writer, decoder: Decoder, seconds: float) -> None:
-        """Continue a background response of which a journal has the beginning, and a decoder has read it.
+    def take_up(self, journal: Writer, decoder: Decoder, seconds: float, stream_id: str = "") -> None:
+        """Continue a stream that the server keeps, of which a journal has the beginning, and a decoder has read it.
 
-        ``seconds`` is how long ago it was asked for. Raises ValueError where it cannot be continued.
+        ``seconds`` is how long ago it was asked for, ``stream_id`` the gateway's id for it, "" for a background response.
+        Raises ValueError where it cannot be continued.
         """
         self.journal, self.decoder = journal, decoder
         self.sent_at = time.monotonic() - seconds
+        self._stream_id, self._last_event_id = stream_id, journal.upstream_id
         if not self._can_resume():
-            raise ValueError("only a background response that the server keeps can be taken up")
+            raise ValueError("only a stream that the server keeps can be taken up")
         self._take_up(0.0, "taken up by another process")
 
     def request(self) -> Request:
@@ -155,7 +162,7 @@ class Exchange:
         self._step(states.REQUEST)
         self._new_answer()
         if self._resumption is not None:
-            self._redirects.location = self._resumption.location(self.decoder.last_sequence)
+            self._redirects.location = self._resumption.location(self.decoder.last_sequence, self._last_event_id)
         location = self._redirects.location
         if self.observer is not None:
             method = "GET" if self._resumption is not None else self._redirects.method
@@ -166,6 +173,9 @@ class Exchange:
             "Cache-Control": "no-cache",
             "User-Agent": f"unspool/{__version__}",
         }
+        if self._resumption is None and self._redirects.method == "POST":
+            # A gateway answers a POST that is repeated after a cut with the stream of the first.
+            headers["Idempotency-Key"] = self._idempotency_key
         if self._redirects.is_same_origin:
             headers.update(self.target.headers)
             headers.update(self.target.auth_headers())
@@ -209,7 +219,9 @@ class Exchange:
         self.request_id = request_id and self._mask.text(request_id)
         if self._throttle is not None:
             self._throttle.heard(transfer.status, headers)
-        if transfer.status == 200:
+        if self._resumption is None:
+            self._stream_id = self._gateway_stream(transfer)
+        if transfer.status == 200 and (self._resumption is None or self._resumption.is_answered_by(headers)):
             self._step(states.SUCCESS)
             self._keep(Response(200, transfer.http_version, self._mask.texts(_kept(headers))))
         else:
@@ -262,7 +274,7 @@ class Exchange:
             return [], wait
         if self._size > self._most_held:
             fault = Fault(CUT, f"the server sent more than {self._most_held >> 20} MB that are no answer")
-        if self.state == states.STREAMING:
+        if self.state == states.STREAMING or (self.state == states.HEAD and self._stream_id):
             more, wait = self.lose(fault)
             return deltas + more, wait
         if self._resumption is not None:
@@ -278,7 +290,7 @@ class Exchange:
         deltas = self._events(sse.Events.of(self._left_over()))
         if self.decoder.failure is not None:
             return self._fail(deltas, fault)
-        if self.decoder.ended or not self._can_resume():
+        if self._is_over(fault) or not self._can_resume():
             return deltas + self.end(fault), None
         assert self._resumption is not None
         tries = self._resumption.try_again(closed=fault is None)
@@ -294,7 +306,8 @@ class Exchange:
         deltas += self.decoder.close()
         ending = judge(self.decoder, fault)
         if ending.failure is not None:
-            ending = self._explained(ending.outcome, ending.failure, ending.finish_reason)
+            word = self._gateways_word(ending.failure) or ending.outcome
+            ending = self._explained(word, ending.failure, ending.finish_reason)
         self._end(ending)
         return deltas
 
@@ -336,14 +349,12 @@ class Exchange:
         return self.decoder.ended or self.decoder.failure is not None
 
     def cancel_request(self) -> Request | None:
-        """The request that stops a background response at the server; None where closing the connection does that."""
-        if not is_resumable(self.body, self.decoder) or self.decoder.ended or self.decoder.failure is not None:
+        """The request that stops the stream at the server that continues it; None where closing the connection does that."""
+        if self.settled or not self._can_resume() or not self._redirects.is_same_origin:
             return None
-        from unspool.client.background import Resumption
-
-        url = Resumption(self.url, self.decoder.response_id or "").cancel_location()
+        assert self._resumption is not None
         headers = {"Content-Type": "application/json", **self.target.headers, **self.target.auth_headers()}
-        return Request("POST", url, headers, b"", self._route)
+        return Request("POST", self._resumption.cancel_location(), headers, b"", self._route)
 
     def _step(self, event: str) -> None:
         self.state = states.after(self.state, event)
@@ -368,12 +379,44 @@ class Exchange:
 
     def _can_resume(self) -> bool:
         """Whether the stream can be continued after its connection; from then on what arrives continues it."""
-        if self._resumption is None and is_resumable(self.body, self.decoder):
-            # Imported only now, for nearly no stream has one.
+        self._last_event_id = self._sse.last_event_id or self._last_event_id
+        if self._resumption is not None:
+            return True
+        # Imported only now, for nearly no stream has one.
+        if self._stream_id:
+            # Without an id nothing says where to continue; before the first event it is the beginning.
+            if self._last_event_id or self.first_event_at is None:
+                from unspool.client.background import GatewayResumption
+
+                path, mark, query = self._redirects.location.partition("?")
+                url = path.removesuffix(self.endpoint.path) + "/streams" + mark + query
+                self._resumption = GatewayResumption(url, self._stream_id)
+        elif is_resumable(self.body, self.decoder):
             from unspool.client.background import Resumption
 
             self._resumption = Resumption(self.url, self.decoder.response_id or "")
         return self._resumption is not None
+
+    def _gateway_stream(self, transfer: Incoming) -> str:
+        """The id under which a gateway keeps the event stream that it answers with, "" where there is none."""
+        id = transfer.headers.get("x-unspool-id", "")
+        if not id or transfer.status != 200 or not ulid.is_ulid(id):
+            return ""
+        is_stream = sse.is_event_stream(transfer.headers.get("content-type", ""))
+        path = self._redirects.location.partition("?")[0]
+        return id if is_stream and path.endswith(self.endpoint.path) else ""
+
+    def _gateways_word(self, failure: Failure) -> str | None:
+        """The outcome that a gateway names in the error event with which it ends a stream whose server did not."""
+        code = failure.code
+        return code if self._stream_id and code in (CUT, INTERRUPTED, CANCELLED, UNREACHABLE) else None
+
+    def _is_over(self, fault: Fault | None) -> bool:
+        """Whether nothing of the answer is missing. A gateway is asked once for what follows a finish reason: the usage."""
+        if not self.decoder.ended:
+            return False
+        tried = self._resumption is not None and self._resumption.tries > 0
+        return self.decoder.done or fault is None or not self._stream_id or tried
 
     def _take_up(self, wait: float, reason: str) -> float:
         """Note that another request will continue the stream; returns the wait."""
@@ -385,7 +428,7 @@ class Exchange:
                 self.attempt,
                 round(wait, 3),
                 self.retry_reason,
-                resume=self.decoder.response_id,
+                resume=self._resumption.id if self._resumption is not None else None,
                 starting_after=self.decoder.last_sequence,
                 pid=self._pid,
             )
@@ -425,8 +468,8 @@ class Exchange:
 
     def _left_over(self) -> list[sse.Event]:
         """What the connection's end leaves: a last event without its blank line counts when it is complete, not what a cut left of one."""
-        self._last_event_id = self._sse.last_event_id or self._last_event_id
-        events = self._sse.close(dispatch_incomplete=True)
+        # A gateway sends the last event again: its id did not count yet.
+        events = self._sse.close(dispatch_incomplete=not self._stream_id)
         ignored, self._sse.ignored = self._sse.ignored, []
         ignored += [one.utf8[:_LONGEST_IGNORED] for one in events if not is_whole(one.data)]
         if ignored:
@@ -474,9 +517,14 @@ class Exchange:
         """Take a 200 that was no event stream: an answer in one piece, an error, a web page, or nothing."""
         body = b"".join(self._body)
         content_type = transfer.headers.get("content-type", "")
+        value = parse(body) if self._size <= self._most_held else None
+        if value is None and fault is not None and "x-unspool-id" in transfer.headers:
+            # A gateway keeps answers in one piece too, and repeats them when the request is repeated.
+            wait = self._retry(None, Fault(CUT, fault.message, True))
+            if wait is not None:
+                return [], wait
         if not body.strip() and "html" not in content_type.lower():
             return self.end(fault or Fault(CUT, "the server sent an empty answer")), None
-        value = parse(body) if self._size <= self._most_held else None
         if isinstance(value, dict | list):
             # Complete, so what happened to the connection after it does not matter.
             deltas = self._decode_body(value, body, content_type)
@@ -518,20 +566,30 @@ class Exchange:
     def _finish_refused_resume(self, transfer: Incoming) -> tuple[list[Delta], float | None]:
         """Take a refusal to stream the response again, or to have it at all."""
         assert self._resumption is not None
+        if transfer.status == 204:  # a gateway's word for nothing more
+            return self.end(), None
         failure = self._refusal(transfer)
         if self._resumption.refused(transfer.status):
             return [], self._take_up(0.0, failure.message)
         if retry.wait_before(2, failure, None) is not None:
             deltas, wait = self.lose(Fault(CUT, failure.message))
             return deltas, wait if wait is None else max(wait, failure.retry_after or 0.0)
-        return self.end(Fault(CUT, f"the stream broke and cannot be taken up: {failure.message}")), None
+        if self.decoder.ended:
+            return self.end(), None
+        deltas = self.decoder.close()
+        failure = failure.replace(message=f"the stream broke and cannot be taken up: {failure.message}")
+        # With its failure, which says to a later resume that the server does not have the stream.
+        self._end(self._explained(CUT, failure, None))
+        return deltas, None
 
     def _refusal(self, transfer: Incoming) -> Failure:
         return failures.from_response(transfer.status, transfer.headers, b"".join(self._body)[:_LONGEST_PAGE])
 
     def _fail(self, deltas: list[Delta], fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take an error that came inside a 200: before the first token it is retried as the same error with a status of its own is."""
-        wait = self._retry(self.decoder.failure, None)
+        failure = self.decoder.failure
+        is_cancelled = failure is not None and self._gateways_word(failure) == CANCELLED
+        wait = None if is_cancelled else self._retry(failure, None)
         if wait is None:
             return deltas + self.end(fault), None
         self.decoder = self._new_decoder()
@@ -550,6 +608,8 @@ class Exchange:
             return None
         self._step(states.RETRY)
         self.attempt += 1
+        if failure is not None:
+            self._idempotency_key = ulid.new()  # or a gateway would repeat the failure
         message = failure.message if failure is not None else fault.message if fault is not None else ""
         self.retry_reason = self._mask.text(message)
         self._keep(Attempt(self.attempt, round(wait, 3), self.retry_reason))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool import api
-from unspool.journal import blocks, reader
+from unspool.journal import blocks, reader, ulid
 from unspool.journal.blocks import Attempt, Body, End, Request, Response
 from unspool.jsontext import parse
 from unspool.outcome import DAMAGED, INTERRUPTED, Ending
@@ -90,6 +90,12 @@ class Replay:
         failure = self.end.failure if self.end is not None else None
         named = failure.request_id if failure is not None else None
         return named or (self.response.request_id if self.response is not None else None)
+
+    @property
+    def stream_id(self) -> str | None:
+        """The id under which a gateway keeps the stream, None where there is no gateway."""
+        id = self.response.headers.get("x-unspool-id", "") if self.response is not None else ""
+        return id if ulid.is_ulid(id) else None
 
     @property
     def is_final(self) -> bool:

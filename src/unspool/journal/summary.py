@@ -43,7 +43,8 @@ class Summary:
     - Asked: ``api``, ``url``, ``profile``, ``model``, ``choices`` and ``body``, the request to the letter; of the body ``system`` and
       ``messages``, in the form of Chat Completions whatever the endpoint was. ``asked`` are those that are not history.
     - Answered: ``texts``, one for each choice, refusals included, as viewers show them; ``reasoning``, ``refusal``,
-      ``tool_calls``, ``usage``; the server's own ``response_id``, ``response_model`` and ``request_id``.
+      ``tool_calls``, ``usage``; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
+      which a gateway keeps the stream.
     - Ended: ``outcome``, one of the words of `unspool.outcome`; ``message``, ``finish_reason``, ``failure`` (the
       error that the server reported) and ``signal``. ``is_final`` says that the server itself has ended the answer, well or
       not, so that nothing more of it can come.
@@ -73,6 +74,7 @@ class Summary:
         self.response_id: str | None = None
         self.response_model: str | None = None
         self.request_id: str | None = None
+        self.stream_id: str | None = None
         self.outcome = outcome.INTERRUPTED
         self.message = ""
         self.finish_reason: str | None = None
@@ -202,6 +204,7 @@ class _Builder:
                 found.finish_reason = decoder.finish_reasons[min(decoder.finish_reasons)]
         found.is_final = replay.is_final
         found.request_id = replay.request_id
+        found.stream_id = replay.stream_id
         found.attempts = replay.attempts
         found.duration = replay.ended_at
         if found.duration is None and replay.at:

@@ -44,7 +44,7 @@ class Writer:
 
     ``id`` is the stream's. ``path`` is the file's. With ``folder=None`` the journal is kept in memory, and `contents` returns
     it. When the disk refuses, nothing more is kept and ``trouble`` says why, in words for a person; no method raises for it. ``warning`` is what
-    a person should know all the same, such as that others could write to the folder.
+    a person should know all the same, such as that others could write to the folder. ``upstream_id`` is the server's id of the last event.
     """
 
     def __init__(self, folder: str | None, *, sync: str = "interval") -> None:
@@ -56,7 +56,7 @@ class Writer:
         self._fd = -1
         self._memory: list[bytes] | None = [] if folder is None else None
         self._next_id = 0
-        self._upstream_id = ""
+        self.upstream_id = ""
         self._size = 0
         self._dirty = False
         self._folder_dirty = False
@@ -118,7 +118,7 @@ class Writer:
         writer.id = os.path.basename(path).partition(".")[0]
         writer.path = path
         writer._fd, writer._memory = fd, None
-        writer._next_id, writer._upstream_id, writer._size = reader.next_id, reader.upstream_id, reader.offset
+        writer._next_id, writer.upstream_id, writer._size = reader.next_id, reader.upstream_id, reader.offset
         if not writer._size:
             writer._write(record.HEADER)  # whoever made the file died before its first line was whole
         return writer
@@ -134,9 +134,9 @@ class Writer:
 
     def events(self, events: Events, at: float) -> None:
         """Append events of the server, ``at`` seconds after its request was sent. On return they survive the process."""
-        self._write(record.encode_events(self._next_id, at, events, self._upstream_id))
+        self._write(record.encode_events(self._next_id, at, events, self.upstream_id))
         self._next_id += len(events)
-        self._upstream_id = events.runs[-1].id
+        self.upstream_id = events.runs[-1].id
 
     def sync_due(self) -> float | None:
         """Seconds until `sync` should be called, 0 when it should be now, None while there is nothing to sync."""

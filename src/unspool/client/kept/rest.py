@@ -47,8 +47,14 @@ def is_whole(one: Summary) -> bool:
 
 
 def is_at_server(one: Summary) -> bool:
-    """Whether the server goes on with the response, so that its rest is that of the same answer."""
-    return endpoint(one.api).stores_responses and bool(one.response_id) and is_background(one.body) and not one.is_final
+    """Whether the server continues the stream and keeps it, so that its rest is that of the same answer."""
+    if one.is_final:
+        return False
+    if one.stream_id is not None and bool(one.body.get("stream")):
+        # Whoever cancels a stream stops it at the gateway too, and what is gone there is gone.
+        is_gone = one.failure is not None and one.failure.status in (404, 410)
+        return one.outcome not in (outcome.CANCELLED, outcome.CLOSED) and not is_gone
+    return endpoint(one.api).stores_responses and bool(one.response_id) and is_background(one.body)
 
 
 def endpoint_of(one: Summary, key: str | None, settings: Settings) -> Target:
@@ -74,7 +80,7 @@ def take_up(
     pid: int | None = None,
     use_proxy: bool = True,
 ) -> tuple[Exchange | None, list[tuple[list[Delta], list[Event], float]]]:
-    """Go on with a background response, in its own journal. Returns what does so, and the turns that are kept.
+    """Continue a stream that the server keeps, in its own journal. Returns what does so, and the turns that are kept.
 
     None where another process was quicker: it has taken the stream up and come to its end since we looked. Raises Busy while it
     has not yet.
@@ -88,7 +94,8 @@ def take_up(
         journal.close()
         return None, turns
     exchange = exchange_of(one, target, one.body, retries=retries, pid=pid, use_proxy=use_proxy)
-    exchange.take_up(journal, replay.decoder, max(0.0, time.time() - ulid.milliseconds(one.id) / 1000))
+    seconds = max(0.0, time.time() - ulid.milliseconds(one.id) / 1000)
+    exchange.take_up(journal, replay.decoder, seconds, one.stream_id or "")
     return exchange, turns
 
 
