@@ -1,10 +1,12 @@
 """Agents and libraries that call a model until it answers: each ends, with the answer that a script gives it.
 
-They are heavy, and each has a test of its own that says when its package is not installed.
+They are heavy, and exclude each other: ``.ci/run`` makes two environments for them, from ``.ci/agents-1.txt`` and ``.ci/agents-2.txt``. Each
+test says when its package is not installed.
 """
 
 import asyncio
 import json
+from collections.abc import Iterable
 
 import pytest
 
@@ -100,8 +102,24 @@ def test_openai_agents_end(scripted, endpoint):
     assert asyncio.run(run()) == ANSWER
 
 
-@pytest.mark.parametrize("mode", ["TOOLS", "TOOLS_STRICT", "JSON", "JSON_SCHEMA", "MD_JSON", "RESPONSES_TOOLS"])
-def test_instructor_gets_its_model_in_each_mode(sim, mode):
+# All that its OpenAI provider has.
+INSTRUCTOR_MODES = [
+    "FUNCTIONS",
+    "TOOLS",
+    "TOOLS_STRICT",
+    "PARALLEL_TOOLS",
+    "JSON",
+    "JSON_O1",
+    "JSON_SCHEMA",
+    "MD_JSON",
+    "RESPONSES_TOOLS",
+    "RESPONSES_TOOLS_WITH_INBUILT_TOOLS",
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("mode", INSTRUCTOR_MODES)
+def test_instructor_gets_its_model_in_each_mode(sim, mode, streamed):
     instructor = pytest.importorskip("instructor")
     import openai
     from pydantic import BaseModel
@@ -109,7 +127,9 @@ def test_instructor_gets_its_model_in_each_mode(sim, mode):
     class Order(BaseModel):
         number: int
 
-    if "TOOLS" in mode:
+    if mode == "PARALLEL_TOOLS" and streamed:
+        pytest.skip("instructor does not stream parallel tools")
+    if mode == "FUNCTIONS" or "TOOLS" in mode:
         sim.answer(ScriptedCall("Order", {"number": 7}))
     elif mode == "MD_JSON":
         sim.answer('```json\n{"number": 7}\n```')
@@ -117,8 +137,13 @@ def test_instructor_gets_its_model_in_each_mode(sim, mode):
         sim.answer(json={"number": 7})
     with openai.OpenAI(base_url=sim.url, api_key="any") as client:
         patched = instructor.from_openai(client, mode=instructor.Mode[mode])
-        messages = [{"role": "user", "content": QUESTION + " As JSON."}]
-        made = patched.chat.completions.create(model="any", messages=messages, response_model=Order)
+        asked = {"model": "any", "messages": [{"role": "user", "content": QUESTION + " As JSON."}]}
+        if mode == "PARALLEL_TOOLS":
+            (made,) = patched.create(response_model=Iterable[Order], stream=streamed, **asked)
+        elif streamed:
+            *_, made = patched.create_partial(response_model=Order, **asked)
+        else:
+            made = patched.create(response_model=Order, **asked)
     assert made.number == 7
 
 
