@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from unspool.cli.options.shared import ServerOptions
+    from unspool.cli.options.shared import AddressOptions, ServerOptions
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.outcome import Ending
@@ -37,7 +37,7 @@ def whom_to_ask(options: ServerOptions, model: str | None, settings: Settings | 
     return with_headers(target, options)
 
 
-def with_headers(target: Target, options: ServerOptions) -> Target:
+def with_headers(target: Target, options: AddressOptions) -> Target:
     """Return the target with the headers of ``-H``, which take the place of those of its profile."""
     if not options.headers:
         return target

@@ -128,6 +128,7 @@ class Exchange:
         self._last_event_id = ""
         # The gateway's id of this stream, where one stands between.
         self._stream_id = ""
+        self._is_viewer = False
         self._idempotency_key = ulid.new()
         self._new_answer()
         if journal is not None:
@@ -156,6 +157,12 @@ class Exchange:
         if not self._can_resume():
             raise ValueError("only a stream that the server keeps can be taken up")
         self._take_up(0.0, "taken up by another process")
+
+    def view(self, stream_id: str) -> None:
+        """Read a gateway's stream from its beginning, for one viewer among others: leaving does not stop it."""
+        self._stream_id, self._is_viewer = stream_id, True
+        self._can_resume()
+        self._step(states.RESUME)
 
     def request(self) -> Request:
         """The request to send next."""
@@ -350,7 +357,7 @@ class Exchange:
 
     def cancel_request(self) -> Request | None:
         """The request that stops the stream at the server that continues it; None where closing the connection does that."""
-        if self.settled or not self._can_resume() or not self._redirects.is_same_origin:
+        if self._is_viewer or self.settled or not self._can_resume() or not self._redirects.is_same_origin:
             return None
         assert self._resumption is not None
         headers = {"Content-Type": "application/json", **self.target.headers, **self.target.auth_headers()}

@@ -26,6 +26,10 @@ _INTERVAL = 0.02
 
 def run(options: AttachOptions) -> int:
     """Follow a stream to its end, and return its exit code."""
+    if options.names_server:
+        from unspool.cli import gateway
+
+        return gateway.attach(options)
     notes = Notes(Output(2), quiet=options.quiet)
     path = folder.locate(streams_dir(), options.id)
     with reader.Reader(path) as journal:

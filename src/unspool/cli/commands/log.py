@@ -29,6 +29,10 @@ _WIDEST_MODEL = 24
 
 def log(options: LogOptions) -> int:
     """List the kept answers, and return the exit code."""
+    if options.names_server:
+        from unspool.cli import gateway
+
+        return gateway.log(options)
     if options.path:
         kept = streams_dir()
         Output(1).write((folder.locate(kept, options.id) if options.id else kept) + "\n")

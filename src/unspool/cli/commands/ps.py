@@ -23,6 +23,10 @@ _PATIENCE = 5.0
 
 def run(options: PsOptions) -> int:
     """List the streams that run."""
+    if options.names_server:
+        from unspool.cli import gateway
+
+        return gateway.ps(options)
     kept, stdout = streams_dir(), Output(1)
     for id in folder.ids(kept):
         path = folder.path_of(kept, id)
@@ -47,6 +51,10 @@ def run(options: PsOptions) -> int:
 
 def cancel(options: CancelOptions) -> int:
     """Stop a stream."""
+    if options.names_server:
+        from unspool.cli import gateway
+
+        return gateway.cancel(options)
     notes = Notes(Output(2), quiet=options.quiet)
     path = folder.locate(streams_dir(), options.id)
     short = ulid.short(folder.id_of(path))

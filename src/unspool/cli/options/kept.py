@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unspool.cli.options import Command, Option, Options, Words
 from unspool.cli.options.shared import (
+    ADDRESS_OPTIONS,
     FORMAT_OPTIONS,
     ID_HELP,
     LIMIT_OPTIONS,
@@ -11,6 +12,7 @@ from unspool.cli.options.shared import (
     OUTPUT_OPTIONS,
     QUIET_OPTION,
     RENDERING_OPTIONS,
+    AddressOptions,
     LimitOptions,
     OutputOptions,
     RenderingOptions,
@@ -71,7 +73,7 @@ class FilterOptions(Options):
     json: bool = False
 
 
-class LogOptions(FilterOptions):
+class LogOptions(FilterOptions, AddressOptions):
     """The options of ``unspool log``."""
 
     path: bool = False
@@ -210,16 +212,21 @@ COMMANDS = (
         "list the kept answers",
         "log:log",
         LogOptions,
-        (*_FILTERS, Option(("--path",), "flag", "print the folder of the journals, or the file of the answer ID")),
+        (
+            *_FILTERS,
+            Option(("--path",), "flag", "print the folder of the journals, or the file of the answer ID"),
+            *ADDRESS_OPTIONS,
+        ),
         (Words("id", "ID", f"with --path: {ID_HELP}"),),
-        description="List the kept answers.",
+        description="List the kept answers: those of this machine, or with --base-url or -P your streams at a gateway.",
         examples="""\
 unspool log
 unspool log -n 0 --since today --outcome cut
 unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
 less "$(unspool log --path 7F3K9Q)"\
 """,
-        epilog=_COLUMNS.format("the first words of the answer"),
+        epilog=_COLUMNS.format("the first words of the answer")
+        + " Of a gateway's streams: the full id, the time, the outcome or running, the model, the endpoint, the output tokens.",
         excess="one ID at a time",
     ),
     Command(

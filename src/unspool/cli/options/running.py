@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from unspool.cli.options import Command, Option, Options, Words
+from unspool.cli.options import Command, Option, Words
 from unspool.cli.options.kept import VIEW_OPTIONS
-from unspool.cli.options.shared import ID_HELP, RenderingOptions
+from unspool.cli.options.shared import ADDRESS_OPTIONS, ID_HELP, AddressOptions, RenderingOptions
 from unspool.cli.options.values import count
 
 
-class PsOptions(Options):
+class PsOptions(AddressOptions):
     """The options of ``unspool ps``."""
 
     json: bool = False
 
 
-class AttachOptions(RenderingOptions):
+class AttachOptions(RenderingOptions, AddressOptions):
     """The options of ``unspool attach``."""
 
     first: int = 0
     id: str = ""
 
 
-class CancelOptions(Options):
+class CancelOptions(AddressOptions):
     """The options of ``unspool cancel``."""
 
     quiet: bool = False
@@ -42,9 +42,9 @@ COMMANDS = (
         "list the streams that run now",
         "ps:run",
         PsOptions,
-        (Option(("--json",), "flag", "a JSON object a line"),),
-        description="List the streams that run now.",
-        examples="unspool ps",
+        (Option(("--json",), "flag", "a JSON object a line"), *ADDRESS_OPTIONS),
+        description="List the streams that run now: those of this machine, or with --base-url or -P your streams at a gateway.",
+        examples="unspool ps\nunspool ps --base-url http://127.0.0.1:8400/v1",
         excess="it takes no ID",
     ),
     Command(
@@ -62,10 +62,16 @@ COMMANDS = (
                 dest="first",
                 type=count,
             ),
+            *ADDRESS_OPTIONS,
         ),
         (_ID,),
-        description="Follow a stream that runs elsewhere, from its beginning to its end. The exit code is the stream's.",
-        examples='unspool attach "$(unspool -d "Tell me everything")"\nunspool attach 7F3K9Q --from 200',
+        description="Follow a stream that runs elsewhere, from its beginning to its end. The exit code is the stream's. With --base-url or -P"
+        " the stream is one of a gateway, running or ended.",
+        examples="""\
+unspool attach "$(unspool -d "Tell me everything")"
+unspool attach 7F3K9Q --from 200
+unspool attach 7F3K9Q --base-url http://127.0.0.1:8400/v1\
+""",
         excess="one ID at a time",
     ),
     Command(
@@ -73,10 +79,10 @@ COMMANDS = (
         "stop one of them",
         "ps:cancel",
         CancelOptions,
-        (Option(("-q", "--quiet"), "flag", "print only errors"),),
+        (Option(("-q", "--quiet"), "flag", "print only errors"), *ADDRESS_OPTIONS),
         (_ID,),
-        description="Stop a stream that runs elsewhere; what has arrived is kept.",
-        examples="unspool cancel 7F3K9Q",
+        description="Stop a stream that runs elsewhere, on this machine or at a gateway; what has arrived is kept.",
+        examples="unspool cancel 7F3K9Q\nunspool cancel 7F3K9Q --base-url http://127.0.0.1:8400/v1",
         excess="one ID at a time",
     ),
 )

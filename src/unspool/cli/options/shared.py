@@ -25,15 +25,25 @@ LIMITS = "limits"
 ID_HELP = "any part of an id that no other answer has"
 
 
-class ServerOptions(Options):
-    """Which server to ask, and with which key."""
+class AddressOptions(Options):
+    """Where a server is, and the key for it."""
 
     profile: str | None = None
     base_url: str | None = None
     key: str | None = None
+    headers: Sequence[str] = ()
+
+    @property
+    def names_server(self) -> bool:
+        """Whether the command line names a server: a gateway, at commands for kept streams."""
+        return bool(self.base_url or self.profile)
+
+
+class ServerOptions(AddressOptions):
+    """Which server to ask, and at which endpoint."""
+
     api: str | None = None
     sim: bool = False
-    headers: Sequence[str] = ()
 
 
 SERVER_OPTIONS = (
@@ -70,6 +80,9 @@ SERVER_OPTIONS = (
         type=header,
     ),
 )
+
+#: What names a gateway, at commands for kept streams.
+ADDRESS_OPTIONS = tuple(one for one in SERVER_OPTIONS if one.dest in ("profile", "base_url", "key", "headers"))
 
 
 class ModelOptions(Options):
