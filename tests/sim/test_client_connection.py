@@ -14,8 +14,11 @@ import pytest
 from support.waiting import PATIENCE
 from unspool.sim import running
 from unspool.sim.connection import ClientConnection
+from unspool.sim.frames import Frame
+from unspool.sim.pace import Pace
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
+from unspool.sim.streaming import PacedFrames, chunk
 
 from . import asking
 from .conftest import NOON
@@ -117,26 +120,46 @@ class Transport:
         return self.closing
 
 
-@pytest.mark.parametrize("closing", [False, True])
-def test_what_is_written_in_one_turn_goes_out_in_one_piece_unless_the_client_has_gone(closing):
+def test_nothing_is_written_to_a_client_that_has_gone():
+    transport = Transport()
+    wire = ClientConnection(transport)
+    assert wire.write(b"one")
+    transport.closing = True
+    assert wire.write(b"two")
+    assert transport.written == [b"one"]
+
+
+class OneAtATime(Transport):
+    """Is full after each write, until the next turn of the event loop."""
+
+    def write(self, data):
+        super().write(data)
+        self.client.pause()
+        asyncio.get_running_loop().call_soon(self.client.resume)
+
+
+def test_frames_are_pumped_in_order_each_once_and_wait_for_a_client_that_takes_slowly():
+    frames = [Frame(f"{number}", tokens=number % 3) for number in range(100)]
+
+    async def scenario(transport, pace):
+        transport.client = ClientConnection(transport)
+        await PacedFrames(frames, pace.of("")).pump(transport.client, with_ids=False)
+        return transport.written
+
+    expected = b"".join(chunk(frame.encode()) for frame in frames)
+    for pace in (Pace(), Pace(itl=0.001), Pace(ttft="1ms±1", itl="1ms±1")):
+        together, apart = asyncio.run(scenario(Transport(), pace)), asyncio.run(scenario(OneAtATime(), pace))
+        assert b"".join(together) == b"".join(apart) == expected
+    assert len(asyncio.run(scenario(Transport(), Pace()))) == 7
+
+
+def test_a_frame_that_cannot_be_made_ends_the_pump_with_its_error():
+    def frames():
+        yield Frame("one")
+        raise KeyError("two")
+
     async def scenario():
-        transport = Transport()
-        transport.closing = closing
-        wire = ClientConnection(transport)
-        assert not wire.chunk(b"one")
-        assert not wire.chunk(b"fourteen bytes")
-        assert transport.written == []
-        await asyncio.sleep(0)
-        assert transport.written == ([] if closing else [b"3\r\none\r\ne\r\nfourteen bytes\r\n"])
+        await PacedFrames(frames(), Pace(itl=0.001).of("")).pump(ClientConnection(Transport()), with_ids=False)
 
-    asyncio.run(scenario())
-
-
-def test_a_client_that_takes_slowly_is_told_of():
-    async def scenario():
-        wire = ClientConnection(Transport())
-        wire.pause()
-        assert wire.chunk(b"x")
-        wire.flush()
-
-    asyncio.run(scenario())
+    with pytest.raises(KeyError, match="two"):
+        asyncio.run(scenario())

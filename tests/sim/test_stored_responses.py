@@ -18,7 +18,7 @@ from unspool.sim.pace import Pace
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 from unspool.sim.store import Store, Stored
-from unspool.sim.streaming import paced
+from unspool.sim.streaming import PacedFrames
 
 PATH = "/responses"
 ASK = {"model": "sim-1", "input": "What is Python?"}
@@ -172,7 +172,7 @@ def test_one_that_is_pushed_out_while_it_is_made_is_stopped():
         store = Store(limit=1)
         first = stored("a", background=True, stream=True)
         store.keep(first)
-        first.make(paced(first.response.frames(), Pace(ttft=3600).of("")))
+        first.make(PacedFrames(first.response.frames(), Pace(ttft=3600).of("")))
         events = first.log.read()
         assert (await anext(events)).type == "response.created"
         store.keep(stored("b"))

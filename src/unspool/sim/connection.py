@@ -46,9 +46,7 @@ async def stopped_by_signal(on_ready: Callable[[], object]) -> signal.Signals:
 class ClientConnection:
     """A client's connection, which an application may end, and write to once the head of its response has been sent.
 
-    `chunk` is the short way of an event: past ASGI, and past h11, which makes an object and two writes of each body. It writes an HTTP/1.1
-    chunk (RFC 9112, 7.1), and the server sends the last chunk. What is written in one turn of the event loop goes out in one piece: a
-    server that is late has more to do than to call the system for each event. That saves two fifths of what an event costs.
+    `write` is the short way of an event: past ASGI, and past h11, which makes an object and two writes of each body.
 
     All that it needs of the server is the transport, and the calls that asyncio makes to each protocol: `pause`, `resume`, `lost`.
     ``is_serving`` says that a request is being answered; at other times a head has to arrive in time, which uvicorn does not see to.
@@ -56,7 +54,6 @@ class ClientConnection:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._chunks: list[bytes] = []
         self._head_timer: asyncio.TimerHandle | None = None
         self.is_serving = False
         self._writable = asyncio.Event()
@@ -87,25 +84,11 @@ class ClientConnection:
         """Take note that the client has taken enough, or has gone."""
         self._writable.set()
 
-    def chunk(self, body: bytes) -> bool:
-        """Send these bytes as a chunk. Returns whether the caller should await `drained` before the next."""
-        if not self._chunks:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._chunks.append(b"%x\r\n%b\r\n" % (len(body), body))
-        return not self._writable.is_set()
-
-    def flush(self) -> None:
-        """Write what has not been written yet."""
-        if self._chunks:
-            data = b"".join(self._chunks)
-            self._chunks.clear()
-            if not self._transport.is_closing():
-                self._transport.write(data)
-
-    async def write(self, data: bytes) -> None:
-        """Write bytes as they are, head and framing included, once the client has taken enough of what came before."""
-        await self._writable.wait()
-        self._transport.write(data)
+    def write(self, data: bytes) -> bool:
+        """Write bytes as they are, framing included. Returns False where the caller should await `drained` before the next."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+        return self._writable.is_set()
 
     async def drained(self) -> None:
         """Return when the client has taken enough, or has gone."""

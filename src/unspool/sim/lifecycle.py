@@ -30,7 +30,7 @@ from unspool.sim.frames import Frame
 from unspool.sim.pace import Pace, Timing
 from unspool.sim.script import Find, ScriptedAnswer
 from unspool.sim.store import Store, Stored
-from unspool.sim.streaming import EventStream, JSONAnswer, WholeAnswer, paced
+from unspool.sim.streaming import EventStream, JSONAnswer, PacedFrames, WholeAnswer
 
 # The states in which a response cannot be cancelled any more. A cancelled one can, to no effect.
 _CANNOT_CANCEL = {
@@ -148,7 +148,7 @@ class Lifecycle:
         )
 
     def _frames(self, response: ModelResponse, timing: Timing) -> AsyncGenerator[Frame]:
-        frames = paced(response.frames(), timing)
+        frames = PacedFrames(response.frames(), timing)
         # Only where a silence can be so long: it takes a task for each event to hear it.
         longest = max(
             self._pace.ttft.at(_RARE), self._pace.itl.at(_RARE) * max(response.choice.thought, self._pace.burst)

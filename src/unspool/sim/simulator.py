@@ -30,7 +30,7 @@ from unspool.sim.limits import Exceeded, Limits
 from unspool.sim.origins import OriginMiddleware
 from unspool.sim.pace import Delay, Pace, delay
 from unspool.sim.script import Asked, Find, Script, ScriptedAnswer
-from unspool.sim.streaming import PLAN, RECEIVED, EventStream, WholeAnswer, paced
+from unspool.sim.streaming import PLAN, RECEIVED, EventStream, PacedFrames, WholeAnswer
 from unspool.sim.tapes.matcher import STRICT, TapeMatcher
 from unspool.sim.tapes.player import Player
 
@@ -289,7 +289,7 @@ class _Desk:
             timing = pace.of(identity.id("pace_"))
             response: Response
             if answer.stream:
-                response = EventStream(paced(answer.frames(), timing))
+                response = EventStream(PacedFrames(answer.frames(), timing))
             else:
                 response = WholeAnswer(answer.whole, timing, answer.tokens)
             return response if script is None else self.faulty(request, script, response)

@@ -98,7 +98,7 @@ class Player:
         await wait(answer.answered_at)
         chunked = bool(answer.header("transfer-encoding"))
         if answer.status:
-            await connection.write(_head(answer))
+            connection.write(_head(answer))
             begins = True
             for number, piece in enumerate(answer.pieces):
                 await wait(piece.at)
@@ -106,10 +106,11 @@ class Player:
                 begins = not piece.more
                 start = b"%x\r\n" % size if size else b""
                 end = b"\r\n" if chunked and begins else b""
-                await connection.write(start + piece.data + end)
+                connection.write(start + piece.data + end)
+                await connection.drained()
         await wait(answer.ended_at)
         if answer.status and answer.end == CLEAN and chunked:
-            await connection.write(b"0\r\n\r\n")
+            connection.write(b"0\r\n\r\n")
         await cut(scope, reset=answer.end == RESET)
 
     async def _send_framed(self, answer: RecordedResponse, scope: Scope, send: Send) -> None:
