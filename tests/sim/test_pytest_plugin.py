@@ -1,43 +1,13 @@
 """The fixture for other people's tests, as the guide shows it."""
 
-import os
 import re
-import subprocess
-import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from support.waiting import PATIENCE
+from support.pytests import INSTALLED, PLUGIN, run_pytest
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "simulator.md"
-
-# A tree that is on the path but not installed has no entry points.
-INSTALLED = any(
-    entry.value == "unspool.sim.pytest_plugin" for entry in metadata.entry_points(group="pytest11", name="unspool")
-)
-
-
-def run_pytest(folder, test, *arguments):
-    (folder / "test_mine.py").write_text(test)
-    named = () if INSTALLED else ("-p", "unspool.sim.pytest_plugin")
-    command = (
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-W",
-        "error",
-        *named,
-        *arguments,
-        str(folder),
-    )
-    # Nothing of the environment of these tests, whose proxies and keys would take part.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not installed")
@@ -60,11 +30,48 @@ def test_two(unspool_sim):
     assert urllib.request.urlopen(unspool_sim.url + "/models").status == 200
     assert [request.path for request in unspool_sim.requests] == ["/v1/models"]
 """
-    done = run_pytest(tmp_path, test, "--strict-markers")
+    done = run_pytest(tmp_path, test)
     assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout
 
 
-def test_the_server_is_not_imported_where_no_test_asks_for_it(tmp_path):
-    test = "import sys\n\ndef test_none():\n    assert not {'starlette', 'uvicorn'} & set(sys.modules)\n"
-    done = run_pytest(tmp_path, test, "-p", "no:anyio")
+@pytest.mark.skipif(not INSTALLED, reason="the tree is on the path, but not installed")
+def test_pytest_finds_the_plugin_and_imports_no_server_for_it(tmp_path):
+    test = """
+import sys
+
+def test_none(request):
+    assert request.config.pluginmanager.has_plugin("unspool")
+    assert not {"starlette", "uvicorn"} & set(sys.modules)
+"""
+    done = run_pytest(tmp_path, test, "-p", "no:anyio", plugins=())
     assert done.returncode == 0, done.stdout
+
+
+def test_with_xdist_each_test_and_each_worker_has_a_simulator_of_its_own(tmp_path):
+    pytest.importorskip("xdist")
+    test = f"""
+import json, pathlib, urllib.request
+import pytest
+
+def ask(simulator, words):
+    body = json.dumps({{"model": "m", "messages": [{{"role": "user", "content": words}}]}}).encode()
+    request = urllib.request.Request(simulator.url + "/chat/completions", body, {{"Content-Type": "application/json"}})
+    return json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
+
+@pytest.mark.parametrize("number", range(8))
+def test_one(unspool_sim, unspool_sim_session, worker_id, number):
+    unspool_sim.when(user="hello").answer(f"Hello {{number}}")
+    assert ask(unspool_sim, "hello") == f"Hello {{number}}"
+    unspool_sim.assert_all_used()
+    assert len(unspool_sim.requests) == 1
+    unspool_sim_session.reset()
+    unspool_sim_session.answer(worker_id)
+    assert ask(unspool_sim_session, "who?") == worker_id
+    assert len(unspool_sim_session.requests) == 1
+    with open({str(tmp_path / "urls")!r}, "a") as urls:
+        urls.write(f"{{worker_id}} {{unspool_sim_session.url}}\\n")
+"""
+    done = run_pytest(tmp_path, test, "-n", "2", plugins=(PLUGIN, "xdist"))
+    assert (done.returncode, "8 passed" in done.stdout) == (0, True), done.stdout
+    of = dict(line.split() for line in (tmp_path / "urls").read_text().splitlines())
+    assert len(set((tmp_path / "urls").read_text().splitlines())) == len(of) == len(set(of.values())) <= 2

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from support.pytests import run_pytest
 from unspool.cli import commands
 from unspool.cli.options import parser
 from unspool.sim.script import Script
 
 from . import node
-from .test_pytest_plugin import run_pytest
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
 pytestmark = pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not beside the tests")

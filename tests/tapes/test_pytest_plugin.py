@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from support.waiting import PATIENCE
+from support.pytests import run_pytest
 from unspool.sim.running import Simulator
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "tapes.md"
-# A tree that is on the path but not installed has no entry points.
-INSTALLED = any(
-    entry.value == "unspool.sim.pytest_plugin" for entry in metadata.entry_points(group="pytest11", name="unspool")
-)
 TEST = """
 import json, pytest, urllib.request
 
@@ -33,22 +25,6 @@ def test_one(unspool_tape, word):
 """
 
 
-def run_pytest(folder, test, *arguments, **environ):
-    (folder / "test_mine.py").write_text(test)
-    named = () if INSTALLED else ("-p", "unspool.sim.pytest_plugin")
-    options = ("-q", "-p", "no:cacheprovider", "-W", "error", "--strict-markers", *named, *arguments, str(folder))
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        (sys.executable, "-m", "pytest", *options),
-        cwd=folder,
-        env={**environment, **environ},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    return done.returncode, done.stdout
-
-
 @pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not installed")
 def test_the_guide_s_example_records_and_then_passes_without_its_server(tmp_path):
     pytest.importorskip("openai")
@@ -56,20 +32,20 @@ def test_the_guide_s_example_records_and_then_passes_without_its_server(tmp_path
     with Simulator() as real:
         example = example.replace("https://api.openai.com/v1", real.url)
         first = run_pytest(tmp_path, example, OPENAI_API_KEY="sk-0123456789abcdef")
-        assert (first[0], len(real.requests)) == (0, 1), first[1]
+        assert (first.returncode, len(real.requests)) == (0, 1), first.stdout
     (tape,) = tmp_path.glob("tapes/test_mine/test_it_knows_who_made_python/*.sse")
     assert tape.name == "0001-responses-gpt-5.4-mini-what-is-python.sse"
     assert "sk-0123" not in tape.read_text("utf-8")
     again = run_pytest(tmp_path, example, CI="1")
-    assert (again[0], "1 passed" in again[1]) == (0, True), again[1]
+    assert (again.returncode, "1 passed" in again.stdout) == (0, True), again.stdout
 
 
 def test_each_test_has_tapes_of_its_own_and_they_are_made_anew_on_demand(tmp_path):
     with Simulator() as real:
         test = TEST.format(url=real.url)
         for arguments, asked in (((), 2), ((), 2), (("--unspool-record=all",), 4), (("--unspool-record=none",), 4)):
-            code, said = run_pytest(tmp_path, test, *arguments)
-            assert (code, len(real.requests)) == (0, asked), said
+            done = run_pytest(tmp_path, test, *arguments)
+            assert (done.returncode, len(real.requests)) == (0, asked), done.stdout
     assert sorted(str(tape.relative_to(tmp_path)) for tape in tmp_path.glob("tapes/*/*/*")) == [
         "tapes/test_mine/test_one-a-b/0001-completions-m-a-b.sse",
         "tapes/test_mine/test_one-one-two/0001-completions-m-one-two.sse",
@@ -80,8 +56,8 @@ def test_where_nothing_is_recorded_a_test_without_tapes_fails_and_asks_nobody(tm
     with Simulator() as real:
         for more in ({"CI": "true"}, {}):
             options = () if more else ("--unspool-record=none",)
-            code, said = run_pytest(tmp_path, TEST.format(url=real.url), *options, **more)
-            assert (code, "there are no tapes in" in said) == (1, True), said
+            done = run_pytest(tmp_path, TEST.format(url=real.url), *options, **more)
+            assert (done.returncode, "there are no tapes in" in done.stdout) == (1, True), done.stdout
         assert real.requests == []
 
 
@@ -99,8 +75,8 @@ def test_one(unspool_sim):
     urllib.request.urlopen(unspool_sim.url + "/chat/completions", {json_of(ASKS["chat"])!r}).read()
     assert unspool_sim.tapes.played == [{tape.name!r}]
 """
-    code, said = run_pytest(tmp_path, test)
-    assert code == 0, said
+    done = run_pytest(tmp_path, test)
+    assert done.returncode == 0, done.stdout
 
 
 def json_of(value):
