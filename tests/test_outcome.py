@@ -220,15 +220,90 @@ def test_the_provider_s_own_text_is_kept_whatever_the_shape_of_its_error(body, s
     assert (ending.message, ending.outcome) == (said, word)
 
 
-def test_completed_at_the_token_limit_is_length_at_llama_cpp_and_a_note_elsewhere():
-    for server, word in (("llama.cpp", "length"), ("uvicorn", "complete")):
-        decoder = endpoint("responses").decoder()
-        decoder.token_limit, decoder.server = 4, server
-        done = terminal("completed", usage={"output_tokens": 4})
-        decoder.decode(sse.Decoder().feed(f"data: {json.dumps(done)}\n\n".encode()))
-        ending = outcome.judge(decoder, None)
-        assert ending.outcome == word
-        assert bool(ending.notes) == (word == "complete")
+@pytest.mark.parametrize(
+    ("headers", "id", "word"),
+    [
+        ({"server": "llama.cpp"}, "resp_1", "length"),
+        ({"server": "uvicorn", "x-request-id": "5b1f"}, "resp_5b1f", "length"),  # transformers
+        ({"server": "uvicorn", "x-request-id": "5b1f"}, "resp_1", "complete"),
+        ({}, "resp_None", "complete"),
+    ],
+)
+def test_completed_at_the_token_limit_is_length_at_servers_known_for_it_and_a_note_elsewhere(headers, id, word):
+    decoder = endpoint("responses").decoder()
+    decoder.body, decoder.headers = {"max_output_tokens": 4}, headers
+    done = terminal("completed", id=id, usage={"output_tokens": 4})
+    decoder.decode(sse.Decoder().feed(f"data: {json.dumps(done)}\n\n".encode()))
+    ending = outcome.judge(decoder, None)
+    assert ending.outcome == word
+    assert bool(ending.notes) == (word == "complete")
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_done_ends_a_stream_without_reasons_whose_text_came_in_chunks_like_an_empty_one(api):
+    def piece(said):
+        return {
+            "id": "x",
+            "choices": [{"index": 0, **({"delta": {"content": said}} if api == "chat" else {"text": said})}],
+        }
+
+    assert judged(api, piece(""), piece(""), piece("Hello"), "[DONE]").outcome == "complete"
+    assert judged(api, piece(""), piece(""), piece(""), "[DONE]").outcome == "cut"
+
+
+def _called(name: str, body: dict[str, object] | None) -> tuple[str, ...]:
+    decoder = endpoint("chat").decoder()
+    decoder.body = body
+    call = {"index": 0, "id": "c", "function": {"name": name, "arguments": "{}"}}
+    for chunk in ({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}, finish("tool_calls")):
+        decoder.decode(sse.Decoder().feed(f"data: {json.dumps(chunk)}\n\n".encode()))
+    return outcome.judge(decoder, None).notes
+
+
+WEATHER = {"type": "function", "function": {"name": "weather"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "is_noted"),
+    [
+        ("weather", {"tools": [WEATHER]}, False),
+        ("weather", {"tools": [{"type": "function", "name": "weather"}]}, False),
+        ("wether", {"tools": [WEATHER]}, True),
+        ("weather", {}, True),
+        ("weather", {"tools": [{"type": "web_search"}]}, True),
+        ("weather", {"tools": "nonsense"}, True),
+        ("weather", {"tools": [None, 3]}, True),
+        # The names of these only the server knows.
+        ("weather", {"tools": [{"type": "mcp", "server_label": "s"}]}, False),
+        ("weather", {"prompt": {"id": "pmpt_1"}}, False),
+        ("weather", {"previous_response_id": "resp_1"}, False),
+        ("weather", {"functions": [{"name": "weather"}]}, False),
+        # A journal or a tape may not say what was asked.
+        ("weather", None, False),
+    ],
+)
+def test_a_call_of_a_tool_that_was_never_offered_is_noted(name, body, is_noted):
+    assert any("not offered" in note for note in _called(name, body)) == is_noted
+
+
+@pytest.mark.parametrize(
+    ("reason", "native", "word", "said"),
+    [
+        ("stop", "STOP", "complete", "stop"),
+        ("stop", "completed", "complete", "stop"),
+        ("stop", "something new", "complete", "stop"),
+        ("stop", "MAX_TOKENS", "length", "MAX_TOKENS"),
+        ("stop", "SAFETY", "filtered", "SAFETY"),
+        ("stop", "MALFORMED_FUNCTION_CALL", "server_error", "MALFORMED_FUNCTION_CALL"),
+        ("length", "MAX_TOKENS", "length", "length"),
+        ("error", "stop", "server_error", "error"),
+    ],
+)
+def test_the_provider_s_own_reason_counts_where_a_translation_hides_it(reason, native, word, said):
+    chunk = finish(reason)
+    chunk["choices"][0]["native_finish_reason"] = native
+    ending = judged("chat", chunk)
+    assert (ending.outcome, ending.finish_reason) == (word, said)
 
 
 def test_a_tool_call_whose_arguments_are_no_json_is_noted():

@@ -63,19 +63,39 @@ QUOTA_CODES = frozenset(
     }
 )
 
-# What the finish reasons of OpenAI and of compatible servers mean. One that is not here is taken for complete, and noted.
+# What finish reasons mean, in the words of OpenAI and of the servers named beside them. One that is not here is taken for complete, and
+# noted. Sources: OpenAI's OpenAPI document; litellm, core_helpers.py (_FINISH_REASON_MAP: Anthropic, Cohere, Gemini, Zhipu, Hugging Face,
+# Together); vllm/v1/engine (FINISH_REASON_STRINGS); sglang, entrypoints/openai/protocol.py; ollama, llm/server.go; LM Studio's SDK
+# (LLMPredictionStopReason); AWS, MessageStopEvent; Google, vertexai FinishReason; Cohere's OpenAPI document (FinishReason); IBM's
+# watsonx SDK (TextChatResultChoice); Mistral's ChatCompletionChoice; DeepSeek's and Zhipu's API documentation.
 _FINISH_REASONS = {
-    COMPLETE: """stop tool_calls function_call tool_call tool_use eos eos_token end_turn stop_sequence complete completed normal
-        pause_turn end_of_text end_of_sequence done finish finished compaction load unload""",
-    LENGTH: """length max_tokens max_output_tokens max_completion_tokens max_new_tokens model_length token_limit max_length
-        model_context_window_exceeded context_length_exceeded error_limit limit reason_max_len reason_max_context""",
-    FILTERED: """content_filter content_filtered safety recitation blocklist prohibited_content spii sensitive image_safety
-        image_prohibited_content image_recitation guardrail_intervened refusal error_toxic language content_policy_violation""",
-    SERVER_ERROR: """error failed insufficient_system_resource network_error malformed_function_call unexpected_tool_call
-        too_many_tool_calls malformed_response malformed_model_output malformed_tool_use missing_thought_signature
-        function_call_filter no_image other time_limit timeout engine_error""",
-    # The server dropped the request (vLLM, SGLang), or does not say why it stopped (Responses).
-    CUT: "abort cancelled cancel user_cancel incomplete not_finished",
+    COMPLETE: (
+        "stop tool_calls function_call "  # OpenAI, and with its words Groq, Fireworks, MiniMax, Moonshot, llama.cpp, LiteLLM
+        "end_turn stop_sequence tool_use pause_turn compaction "  # Anthropic, Bedrock
+        "eos eos_token complete tool_call "  # Together, TGI, Cohere
+        "completed end_of_text end_of_sequence done finish finished normal "  # xAI behind OpenRouter, and others
+        "eosfound stopstringfound toolcalls load unload"  # LM Studio, Ollama
+    ),
+    LENGTH: (
+        "length max_output_tokens max_tokens model_context_window_exceeded "  # OpenAI, Anthropic, Bedrock, Gemini, Zhipu
+        "model_length error_limit token_limit "  # Mistral, Cohere, watsonx
+        "maxpredictedtokensreached contextlengthreached "  # LM Studio
+        "max_completion_tokens max_new_tokens max_length context_length_exceeded limit reason_max_len reason_max_context"
+    ),
+    FILTERED: (
+        "content_filter refusal content_filtered guardrail_intervened error_toxic sensitive "  # OpenAI, Anthropic, Bedrock, Cohere, Zhipu
+        "safety recitation language blocklist prohibited_content spii model_armor jailbreak "  # Gemini
+        "image_safety image_prohibited_content image_recitation image_other content_policy_violation"
+    ),
+    SERVER_ERROR: (
+        "error failed engine_error timeout time_limit "  # OpenRouter, vLLM, Cohere, watsonx
+        "insufficient_system_resource network_error "  # DeepSeek, Zhipu
+        "malformed_model_output malformed_tool_use "  # Bedrock
+        "malformed_function_call malformed_tool_call malformed_response unexpected_tool_call too_many_tool_calls no_image "  # Gemini
+        "missing_thought_signature function_call_filter escalation other modelunloaded"  # Gemini, LM Studio
+    ),
+    # The server dropped the request (vLLM, SGLang, Cohere, LM Studio), or does not say why it stopped (Responses).
+    CUT: "abort aborted cancelled cancel user_cancel userstopped incomplete not_finished",
     # The model was stopped because it repeats itself (vLLM), or for a limit that is none of tokens (Responses).
     ERROR: "repetition max_messages steered",
 }
@@ -167,7 +187,7 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
 
     An end that the protocol itself declared stands, even if the connection broke right after it.
     """
-    reason = _worst(decoder.finish_reasons)
+    reason = _worst(decoder)
     failure = decoder.failure
     notes = tuple(decoder.notes)
     if failure is not None:
@@ -226,9 +246,14 @@ def _join(head: str, message: str, advice: str) -> str:
     return "; ".join(part for part in (f"{head}: {message}" if message else head, advice) if part)
 
 
-def _worst(reasons: dict[int, str]) -> str | None:
-    """Of several choices' finish reasons, return one that does not mean a complete answer, if there is any."""
-    for choice in sorted(reasons):
-        if of_finish_reason(reasons[choice]) not in (COMPLETE, None):
-            return reasons[choice]
+def _worst(decoder: Decoder) -> str | None:
+    """Of several choices' finish reasons, return one that does not mean a complete answer, if there is any.
+
+    OpenRouter translates what its providers say; their own word counts where it says more than that the answer is complete.
+    """
+    reasons, native = decoder.finish_reasons, decoder.native_finish_reasons
+    for said in (reasons, native):
+        for choice in sorted(said):
+            if of_finish_reason(said[choice]) not in (COMPLETE, None):
+                return said[choice]
     return reasons[min(reasons)] if reasons else None

@@ -54,9 +54,9 @@ class Endpoint:
         """
         raise NotImplementedError
 
-    def token_limit(self, body: JsonObject) -> int | None:
-        """Return the most tokens a body asks for, where an answer that ends there may be called complete; else None."""
-        return None
+    def history(self, body: JsonObject) -> list[JsonObject]:
+        """Return the conversation of a request body as the next turn repeats it: `messages`, and the items that have no such form."""
+        return self.messages(body)[1]
 
     def decoder(self, choices: int = 1) -> Decoder:
         """Return a decoder for one answer with this many choices."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from unspool.api import Endpoint
 from unspool.api.chunks import ChunkDecoder
-from unspool.api.prompt import finished, without_items
+from unspool.api.prompt import finished, reasons, without_items
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Chat(Endpoint):
         body = {
             "model": prompt.model,
             "messages": messages,
-            "max_completion_tokens" if is_openai or _reasons(prompt.model) else "max_tokens": prompt.max_tokens,
+            "max_completion_tokens" if is_openai or reasons(prompt.model) else "max_tokens": prompt.max_tokens,
             "temperature": prompt.temperature,
             "top_p": prompt.top_p,
             "stop": prompt.stop,
@@ -75,12 +75,6 @@ class Chat(Endpoint):
     def decoder(self, choices: int = 1) -> Decoder:
         """Return a decoder for one answer with this many choices."""
         return Decoder(choices)
-
-
-def _reasons(model: str) -> bool:
-    """Whether this is the name of one of OpenAI's reasoning models, which gateways put their names for providers before."""
-    name = model.rpartition("/")[2]
-    return name.startswith("gpt-5") or name.partition("-")[0] in ("o1", "o3", "o4")
 
 
 def _check(parts: list[JsonObject], is_openai: bool) -> None:

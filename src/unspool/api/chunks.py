@@ -26,6 +26,10 @@ class ChunkDecoder(Decoder):
         # The choices of which anything was seen: each needs its finish reason.
         self._seen: set[int] = set()
         self._cited: list[tuple[int, JsonObject]] = []
+        # The field in which reasoning came: DeepSeek wants it back with a tool's result.
+        self._reasoning_field = ""
+        # The first choice's reasoning as OpenRouter has it, put together from its pieces.
+        self._reasoning_details: list[JsonObject] = []
 
     def _has_ended(self) -> bool:
         """Whether every choice that was seen, and every one that was asked for, has its finish reason.
@@ -151,6 +155,9 @@ class ChunkDecoder(Decoder):
         # Some servers send "" for null in every chunk.
         reason = word(choice.get("finish_reason"))
         if reason and reason != "null":  # DashScope's word for none
+            native = word(choice.get("native_finish_reason"))
+            if native:
+                self.native_finish_reasons[index] = native
             self._finish(out, reason, index)
 
     def _message(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
@@ -189,9 +196,17 @@ class ChunkDecoder(Decoder):
                 self._add_other(out, Image(url, False, choice))
         details = message.get("reasoning_details")
         for one in details if type(details) is list else ():
-            # Those in plain text come in "reasoning" too.
-            if type(one) is dict and one.get("data"):
-                self._add_other(out, Item(clean(one), choice))
+            if type(one) is dict:
+                if choice == 0:
+                    _add_detail(self._reasoning_details, clean(one))
+                # Those in plain text come in "reasoning" too.
+                if one.get("data"):
+                    self._add_other(out, Item(clean(one), choice))
+
+    def reasoning_fields(self, reasoning: str) -> JsonObject:
+        """Return the fields in which this server had reasoning: DeepSeek and OpenRouter refuse the results of calls without it."""
+        fields: JsonObject = {self._reasoning_field: reasoning} if self._reasoning_field and reasoning else {}
+        return {**fields, "reasoning_details": self._reasoning_details} if self._reasoning_details else fields
 
     def _reasoning(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
         """Take ``reasoning_content`` (DeepSeek, llama.cpp, SGLang) and ``reasoning`` (Ollama, vLLM, OpenRouter).
@@ -200,7 +215,7 @@ class ChunkDecoder(Decoder):
         """
         old, new = _text_of(message.get("reasoning_content")), _text_of(message.get("reasoning"))
         if old or new:
-            self.reasoning_field = "reasoning_content" if old else "reasoning"
+            self._reasoning_field = "reasoning_content" if old else "reasoning"
         if old:
             self._piece(out, REASONING, old, choice)
         if new and new != old:
@@ -239,6 +254,19 @@ class ChunkDecoder(Decoder):
         extra = call.get("extra_content")
         if type(extra) is dict:
             begun.extra = clean(extra)
+
+
+def _add_detail(details: list[JsonObject], piece: JsonObject) -> None:
+    """Add a piece of OpenRouter's ``reasoning_details``, which has to be handed back as one: texts grow, other fields are set."""
+    last = details[-1] if details else {}
+    if not last or (last.get("type"), last.get("index")) != (piece.get("type"), piece.get("index")):
+        details.append(piece)
+        return
+    for name, value in piece.items():
+        if name in ("text", "summary", "data") and type(value) is str and type(last.get(name)) is str:
+            last[name] += value
+        elif value is not None:
+            last[name] = value
 
 
 def arguments_text(arguments: Any) -> str:

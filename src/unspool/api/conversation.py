@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.api.deltas import ToolCall
     from unspool.jsontext import JsonObject
 
 # OpenAI renamed "system" to "developer" for its reasoning models; both are instructions.
@@ -18,6 +19,21 @@ def with_system(instructions: object, messages: list[JsonObject]) -> tuple[str |
         system.append(plain(messages[first].get("content")))
         first += 1
     return ("\n\n".join(system) if system else None), messages[first:]
+
+
+def answer(text: str, calls: list[ToolCall], items: list[JsonObject], reasoning: JsonObject) -> list[JsonObject]:
+    """Return an answer as the next turn hands it back: its items, and the assistant's message that they led to.
+
+    Of the items those are meant that a server keeps no copy of, or that ask the program for something; endpoints that have no items
+    leave them out. ``reasoning`` are the fields in which a server wants the reasoning back that led to the calls.
+    """
+    message: JsonObject = {"role": "assistant", "content": text or (None if calls else "")}
+    if calls:
+        message = {**message, "tool_calls": [call.message() for call in calls], **reasoning}
+    if text or calls:
+        return [*items, message]
+    # OpenAI refuses reasoning that nothing follows.
+    return items if items and items[-1].get("type") != "reasoning" else [message]
 
 
 def plain(content: object) -> str:

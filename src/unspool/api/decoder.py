@@ -29,11 +29,12 @@ from unspool.sse import Event, Events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, TypeGuard
 
     from unspool.api.envelope import Envelope
     from unspool.api.thinking import ThinkTags
+    from unspool.jsontext import JsonObject
 
 # Kinds of text, each with its own stream of characters.
 TEXT = "text"
@@ -58,13 +59,14 @@ class Decoder:
       to leave the text as it is.
     - ``last_sequence``: the ``sequence_number`` of the last event that had one, which is what a resumed stream is asked to
       start after. Responses has them.
-    - ``finish_reasons``: the reason of each choice that has ended, in the server's word.
+    - ``finish_reasons``: the reason of each choice that has ended, in the server's word; ``native_finish_reasons`` those that
+      OpenRouter's providers gave, where it hands them on beside its own.
     - ``failure``: the error it reported inside the stream, or what in the stream could not be understood.
     - ``done``: the protocol's end mark was seen, nothing can follow: the connection may be closed.
     - ``notes``: sentences about what was odd and decided nothing, for a person.
     - ``service_tier``, ``system_fingerprint``: what served the answer, in the server's words, None where it does not say.
-    - ``reasoning_field``: the field in which Chat Completions had reasoning; DeepSeek wants it back with a tool's result.
-    - ``token_limit``, ``server``: what was asked for and who answers, set by whoever knows; see ``hides_token_limit``.
+    - ``body``, ``headers``: the request body and the answer's headers, set by whoever knows; what was asked and who answers decides
+      on ``reached_token_limit`` and ``hides_token_limit``, and on the tools that the model may call.
     - ``ended``: the end that the protocol defines was seen. A stream that stops before that was cut.
     """
 
@@ -73,15 +75,15 @@ class Decoder:
         self.response_id: str | None = None
         self.model: str | None = None
         self.finish_reasons: dict[int, str] = {}
+        self.native_finish_reasons: dict[int, str] = {}
         self.failure: Failure | None = None
         self.last_sequence: int | None = None
         self.done = False
         self.notes: list[str] = []
         self.service_tier: str | None = None
         self.system_fingerprint: str | None = None
-        self.reasoning_field: str | None = None
-        self.token_limit: int | None = None
-        self.server = ""
+        self.body: JsonObject | None = None
+        self.headers: Mapping[str, str] = {}
         # Whether any part of an answer has come: text of any kind, a tool call.
         self._has_content = False
         # Whether a complete answer came as one body, in the form of whichever endpoint.
@@ -118,9 +120,8 @@ class Decoder:
 
     @property
     def reached_token_limit(self) -> bool:
-        """Whether the server counted exactly as many tokens as were asked for at most."""
-        usage = self.usage
-        return self.token_limit is not None and usage is not None and usage.output_tokens == self.token_limit
+        """Whether the server counted exactly as many tokens as were asked for at most, and may not say that it stopped there."""
+        return False
 
     @property
     def hides_token_limit(self) -> bool:
@@ -172,6 +173,13 @@ class Decoder:
         )
         return []
 
+    def reasoning_fields(self, reasoning: str) -> JsonObject:
+        """Return the fields of an assistant's message in which this server wants the reasoning back that led to tool calls.
+
+        ``reasoning`` is its text.
+        """
+        return {}
+
     def close(self) -> list[Delta]:
         """Say that nothing more comes; return what was held back: half characters, whole tool calls, the usage."""
         out: list[Delta] = []
@@ -221,6 +229,7 @@ class Decoder:
             if text is None:
                 return 0
             if text:
+                self._has_content = True
                 out.append(Text(text.decode(), choice))
             self._misfits = 0
             return 1
@@ -228,10 +237,9 @@ class Decoder:
         if texts:
             self._misfits = 0
             piece = text_of(texts)
-            if choice:
-                out += [Text(text, choice) for text in piece.pieces]
-            elif piece.text:
-                out.append(piece)
+            if piece.text:
+                self._has_content = True
+                out += [Text(text, choice) for text in piece.pieces] if choice else [piece]
         return len(texts)
 
     def _take_one(self, type: str, data: bytes, out: list[Delta]) -> None:
@@ -284,7 +292,7 @@ class Decoder:
             return self._decode_whole(body)
         deltas = other._decode_whole(body)
         for fact in Decoder(self.choices).__dict__:
-            if "think_tags" not in fact and fact not in ("token_limit", "server"):
+            if "think_tags" not in fact and fact not in ("body", "headers"):
                 setattr(self, fact, getattr(other, fact))
         self._is_whole = other.ended
         return deltas
@@ -400,6 +408,11 @@ class Decoder:
             arguments = call.arguments
             if arguments and not call.is_text and type(parse(arguments)) is not dict:
                 self.notes.append(f"the model calls {call.name} with arguments that are not a JSON object")
+            if self.body is not None and call.name:
+                from unspool.api import tools
+
+                if not tools.is_offered(call.name, self.body):
+                    self.notes.append(f"the model calls {call.name}, a tool that was not offered")
             kind = "custom" if call.is_text else "function"
             out.append(ToolCall(call.index, call.id or "", call.name or "", arguments, choice, kind, call.extra))
 

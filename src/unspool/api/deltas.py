@@ -234,6 +234,11 @@ class Item(Delta):
         self.choice = choice
 
     @property
+    def is_handed_back(self) -> bool:
+        """Whether the next turn has to repeat it: a server that stores nothing has no other copy, or waits for an answer to it."""
+        return self.awaits_program or bool(self.item.get("encrypted_content"))
+
+    @property
     def awaits_program(self) -> bool:
         """Whether the program has to carry this out, and to hand its outcome back in the next turn."""
         return self.item.get("type") in _PROGRAM_ITEMS

@@ -108,6 +108,12 @@ def without_items(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [message for message in messages if "role" in message or "type" not in message]
 
 
+def reasons(model: str) -> bool:
+    """Whether this is the name of one of OpenAI's reasoning models, which gateways put their names for providers before."""
+    name = model.rpartition("/")[2]
+    return name.startswith("gpt-5") or name.partition("-")[0] in ("o1", "o3", "o4")
+
+
 def plain_text(content: Any) -> str:
     """Return the text of a message's content, a str or a list of text parts. Raises ValueError for any other part."""
     if content is None:

@@ -14,7 +14,7 @@ from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, is_number, word
 from unspool.api.deltas import Annotation, Audio, Failure, Image, Item, Logprobs, Text, text_of
 from unspool.api.envelope import Envelope, all_unescaped, cut
-from unspool.api.prompt import finished
+from unspool.api.prompt import finished, reasons, without_items
 from unspool.jsontext import clean, from_json, whole
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ class Responses(Endpoint):
         for name, value in asked.items():
             if value is not None and name not in prompt.options:
                 raise ValueError(f"the Responses API knows no {name}; use --api chat")
-        body = {
+        body: JsonObject = {
             "model": prompt.model,
             "input": _input(prompt.messages),
             "instructions": prompt.system,
@@ -97,6 +97,9 @@ class Responses(Endpoint):
             # Always sent: the server's default is to keep every answer for 30 days.
             "store": prompt.store,
         }
+        if not prompt.store and reasons(prompt.model) and "-chat" not in prompt.model:
+            # The only form in which reasoning that nobody stores can be handed back in the next turn. Models without any refuse it.
+            body["include"] = ["reasoning.encrypted_content"]
         # Imported only where they are used: most prompts are plain text.
         if prompt.tools or prompt.tool_choice is not None:
             from unspool.api import tools
@@ -125,12 +128,14 @@ class Responses(Endpoint):
         """Return the instructions and the input as messages. Items without such a form, such as reasoning, are left out."""
         from unspool.api.conversation import with_system
 
-        return with_system(body.get("instructions"), _messages_of(body.get("input")))
+        system, history = with_system(body.get("instructions"), _messages_of(body.get("input")))
+        return system, without_items(history)
 
-    def token_limit(self, body: JsonObject) -> int | None:
-        """Return the limit asked for: llama.cpp and transformers end there with ``completed``, where OpenAI says ``incomplete``."""
-        limit = body.get("max_output_tokens")
-        return limit if is_number(limit) else None
+    def history(self, body: JsonObject) -> list[JsonObject]:
+        """Return the input as messages, and as the items that they are where they have no such form."""
+        from unspool.api.conversation import with_system
+
+        return with_system(None, _messages_of(body.get("input")))[1]
 
     def decoder(self, choices: int = 1) -> Decoder:
         """Return a decoder for one answer."""
@@ -210,18 +215,24 @@ def _messages_of(given: object) -> list[JsonObject]:
         if type(item) is not dict:
             continue
         kind = item.get("type")
-        if kind == "function_call":
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            call = {"id": item.get("call_id"), "type": "function", "function": function}
-            if not messages or messages[-1]["role"] != "assistant":
+        if kind in ("function_call", "custom_tool_call"):
+            of_chat, given = ("function", "arguments") if kind == "function_call" else ("custom", "input")
+            call = {
+                "id": item.get("call_id"),
+                "type": of_chat,
+                of_chat: {"name": item.get("name"), given: item.get(given)},
+            }
+            if not messages or messages[-1].get("role") != "assistant":
                 messages.append({"role": "assistant", "content": None})
             messages[-1].setdefault("tool_calls", []).append(call)
-        elif kind == "function_call_output":
+        elif kind in ("function_call_output", "custom_tool_call_output"):
             messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")})
         elif type(item.get("role")) is str:
             content = item.get("content")
             parts = [_chat_part(part) for part in content] if type(content) is list else content
             messages.append({"role": item["role"], "content": parts})
+        elif type(kind) is str and kind != "item_reference":
+            messages.append(item)
     return messages
 
 
@@ -338,9 +349,20 @@ class Decoder(decoder.Decoder):
         return super().what_is_missing()
 
     @property
+    def reached_token_limit(self) -> bool:
+        """Whether exactly as many tokens were counted as were asked for: OpenAI says ``incomplete`` then, others ``completed``."""
+        limit, usage = (self.body or {}).get("max_output_tokens"), self.usage
+        return is_number(limit) and usage is not None and usage.output_tokens == limit
+
+    @property
     def hides_token_limit(self) -> bool:
-        """Whether this is llama.cpp, whose Responses endpoint has no other end than ``completed``."""
-        return self.server.lower().startswith("llama.cpp")
+        """Whether this is llama.cpp or transformers, whose Responses endpoints have no other end than ``completed``.
+
+        transformers (cli/serving/server.py and response.py) makes its id of the request's, which it names in a header.
+        """
+        request_id = self.headers.get("x-request-id")
+        is_transformers = request_id is not None and self.response_id == f"resp_{request_id}"
+        return is_transformers or self.headers.get("server", "").lower().startswith("llama.cpp")
 
     def _take_alike(self, chunks: list[bytes], together: bytes, out: list[Delta]) -> int:
         known = self._envelope
@@ -363,6 +385,7 @@ class Decoder(decoder.Decoder):
             self._count(number)
         piece = text_of(texts)
         if piece.text:
+            self._has_content = True
             known.place.add(piece.text)
             out.append(piece)
         return len(texts)

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.prompt import Prompt
+    from unspool.jsontext import JsonObject
 
 # Kinds of tools that have a name of their own, and whose description Chat Completions nests under the kind.
 _NAMED = ("function", "custom")
+# Kinds of tools that stand for others, whose names only the server knows.
+_UNLISTED = ("mcp", "namespace", "tool_search")
 _CHOICES = ("auto", "none", "required")
 
 
@@ -40,6 +43,15 @@ def name_of(tool: dict[str, Any]) -> str | None:
     inner = tool.get(tool.get("type") or "function")
     name = (inner if isinstance(inner, dict) else tool).get("name")
     return name if isinstance(name, str) and name else None
+
+
+def is_offered(name: str, body: JsonObject) -> bool:
+    """Whether a request body offers the tool that a model calls, as far as can be told: a server may know more tools than it was given."""
+    given = body.get("tools") or []
+    if any(body.get(one) for one in ("prompt", "functions", "previous_response_id", "conversation")):
+        return True
+    tools = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    return name in names(tools) or any(one.get("type") in _UNLISTED for one in tools)
 
 
 def _read(prompt: Prompt) -> list[dict[str, Any]]:

@@ -221,7 +221,7 @@ class Exchange:
         if not transfer.status:
             return False
         headers = self.headers = transfer.headers
-        self.decoder.server = headers.get("server", "")
+        self.decoder.headers = headers
         request_id = headers.get("x-request-id") or headers.get("request-id")
         self.request_id = request_id and self._mask.text(request_id)
         if self._throttle is not None:
@@ -375,7 +375,7 @@ class Exchange:
     def _new_decoder(self) -> Decoder:
         decoder: Decoder = self.endpoint.decoder(self.prompt.n or 1)
         decoder.reads_think_tags = self.target.think_tags
-        decoder.token_limit = self.endpoint.token_limit(self.body)
+        decoder.body = self.body
         return decoder
 
     @property

@@ -151,14 +151,17 @@ class Facts(Typed[T]):
     @property
     def message(self) -> dict[str, Any]:
         """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
-        calls = [call.message() for call in self.tool_calls]
-        message: dict[str, Any] = {"role": "assistant", "content": self.text or (None if calls else "")}
-        if calls:
-            message["tool_calls"] = calls
-            if self._decoder is not None and self._decoder.reasoning_field and self.reasoning:
-                # DeepSeek and its kin refuse the results of calls without the reasoning that led to them.
-                message[self._decoder.reasoning_field] = self.reasoning
-        return message
+        return self.turn()[-1]
+
+    def turn(self) -> list[dict[str, Any]]:
+        """Return the answer so far as the next turn repeats it: `message`, and before it the items that led to it.
+
+        Endpoints that have no items leave them out.
+        """
+        from unspool.api.conversation import answer
+
+        reasoning = self._decoder.reasoning_fields(self.reasoning) if self._decoder is not None else {}
+        return answer(self.text, self.tool_calls, [one.item for one in self.items if one.is_handed_back], reasoning)
 
     def reply(self, *more: str | dict[str, Any]) -> Messages:
         """Return the next turn's messages: what was asked, this answer, and what you say to it.
@@ -168,11 +171,7 @@ class Facts(Typed[T]):
             answer = unspool.stream(answer.reply("And in one sentence?"))
         """
         asked = self._asked()
-        # Items come before the message that they led to; the endpoints that have no items leave them out.
-        items = [one.item for one in self.items if one.awaits_program or one.item.get("encrypted_content")]
-        message = self.message
-        said = [message] if message["content"] or "tool_calls" in message or not items else []
-        messages = Messages([*asked, *items, *said])
+        messages = Messages([*asked, *self.turn()])
         messages.system, messages.parent = asked.system, self.id
         messages += [{"role": "user", "content": one} if isinstance(one, str) else one for one in more]
         return messages
@@ -267,7 +266,8 @@ class Asked(Facts[T]):
         prompt = self.exchange.prompt
         system, messages = prompt.system, prompt.messages
         if not messages:
-            system, messages = self.exchange.endpoint.messages(self.exchange.body)
+            endpoint, body = self.exchange.endpoint, self.exchange.body
+            system, messages = endpoint.messages(body)[0], endpoint.history(body)
         asked = Messages(messages)
         asked.system = system
         return asked

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
-from unspool import outcome
+from unspool import api, outcome
 from unspool.api.conversation import plain
-from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall, ToolCallDelta
+from unspool.api.deltas import Item, Reasoning, Refusal, Text, ToolCall, ToolCallDelta
 from unspool.journal import folder as folders
 from unspool.journal import reader, ulid
 from unspool.journal.replay import Replay
@@ -43,7 +43,7 @@ class Summary:
     - Asked: ``api``, ``url``, ``profile``, ``model``, ``choices`` and ``body``, the request to the letter; of the body ``system`` and
       ``messages``, in the form of Chat Completions whatever the endpoint was. ``asked`` are those that are not history.
     - Answered: ``texts``, one for each choice, refusals included, as viewers show them; ``reasoning``, ``refusal``,
-      ``tool_calls``, ``usage``; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
+      ``tool_calls``, ``usage``; ``items`` and ``reasoning_fields`` are what the next turn repeats beside the text and the calls; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
       which a gateway keeps the stream.
     - Ended: ``outcome``, one of the words of `unspool.outcome`; ``message``, ``finish_reason``, ``failure`` (the
       error that the server reported) and ``signal``. ``is_final`` says that the server itself has ended the answer, well or
@@ -70,6 +70,8 @@ class Summary:
         self.reasoning = ""
         self.refusal = ""
         self.tool_calls: list[ToolCall] = []
+        self.items: list[dict[str, Any]] = []
+        self.reasoning_fields: dict[str, Any] = {}
         self.usage: Usage | None = None
         self.response_id: str | None = None
         self.response_model: str | None = None
@@ -90,6 +92,11 @@ class Summary:
     def text(self) -> str:
         """The text of the first choice."""
         return self.texts[0] if self.texts else ""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was asked as the next turn repeats it: the messages, and the items that have no such form."""
+        return api.endpoint(self.api).history(self.body) if self.api in api.NAMES else self.messages
 
     @property
     def asked(self) -> list[dict[str, Any]]:
@@ -215,6 +222,8 @@ class _Builder:
         found.texts = ["".join(self._texts.get(number, ())) for number in numbers]
         found.reasoning = "".join(self._reasoning)
         found.refusal = "".join(self._refusal)
+        if decoder is not None:
+            found.reasoning_fields = decoder.reasoning_fields(found.reasoning)
 
     def _add(self, deltas: list[Delta]) -> None:
         for delta in deltas:
@@ -227,3 +236,5 @@ class _Builder:
                 self._reasoning.append(delta.text)
             elif type(delta) is ToolCall:
                 self._summary.tool_calls.append(delta)
+            elif type(delta) is Item and delta.is_handed_back:
+                self._summary.items.append(delta.item)

@@ -291,7 +291,6 @@ class Session:
         """Take an answer into the conversation, or leave that as it was before."""
         self.turn, self.ending, self.usage = turn, ending, answer.usage
         text, id = answer.text, kept_id(answer)
-        calls = [continuation.described(call) for call in answer.tool_calls if call.choice == 0]
         if is_rest and text:
             # With all that it is the rest of, as it stands in the journals; where the disk took no more, as it was shown.
             text = continuation.text_of(summary.conversation(streams_dir(), id)) if id is not None else self.text + text
@@ -319,9 +318,7 @@ class Session:
             [
                 *(before.messages if before is not None else ()),
                 *(turn.said or (turn.message,)),
-                {"role": "assistant", "content": text or None, "tool_calls": calls}
-                if calls
-                else {"role": "assistant", "content": text},
+                *([{"role": "assistant", "content": text}] if is_rest else answer.turn()),
             ],
             None,
             kept_id(answer) or (before.parent if before is not None else ""),

@@ -7,6 +7,7 @@ what it brings is a new answer, which must never pass for the old one.
 from __future__ import annotations
 
 from unspool.api import NAMES, endpoint
+from unspool.api.conversation import answer
 from unspool.api.deltas import Text
 from unspool.config.paths import streams_dir
 from unspool.journal import summary, ulid
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.api.deltas import Delta, ToolCall
+    from unspool.api.deltas import Delta
     from unspool.journal.blocks import Request
     from unspool.journal.summary import Summary
 
@@ -31,15 +32,12 @@ def messages(stories: list[Summary]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for story in stories:
         # A request carries the whole history, unless it left that to the server.
-        found = [*(found if story.body.get("previous_response_id") else ()), *story.messages]
+        before = found if story.body.get("previous_response_id") else []
+        found = [*before, *story.history]
         # Of several choices the first is what was answered.
         calls = [call for call in story.tool_calls if call.choice == 0]
-        if calls:
-            found.append(
-                {"role": "assistant", "content": story.text or None, "tool_calls": list(map(described, calls))}
-            )
-        elif story.text:
-            found.append({"role": "assistant", "content": story.text})
+        if story.text or calls or story.items:
+            found += answer(story.text, calls, story.items, story.reasoning_fields)
     return joined(found)
 
 
@@ -68,11 +66,6 @@ def pending_calls(messages: list[dict[str, Any]]) -> dict[str, str]:
             function = call.get("function") or call.get("custom") or {}
             pending[str(call.get("id"))] = str(function.get("name"))
     return pending
-
-
-def described(call: ToolCall) -> dict[str, Any]:
-    """Return a tool call as a message of Chat Completions has it."""
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def rest_of(story: Summary) -> dict[str, Any]:

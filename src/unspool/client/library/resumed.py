@@ -35,7 +35,7 @@ class Revived:
         self, exchange: Exchange, one: Summary, kept: list[Delta], seam: continuation.Seam | None = None
     ) -> None:
         self.exchange = exchange
-        self.asked = Messages(one.messages)
+        self.asked = Messages(one.history)
         self.asked.system = one.system
         self.kept = kept
         self.seam = seam
