@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from support.wire import end, event, head, start, stream
 from unspool.sim.running import Simulator
 
 
@@ -97,3 +98,79 @@ def test_there_being_nothing_to_go_on_with_is_wrong_usage(unspool, sim):
     assert done.returncode == 2
     assert b"no conversation to continue yet" in done.stderr
     assert unspool("--cid", "ZZZ", "more").returncode == 2
+
+
+def _answered(*items: dict) -> bytes:
+    """A response with these items that a server does not store."""
+    done = [event({"type": "response.output_item.done", "output_index": n, "item": one}) for n, one in enumerate(items)]
+    completed = {"id": "r1", "model": "gpt-5", "status": "completed", "output": list(items)}
+    return head() + start("responses") + b"".join(done) + event({"type": "response.completed", "response": completed})
+
+
+def _said(text: str) -> dict:
+    return {"type": "message", "id": "m1", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+
+
+def test_reasoning_that_nobody_stores_is_handed_back_in_every_later_turn(unspool, serve):
+    thoughts = [{"type": "reasoning", "id": f"rs_{n}", "summary": [], "encrypted_content": f"gAAA{n}"} for n in (1, 2)]
+    call = {"type": "custom_tool_call", "id": "c1", "call_id": "call_1", "name": "sql", "input": "SELECT 1"}
+    server = serve(
+        _answered(thoughts[0], call),
+        _answered(thoughts[1], _said("One.")),
+        _answered(_said("Two.")),
+        stream("chat", "x"),
+    )
+    tools = ["--tool", '{"type": "custom", "name": "sql"}']
+    asked = ["--base-url", server.url, "--api", "responses", "-m", "gpt-5"]
+    unspool(*asked, *tools, "count")
+    unspool(*asked, "-c", "--tool-result", "call_1", "1")
+    unspool(*asked, "-c", "again")
+    first, second, third = (json.loads(one.body) for one in server.requests)
+    assert first["include"] == second["include"] == third["include"] == ["reasoning.encrypted_content"]
+    handed_back = [thoughts[0], {name: value for name, value in call.items() if name != "id"}]
+    assert second["input"][1:3] == handed_back
+    assert second["input"][3] == {"type": "custom_tool_call_output", "call_id": "call_1", "output": "1"}
+    assert third["input"][1:3] == handed_back
+    assert [one["type"] for one in third["input"][3:]] == ["custom_tool_call_output", "reasoning", "message", "message"]
+    # Another endpoint has no such items.
+    unspool("--base-url", server.url, "--api", "chat", "-m", "gpt-5", "-c", "and here")
+    messages = json.loads(server.requests[3].body)["messages"]
+    assert [one["role"] for one in messages] == ["user", "assistant", "tool", "assistant", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "gpt-5-chat-latest", "llama", "openai/gpt-oss-120b"])
+def test_only_models_known_to_reason_are_asked_for_their_reasoning(unspool, model):
+    assert "include" not in body(
+        unspool, "--base-url", "http://127.0.0.1:9/v1", "--api", "responses", "-m", model, "hi"
+    )
+
+
+def test_a_server_that_stores_the_answer_is_not_asked_for_encrypted_reasoning(unspool):
+    asked = ["--base-url", "http://127.0.0.1:9/v1", "--api", "responses", "-m", "gpt-5", "hi"]
+    assert "include" not in body(unspool, "--store", *asked)
+    assert "include" not in body(unspool, "-o", "include", "null", *asked)
+    assert body(unspool, *asked)["include"] == ["reasoning.encrypted_content"]
+
+
+def test_reasoning_goes_back_with_the_results_of_calls_in_the_fields_it_came_in(unspool, serve):
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    call["extra_content"] = {"google": {"thought_signature": "sig"}}
+    pieces = [
+        {"reasoning": "Let me ", "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "Let me "}]},
+        {"reasoning": "look.", "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "look."}]},
+        {"reasoning_details": [{"type": "reasoning.text", "index": 0, "signature": "s", "text": None}]},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "index": 1, "data": "zzz"}]},
+        {"tool_calls": [call]},
+    ]
+    chunks = b"".join(event({"id": "r1", "choices": [{"index": 0, "delta": one}]}) for one in pieces)
+    server = serve(head() + chunks + end("chat", "tool_calls"), stream("chat", "Fine."))
+    asked = ["--base-url", server.url, "--api", "chat", "-m", "m"]
+    unspool(*asked, "--tool", '{"name": "weather", "parameters": {"type": "object"}}', "how is it?")
+    unspool(*asked, "-c", "--tool-result", "call_1", "sunny")
+    [_, said, _] = json.loads(server.requests[1].body)["messages"]
+    assert said["reasoning"] == "Let me look."
+    assert said["reasoning_details"] == [
+        {"type": "reasoning.text", "index": 0, "text": "Let me look.", "signature": "s"},
+        {"type": "reasoning.encrypted", "index": 1, "data": "zzz"},
+    ]
+    assert said["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
