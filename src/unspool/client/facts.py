@@ -151,17 +151,7 @@ class Facts(Typed[T]):
     @property
     def message(self) -> dict[str, Any]:
         """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
-        return self.turn()[-1]
-
-    def turn(self) -> list[dict[str, Any]]:
-        """Return the answer so far as the next turn repeats it: `message`, and before it the items that led to it.
-
-        Endpoints that have no items leave them out.
-        """
-        from unspool.api.conversation import answer
-
-        reasoning = self._decoder.reasoning_fields(self.reasoning) if self._decoder is not None else {}
-        return answer(self.text, self.tool_calls, [one.item for one in self.items if one.is_handed_back], reasoning)
+        return turn_of(self)[-1]
 
     def reply(self, *more: str | dict[str, Any]) -> Messages:
         """Return the next turn's messages: what was asked, this answer, and what you say to it.
@@ -171,7 +161,7 @@ class Facts(Typed[T]):
             answer = unspool.stream(answer.reply("And in one sentence?"))
         """
         asked = self._asked()
-        messages = Messages([*asked, *self.turn()])
+        messages = Messages([*asked, *turn_of(self)])
         messages.system, messages.parent = asked.system, self.id
         messages += [{"role": "user", "content": one} if isinstance(one, str) else one for one in more]
         return messages
@@ -220,6 +210,19 @@ class Facts(Typed[T]):
             error = error_of(self.ending, self.id, self.request_id)
             if error is not None:
                 raise error
+
+
+def turn_of(answer: Facts[Any]) -> list[dict[str, Any]]:
+    """Return an answer as the next turn repeats it: its `message`, and before it the items that led to it.
+
+    Endpoints that have no items leave them out.
+    """
+    from unspool.api.conversation import answer as described
+
+    decoder = answer._decoder
+    reasoning = decoder.reasoning_fields(answer.reasoning) if decoder is not None else {}
+    items = [one.item for one in answer.items if one.is_handed_back]
+    return described(answer.text, answer.tool_calls, items, reasoning)
 
 
 class Asked(Facts[T]):

@@ -318,7 +318,7 @@ class Session:
             [
                 *(before.messages if before is not None else ()),
                 *(turn.said or (turn.message,)),
-                *([{"role": "assistant", "content": text}] if is_rest else answer.turn()),
+                *([{"role": "assistant", "content": text}] if is_rest else turn_of(answer)),
             ],
             None,
             kept_id(answer) or (before.parent if before is not None else ""),
