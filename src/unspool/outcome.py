@@ -203,7 +203,7 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
     if outcome == COMPLETE and decoder.reached_token_limit:
         if decoder.hides_token_limit:
             return Ending(LENGTH, "", reason, notes=notes)
-        notes += ("the answer has exactly as many tokens as --max-tokens allows, so it may have been cut there",)
+        notes += ("the answer has all the tokens that --max-tokens allows, so it may have been cut there",)
     if outcome in (COMPLETE, LENGTH, FILTERED):
         return Ending(outcome, "", reason, notes=notes)
     return Ending(outcome, f"the server stopped the answer: {reason}", reason, notes=notes)
@@ -220,7 +220,9 @@ def sentence(ending: Ending, id: str | None, advice: str = "") -> str:
         return ""
     short = id[-6:] if id else ""
     if outcome == LENGTH:
-        return f"stopped at the token limit ({ending.finish_reason}); --max-tokens N allows more"
+        is_said = of_finish_reason(ending.finish_reason or "") == LENGTH
+        reason = ending.finish_reason if is_said else "by the server's count, though it calls the answer complete"
+        return f"stopped at the token limit ({reason}); --max-tokens N allows more"
     if outcome == FILTERED:
         return f"stopped by the server's content filter ({ending.finish_reason or message})"
     if outcome == CANCELLED:

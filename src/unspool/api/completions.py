@@ -90,7 +90,7 @@ class Completions(Endpoint):
         if "deprecated" in message and (failure.status == 404 or failure.code == "model_not_found"):
             return f"this model has been shut down, like all that OpenAI served on the legacy endpoint: {advice} with a current one"
         if failure.status in (404, 405) and failure.code != "model_not_found":
-            return f"this server does not serve the legacy completions endpoint any more: {advice}"
+            return f"this server does not serve the legacy completions endpoint: {advice}"
         return ""
 
 

@@ -120,7 +120,7 @@ class Decoder:
 
     @property
     def reached_token_limit(self) -> bool:
-        """Whether the server counted exactly as many tokens as were asked for at most, and may not say that it stopped there."""
+        """Whether the server counted all the tokens that were asked for at most, and may not say that it stopped there."""
         return False
 
     @property

@@ -350,9 +350,12 @@ class Decoder(decoder.Decoder):
 
     @property
     def reached_token_limit(self) -> bool:
-        """Whether exactly as many tokens were counted as were asked for: OpenAI says ``incomplete`` then, others ``completed``."""
+        """Whether as many tokens were counted as were asked for, or more, for LiteLLM raises low limits.
+
+        OpenAI says ``incomplete`` then, others ``completed``.
+        """
         limit, usage = (self.body or {}).get("max_output_tokens"), self.usage
-        return is_number(limit) and usage is not None and usage.output_tokens == limit
+        return is_number(limit) and usage is not None and (usage.output_tokens or 0) >= limit > 0
 
     @property
     def hides_token_limit(self) -> bool:

@@ -119,6 +119,8 @@ def advice(ending: Ending, target: Target) -> str:
         return "--no-stream asks for the answer in one piece"
     if "https port" in said or "https server" in said:
         return f"the server speaks TLS: try --base-url https{target.base_url.removeprefix('http')}"
+    if "use --api" in said:
+        return ""
     if failure.status in (404, 405) or "web page" in said:
         return url_advice(target)
     return ""

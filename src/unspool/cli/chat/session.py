@@ -22,6 +22,7 @@ from unspool.cli.prompt.material import Material
 from unspool.cli.streaming import kept_id, report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange, build_body
+from unspool.client.facts import turn_of
 from unspool.client.http.transport import Reactor
 from unspool.client.kept import continuation, rest
 from unspool.client.library import attachment
