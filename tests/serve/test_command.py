@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,29 @@ def test_it_prints_its_url_serves_and_ends_with_0_after_sigterm(tmp_path: Path) 
     assert child.returncode == 0
     assert '"outcome": "complete"' in logs
     assert "What is Python?" not in logs
+
+
+def test_a_terminal_is_told_of_the_page_and_a_token_that_opens_it_and_a_log_is_not(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 400))
+    arguments = [*COMMAND, "--sim", "--port", "0", "--store", str(tmp_path / "g")]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    while (found := re.search(rb"in a browser: (\S+) with the token (\S+)\r\n", said)) is None:
+        assert select.select([ours], [], [], PATIENCE)[0], said
+        said += os.read(ours, 4096)
+    page, token = (one.decode() for one in found.groups())
+    opened = requests.post(f"{page}session", json={"key": token}, timeout=PATIENCE)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=PATIENCE)
+    os.close(ours)
+    assert opened.status_code == 204
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline()
+    child.send_signal(signal.SIGTERM)
+    assert "token" not in child.communicate(timeout=PATIENCE)[1]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from unspool.serve.store import (
     StreamInfo,
 )
 from unspool.serve.upstream import Upstream, fault_of
+from unspool.serve.watching import ROOT, Page
 
 _log = logging.getLogger("unspool.serve")
 _audit = logging.getLogger("unspool.serve.audit")
@@ -62,6 +63,8 @@ class Settings:
     streams: int = 2000
     link_seconds: float = 3600.0
     drain: float = 30.0
+    page_token: str | None = None
+    """What signs in to the page as whoever runs the gateway."""
 
 
 @dataclass(slots=True)
@@ -120,6 +123,7 @@ class Gateway:
         self._channels: dict[str, Channel] = {}
         self._streams: dict[str, _Stream] = {}
         self._viewers: dict[Viewer, Owner] = {}
+        self._page = Page(owners, store, self._answer_stream, settings.page_token)
 
     async def open(self) -> None:
         """Begin to use the store and upstream."""
@@ -199,6 +203,8 @@ class Gateway:
         cors = self._check_origin(request)
         if request.method == "OPTIONS" and request.header("access-control-request-method"):
             return await request.respond(204, cors)
+        if path == ROOT or path.startswith(ROOT + "/"):
+            return await self._page.handle(request, path)
         if request.header("upgrade"):
             raise Refused(501, "This gateway does not upgrade connections.", "not_implemented")
         if not path.startswith("/v1/") and path != "/v1":
@@ -532,14 +538,20 @@ class Gateway:
 
     async def _streams_route(self, request: Request, below: str, cors: Headers) -> None:
         headers = [*cors, *STREAM_HEADERS]
-        _, _, id, *rest = [*below.split("/"), ""]
-        action = rest[0] if rest else ""
-        if id and request.method == "GET" and "link" in request.query and not action:
+        id = below.removeprefix("/streams").strip("/")
+        if id and "/" not in id and request.method == "GET" and "link" in request.query:
             return await self._watch_by_link(request, id, headers)
         try:
             owner = self._owner(request)
         except Refused as refused:
             return await _error(request, refused.status, refused.message, refused.code, headers)
+        await self._answer_stream(request, owner, below, cors)
+
+    async def _answer_stream(self, request: Request, owner: Owner, below: str, cors: Headers = ()) -> None:
+        """Do for an owner what the path and the method say."""
+        headers = [*cors, *STREAM_HEADERS]
+        _, _, id, *rest = [*below.split("/"), ""]
+        action = rest[0] if rest else ""
         if not id:
             if request.method != "GET":
                 return await _error(request, 405, "Use GET here.", "method_not_allowed", headers)

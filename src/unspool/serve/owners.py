@@ -116,6 +116,10 @@ class Owners:
             raise Refused(403, "X-Unspool-User is only for trusted tokens.", "user_not_allowed")
         return Owner(f"{token.name}/{self._hmac(b'user', user)}", token)
 
+    def token(self, digest: bytes) -> Token | None:
+        """The token with this digest, None once it is removed."""
+        return self._tokens.get(digest) if self._tokens is not None else None
+
     def is_current(self, owner: Owner) -> bool:
         """Whether the owner's token still holds: it may have been removed, or have expired, since the request began."""
         if owner.token is None or self._tokens is None:

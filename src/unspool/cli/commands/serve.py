@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import ssl
 import sys
 import time
@@ -61,6 +62,9 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
         raise Error(f"--tokens asks with the gateway's own key, and there is none for {target.name}: {target.key_hint}")
     _configure_logging(options.logs)
     configuration = _configuration(options, target)
+    if notes.is_tty:
+        # Only where a person reads it: in a log it would outlive its purpose.
+        configuration.settings.page_token = secrets.token_urlsafe(24)
     try:
         configuration.owners()
         configuration.tls()
@@ -80,6 +84,9 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
         with contextlib.suppress(OSError):
             Output(1).write(url + "\n")
         notes.line(f"the gateway to {target.base_url} is running; Ctrl-C ends it")
+        if configuration.settings.page_token is not None:
+            page = url.removesuffix("/v1") + "/page/"
+            notes.line(f"its streams in a browser: {page} with the token {configuration.settings.page_token}")
 
     return run_workers(configuration, listener, options.workers, ready)
 
