@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     #: A JSON object: what a body, an event or a part of one is. Its values are checked where they are read.
     JsonObject = dict[str, Any]
 
-__all__ = ["clean", "dumps", "from_json", "loads", "parse", "rescue", "whole"]
+__all__ = ["clean", "dumps", "ends_early", "from_json", "loads", "parse", "rescue", "whole"]
 
 # Nothing an API sends is nested deeper; what is would only exhaust the interpreter's stack when walked.
 _DEEPEST = 64
@@ -45,6 +45,15 @@ def parse(text: str | bytes) -> Any:
         return loads(text)
     except ValueError:
         return None
+
+
+def ends_early(text: bytes) -> bool:
+    """Whether these bytes begin as a JSON object or array and stop before its end."""
+    try:
+        from_json(text)
+    except ValueError as error:
+        return text.lstrip()[:1] in (b"{", b"[") and str(error).startswith("EOF")
+    return False
 
 
 def rescue(text: str) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 
 import pytest
 
+import unspool
 from support.server import Server, sends
-from support.wire import SSE_HEAD, reply
+from support.waiting import PATIENCE
+from support.wire import DONE, SSE_HEAD, head, reply
 
-from .reading import WHOLE, read, told
+from .reading import WHOLE, finish, piece, read, told
 
 CHAT = {
     "id": "c1",
@@ -104,6 +107,52 @@ def test_plain_text_is_unreachable_and_quoted() -> None:
     ended = told(reply(200, b"It works!", "text/plain"))
     assert ended.outcome == "unreachable"
     assert "It works!" in ended.message
+
+
+def _lines(*events: bytes) -> bytes:
+    """Events as JSON lines: without any framing."""
+    return b"".join(one.replace(b"data: ", b"").replace(b"\n\n", b"\n") for one in events)
+
+
+@pytest.mark.parametrize("label", ["application/x-ndjson", "text/event-stream", "application/json", ""])
+@pytest.mark.parametrize("end", [b"", DONE, b"\n"])
+def test_json_lines_from_the_first_byte_on_are_an_event_stream(label: str, end: bytes) -> None:
+    ended = told(head(200, label), _lines(piece("Hel"), piece("lo"), finish(), end))
+    assert (ended.outcome, ended.text) == ("complete", "Hello")
+
+
+def test_json_lines_are_read_as_they_arrive() -> None:
+    with Server() as server, unspool.stream("hi", base_url=server.url, model="m", api="chat", journal=False) as answer:
+        pieces = iter(answer)
+        taken = threading.Thread(target=lambda: told_so_far.append(next(pieces)))
+        told_so_far: list[str] = []
+        taken.start()
+        connection = server.accept()
+        connection.send(head(200, "application/x-ndjson") + _lines(piece("Hel"), piece("lo")))
+        taken.join(PATIENCE)
+        assert told_so_far
+        connection.send(_lines(finish()))
+        connection.close()
+        assert "".join([*told_so_far, *pieces]) == "Hello"
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_json_lines_that_are_cut_are_cut_wherever_that_is(cut: int) -> None:
+    whole = _lines(piece("Hel"), piece("lo"), finish())
+    ended = told(head(200, "application/x-ndjson"), whole[: -cut - len(_lines(finish()))])
+    assert ended.outcome == "cut"
+
+
+def test_an_error_among_json_lines_is_an_error() -> None:
+    error = b'{"error": {"message": "too long", "code": "context_length_exceeded"}}\n'
+    ended = told(head(200, "application/x-ndjson"), _lines(piece("Hel")) + error)
+    assert (ended.outcome, ended.message) == ("bad_request", "too long")
+
+
+def test_a_complete_body_of_broken_json_is_no_cut_answer() -> None:
+    body = b'{"choices": [{"message": {"content": tru}}]}'
+    ended = told(reply(200, body))
+    assert (ended.outcome, "does not speak this API" in ended.message) == ("unreachable", True)
 
 
 def test_another_protocol_of_json_lines_is_unreachable_and_not_cut() -> None:

@@ -48,6 +48,8 @@ class ChunkDecoder(Decoder):
         missing = sorted(self._seen - self.finish_reasons.keys())
         if self.finish_reasons and missing:
             return f"the server closed the stream before the end of choice {missing[0]}"
+        if self.finish_reasons:
+            return f"the server closed the stream after {len(self.finish_reasons)} of {self.choices} choices"
         return super().what_is_missing()
 
     def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, int], out: list[Delta]) -> None:

@@ -111,7 +111,9 @@ def advice(ending: Ending, target: Target) -> str:
     said = ending.message.lower()
     if failure is None:
         return url_advice(target) if "web page" in said else ""
-    if failure.code == "model_not_found" or (failure.status == 404 and "model" in said):
+    if failure.code == "model_not_found" or (
+        "model" in said and (failure.status == 404 or "invalid model name" in said)
+    ):
         return f"unspool models{target.flags} lists what the server has"
     if "stream_options" in said:
         return "-o stream_options null leaves that field out"
@@ -121,6 +123,8 @@ def advice(ending: Ending, target: Target) -> str:
         return f"the server speaks TLS: try --base-url https{target.base_url.removeprefix('http')}"
     if "use --api" in said:
         return ""
+    if "/v1?" in said:
+        return f"unspool doctor{target.flags} finds the URL that works"
     if failure.status in (404, 405) or "web page" in said:
         return url_advice(target)
     return ""

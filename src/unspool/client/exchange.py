@@ -21,7 +21,7 @@ from unspool.client.http.request import Request, route_to
 from unspool.journal import ulid
 from unspool.journal.blocks import Attempt, Body, End, Ignored, Response
 from unspool.journal.blocks import Request as RequestBlock
-from unspool.jsontext import dumps, parse
+from unspool.jsontext import dumps, ends_early, parse
 from unspool.masking import Mask, secrets_of, without_secrets
 from unspool.outcome import CANCELLED, CUT, INTERRUPTED, UNAUTHORIZED, UNREACHABLE, Ending, Fault, judge, of_failure
 
@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.api import jsonlines
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta, Failure
     from unspool.api.prompt import Prompt
@@ -122,7 +123,8 @@ class Exchange:
         self._give_up_at: float | None = None
         self.observer: Observer | None = None
         # What the present attempt has been answered: see `_new_answer`.
-        self._sse: sse.Decoder
+        self._sse: sse.Decoder | jsonlines.Decoder
+        self._may_be_lines = False
         self._body: list[bytes]
         self._size: int
         self._last_event_id = ""
@@ -239,17 +241,36 @@ class Exchange:
         """Take a piece of a body that is no event stream, or is not known to be one."""
         self._body.append(data)
         self._size += len(data)
+        if self.state == states.DOCUMENT and self._may_be_lines and b"\n" in data:
+            return self._receive_lines()
         if self.state != states.HEAD:
             return []
         head = b"".join(self._body)
         kind = sse.kind(head, transfer.headers.get("content-type", ""))
         if kind == sse.BODY:
             self._step(states.BODY)
+            self._may_be_lines = head.lstrip()[:1] == b"{"
+            if self._may_be_lines and b"\n" in head:
+                return self._receive_lines()
         elif kind == sse.STREAM:
             self._step(states.EVENTS)
             self._body.clear()
             return self._events(self._take_events(head))
         return []
+
+    def _receive_lines(self) -> list[Delta]:
+        """Take a body for an event stream once it turns out to be JSON objects, one on each line."""
+        from unspool.api import jsonlines
+
+        head = b"".join(self._body)
+        begins = jsonlines.begins(head)
+        self._may_be_lines = begins is None
+        if not begins:
+            return []
+        self._step(states.EVENTS)
+        self._sse = jsonlines.Decoder()
+        self._body.clear()
+        return self._events(self._take_events(head))
 
     def _take_events(self, data: bytes) -> sse.Events:
         """Take a piece of an event stream; lines that are no field of one count where they cannot be misunderstood."""
@@ -543,9 +564,7 @@ class Exchange:
 
     def _unusable(self, transfer: Incoming, body: bytes) -> Fault:
         """What to say of a document that is no JSON."""
-        start = body.lstrip()
-        # A first line that is complete JSON begins another protocol's stream, with an object on each line.
-        if start[:1] == b"{" and not isinstance(parse(start.partition(b"\n")[0]), dict):
+        if ends_early(body):
             return Fault(CUT, "the server's answer is JSON that ends too early")
         page = failures.from_response(200, transfer.headers, body).message
         where = origin(self._redirects.location)

@@ -47,7 +47,8 @@ TRANSITIONS: dict[str, dict[str, str]] = {
     SENT: {SUCCESS: HEAD, REFUSAL: REFUSED, **_AGAIN},
     HEAD: {EVENTS: STREAMING, BODY: DOCUMENT, **_AGAIN},
     STREAMING: _AGAIN,
-    DOCUMENT: _AGAIN,
+    # JSON objects on lines of their own look like one document at first.
+    DOCUMENT: {EVENTS: STREAMING, **_AGAIN},
     REFUSED: _AGAIN,
     RESUMING: {REQUEST: SENT, END: ENDED},
     ENDED: {},
