@@ -52,17 +52,6 @@ EXIT_CODES = {
 }
 USAGE_EXIT_CODE = 2
 
-# Codes of a quota or credit that is used up: they answer 429 like a rate limit, but no wait helps (OpenAI, "Error codes").
-QUOTA_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-    }
-)
-
 # What finish reasons mean, in the words of OpenAI and of the servers named beside them. One that is not here is taken for complete, and
 # noted. Sources: OpenAI's OpenAPI document; litellm, core_helpers.py (_FINISH_REASON_MAP: Anthropic, Cohere, Gemini, Zhipu, Hugging Face,
 # Together); vllm/v1/engine (FINISH_REASON_STRINGS); sglang, entrypoints/openai/protocol.py; ollama, llm/server.go; LM Studio's SDK

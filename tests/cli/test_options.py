@@ -80,11 +80,11 @@ def test_each_option_and_word_sets_an_attribute_of_its_type(command):
     types = _resolved(command.values)
     for option in command.options:
         declared = str(types[option.dest])
-        if option.kind == "flag":
+        if not option.metavars:
             assert type(option.const).__name__ in declared, option.names
-        elif option.kind == "pair":
+        elif len(option.metavars) == 2:
             assert "tuple[str, str]" in declared, option.names
-        elif option.kind == "append":
+        elif option.is_repeatable:
             assert "Sequence[str]" in declared, option.names
         else:
             returned = (option.type.__annotations__["return"] if option.type else "str").split(".")[-1]
@@ -103,7 +103,7 @@ def test_each_attribute_is_set_by_an_option_or_word(command):
     if command.values is ChatOptions:
         set_by |= {one.dest for one in (*ASK.options, *ASK.words)}
     # What the configuration alone sets, through `RenderingOptions.configured`, has no option.
-    assert set(command.values.names()) - {"breaks"} == set_by
+    assert set(command.values.__match_args__) - {"breaks"} == set_by
     assert all(hasattr(command.values, name) for name in set_by)
 
 

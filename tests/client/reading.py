@@ -41,7 +41,7 @@ def exchange(url: str, **arguments: Any) -> Exchange:
         arguments.pop("api", "chat"),
         key=arguments.pop("key", KEY),
         auth=arguments.pop("auth", "bearer"),
-        headers=arguments.pop("headers", None),
+        headers=arguments.pop("headers", {}),
     )
     prompt = Prompt("Hi", "m", **arguments.pop("prompt", {}))
     return Exchange(target, prompt, journal=arguments.pop("journal", None) or Writer(None), **arguments)

@@ -90,7 +90,7 @@ class Prompt(Value):
         """Return the prompt with these options wherever it says nothing itself."""
         fields = {name: options[name] for name in _SETTINGS if name in options and getattr(self, name) is None}
         others = {name: value for name, value in options.items() if name not in _SETTINGS}
-        return self.replace(**fields, options={**others, **self.options})  # type: ignore[no-any-return]
+        return self.replace(**fields, options={**others, **self.options})
 
 
 def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:

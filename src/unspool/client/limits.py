@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 
 from unspool.outcome import CUT, Fault
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,17 +33,12 @@ _HEARTBEATS = 12
 GRACE = 3.0
 
 
-class Limits(Value):
+class Limits(Fields):
     """The longest times, in seconds: to connect, between two bytes, and for the stream in all (None for no limit)."""
 
-    __slots__ = ("connect", "idle", "total")
-
-    def __init__(
-        self, connect: float = CONNECT_TIMEOUT, idle: float = IDLE_TIMEOUT, total: float | None = None
-    ) -> None:
-        self.connect = connect
-        self.idle = idle
-        self.total = total
+    connect: float = CONNECT_TIMEOUT
+    idle: float = IDLE_TIMEOUT
+    total: float | None = None
 
 
 class Lapse:

@@ -7,7 +7,7 @@ an `target.Target`.
 from __future__ import annotations
 
 from unspool import Error
-from unspool.value import Value
+from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,25 +34,13 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"
 
 
-class Settings(Value):
+class Settings(Fields):
     """What the configuration file says: the default profile's name, the profiles it has or changes, and the other keys at its top."""
 
-    __slots__ = ("profile", "profiles", "sync", "reasoning", "think_tags", "aliases", "breaks")
-
-    def __init__(
-        self,
-        profile: str,
-        profiles: dict[str, Profile],
-        sync: str,
-        reasoning: str = REASONING[0],
-        think_tags: bool = True,
-        aliases: dict[str, str] | None = None,
-        breaks: bool = False,
-    ) -> None:
-        self.profile = profile
-        self.profiles = profiles
-        self.sync = sync
-        self.reasoning = reasoning
-        self.think_tags = think_tags
-        self.aliases = aliases or {}
-        self.breaks = breaks
+    profile: str
+    profiles: dict[str, Profile]
+    sync: str
+    reasoning: str = REASONING[0]
+    think_tags: bool = True
+    aliases: dict[str, str] = EMPTY
+    breaks: bool = False

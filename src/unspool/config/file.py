@@ -170,7 +170,7 @@ def _profile(name: str, table: _Table) -> Profile:
     for key in ("headers", "query", "paths", "options"):
         if key in changes:
             changes[key] = {**getattr(profile, key), **changes[key]}
-    return profile.replace(**changes)  # type: ignore[no-any-return]
+    return profile.replace(**changes)
 
 
 def _parent(name: str, table: _Table) -> Profile | None:

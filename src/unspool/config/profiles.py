@@ -6,7 +6,7 @@ it recommends. Models come and go, so only OpenAI's has a default.
 
 from __future__ import annotations
 
-from unspool.value import Value
+from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ OPENAI_HOSTS = (
 )
 
 
-class Profile(Value):
+class Profile(Fields):
     """What is known about a server before the environment and the command line are asked.
 
     ``${NAME}`` in ``base_url`` and in the values of ``headers`` and ``query`` stands for an environment variable. ``api`` is None where
@@ -41,67 +41,24 @@ class Profile(Value):
     that says nothing else about them.
     """
 
-    __slots__ = (
-        "name",
-        "base_url",
-        "api",
-        "model",
-        "key_env",
-        "token_env",
-        "key_cmd",
-        "auth",
-        "headers",
-        "query",
-        "paths",
-        "options",
-        "needs_key",
-        "base_url_env",
-        "header_env",
-        "hosts",
-        "parent",
-        "network",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        api: str | None = None,
-        key_env: tuple[str, ...] = (),
-        *,
-        model: str | None = None,
-        token_env: str | None = None,
-        key_cmd: tuple[str, ...] = (),
-        auth: str = "bearer",
-        headers: dict[str, str] | None = None,
-        query: dict[str, str] | None = None,
-        paths: dict[str, str] | None = None,
-        options: dict[str, Any] | None = None,
-        needs_key: bool = True,
-        base_url_env: str | None = None,
-        header_env: dict[str, str] | None = None,
-        hosts: tuple[str, ...] = (),
-        parent: Profile | None = None,
-        network: Network | None = None,
-    ) -> None:
-        self.name = name
-        self.base_url = base_url
-        self.api = api
-        self.model = model
-        self.key_env = key_env
-        self.token_env = token_env
-        self.key_cmd = key_cmd
-        self.auth = auth
-        self.headers = headers or {}
-        self.query = query or {}
-        self.paths = paths or {}
-        self.options = options or {}
-        self.needs_key = needs_key
-        self.base_url_env = base_url_env
-        self.header_env = header_env or {}
-        self.hosts = hosts
-        self.parent = parent
-        self.network = network
+    name: str
+    base_url: str
+    api: str | None = None
+    key_env: tuple[str, ...] = ()
+    model: str | None = None
+    token_env: str | None = None
+    key_cmd: tuple[str, ...] = ()
+    auth: str = "bearer"
+    headers: dict[str, str] = EMPTY
+    query: dict[str, str] = EMPTY
+    paths: dict[str, str] = EMPTY
+    options: dict[str, Any] = EMPTY
+    needs_key: bool = True
+    base_url_env: str | None = None
+    header_env: dict[str, str] = EMPTY
+    hosts: tuple[str, ...] = ()
+    parent: Profile | None = None
+    network: Network | None = None
 
     def __repr__(self) -> str:
         # Headers, query and command may hold secrets.

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 from unspool.config import ConfigError
 from unspool.config.url import is_loopback, parse_base_url, percent_encode
-from unspool.value import Value
+from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-class Network(Value):
+class Network(Fields):
     """What the way to a server needs besides its URL and the environment.
 
     ``ca_file`` holds the authorities to trust (PEM), ``client_cert`` and ``client_key`` identify this side, ``proxy`` is a proxy's URL, ""
     for none.
     """
 
-    __slots__ = ("ca_file", "client_cert", "client_key", "proxy")
-
-    def __init__(
-        self,
-        ca_file: str | None = None,
-        client_cert: str | None = None,
-        client_key: str | None = None,
-        proxy: str | None = None,
-    ) -> None:
-        self.ca_file = ca_file
-        self.client_cert = client_cert
-        self.client_key = client_key
-        self.proxy = proxy
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    proxy: str | None = None
 
 
-class Target(Value):
+class Target(Fields):
     """A server that speaks the API, with the key for it.
 
     ``base_url`` has no trailing slash and includes ``/v1`` where the server wants it. ``api`` is the default endpoint there:
@@ -47,61 +38,22 @@ class Target(Value):
     person should see before the request is sent. ``flags`` are the options of the command line that chose this server, for hints.
     """
 
-    __slots__ = (
-        "name",
-        "base_url",
-        "api",
-        "key",
-        "auth",
-        "headers",
-        "query",
-        "model",
-        "needs_key",
-        "key_hint",
-        "paths",
-        "options",
-        "think_tags",
-        "warnings",
-        "flags",
-        "network",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        api: str,
-        *,
-        key: str | None = None,
-        auth: str = "bearer",
-        headers: dict[str, str] | None = None,
-        query: dict[str, str] | None = None,
-        model: str | None = None,
-        needs_key: bool = True,
-        key_hint: str = "set OPENAI_API_KEY",
-        paths: dict[str, str] | None = None,
-        options: dict[str, Any] | None = None,
-        think_tags: bool = True,
-        warnings: tuple[str, ...] = (),
-        flags: str = "",
-        network: Network | None = None,
-    ) -> None:
-        self.name = name
-        self.base_url = base_url.rstrip("/")
-        self.api = api
-        self.key = key
-        self.auth = auth
-        self.headers = headers or {}
-        self.query = query or {}
-        self.model = model
-        self.needs_key = needs_key
-        self.key_hint = key_hint
-        self.paths = paths or {}
-        self.options = options or {}
-        self.think_tags = think_tags
-        self.warnings = warnings
-        self.flags = flags
-        self.network = network
+    name: str
+    base_url: str
+    api: str
+    key: str | None = None
+    auth: str = "bearer"
+    headers: dict[str, str] = EMPTY
+    query: dict[str, str] = EMPTY
+    model: str | None = None
+    needs_key: bool = True
+    key_hint: str = "set OPENAI_API_KEY"
+    paths: dict[str, str] = EMPTY
+    options: dict[str, Any] = EMPTY
+    think_tags: bool = True
+    warnings: tuple[str, ...] = ()
+    flags: str = ""
+    network: Network | None = None
 
     def __repr__(self) -> str:
         # A key must not reach a log or a traceback.

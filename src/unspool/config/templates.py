@@ -26,7 +26,7 @@ import tomllib
 
 from unspool import unicode
 from unspool.config import ConfigError, nearest, paths
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,15 +43,12 @@ _SCHEMAS = ("schema", "schema_multi")
 FIELDS = (*_TEXTS, *_LISTS, *_SCHEMAS, *_TABLES)
 
 
-class Template(Value):
+class Template(Fields):
     """One template. ``fields`` are what its file says, with the files that it names as absolute paths."""
 
-    __slots__ = ("name", "path", "fields")
-
-    def __init__(self, name: str, path: str, fields: dict[str, Any]) -> None:
-        self.name = name
-        self.path = path
-        self.fields = fields
+    name: str
+    path: str
+    fields: dict[str, Any]
 
     @property
     def parameters(self) -> list[str]:

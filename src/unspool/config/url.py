@@ -7,7 +7,7 @@ two URL parsers might disagree (a backslash, a percent sign or user name before 
 from __future__ import annotations
 
 from unspool.config import ConfigError
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,20 +26,17 @@ _IPV6 = "0123456789abcdefABCDEF:."
 _ENDPOINTS = (("/chat/completions", "chat"), ("/completions", "completions"), ("/responses", "responses"))
 
 
-class Address(Value):
+class Address(Fields):
     """A base URL in its parts. ``host`` is in lower case, an IPv6 one in brackets; ``path`` has no slash at its end.
 
     ``api`` is the endpoint that the URL ended in, if it did; it is no longer part of ``path``.
     """
 
-    __slots__ = ("scheme", "host", "port", "path", "api")
-
-    def __init__(self, scheme: str, host: str, port: int, path: str, api: str | None = None) -> None:
-        self.scheme = scheme
-        self.host = host
-        self.port = port
-        self.path = path
-        self.api = api
+    scheme: str
+    host: str
+    port: int
+    path: str
+    api: str | None = None
 
     @property
     def origin(self) -> Origin:

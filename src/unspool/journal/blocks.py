@@ -14,29 +14,32 @@ from unspool.api.deltas import Failure
 from unspool.journal import record
 from unspool.jsontext import clean, dumps, parse
 from unspool.outcome import ERROR, Ending
-from unspool.value import Value
+from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar, Self
+    from typing import Self, TypeAlias
 
     from unspool.api.deltas import Usage
     from unspool.journal.record import Record
+    from unspool.jsontext import JsonObject
 
-    #: Returns a field's value, None for one of another type.
-    Check = Callable[[Any], Any]
+    # What a field's type says of its value beyond the JSON type; `_CHECKS` has the function for each.
+    Word: TypeAlias = str
+    Positive: TypeAlias = int
+    Seconds: TypeAlias = float
+    Headers: TypeAlias = dict[str, str]
+    Head: TypeAlias = list[tuple[str, str]]
 
 # The fields of a server's error that are kept. Its message is the end's own.
 _FAILURE_FIELDS = ("status", "type", "code", "param", "request_id", "retry_after")
 
 
-class Block(Value):
-    """Base of the journal's own blocks. ``CHECKS`` has a function for each field that is read."""
+class Block(Fields):
+    """Base of the journal's own blocks. The type of a field decides which values are read (`_CHECKS`); one of another type is not."""
 
-    __slots__: tuple[str, ...] = ()
     TYPE = ""
-    CHECKS: ClassVar[dict[str, Check]] = {}
 
     @classmethod
     def read(cls, data: str) -> Self:
@@ -44,130 +47,112 @@ class Block(Value):
         return cls.of(fields(data))
 
     @classmethod
-    def of(cls, value: dict[str, Any]) -> Self:
+    def of(cls, value: JsonObject) -> Self:
         """Read a block from its fields."""
-        checked = {field: check(value[field]) for field, check in cls.CHECKS.items() if field in value}
-        return cls(**{field: one for field, one in checked.items() if one is not None})
+        found: JsonObject = {}
+        for name, type in cls.__annotations__.items():
+            check = _CHECKS.get(type.removesuffix(" | None"))
+            if check is not None and name in value and (one := check(value[name])) is not None:
+                found[name] = one
+        return cls(**found)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JsonObject:
         """The fields that are written."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self._fields()}
 
     def encode(self) -> str:
         """Return the block's data, one line of JSON."""
         return dumps({name: value for name, value in self.described().items() if value is not None and value != ""})
 
 
-def fields(data: str) -> dict[str, Any]:
+def fields(data: str) -> JsonObject:
     """The fields of a block as they are in the file; empty for data that is no JSON object."""
     value = parse(data)
     return clean(value) if type(value) is dict else {}
 
 
-# Checks of fields
+# Each returns the value of a field, None for one of another type.
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if type(value) is str else None
 
 
-def _word(value: Any) -> str | None:
+def _word(value: object) -> str | None:
     return value if type(value) is str and value else None
 
 
-def _integer(value: Any) -> int | None:
+def _integer(value: object) -> int | None:
     # Nothing that a journal counts is larger, and what is cannot be formatted or sent to a system call.
     return value if type(value) is int and abs(value) < 1 << 53 else None
 
 
-def _positive(value: Any) -> int | None:
+def _positive(value: object) -> int | None:
     return value if type(value) is int and 0 < value < 1 << 53 else None
 
 
-def _seconds(value: Any) -> float | None:
+def _seconds(value: object) -> float | None:
     # Not NaN, which is not equal to itself, and not infinite: seconds are waited for.
-    return float(value) if type(value) in (int, float) and 0 <= value < 1e12 else None
+    return float(value) if isinstance(value, int | float) and type(value) is not bool and 0 <= value < 1e12 else None
 
 
-def _flag(value: Any) -> bool | None:
+def _flag(value: object) -> bool | None:
     return value if type(value) is bool else None
 
 
-def _object(value: Any) -> dict[str, Any] | None:
+def _object(value: object) -> JsonObject | None:
     return value if type(value) is dict else None
 
 
-def _headers(value: Any) -> dict[str, str] | None:
-    if type(value) is not dict:
-        return None
-    return {name: text for name, text in value.items() if type(text) is str}
+def _headers(value: object) -> dict[str, str] | None:
+    return {name: text for name, text in value.items() if type(text) is str} if type(value) is dict else None
 
 
-def _head(value: Any) -> list[tuple[str, str]] | None:
+def _head(value: object) -> list[tuple[str, str]] | None:
     if type(value) is not list:
         return None
-    return [
-        (one[0], one[1])
-        for one in value
-        if type(one) is list and len(one) == 2 and {type(part) for part in one} == {str}
-    ]
+    pairs = (one for one in value if type(one) is list and len(one) == 2)
+    return [(name, text) for name, text in pairs if type(name) is str and type(text) is str]
+
+
+#: By the name of a field's type. Fields of other types are read by their block's own `of`.
+_CHECKS: dict[str, Callable[[object], object]] = {
+    "str": _text,
+    "Word": _word,
+    "int": _integer,
+    "Positive": _positive,
+    "Seconds": _seconds,
+    "bool": _flag,
+    "JsonObject": _object,
+    "Headers": _headers,
+    "Head": _head,
+    "object": lambda value: value,
+}
 
 
 class Request(Block):
     """What was asked. ``body`` is the request's JSON object to the letter, ``parent`` the stream whose conversation it continues.
 
-    ``pid`` is the process that can be told to stop; ``think_tags`` says whether ``<think>`` in the text is reasoning. A tape has ``method`` and ``path`` too, and in ``text`` a request that is no JSON
-    object. The gateway adds ``owner``, ``epoch`` and ``listed``.
+    ``pid`` is the process that can be told to stop; ``think_tags`` says whether ``<think>`` in the text is reasoning. A tape has
+    ``method`` and ``path`` too, and in ``text`` a request that is no JSON object. The gateway adds ``owner``, ``epoch`` and ``listed``.
     """
 
-    __slots__ = (
-        *("api", "url", "profile", "model", "body", "parent", "pid", "time"),
-        *("think_tags", "method", "path", "text", "owner", "epoch", "listed"),
-    )
     TYPE = record.REQUEST
-    CHECKS: ClassVar[dict[str, Check]] = {
-        **dict.fromkeys(("api", "url", "profile", "model", "time"), _text),
-        **dict.fromkeys(("parent", "method", "path", "owner"), _word),
-        "body": _object,
-        "pid": _positive,
-        "text": lambda value: value,
-        "epoch": _integer,
-        **dict.fromkeys(("listed", "think_tags"), _flag),
-    }
-
-    def __init__(
-        self,
-        api: str = "",
-        url: str = "",
-        profile: str = "",
-        model: str = "",
-        body: dict[str, Any] | None = None,
-        parent: str | None = None,
-        pid: int | None = None,
-        time: str = "",
-        think_tags: bool = True,
-        method: str | None = None,
-        path: str | None = None,
-        text: Any = None,
-        owner: str | None = None,
-        epoch: int | None = None,
-        listed: bool | None = None,
-    ) -> None:
-        self.api = api
-        self.url = url
-        self.profile = profile
-        self.model = model
-        self.body: dict[str, Any] = body if body is not None else {}
-        self.parent = parent
-        self.pid = pid
-        self.time = time
-        self.think_tags = think_tags
-        self.method = method
-        self.path = path
-        self.text = text
-        self.owner = owner
-        self.epoch = epoch
-        self.listed = listed
+    api: str = ""
+    url: str = ""
+    profile: str = ""
+    model: str = ""
+    body: JsonObject = EMPTY
+    parent: Word | None = None
+    pid: Positive | None = None
+    time: str = ""
+    think_tags: bool = True
+    method: Word | None = None
+    path: Word | None = None
+    text: object = None
+    owner: Word | None = None
+    epoch: int | None = None
+    listed: bool | None = None
 
     @classmethod
     def first(cls, path: str) -> Self:
@@ -178,10 +163,10 @@ class Request(Block):
             records = next(filter(None, journal.batches()), None)
         return cls.read(records[0].data) if records and records[0].is_own(cls.TYPE) else cls()
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JsonObject:
         return {**super().described(), "think_tags": None if self.think_tags else False}
 
-    def conversation(self) -> tuple[str | None, list[dict[str, Any]]]:
+    def conversation(self) -> tuple[str | None, list[JsonObject]]:
         """The system instruction and the messages, as `Endpoint.messages` returns them; nothing for a request of another kind."""
         return api.endpoint(self.api).messages(self.body) if self.api in api.NAMES else (None, [])
 
@@ -194,66 +179,26 @@ class Request(Block):
 class Attempt(Block):
     """A further request: a retry, a redirect to an ``origin``, or a resume of a response after an event."""
 
-    __slots__ = ("attempt", "wait", "reason", "redirect", "resume", "starting_after", "pid")
     TYPE = record.ATTEMPT
-    CHECKS: ClassVar[dict[str, Check]] = {
-        "attempt": _positive,
-        "wait": _seconds,
-        "reason": _text,
-        "redirect": _word,
-        "resume": _word,
-        "starting_after": _integer,
-        "pid": _positive,
-    }
-
-    def __init__(
-        self,
-        attempt: int | None = None,
-        wait: float | None = None,
-        reason: str = "",
-        redirect: str | None = None,
-        resume: str | None = None,
-        starting_after: int | None = None,
-        pid: int | None = None,
-    ) -> None:
-        self.attempt = attempt
-        self.wait = wait
-        self.reason = reason
-        self.redirect = redirect
-        self.resume = resume
-        self.starting_after = starting_after
-        self.pid = pid
+    attempt: Positive | None = None
+    wait: Seconds | None = None
+    reason: str = ""
+    redirect: Word | None = None
+    resume: Word | None = None
+    starting_after: int | None = None
+    pid: Positive | None = None
 
 
 class Response(Block):
     """The head of an answer. ``headers`` have lower-case names. A tape has ``reason``, the ``head`` as it was spelled, and ``at``."""
 
-    __slots__ = ("status", "http", "headers", "reason", "head", "at")
     TYPE = record.RESPONSE
-    CHECKS: ClassVar[dict[str, Check]] = {
-        "status": _positive,
-        "http": _text,
-        "headers": _headers,
-        "reason": _text,
-        "head": _head,
-        "at": _seconds,
-    }
-
-    def __init__(
-        self,
-        status: int = 0,
-        http: str = "",
-        headers: dict[str, str] | None = None,
-        reason: str = "",
-        head: list[tuple[str, str]] | None = None,
-        at: float | None = None,
-    ) -> None:
-        self.status = status
-        self.http = http
-        self.headers: dict[str, str] = headers if headers is not None else {}
-        self.reason = reason
-        self.head = head
-        self.at = at
+    status: Positive = 0
+    http: str = ""
+    headers: Headers = EMPTY
+    reason: str = ""
+    head: Head | None = None
+    at: Seconds | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -264,43 +209,31 @@ class Response(Block):
 class Body(Block):
     """An answer, or a piece of one, that was no event stream: its ``text``."""
 
-    __slots__ = ("content_type", "text", "at")
     TYPE = record.BODY
-    CHECKS: ClassVar[dict[str, Check]] = {"content_type": _text, "text": _text, "at": _seconds}
-
-    def __init__(self, text: str = "", content_type: str = "", at: float | None = None) -> None:
-        self.text = text
-        self.content_type = content_type
-        self.at = at
+    text: str = ""
+    content_type: str = ""
+    at: Seconds | None = None
 
 
 class Ignored(Block):
     """What of an event stream became no event, as ``text``. Readers of the answer leave it out."""
 
-    __slots__ = ("at", "text")
     TYPE = record.IGNORED
-    CHECKS: ClassVar[dict[str, Check]] = {"text": _text, "at": _seconds}
-
-    def __init__(self, text: str = "", at: float | None = None) -> None:
-        self.text = text
-        self.at = at
+    text: str = ""
+    at: Seconds | None = None
 
 
 class Wire(Block):
-    """A piece of an answer's bytes in a tape. ``more``: its HTTP chunk goes on in the next. ``end``: how the connection ended."""
+    """A piece of an answer's bytes in a tape. ``more``: its HTTP chunk continues in the next. ``end``: how the connection ended."""
 
-    __slots__ = ("at", "data", "more", "end")
     TYPE = record.WIRE
-    CHECKS: ClassVar[dict[str, Check]] = {"at": _seconds, "more": _flag, "end": _word}
-
-    def __init__(self, at: float = 0.0, data: bytes = b"", more: bool = False, end: str | None = None) -> None:
-        self.at = at
-        self.data = data
-        self.more = more
-        self.end = end
+    at: Seconds = 0.0
+    data: bytes = b""
+    more: bool = False
+    end: Word | None = None
 
     @classmethod
-    def of(cls, value: dict[str, Any]) -> Self:
+    def of(cls, value: JsonObject) -> Self:
         found = super().of(value)
         text, base64 = value.get("text"), value.get("base64")
         if type(text) is str:
@@ -314,8 +247,8 @@ class Wire(Block):
                 pass
         return found
 
-    def described(self) -> dict[str, Any]:
-        value: dict[str, Any] = {"at": round(self.at, 3), "end": self.end}
+    def described(self) -> JsonObject:
+        value: JsonObject = {"at": round(self.at, 3), "end": self.end}
         if self.end is None:
             try:
                 value["text"] = self.data.decode()
@@ -333,45 +266,17 @@ class End(Block):
     The gateway's say with ``upstream`` that the server's own last event is in the journal, and name the ``successor`` that asks again.
     """
 
-    __slots__ = (
-        *("outcome", "message", "finish_reason", "signal", "failure", "usage", "at"),
-        *("upstream", "successor", "notes"),
-    )
     TYPE = record.END
-    CHECKS: ClassVar[dict[str, Check]] = {
-        "outcome": _word,
-        "message": _text,
-        "finish_reason": _word,
-        "signal": _positive,
-        "usage": _object,
-        "at": _seconds,
-        "upstream": _flag,
-        "successor": _word,
-    }
-
-    def __init__(
-        self,
-        outcome: str = ERROR,
-        message: str = "",
-        finish_reason: str | None = None,
-        signal: int | None = None,
-        failure: Failure | None = None,
-        usage: dict[str, Any] | None = None,
-        at: float | None = None,
-        upstream: bool | None = None,
-        successor: str | None = None,
-        notes: list[str] | None = None,
-    ) -> None:
-        self.outcome = outcome
-        self.message = message
-        self.finish_reason = finish_reason
-        self.signal = signal
-        self.failure = failure
-        self.usage = usage
-        self.at = at
-        self.upstream = upstream
-        self.successor = successor
-        self.notes = notes
+    outcome: Word = ERROR
+    message: str = ""
+    finish_reason: Word | None = None
+    signal: Positive | None = None
+    failure: Failure | None = None
+    usage: JsonObject | None = None
+    at: Seconds | None = None
+    upstream: bool | None = None
+    successor: Word | None = None
+    notes: list[str] | None = None
 
     @classmethod
     def of_ending(cls, ending: Ending, usage: Usage | None, at: float) -> Self:
@@ -389,7 +294,7 @@ class End(Block):
         )
 
     @classmethod
-    def of(cls, value: dict[str, Any]) -> Self:
+    def of(cls, value: JsonObject) -> Self:
         found = super().of(value)
         notes = value.get("notes")
         if type(notes) is list:
@@ -407,7 +312,7 @@ class End(Block):
             )
         return found
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JsonObject:
         value = super().described()
         if self.failure is not None:
             found = {name: getattr(self.failure, name) for name in _FAILURE_FIELDS}

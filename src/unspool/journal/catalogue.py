@@ -15,12 +15,12 @@ from unspool import outcome
 from unspool.journal import folder as folders
 from unspool.journal import fulltext, reader, summary, ulid
 from unspool.jsontext import whole
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
     from unspool.journal.summary import Summary
@@ -64,46 +64,35 @@ _BATCH_SIZE = 4 << 20
 _STRAIGHT_SIZE = 4 << 20
 
 
-class Filter(Value):
+class Filter(Fields):
     """Which streams: the ``most`` newest ones (None for all) that the rest is true of.
 
     ``model`` is a piece of the model's name, in any case; ``outcomes`` are words of `unspool.outcome`, any of which will do;
     ``since`` is the earliest time, in milliseconds since the epoch.
     """
 
-    __slots__ = ("most", "model", "outcomes", "since")
-
-    def __init__(
-        self, most: int | None = None, model: str = "", outcomes: Iterable[str] = (), since: int | None = None
-    ) -> None:
-        self.most = most
-        self.model = model
-        self.outcomes = tuple(outcomes)
-        self.since = since
+    most: int | None = None
+    model: str = ""
+    outcomes: Sequence[str] = ()
+    since: int | None = None
 
 
-class Entry(Value):
+class Entry(Fields):
     """A stream as a listing shows it: ``prompt`` and ``answer`` are first words, on one line."""
 
-    __slots__ = ("id", "outcome", "model", "prompt", "answer")
-
-    def __init__(self, id: str, outcome: str, model: str, prompt: str, answer: str) -> None:
-        self.id = id
-        self.outcome = outcome
-        self.model = model
-        self.prompt = prompt
-        self.answer = answer
+    id: str
+    outcome: str
+    model: str
+    prompt: str
+    answer: str
 
 
-class Hit(Value):
+class Hit(Fields):
     """A stream that a search found: ``snippet`` is the text around the hits, ``hits`` where in it they are, in characters."""
 
-    __slots__ = ("entry", "snippet", "hits")
-
-    def __init__(self, entry: Entry, snippet: str, hits: list[tuple[int, int]]) -> None:
-        self.entry = entry
-        self.snippet = snippet
-        self.hits = hits
+    entry: Entry
+    snippet: str
+    hits: list[tuple[int, int]]
 
 
 class Catalogue:

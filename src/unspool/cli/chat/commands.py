@@ -19,7 +19,7 @@ from unspool.terminal.cells import clip, fold, pad
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
 from unspool.terminal.size import size_of
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,31 +37,19 @@ class Refused(Exception):
     """A command cannot do what is asked; the message says why, and what to do."""
 
 
-class Command(Value):
+class Command(Fields):
     """One command. ``takes`` shows what follows the name; ``completes`` says what that is, for the completion menu. One that is
     not ``listed`` is another name for what is.
 
     ``run`` is given what follows the name, and returns whether the chat is over.
     """
 
-    __slots__ = ("names", "takes", "help", "completes", "run", "listed")
-
-    def __init__(
-        self,
-        names: str,
-        takes: str,
-        help: str,
-        run: Callable[[Session, str], bool | None],
-        completes: str = "",
-        *,
-        listed: bool = True,
-    ) -> None:
-        self.names = tuple(names.split())
-        self.takes = takes
-        self.help = help
-        self.completes = completes
-        self.run = run
-        self.listed = listed
+    names: str
+    takes: str
+    help: str
+    run: Callable[[Session, str], bool | None]
+    completes: str = ""
+    listed: bool = True
 
 
 def run(session: Session, name: str, rest: str) -> bool:
@@ -350,7 +338,7 @@ def _help(session: Session, rest: str) -> None:
         if name not in BY_NAME:
             raise Refused(f"there is no command /{name}; /help lists them")
         listed = [BY_NAME[name]]
-    heads = ["/" + " /".join(one.names) + (f" {one.takes}" if one.takes else "") for one in listed]
+    heads = ["/" + one.names.replace(" ", " /") + (f" {one.takes}" if one.takes else "") for one in listed]
     width = max(map(len, heads))
     lines = [f"{pad(head, width)}  {one.help}" for head, one in zip(heads, listed, strict=True)]
     keys = () if rest else _KEYS
@@ -397,4 +385,4 @@ COMMANDS = (
     Command("quit exit bye", "", "leave", _quit),
 )
 
-BY_NAME = {name: command for command in COMMANDS for name in command.names}
+BY_NAME = {name: command for command in COMMANDS for name in command.names.split()}

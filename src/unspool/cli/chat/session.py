@@ -32,7 +32,7 @@ from unspool.journal import folder, summary, ulid
 from unspool.journal.writer import Writer
 from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,28 +53,18 @@ _LONGEST_TEXT = 1 << 20
 _RESUMABLE = (outcome.CUT, outcome.SERVER_ERROR)
 
 
-class Turn(Value):
+class Turn(Fields):
     """One question: the ``text`` that was typed, the ``parts`` of a message that go with it, and what was said ``before``.
 
     Or the ``results`` of the tool calls before: ids or names of tools, with what each call returned. ``said`` are the messages that it
     adds to the conversation, once it has been asked.
     """
 
-    __slots__ = ("text", "parts", "before", "results", "said")
-
-    def __init__(
-        self,
-        text: str,
-        parts: tuple[dict[str, Any], ...],
-        before: History | None,
-        results: tuple[tuple[str, str], ...] = (),
-        said: tuple[dict[str, Any], ...] = (),
-    ) -> None:
-        self.text = text
-        self.parts = parts
-        self.before = before
-        self.results = results
-        self.said = said
+    text: str
+    parts: tuple[dict[str, Any], ...]
+    before: History | None
+    results: tuple[tuple[str, str], ...] = ()
+    said: tuple[dict[str, Any], ...] = ()
 
     @property
     def message(self) -> dict[str, Any]:
@@ -325,7 +315,7 @@ class Session:
             kept_id(answer) or (before.parent if before is not None else ""),
             None,
             answer.exchange.decoder.response_id if is_stored else None,
-            before.tools if before is not None else None,
+            before.tools if before is not None else (),
         )
 
     def _sentence(self, answer: Answer, ending: Ending) -> str:

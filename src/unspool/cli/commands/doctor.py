@@ -24,7 +24,7 @@ from unspool.config import ConfigError, paths, settings
 from unspool.terminal.abilities import shows_utf8
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,17 +47,14 @@ SKIPPED = "skipped"
 _MARKS = {OK: "✓", WARNING: "!", FAILED: "✗", SKIPPED: "-"}
 
 
-class Step(Value):
+class Step(Fields):
     """One step: its verdict, what was found, how long it took in seconds (None where that means nothing), and its exit code."""
 
-    __slots__ = ("name", "verdict", "found", "seconds", "code")
-
-    def __init__(self, name: str, verdict: str, found: str, seconds: float | None = None, code: int = 0) -> None:
-        self.name = name
-        self.verdict = verdict
-        self.found = found
-        self.seconds = seconds
-        self.code = code
+    name: str
+    verdict: str
+    found: str
+    seconds: float | None = None
+    code: int = 0
 
 
 def run(options: DoctorOptions) -> int:

@@ -9,117 +9,91 @@ third of a whole short answer. Help, completion, the manual and the reference re
 from __future__ import annotations
 
 from unspool import Error
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, Self
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 
 class UsageError(Error):
     """The command line asks for something that cannot be; the message says what to do."""
 
 
-class Options:
-    """Base of the objects that hold what a command line says.
-
-    A subclass annotates one attribute for each option and word, and gives it its default as a class attribute. Instances are read-only;
-    `replace` makes a changed copy. There are no ``__slots__``, since classes with slots cannot be combined.
-    """
+class Options(Fields):
+    """Base of the objects that hold what a command line says: a field for each option and word. Read-only; `replace` makes a changed copy."""
 
     def __init__(self, **given: Any) -> None:
         for name in given:
-            if not hasattr(type(self), name):
+            if name not in self.__match_args__:
                 raise TypeError(f"{type(self).__name__} has no {name}")
-        self.__dict__.update(given)
+        super().__init__(**given)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name} is read-only; replace() makes a changed copy")
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and all(getattr(self, n) == getattr(other, n) for n in self.names())
-
     __hash__ = None  # type: ignore[assignment]  # some of the values are lists
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy in which the named values are changed."""
-        return type(self)(**{**self.__dict__, **changes})
+class Option(Fields):
+    """One option.
 
-    def given(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that the command line sets."""
-        return [name for name in names if name in self.__dict__]
+    ``spec`` is what stands in the help: its names and what stands for its value. Without one it is a flag. ``--name A|B`` takes one of
+    these words, ``--name A...`` may be given again, ``--name A B`` takes two values and may be given again.
 
-    @classmethod
-    def names(cls) -> list[str]:
-        """The names of all attributes."""
-        return [name for one in reversed(cls.__mro__) for name in one.__dict__.get("__annotations__", ())]  # noqa: RUF063
-
-
-class Option(Value):
-    """One option. ``kind`` is ``"flag"``, ``"value"``, ``"append"`` (a value, repeatable) or ``"pair"`` (two values, repeatable).
-
-    ``dest`` names the attribute that it sets, whose default is the one of the command's `Options`; ``{default}`` in ``help`` stands for
-    it. ``const`` is what a flag sets it to; ``type`` reads the text and raises ValueError for a wrong one; ``group`` is the heading
-    under which the help lists it.
+    ``sets`` names the attribute that it sets, if not the one of its last name; the default is the one of the command's `Options`, and
+    ``{default}`` in ``help`` stands for it. ``const`` is what a flag sets it to; ``type`` reads the text and raises ValueError for a
+    wrong one; ``group`` is the heading under which the help lists it.
     """
 
-    __slots__ = ("names", "dest", "kind", "help", "group", "metavar", "type", "choices", "const")
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        kind: str,
-        help: str,
-        *,
-        group: str = "",
-        dest: str = "",
-        metavar: str | tuple[str, str] | None = None,
-        type: Callable[[str], Any] | None = None,
-        choices: Sequence[str] | None = None,
-        const: Any = True,
-    ) -> None:
-        self.names = tuple(names)
-        self.dest = dest or names[-1].lstrip("-").replace("-", "_")
-        self.kind = kind
-        self.help = help
-        self.group = group
-        self.metavar = metavar
-        self.type = type
-        self.choices = choices
-        self.const = const
+    spec: str
+    help: str
+    group: str = ""
+    sets: str = ""
+    type: Callable[[str], object] | None = None
+    const: object = True
 
     @property
-    def metavars(self) -> tuple[str, ...]:
+    def names(self) -> list[str]:
+        """The names, each with its dashes."""
+        return [word.rstrip(",") for word in self.spec.split(" ") if word[0] == "-"]
+
+    @property
+    def dest(self) -> str:
+        """The attribute that it sets."""
+        return self.sets or self.names[-1].lstrip("-").replace("-", "_")
+
+    @property
+    def metavars(self) -> list[str]:
         """What stands for each value in help."""
-        if self.kind == "flag":
-            return ()
-        if self.choices is not None:
-            return ("|".join(self.choices),)
-        return self.metavar if isinstance(self.metavar, tuple) else (self.metavar or self.dest.upper(),)
+        values = self.spec.removesuffix("...").partition(self.names[-1])[2].strip()
+        return [values] if values[:1] == "'" else values.split()
+
+    @property
+    def choices(self) -> list[str] | None:
+        """The values that there are, None where there are others."""
+        return self.metavars[0].split("|") if "|" in self.spec else None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether its values are collected in a list."""
+        return self.spec.endswith("...") or len(self.metavars) == 2
 
 
-class Words(Value):
+class Words(Fields):
     """The words of a command line that are no options: at least ``least`` of them, and at most ``most`` (None: any number).
 
     They set the attribute ``dest``: a string where ``most`` is 1, None where it was not given; else a list. ``missing`` is what to say
     where there are too few.
     """
 
-    __slots__ = ("dest", "metavar", "help", "least", "most", "missing")
-
-    def __init__(
-        self, dest: str, metavar: str, help: str, *, least: int = 0, most: int | None = 1, missing: str = ""
-    ) -> None:
-        self.dest = dest
-        self.metavar = metavar
-        self.help = help
-        self.least = least
-        self.most = most
-        self.missing = missing
+    dest: str
+    metavar: str
+    help: str
+    least: int = 0
+    most: int | None = 1
+    missing: str = ""
 
     @property
     def usage(self) -> str:
@@ -128,7 +102,7 @@ class Words(Value):
         return many if self.least else f"[{many}]"
 
 
-class Command(Value):
+class Command(Fields):
     """One command.
 
     ``name`` is what is typed after ``unspool``. ``summary`` is the line that lists show, ``description`` and ``epilog`` stand in its
@@ -137,37 +111,17 @@ class Command(Value):
     are commands of their own whose names follow this one's; without one of them this command is run.
     """
 
-    __slots__ = (
-        *("name", "summary", "run", "values", "options", "words", "description", "examples", "epilog", "excess"),
-        "actions",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        summary: str,
-        run: str,
-        values: type[Options],
-        options: tuple[Option, ...] = (),
-        words: tuple[Words, ...] = (),
-        *,
-        description: str = "",
-        examples: str = "",
-        epilog: str = "",
-        excess: str = "",
-        actions: tuple[Command, ...] = (),
-    ) -> None:
-        self.name = name
-        self.summary = summary
-        self.run = run
-        self.values = values
-        self.options = options
-        self.words = words
-        self.description = description
-        self.examples = examples
-        self.epilog = epilog
-        self.excess = excess
-        self.actions = actions
+    name: str
+    summary: str
+    run: str
+    values: type[Options]
+    options: tuple[Option, ...] = ()
+    words: tuple[Words, ...] = ()
+    description: str = ""
+    examples: str = ""
+    epilog: str = ""
+    excess: str = ""
+    actions: tuple[Command, ...] = ()
 
     def help_of(self, option: Option) -> str:
         """Return the help of one of the options, with its default."""
@@ -189,7 +143,6 @@ def read(command: Command, argv: Sequence[str]) -> Options:
 
 def scan(command: Command, argv: Sequence[str]) -> Options | None:
     """Read a command line whose every option is spelled out; None for one that argparse should look at."""
-    by_name = {name: option for option in command.options for name in option.names}
     values: dict[str, Any] = {}
     words: list[str] = []
     at = 0
@@ -203,15 +156,13 @@ def scan(command: Command, argv: Sequence[str]) -> Options | None:
             words.append(token)
             continue
         name, equals, attached = token.partition("=") if token[:2] == "--" else (token[:2], token[2:], token[2:])
-        option = by_name.get(name)
-        if option is None or (
-            equals and (option.kind in ("flag", "pair") or (name[:2] != "--" and attached[0] == "="))
-        ):
+        option = next((one for one in command.options if name in one.spec and name in one.names), None)
+        count = len(option.metavars) if option is not None else 0
+        if option is None or (equals and (count != 1 or (name[:2] != "--" and attached[0] == "="))):
             return None
-        if option.kind == "flag":
+        if not count:
             values[option.dest] = option.const
             continue
-        count = 2 if option.kind == "pair" else 1
         given = [attached] if equals else list(argv[at : at + count])
         at += 0 if equals else count
         if len(given) < count or (not equals and any(one[:1] == "-" and one != "-" for one in given)):
@@ -240,14 +191,11 @@ def _set(values: dict[str, Any], option: Option, given: list[str]) -> bool:
     """Set the value of an option; False for one that argparse should refuse."""
     if option.choices is not None and given[0] not in option.choices:
         return False
-    value: Any = tuple(given) if option.kind == "pair" else given[0]
+    value: object = tuple(given) if len(given) == 2 else given[0]
     if option.type is not None:
         try:
             value = option.type(given[0])
         except ValueError:
             return False
-    if option.kind == "value":
-        values[option.dest] = value
-    else:
-        values[option.dest] = [*values.get(option.dest, ()), value]
+    values[option.dest] = [*values.get(option.dest, ()), value] if option.is_repeatable else value
     return True

@@ -42,26 +42,24 @@ class AskOptions(PromptOptions, ServerOptions, OutputOptions, LimitOptions):
 
 _CONVERSATION = (
     Option(
-        ("-c", "--continue"),
-        "flag",
+        "-c, --continue",
         "continue the last conversation, with its model and server unless others are named",
-        group=PROMPT,
-        dest="continues",
+        PROMPT,
+        sets="continues",
     ),
-    Option(("--cid",), "value", "continue the conversation of this answer", group=PROMPT, metavar="ID"),
+    Option("--cid ID", "continue the conversation of this answer", PROMPT),
 )
 _SERVER_SIDE = (
     Option(
-        ("--background",),
-        "flag",
+        "--background",
         "let OpenAI keep generating when the connection breaks, so that the answer can be resumed; implies --store, and the first"
         " token comes later",
-        group=MODEL,
+        MODEL,
     ),
-    Option(("--store",), "flag", "let the server keep the answer", group=MODEL),
-    Option(("--no-stream",), "flag", "ask for the answer in one piece", group=MODEL),
+    Option("--store", "let the server keep the answer", MODEL),
+    Option("--no-stream", "ask for the answer in one piece", MODEL),
 )
-_NO_LOG = Option(("-n", "--no-log"), "flag", "keep the answer in memory only, until the command ends", group=OUTPUT)
+_NO_LOG = Option("-n, --no-log", "keep the answer in memory only, until the command ends", OUTPUT)
 
 ASK = Command(
     "ask",
@@ -72,42 +70,26 @@ ASK = Command(
         *MODEL_OPTIONS,
         *FILE_OPTIONS,
         *_CONVERSATION,
-        Option(
-            ("-t", "--template"),
-            "value",
-            "a prompt kept with --save, or in a TOML file",
-            group=PROMPT,
-            metavar="NAME",
-        ),
-        Option(
-            ("-p", "--param"),
-            "pair",
-            "the value of a template's parameter",
-            group=PROMPT,
-            metavar=("NAME", "VALUE"),
-            dest="params",
-        ),
+        Option("-t, --template NAME", "a prompt kept with --save, or in a TOML file", PROMPT),
+        Option("-p, --param NAME VALUE", "the value of a template's parameter", PROMPT, sets="params"),
         *SCHEMA_OPTIONS,
         *OUTPUT_OPTIONS,
         _NO_LOG,
         Option(
-            ("-d", "--detach"),
-            "flag",
+            "-d, --detach",
             "print the id of the answer and let it run in the background, independent of this terminal",
-            group=OUTPUT,
+            OUTPUT,
         ),
-        Option(("--dry-run",), "flag", "show the request, without the key, and do not send it", group=OUTPUT),
+        Option("--dry-run", "show the request, without the key, and do not send it", OUTPUT),
         *SERVER_OPTIONS,
         ATTACHMENT_TYPE_OPTION,
         *TOOL_OPTIONS,
-        Option(("-e", "--edit"), "flag", "write the prompt in $VISUAL or $EDITOR", group=PROMPT),
-        Option(("--no-stdin",), "flag", "do not read standard input", group=PROMPT),
+        Option("-e, --edit", "write the prompt in $VISUAL or $EDITOR", PROMPT),
+        Option("--no-stdin", "do not read standard input", PROMPT),
         Option(
-            ("--save",),
-            "value",
+            "--save NAME",
             "keep this command line as a template instead of asking; $input stands for the later prompt, $name for a parameter",
-            group=PROMPT,
-            metavar="NAME",
+            PROMPT,
         ),
         *_SERVER_SIDE,
         *LIMIT_OPTIONS,

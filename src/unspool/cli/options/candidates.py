@@ -12,7 +12,7 @@ from unspool.config.profiles import BUILT_IN
 from unspool.journal import folder, reader, ulid
 from unspool.journal.blocks import End, Request
 from unspool.terminal.safety import one_line
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +32,11 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 _WIDTH = 50
 
 
-class Candidate(Value):
+class Candidate(Fields):
     """A word that may stand there, and what it means in a few words."""
 
-    __slots__ = ("value", "description")
-
-    def __init__(self, value: str, description: str = "") -> None:
-        self.value = value
-        self.description = description
+    value: str
+    description: str = ""
 
 
 def candidates(words: Sequence[str]) -> list[Candidate] | None:
@@ -84,7 +81,7 @@ class _Line:
             self._only_words = True
         elif name in self._options:
             option = self._options[name]
-            if option.kind in ("flag", "value"):
+            if not option.is_repeatable:
                 self._seen.update(option.names)
             self._pending = [] if equals else self._values_of(option)
 

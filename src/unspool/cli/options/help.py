@@ -90,7 +90,7 @@ def groups(command: Command) -> list[tuple[str, list[Option]]]:
 
 def left_of(option: Option) -> str:
     """The names of an option, and what stands for its value."""
-    return " ".join((", ".join(option.names), *option.metavars))
+    return option.spec.removesuffix("...")
 
 
 def sentence(words: str) -> str:

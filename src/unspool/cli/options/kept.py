@@ -27,14 +27,7 @@ if TYPE_CHECKING:
 #: The options of commands that show an answer from its journal.
 VIEW_OPTIONS = (
     *FORMAT_OPTIONS,
-    Option(
-        ("--sse",),
-        "flag",
-        "the same as --format sse: the server's own events",
-        group=OUTPUT,
-        dest="format",
-        const="sse",
-    ),
+    Option("--sse", "the same as --format sse: the server's own events", OUTPUT, sets="format", const="sse"),
     *RENDERING_OPTIONS,
     QUIET_OPTION,
 )
@@ -121,32 +114,20 @@ class PruneOptions(Options):
 
 
 _WHICH = (
-    Option(("--model",), "value", "only answers of models whose name contains this", metavar="NAME"),
-    Option(
-        ("--outcome",),
-        "append",
-        "only answers that ended so; repeatable",
-        metavar="WORD",
-        choices=tuple(EXIT_CODES),
-    ),
-    Option(("--since",), "value", "only answers since then: 2h, 3d, today, 2026-11-01", metavar="TIME", type=moment),
+    Option("--model NAME", "only answers of models whose name contains this"),
+    Option(f"--outcome {'|'.join(tuple(EXIT_CODES))}...", "only answers that ended so; repeatable"),
+    Option("--since TIME", "only answers since then: 2h, 3d, today, 2026-11-01", type=moment),
 )
 _FILTERS = (
-    Option(
-        ("-n", "--count"),
-        "value",
-        "the most answers to list, 0 for all (default: {default})",
-        metavar="N",
-        type=count,
-    ),
+    Option("-n, --count N", "the most answers to list, 0 for all (default: {default})", type=count),
     *_WHICH,
-    Option(("--json",), "flag", "a JSON object a line, with all that is known of an answer"),
+    Option("--json", "a JSON object a line, with all that is known of an answer"),
 )
 _COLUMNS = (
     "The newest comes first. A terminal gets lines that fit it. A pipe or file gets six columns, separated by tabs: the full id, the"
     " time, the outcome, the model, the first words of the prompt, {}."
 )
-_YES = Option(("-f", "-y", "--yes"), "flag", "do not ask; without a terminal nothing is asked anyway")
+_YES = Option("-f, -y, --yes", "do not ask; without a terminal nothing is asked anyway")
 _REMOVED = "Exits with 1 if something was not removed, because it could not be or because you answered no."
 
 COMMANDS = (
@@ -177,13 +158,7 @@ COMMANDS = (
         "replay:run",
         ReplayOptions,
         (
-            Option(
-                ("--speed",),
-                "value",
-                "how many times as fast as it came, or max (default: {default})",
-                metavar="N",
-                type=speed,
-            ),
+            Option("--speed N", "how many times as fast as it came, or max (default: {default})", type=speed),
             *VIEW_OPTIONS,
         ),
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
@@ -197,7 +172,7 @@ COMMANDS = (
         "resume:run",
         ResumeOptions,
         (
-            Option(("--key",), "value", "the API key, where the profile has none", metavar="KEY"),
+            Option("--key KEY", "the API key, where the profile has none"),
             *OUTPUT_OPTIONS,
             *LIMIT_OPTIONS,
         ),
@@ -214,7 +189,7 @@ COMMANDS = (
         LogOptions,
         (
             *_FILTERS,
-            Option(("--path",), "flag", "print the folder of the journals, or the file of the answer ID"),
+            Option("--path", "print the folder of the journals, or the file of the answer ID"),
             *ADDRESS_OPTIONS,
         ),
         (Words("id", "ID", f"with --path: {ID_HELP}"),),
@@ -262,8 +237,8 @@ unspool search 流式 --since 30d       a part of a text without blanks\
         StatsOptions,
         (
             *_WHICH,
-            Option(("--all",), "flag", "sum up all kept answers"),
-            Option(("--json",), "flag", "the same as a JSON object"),
+            Option("--all", "sum up all kept answers"),
+            Option("--json", "the same as a JSON object"),
         ),
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
         description="Show how an answer came in time: the first token, the pauses, the stalls. With a filter or --all: sums over answers, how"
@@ -282,8 +257,8 @@ unspool stats --all --json | jq .models\
         "export:run",
         ExportOptions,
         (
-            Option(("--json",), "flag", "the same as --format json", dest="format", const="json"),
-            Option(("--format",), "value", "the form of the output", choices=("markdown", "json")),
+            Option("--json", "the same as --format json", sets="format", const="json"),
+            Option("--format markdown|json", "the form of the output"),
         ),
         (Words("id", "ID", f"{ID_HELP} (default: the last one)"),),
         description="Print a complete conversation: the last one, or the one of the answer ID up to that answer.",
@@ -321,21 +296,13 @@ unspool export --json 7F3K9Q | jq -r '.streams[].text'\
         "remove:prune",
         PruneOptions,
         (
+            Option("--older-than TIME", "remove answers older than this: 90d, 12h, 2026-11-01", type=moment),
             Option(
-                ("--older-than",),
-                "value",
-                "remove answers older than this: 90d, 12h, 2026-11-01",
-                metavar="TIME",
-                type=moment,
-            ),
-            Option(
-                ("--keep",),
-                "value",
+                "--keep N",
                 "remove all but the N newest; with --older-than: keep these, however old they are",
-                metavar="N",
                 type=count,
             ),
-            Option(("--dry-run",), "flag", "say what would be removed, and remove nothing"),
+            Option("--dry-run", "say what would be removed, and remove nothing"),
             _YES,
         ),
         description="Remove old answers. Those that are still being written stay.",

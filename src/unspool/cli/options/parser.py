@@ -26,15 +26,15 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(_WORDS, nargs="*")
         for option in command.options:
             keywords: dict[str, Any] = {"dest": option.dest, "default": argparse.SUPPRESS}
-            if option.kind == "flag":
+            if not option.metavars:
                 keywords.update(action="store_const", const=option.const)
             else:
                 keywords["choices"] = option.choices
                 if option.type is not None:
                     keywords["type"] = _explained(option.type)
-                if option.kind in ("append", "pair"):
+                if option.is_repeatable:
                     keywords["action"] = "append"
-                if option.kind == "pair":
+                if len(option.metavars) == 2:
                     keywords["nargs"] = 2
             self.add_argument(*option.names, **keywords)
 

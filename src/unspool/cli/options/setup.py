@@ -63,13 +63,7 @@ class CompletionOptions(Options):
     shell: str = ""
 
 
-_TIMEOUT = Option(
-    ("--timeout",),
-    "value",
-    "the longest time for each request (default: {default} s)",
-    metavar="TIME",
-    type=seconds,
-)
+_TIMEOUT = Option("--timeout TIME", "the longest time for each request (default: {default} s)", type=seconds)
 _SERVERS_ONLY = "it takes options only; choose the server with -P or --base-url"
 
 MODELS = Command(
@@ -77,7 +71,7 @@ MODELS = Command(
     "list the models of a server",
     "models:run",
     ModelsOptions,
-    (*SERVER_OPTIONS, Option(("--json",), "flag", "the server's own list, as JSON"), _TIMEOUT),
+    (*SERVER_OPTIONS, Option("--json", "the server's own list, as JSON"), _TIMEOUT),
     description="List the models of a server, sorted, one a line.",
     examples="unspool models\nunspool models -P ollama",
     excess=_SERVERS_ONLY,
@@ -90,8 +84,8 @@ DOCTOR = Command(
     (
         MODEL_OPTION,
         *SERVER_OPTIONS,
-        Option(("--no-ask",), "flag", "do not ask the model anything"),
-        Option(("--json",), "flag", "a JSON object a step, one a line"),
+        Option("--no-ask", "do not ask the model anything"),
+        Option("--json", "a JSON object a step, one a line"),
         _TIMEOUT,
     ),
     description="Test every step from the configuration to the first token. The output holds no key: paste it into a bug report.",
@@ -164,7 +158,7 @@ CONFIG = Command(
     "show and change settings",
     "config:show",
     ConfigOptions,
-    (*SERVER_OPTIONS, Option(("--json",), "flag", "a JSON object a line")),
+    (*SERVER_OPTIONS, Option("--json", "a JSON object a line")),
     description="Show which settings hold, and where each comes from.",
     examples="""\
 unspool config

@@ -48,35 +48,23 @@ class ServerOptions(AddressOptions):
 
 SERVER_OPTIONS = (
     Option(
-        ("-P", "--profile"),
-        "value",
+        "-P, --profile NAME",
         "a server by its name in the configuration, or a built-in one: openai, ollama, groq, …",
-        group=SERVER,
-        metavar="NAME",
+        SERVER,
     ),
-    Option(("--base-url",), "value", "the URL of the server; most end in /v1", group=SERVER, metavar="URL"),
-    Option(("--sim",), "flag", "ask the built-in simulator: no key, no network", group=SERVER),
+    Option("--base-url URL", "the URL of the server; most end in /v1", SERVER),
+    Option("--sim", "ask the built-in simulator: no key, no network", SERVER),
     Option(
-        ("--key",),
-        "value",
+        "--key KEY",
         "the API key; other users of this machine can see it while the command runs, so prefer the environment or: unspool keys set",
-        group=SERVER,
-        metavar="KEY",
+        SERVER,
     ),
+    Option("--api responses|chat|completions", "the endpoint (default: responses at OpenAI, chat elsewhere)", SERVER),
     Option(
-        ("--api",),
-        "value",
-        "the endpoint (default: responses at OpenAI, chat elsewhere)",
-        group=SERVER,
-        choices=("responses", "chat", "completions"),
-    ),
-    Option(
-        ("-H", "--header"),
-        "append",
+        "-H, --header 'NAME: VALUE'...",
         "send this header too, such as -H 'X-Team: search'; repeatable",
-        group=SERVER,
-        metavar="'NAME: VALUE'",
-        dest="headers",
+        SERVER,
+        sets="headers",
         type=header,
     ),
 )
@@ -96,26 +84,15 @@ class ModelOptions(Options):
     options: Sequence[tuple[str, str]] = ()
 
 
-MODEL_OPTION = Option(("-m", "--model"), "value", "the model", group=MODEL, metavar="MODEL")
-SYSTEM_OPTION = Option(("-s", "--system"), "value", "the system instruction", group=MODEL, metavar="TEXT")
-MAX_TOKENS_OPTION = Option(
-    ("--max-tokens",), "value", "the most tokens the answer may have", group=MODEL, metavar="N", type=positive
-)
-TEMPERATURE_OPTION = Option(
-    ("--temperature",),
-    "value",
-    "0 for the most likely words, more for variety",
-    group=MODEL,
-    metavar="N",
-    type=number,
-)
+MODEL_OPTION = Option("-m, --model MODEL", "the model", MODEL)
+SYSTEM_OPTION = Option("-s, --system TEXT", "the system instruction", MODEL)
+MAX_TOKENS_OPTION = Option("--max-tokens N", "the most tokens the answer may have", MODEL, type=positive)
+TEMPERATURE_OPTION = Option("--temperature N", "0 for the most likely words, more for variety", MODEL, type=number)
 OTHER_OPTION = Option(
-    ("-o", "--option"),
-    "pair",
+    "-o, --option KEY VALUE",
     "any other field of the request, such as -o seed 1 or -o n 2; the value is JSON, or else text",
-    group=MODEL,
-    metavar=("KEY", "VALUE"),
-    dest="options",
+    MODEL,
+    sets="options",
 )
 MODEL_OPTIONS = (
     MODEL_OPTION,
@@ -123,14 +100,7 @@ MODEL_OPTIONS = (
     OTHER_OPTION,
     MAX_TOKENS_OPTION,
     TEMPERATURE_OPTION,
-    Option(
-        ("--top-p",),
-        "value",
-        "choose among the most likely words that make up this share",
-        group=MODEL,
-        metavar="N",
-        type=number,
-    ),
+    Option("--top-p N", "choose among the most likely words that make up this share", MODEL, type=number),
 )
 
 
@@ -163,63 +133,42 @@ class MaterialOptions(Options):
 
 FILE_OPTIONS = (
     Option(
-        ("-f", "--file"),
-        "append",
+        "-f, --file FILE...",
         "put a text before the prompt: a file, a folder, a URL, or - for standard input; repeatable",
-        group=PROMPT,
-        metavar="FILE",
-        dest="files",
+        PROMPT,
+        sets="files",
     ),
     Option(
-        ("-a", "--attachment"),
-        "append",
+        "-a, --attachment FILE...",
         "attach an image, a PDF, a sound or a text: a path, a URL, or - for standard input",
-        group=PROMPT,
-        metavar="FILE",
-        dest="attachments",
+        PROMPT,
+        sets="attachments",
     ),
 )
 ATTACHMENT_TYPE_OPTION = Option(
-    ("--at", "--attachment-type"),
-    "pair",
+    "--at, --attachment-type FILE MIME",
     "attach a file of the given type, such as --at scan application/pdf",
-    group=PROMPT,
-    metavar=("FILE", "MIME"),
-    dest="attachment_types",
+    PROMPT,
+    sets="attachment_types",
 )
 SCHEMA_OPTIONS = (
     Option(
-        ("--schema",),
-        "value",
+        "--schema SCHEMA",
         'the form of the answer: a JSON Schema (file or text), or fields such as "name, age int"',
-        group=PROMPT,
-        metavar="SCHEMA",
+        PROMPT,
     ),
-    Option(("--schema-multi",), "value", "the same for a list of such objects", group=PROMPT, metavar="SCHEMA"),
+    Option("--schema-multi SCHEMA", "the same for a list of such objects", PROMPT),
 )
 TOOL_OPTIONS = (
     Option(
-        ("--tool",),
-        "append",
-        "a tool the model may call: a file with its JSON definition, or several",
-        group=PROMPT,
-        metavar="FILE",
-        dest="tools",
+        "--tool FILE...", "a tool the model may call: a file with its JSON definition, or several", PROMPT, sets="tools"
     ),
+    Option("--tool-choice CHOICE", "auto, none, required, or the name of the tool to call", PROMPT),
     Option(
-        ("--tool-choice",),
-        "value",
-        "auto, none, required, or the name of the tool to call",
-        group=PROMPT,
-        metavar="CHOICE",
-    ),
-    Option(
-        ("--tool-result",),
-        "pair",
+        "--tool-result ID RESULT",
         "with -c: the result of a tool call, or - for standard input; ID is the id of the call, or the name of the tool",
-        group=PROMPT,
-        metavar=("ID", "RESULT"),
-        dest="tool_results",
+        PROMPT,
+        sets="tool_results",
     ),
 )
 
@@ -241,13 +190,9 @@ class FormatOptions(Options):
 
 
 FORMAT_OPTIONS = (
-    Option(("--json",), "flag", "the same as --format stream-json", group=OUTPUT, dest="format", const="stream-json"),
+    Option("--json", "the same as --format stream-json", OUTPUT, sets="format", const="stream-json"),
     Option(
-        ("--format",),
-        "value",
-        "the form of the output; stream-json is a JSON object a line",
-        group=OUTPUT,
-        choices=formats.NAMES,
+        f"--format {'|'.join(formats.NAMES)}", "the form of the output; stream-json is a JSON object a line", OUTPUT
     ),
 )
 
@@ -272,46 +217,31 @@ class RenderingOptions(FormatOptions):
         return self.replace(reasoning=reasoning, breaks=settings.breaks)
 
 
-QUIET_OPTION = Option(("-q", "--quiet"), "flag", "print only errors on stderr", group=OUTPUT)
+QUIET_OPTION = Option("-q, --quiet", "print only errors on stderr", OUTPUT)
 RENDERING_OPTIONS = (
+    Option("-r, --raw", "show the text without rendering it; a terminal still gets no control characters", OUTPUT),
     Option(
-        ("-r", "--raw"),
-        "flag",
-        "show the text without rendering it; a terminal still gets no control characters",
-        group=OUTPUT,
-    ),
-    Option(
-        ("-x", "--extract"),
-        "flag",
+        "-x, --extract",
         "print only the first fenced code block, as it arrives; exit code 1 if there is none",
-        group=OUTPUT,
+        OUTPUT,
         const="first",
     ),
-    Option(("--xl",), "flag", "print only the last fenced code block", group=OUTPUT, dest="extract", const="last"),
-    Option(("--copy",), "flag", "copy the answer to the clipboard when it is complete", group=OUTPUT),
-    Option(("-u", "--usage"), "flag", "print tokens and seconds on stderr", group=OUTPUT),
+    Option("--xl", "print only the last fenced code block", OUTPUT, sets="extract", const="last"),
+    Option("--copy", "copy the answer to the clipboard when it is complete", OUTPUT),
+    Option("-u, --usage", "print tokens and seconds on stderr", OUTPUT),
+    Option("--stats line|json", "print all measurements on stderr; with --json they are a line of the output", OUTPUT),
+    Option("--markdown", "render Markdown in a pipe or file too", OUTPUT),
     Option(
-        ("--stats",),
-        "value",
-        "print all measurements on stderr; with --json they are a line of the output",
-        group=OUTPUT,
-        choices=("line", "json"),
-    ),
-    Option(("--markdown",), "flag", "render Markdown in a pipe or file too", group=OUTPUT),
-    Option(
-        ("--color",),
-        "value",
+        "--color auto|always|never",
         "colours; auto: on a terminal unless NO_COLOR is set, elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a light"
         " background",
-        group=OUTPUT,
-        choices=("auto", "always", "never"),
+        OUTPUT,
     ),
     Option(
-        ("--show-reasoning",),
-        "flag",
+        "--show-reasoning",
         "print the model's reasoning on stderr, also where that is no terminal",
-        group=OUTPUT,
-        dest="reasoning",
+        OUTPUT,
+        sets="reasoning",
         const="show",
     ),
 )
@@ -327,15 +257,14 @@ OUTPUT_OPTIONS = (
     *FORMAT_OPTIONS,
     *RENDERING_OPTIONS,
     Option(
-        ("-R", "--hide-reasoning"),
-        "flag",
+        "-R, --hide-reasoning",
         "do not show the model's reasoning; it is kept all the same",
-        group=OUTPUT,
-        dest="reasoning",
+        OUTPUT,
+        sets="reasoning",
         const="hide",
     ),
     QUIET_OPTION,
-    Option(("-v", "--verbose"), "flag", "print on stderr what is sent where, and how it ended", group=OUTPUT),
+    Option("-v, --verbose", "print on stderr what is sent where, and how it ended", OUTPUT),
 )
 
 
@@ -354,29 +283,13 @@ class TimeOptions(Options):
 
 TIME_OPTIONS = (
     Option(
-        ("--timeout",),
-        "value",
+        "--timeout TIME",
         "the longest time for the complete answer, such as 90 or 5m (default: none)",
-        group=LIMITS,
-        metavar="TIME",
+        LIMITS,
         type=seconds,
     ),
-    Option(
-        ("--idle-timeout",),
-        "value",
-        "the longest time without data (default: {default} s)",
-        group=LIMITS,
-        metavar="TIME",
-        type=seconds,
-    ),
-    Option(
-        ("--connect-timeout",),
-        "value",
-        "the longest time to connect (default: {default} s)",
-        group=LIMITS,
-        metavar="TIME",
-        type=seconds,
-    ),
+    Option("--idle-timeout TIME", "the longest time without data (default: {default} s)", LIMITS, type=seconds),
+    Option("--connect-timeout TIME", "the longest time to connect (default: {default} s)", LIMITS, type=seconds),
 )
 
 
@@ -388,12 +301,5 @@ class LimitOptions(TimeOptions):
 
 LIMIT_OPTIONS = (
     *TIME_OPTIONS,
-    Option(
-        ("--retries",),
-        "value",
-        "further attempts before the answer begins (default: {default})",
-        group=LIMITS,
-        metavar="N",
-        type=count,
-    ),
+    Option("--retries N", "further attempts before the answer begins (default: {default})", LIMITS, type=count),
 )

@@ -8,43 +8,37 @@ from unspool.client.kept.rest import endpoint_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary
 from unspool.outcome import COMPLETE
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.journal.summary import Summary
+    from unspool.jsontext import JsonObject
 
 
-class History(Value):
+class History(Fields):
     """What was said so far: ``messages`` with the last answer among them, and the ``system`` instruction.
 
     ``parent`` is the id of the stream that said it last. ``target`` is where, None when another is to be asked.
     ``response_id`` is the server's id for what it said, where it keeps that and need not be told it again. ``tools`` are those that
-    the model could call, and ``pending`` the calls that wait for their results: their ids with the names of the tools.
+    the model could call.
     """
 
-    __slots__ = ("target", "messages", "parent", "response_id", "system", "tools", "pending")
+    messages: list[JsonObject]
+    system: str | None
+    parent: str
+    target: Target | None
+    response_id: str | None
+    tools: Sequence[JsonObject] = ()
 
-    def __init__(
-        self,
-        messages: list[dict[str, Any]],
-        system: str | None,
-        parent: str,
-        target: Target | None,
-        response_id: str | None,
-        tools: list[dict[str, Any]] | None = None,
-    ) -> None:
-        self.messages = messages
-        self.system = system
-        self.parent = parent
-        self.target = target
-        self.response_id = response_id
-        self.tools = tools or []
-        self.pending = continuation.pending_calls(messages)
+    @property
+    def pending(self) -> dict[str, str]:
+        """The calls that wait for their results: their ids with the names of the tools."""
+        return continuation.pending_calls(self.messages)
 
 
 def find(
@@ -68,11 +62,11 @@ def find(
         last.id,
         target,
         last.response_id if is_stored and target is not None else None,
-        tools if type(tools := last.body.get("tools")) is list else None,
+        tools if type(tools := last.body.get("tools")) is list else (),
     )
 
 
-def before(history: History, messages: list[dict[str, Any]]) -> History | None:
+def before(history: History, messages: list[JsonObject]) -> History | None:
     """What was said before the last turn of a conversation: these messages. None where that was the first."""
     if not messages:
         return None

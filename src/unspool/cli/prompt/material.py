@@ -11,7 +11,7 @@ from unspool.cli.prompt.documents import read, read_stdin
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
 from unspool.jsontext import loads
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,29 +31,18 @@ _TYPES = {
 }
 
 
-class Material(Value):
+class Material(Fields):
     """``documents`` are texts that precede the prompt, ``parts`` what follows it within its message.
 
     ``results`` are messages with what tools brought. ``fields`` are those of the `Prompt` that have a name of their own.
     ``took_stdin`` says that standard input is among them; it can be read only once.
     """
 
-    __slots__ = ("documents", "parts", "results", "fields", "took_stdin")
-
-    def __init__(
-        self,
-        documents: list[str],
-        parts: list[dict[str, Any]],
-        results: list[dict[str, Any]],
-        fields: dict[str, Any],
-        *,
-        took_stdin: bool = False,
-    ) -> None:
-        self.documents = documents
-        self.parts = parts
-        self.results = results
-        self.fields = fields
-        self.took_stdin = took_stdin
+    documents: list[str]
+    parts: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    fields: dict[str, Any]
+    took_stdin: bool = False
 
     @property
     def stands_alone(self) -> bool:
@@ -182,7 +171,7 @@ def _fields(options: MaterialOptions, history: History | None) -> dict[str, Any]
     fields: dict[str, Any] = {}
     tools = [tool for given in options.tools for tool in read_tools(given)]
     if not tools and history is not None:
-        tools = history.tools
+        tools = list(history.tools)
     if tools:
         fields["tools"] = tools
     choice = options.tool_choice

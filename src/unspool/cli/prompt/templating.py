@@ -10,7 +10,7 @@ from unspool.client.library.attachment import is_url
 from unspool.config import templates
 from unspool.config.templates import Template
 from unspool.jsontext import dumps
-from unspool.value import Value
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
     from unspool.terminal.output import Notes
 
 
-class Filling(Value):
+class Filling(Fields):
     """A template with the values of its parameters. ``asks`` says whether it wants something besides to be asked."""
 
-    __slots__ = ("template", "values")
-
-    def __init__(self, template: Template, values: dict[str, str]) -> None:
-        self.template = template
-        self.values = values
+    template: Template
+    values: dict[str, str]
 
     @property
     def asks(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.value import Value
+from unspool.value import Fields, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def take(self) -> bytes: ...
 
 
-class Route(Value):
+class Route(Fields):
     """The way of a request to its server, where it is not the plain one that the URL and the environment describe.
 
     ``ca_file`` holds the certificate authorities to trust (PEM) instead of the system's; ``client_cert`` and ``client_key`` identify this side (mutual TLS;
@@ -39,22 +39,11 @@ class Route(Value):
     ``unix_socket`` is the path of a socket to connect to instead of the URL's host.
     """
 
-    __slots__ = ("ca_file", "client_cert", "client_key", "proxy", "unix_socket")
-
-    def __init__(
-        self,
-        *,
-        ca_file: str | None = None,
-        client_cert: str | None = None,
-        client_key: str | None = None,
-        proxy: str | None = None,
-        unix_socket: str | None = None,
-    ) -> None:
-        self.ca_file = ca_file
-        self.client_cert = client_cert
-        self.client_key = client_key
-        self.proxy = proxy
-        self.unix_socket = unix_socket
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    proxy: str | None = None
+    unix_socket: str | None = None
 
 
 #: What the URL and the environment say.
