@@ -1,4 +1,8 @@
-"""Conformance suites of others, and the types of Open Responses, against the simulator."""
+"""Conformance suites of others, and the types of Open Responses, against the simulator.
+
+Open Responses' own acceptance tests are in no package registry, only in its repository. llm-comply has those that use HTTP, under their
+ids, with the schema they check; those over WebSocket have nothing to speak to here.
+"""
 
 import json
 import re
@@ -16,6 +20,21 @@ from . import asking, node
 
 # Custom tools are OpenAI's alone; and the types have a schema's ``schema`` as null, which no schema is.
 _LEFT_OUT = ("custom", "schema")
+
+
+# Open Responses' acceptance tests over HTTP that llm-comply has.
+_ACCEPTANCE = {
+    "assistant-phase",
+    "basic-response",
+    "compact-missing-model",
+    "compact-response",
+    "image-input",
+    "multi-turn",
+    "response-output-phase-schema",
+    "streaming-response",
+    "system-prompt",
+    "tool-calling",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +55,26 @@ def test_llm_comply_finds_nothing_wrong(open_simulator, form, tests):
     program = Path(sys.executable).with_name("llm-comply")
     command = [program, "-u", open_simulator.url, "-k", "any", "-m", "sim-1", "--format", form, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
-    states = [one["status"] for one in json.loads(done.stdout)["results"]]
+    results = json.loads(done.stdout)["results"]
+    states = [one["status"] for one in results]
+    if form == "open-responses":
+        assert {one["id"] for one in results if one["status"] == "passed"} >= _ACCEPTANCE
     assert len(states) == tests
     # The one that is skipped asks for raw reasoning, which OpenAI does not show.
     assert sorted(set(states)) in (["passed", "skipped"], ["passed"]), done.stdout
     assert states.count("skipped") <= 1
+
+
+def test_a_tool_call_is_streamed_with_the_events_that_open_responses_asks_for(open_simulator, client_of):
+    parameters = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
+    tool = {"type": "function", "name": "get_weather", "parameters": parameters}
+    asked = {"model": "sim-1", "input": "The weather?", "tools": [tool], "tool_choice": "required"}
+    *events, _ = client_of(open_simulator.url).events("/responses", **asked)
+    types = [event.type for event in events]
+    items = {event.type: json.loads(event.data)["item"]["type"] for event in events if "output_item" in event.type}
+    assert items == dict.fromkeys(("response.output_item.added", "response.output_item.done"), "function_call")
+    assert {"response.function_call_arguments.delta", "response.function_call_arguments.done"} <= set(types)
+    assert types[-1] == "response.completed"
 
 
 def test_compatcanary_gives_full_marks(open_simulator):
