@@ -316,13 +316,20 @@ def values(value: Any, path: str) -> list[Any]:
 
 def patch_of(text: str) -> dict[str, Any]:
     """Read a patch, or an event: a JSON object, whose numbers may be such as JSON has none. Raises ValueError."""
-    try:
-        patch = _PATCH.decode(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{text!r} is not JSON") from None
-    if not isinstance(patch, dict):
-        raise ValueError(f"{text!r} is not a JSON object")
+    (patch,) = patches_of(f"[{text}]")
     return patch
+
+
+def patches_of(text: str) -> list[dict[str, Any]]:
+    """The same for one or an array of them."""
+    try:
+        patches = _PATCH.decode(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{text.removeprefix('[').removesuffix(']')!r} is not JSON") from None
+    patches = patches if isinstance(patches, list) else [patches]
+    if not patches or not all(isinstance(patch, dict) for patch in patches):
+        raise ValueError(f"{text!r} is not a JSON object")
+    return patches
 
 
 def patched(value: Any, patch: Any) -> Any:
@@ -350,27 +357,81 @@ def drop(where: Selector) -> Rewriter:
     return _counted(lambda frame, number: [] if where(frame, number) else [frame])
 
 
-def insert(where: Selector | None, what: dict[str, Any] | bytes) -> Rewriter:
-    """Send an event, or bytes that are none, before each event at ``where``, or at the end."""
+def insert(where: Selector | None, what: Sequence[dict[str, Any] | bytes], *, after: bool = False) -> Rewriter:
+    """Send events, or bytes that are none, before each event at ``where``, or after it; None is the end of the stream."""
     last: dict[str, Any] = {}
     count = [-1]
 
     def rewrite(frame: Frame | None) -> Sequence[Frame | Step]:
         count[0] += 1
-        if frame is not None:
-            last.update(body_of(frame) or {})
-        if where(frame, count[0]) if where is not None and frame is not None else where is None and frame is None:
-            added = what if isinstance(what, bytes) else _event_of(what, last)
-            return [added] if frame is None else [added, frame]
-        return [] if frame is None else [frame]
+        kept = [] if frame is None else [frame]
+        last.update(body_of(frame) or {} if frame is not None else {})
+        if where is None if frame is None else where is not None and where(frame, count[0]):
+            added = [one if isinstance(one, bytes) else _event_of(one, last) for one in what]
+            return [*kept, *added] if after else [*added, *kept]
+        return kept
+
+    return rewrite
+
+
+def unset(paths: Sequence[str]) -> Rewriter:
+    """Leave out the fields at these paths; ``null`` leaves out all that are null."""
+
+    def rewrite(frame: Frame) -> Sequence[Frame | Step]:
+        body = body_of(frame)
+        if body is None:
+            return [frame]
+        for path in paths:
+            body = _without_null(body) if path == "null" else _without(body, path)
+        return [with_body(frame, body)]
+
+    return each(rewrite)
+
+
+def _without(value: Any, path: str) -> Any:
+    if isinstance(value, list):
+        return [_without(inner, path) for inner in value]
+    name, _, rest = path.partition(".")
+    if not isinstance(value, dict) or name not in value:
+        return value
+    kept = {key: inner for key, inner in value.items() if key != name}
+    return {**value, name: _without(value[name], rest)} if rest else kept
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(inner) for key, inner in value.items() if inner is not None}
+    return [_without_null(inner) for inner in value] if isinstance(value, list) else value
+
+
+def finish_with_text() -> Rewriter:
+    """The finish reason in the chunk of the last text: there is no chunk of its own, and every delta says the role."""
+    held: list[Frame] = []
+
+    def rewrite(frame: Frame | None) -> Sequence[Frame | Step]:
+        body = body_of(frame) if frame is not None else None
+        if frame is None or body is None or not body.get("choices"):
+            out, held[:] = [*held, *([frame] if frame is not None else [])], []
+            return out
+        (choice, *_) = body["choices"]
+        if held and choice.get("finish_reason") and choice["index"] == (body_of(held[0]) or {})["choices"][0]["index"]:
+            last = body_of(held.pop()) or {}
+            last["choices"][0]["finish_reason"] = choice["finish_reason"]
+            held.append(with_body(frame, last))
+            return []
+        out, held[:] = held[:], [frame]
+        return out
 
     return rewrite
 
 
 def _event_of(body: dict[str, Any], last: dict[str, Any]) -> Frame:
     """An event of a stream in which ``last`` came: a chunk says what others say of their stream, an event of Responses has a number."""
-    if "choices" in body:
+    if isinstance(body.get("choices"), list):
+        index = {"index": next(iter(values(last, "choices.index")), 0)}
+        choices = [index | choice for choice in body["choices"]]
         body = {name: last[name] for name in ("id", "object", "created", "model") if name in last} | body
+        body["choices"] = choices
     elif "sequence_number" in last and "type" in body:
         body = {"sequence_number": last["sequence_number"]} | body
     type = body.get("type")

@@ -236,10 +236,15 @@ def _changed(value: str) -> tuple[rewriting.Selector, dict[str, Any]]:
     return rewriting.Selector(where), rewriting.patch_of(patch)
 
 
-def _inserted(value: str) -> tuple[rewriting.Selector | None, dict[str, Any] | bytes]:
-    where, what = _at(value)
-    added = rewriting.patch_of(what) if what[:1] == "{" else _text(what).encode()
-    return None if where == "end" else rewriting.Selector(where), added
+def _insert(plan: FaultPlan, value: str, *, after: bool = False) -> None:
+    where, text = _at(value)
+    what: list[dict[str, Any] | bytes] = []
+    if text[:1] in ("[", "{"):
+        what += rewriting.patches_of(text)
+    else:
+        what.append(_text(text).encode())
+    selector = None if where == "end" else rewriting.Selector(where)
+    plan.rewriters.append(lambda: rewriting.insert(selector, what, after=after))
 
 
 def _item(plan: FaultPlan, value: str) -> None:
@@ -251,6 +256,7 @@ def _item(plan: FaultPlan, value: str) -> None:
 _FRAMINGS = {
     "lines": (rb"\n\n\Z", b"\n"),
     "doubled": (rb"(?m)^data: ", b"data: data: "),
+    "untyped": (rb"(?m)^event: .*\n", b""),
     "bare": (rb"(?m)^(?:event|id): .*\n|^data: |\n\Z", b""),
 }
 
@@ -574,9 +580,23 @@ TABLE = (
     Fault(
         "insert",
         "WHERE,WHAT",
-        "before the events at WHERE, or at the `end`, send a JSON object as an event, or a text, which may be a JSON string, as it is",
+        "before the events at WHERE, or at the `end`, send a JSON object, or several in an array, as events; or a text, which may be a JSON string, as it is",
         'insert=each,"data: ping\\n\\n"',
-        _rewriting(rewriting.insert, _inserted),
+        _insert,
+    ),
+    Fault(
+        "append",
+        "WHERE,WHAT",
+        "the same after the events at WHERE",
+        'append=role,{"choices":[{"delta":{"content":"Well. "}}]}',
+        lambda plan, value: _insert(plan, value, after=True),
+    ),
+    Fault(
+        "unset",
+        "PATH[,PATH…]",
+        "leave out the fields at PATH, or with `null` all that are null",
+        "unset=choices.finish_reason,usage",
+        _rewriting(rewriting.unset, lambda value: ([path.strip() for path in value.split(",")],)),
     ),
     Fault(
         "item",
@@ -586,9 +606,16 @@ TABLE = (
         _item,
     ),
     Fault(
+        "finish-with-text",
+        "",
+        "send the finish reason with the last text",
+        "finish-with-text",
+        _rewriting(rewriting.finish_with_text),
+    ),
+    Fault(
         "framing",
-        "lines|doubled|bare",
-        "separate events by one line end instead of two, write `data: data:`, or leave out the fields' names",
+        "lines|doubled|untyped|bare",
+        "separate events by one line end instead of two, write `data: data:`, or leave out `event:`, or the names of all fields",
         "framing=lines",
         _framing,
     ),
