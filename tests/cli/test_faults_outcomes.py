@@ -112,10 +112,14 @@ OUTCOMES = (
     ("drop=finish&choices.index=1", "complete", WHOLE),
     (r'insert=each,": ping\n\n"', "complete", WHOLE),
     ('item={"type":"custom","id":"i"}', ("complete", None, None), WHOLE),
+    ('append=role,{"x":1}', "complete", WHOLE),
+    ("unset=object,service_tier", "complete", WHOLE),
+    ("finish-with-text", "complete", WHOLE),
+    ("framing=untyped", "complete", WHOLE),
     ("framing=lines", "complete", WHOLE),
-    # To be understood by the client, which takes these two for something else so far.
+    # The end mark in it is not understood so far.
     ("framing=doubled", ("complete", "server_error", "server_error"), WHOLE),
-    ("framing=bare", "unreachable", NOTHING),
+    ("framing=bare", "complete", WHOLE),
     ("header=server:llama.cpp", "complete", WHOLE),
     ("needs=messages,role=user,name", (None, "bad_request", None), NOTHING),
 )
