@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support.effort import rounds
 from unspool.cli import commands
 from unspool.cli.options import Options, help, parser, scan
-from unspool.cli.options.ask import ASK, ChatOptions
+from unspool.cli.options.ask import ASK
+from unspool.cli.options.chat import ChatOptions
 
 ALL = [one for name in commands.NAMES for one in (commands.find(name), *commands.find(name).actions)]
 _WORDS = [

@@ -9,7 +9,7 @@ import pytest
 
 from support.server import Server, sends
 from support.wire import SSE_HEAD, error, reply
-from unspool.client.http.location import same_origin
+from unspool.config.url import same_origin
 
 from .reading import KEY, WHOLE, read
 

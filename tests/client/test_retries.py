@@ -11,7 +11,7 @@ import pytest
 from support.server import Connection, Script, Server, sends
 from support.wire import SSE_HEAD, error, reply
 from unspool.api.deltas import Failure
-from unspool.client import retry
+from unspool.client import limits, retry
 from unspool.client.http.transport import Transfer
 from unspool.outcome import CUT, UNREACHABLE, Fault
 
@@ -52,7 +52,7 @@ def test_there_is_one_attempt_more_than_retries(retries: int) -> None:
 
 
 def test_two_retries_are_made_by_default() -> None:
-    assert retry.DEFAULT_RETRIES == 2
+    assert limits.DEFAULT_RETRIES == 2
 
 
 def test_a_refused_connection_is_tried_again_and_then_unreachable() -> None:

@@ -5,8 +5,7 @@ A whole, unstreamed answer of either is one such chunk, with ``message`` where a
 
 from __future__ import annotations
 
-from unspool.api import failure as failures
-from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, is_number, word
+from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, failure_in, is_number, word
 from unspool.api.deltas import Annotation, Audio, Image, Item, Logprobs, Text
 from unspool.jsontext import clean
 
@@ -87,11 +86,13 @@ class ChunkDecoder(Decoder):
 
     def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
         if type_ == "error":
+            from unspool.api import failure as failures
+
             self._fail(failures.read(chunk))
             return
         if type_ in SIGNS_OF_LIFE:
             return
-        failure = failures.recognise(chunk)
+        failure = failure_in(chunk)
         if failure is not None:
             self._fail(failure)
         if type(chunk) is dict:
@@ -153,6 +154,8 @@ class ChunkDecoder(Decoder):
             self._add_other(out, Logprobs(clean(logprobs), index))
         error = choice.get("error")
         if error:
+            from unspool.api import failure as failures
+
             self._fail(failures.read(error))
         # Some servers send "" for null in every chunk.
         reason = word(choice.get("finish_reason"))

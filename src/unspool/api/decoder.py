@@ -9,7 +9,6 @@ An error inside a stream is a fact (``failure``), not a delta: what follows may 
 from __future__ import annotations
 
 from unspool.api import envelope
-from unspool.api import failure as failures
 from unspool.api.deltas import (
     Delta,
     Failure,
@@ -23,7 +22,6 @@ from unspool.api.deltas import (
     Usage,
     text_of,
 )
-from unspool.api.toolcalls import Call, Calls
 from unspool.jsontext import clean, from_json, parse, rescue, whole
 from unspool.sse import Event, Events
 
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
 
     from unspool.api.envelope import Envelope
     from unspool.api.thinking import ThinkTags
+    from unspool.api.toolcalls import Call, Calls
     from unspool.jsontext import JsonObject
 
 # Kinds of text, each with its own stream of characters.
@@ -167,6 +166,8 @@ class Decoder:
                 return self._without_think_tags(self._decode_as("chat", body))
             if type(body.get("output")) is list or body.get("object") == "response":
                 return self._without_think_tags(self._decode_as("responses", body))
+        from unspool.api import failure as failures
+
         self._fail(
             failures.recognise(body)
             or Failure("the server sent JSON that is not an answer", type=failures.UNRECOGNISED_BODY)
@@ -301,6 +302,8 @@ class Decoder:
         """Decode an event whose data the fast parser rejected: the end mark, a sign of life, half a character, or broken."""
         data = data.strip()
         if type == "error":
+            from unspool.api import failure as failures
+
             try:
                 self._fail(failures.read(rescue(data)))
             except ValueError:
@@ -325,10 +328,14 @@ class Decoder:
                 if line.strip() and not self.done:
                     self._take_one(type, line.removeprefix("data:").encode(), out)
         elif type not in SIGNS_OF_LIFE and data.lower() not in SIGNS_OF_LIFE:
+            from unspool.api import failure as failures
+
             self._fail(failures.malformed(data))
 
     def _fail(self, failure: Failure) -> None:
         """Record an error. The first one stands, for later ones are its echo, but may add what it left out."""
+        from unspool.api import failure as failures
+
         first = self.failure
         if first is None or (first.type == failures.MALFORMED_EVENT and failure.type != failures.MALFORMED_EVENT):
             self.failure = failure
@@ -381,7 +388,12 @@ class Decoder:
         self, out: list[Delta], choice: int, index: int | None, id: str | None, name: str | None, arguments: str
     ) -> Call:
         """Add a fragment to the tool call that the server's index, id and name point at, and return the call."""
-        call = self._calls.setdefault(choice, Calls()).find(index, id, name)
+        calls = self._calls.get(choice)
+        if calls is None:
+            from unspool.api.toolcalls import Calls
+
+            calls = self._calls[choice] = Calls()
+        call = calls.find(index, id, name)
         self._fragment_of(call, out, choice, id, name, arguments)
         return call
 
@@ -435,6 +447,15 @@ class Decoder:
             if type(key[1]) is str:
                 self._begin(out)
                 out.append(_piece_of(key[1], "\ufffd", key[0]))
+
+
+def failure_in(chunk: Any) -> Failure | None:
+    """Return the failure that a chunk tells of, None for a part of an answer."""
+    if type(chunk) is dict and "choices" in chunk and not chunk.get("error") and "base_resp" not in chunk:
+        return None  # nearly every chunk, which spares a short answer the import
+    from unspool.api import failure as failures
+
+    return failures.recognise(chunk)
 
 
 def is_event_data(line: str) -> bool:

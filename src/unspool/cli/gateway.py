@@ -18,8 +18,7 @@ from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client import gateway
 from unspool.client.answer import Answer
 from unspool.client.gateway import GatewayError, GatewayStream
-from unspool.client.limits import Limits
-from unspool.client.retry import DEFAULT_RETRIES
+from unspool.client.limits import DEFAULT_RETRIES, Limits
 from unspool.config.settings import resolve
 from unspool.config.target import Target
 from unspool.journal import ulid

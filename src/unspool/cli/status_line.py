@@ -6,7 +6,7 @@ import os
 import time
 
 from unspool.api.deltas import Reasoning, Refusal, Text
-from unspool.client.http.location import origin
+from unspool.config.url import origin
 from unspool.terminal import abilities, progress, waiting
 
 TYPE_CHECKING = False

@@ -8,7 +8,6 @@ from unspool.client import interrupts
 from unspool.client.facts import Asked, Facts, T
 from unspool.client.http.transport import Reactor, Transfer
 from unspool.client.limits import Lapse, Limits
-from unspool.client.waker import Waker
 from unspool.outcome import CANCELLED
 
 TYPE_CHECKING = False
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
+    from unspool.client.waker import Waker
     from unspool.sse import Event
 
 # Seconds that telling the server to stop a background response may take, while somebody who pressed Ctrl-C waits.
@@ -212,6 +212,9 @@ class Answer(Asked[T], Reading[T]):
             return []
         if not watch:
             if self._waker is None:
+                # The command always has descriptors of its own to watch.
+                from unspool.client.waker import Waker
+
                 self._waker = Waker()
             watch = self._waker.watch
         self._reading = True

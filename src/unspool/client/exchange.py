@@ -10,14 +10,12 @@ from __future__ import annotations
 import time
 
 from unspool import Error, __version__, api, sse
-from unspool.api import failure as failures
 from unspool.api.decoder import event_of_line, is_event_data
 from unspool.api.deltas import Failure, Started
-from unspool.client import retry, states
-from unspool.client.http.location import host, origin
-from unspool.client.http.redirects import STATUSES as REDIRECTS
-from unspool.client.http.redirects import Redirects
+from unspool.client import states
 from unspool.client.http.request import Request, route_to
+from unspool.client.limits import DEFAULT_RETRIES, LOADING_PATIENCE
+from unspool.config.url import host, origin, same_origin
 from unspool.journal import ulid
 from unspool.journal.blocks import Attempt, Body, End, Ignored, Response
 from unspool.journal.blocks import Request as RequestBlock
@@ -86,7 +84,7 @@ class Exchange:
         journal: Writer | None,
         api_name: str | None = None,
         body: dict[str, Any] | None = None,
-        retries: int = retry.DEFAULT_RETRIES,
+        retries: int = DEFAULT_RETRIES,
         parent: str | None = None,
         pid: int | None = None,
         use_proxy: bool = True,
@@ -118,7 +116,10 @@ class Exchange:
         self._route = route or route_to(target, use_proxy=use_proxy)
         self._throttle = throttle
         self._mask = Mask([target.key], secrets_of(target.headers, target.query))
-        self._redirects = Redirects(self.url)
+        # Where the next request goes, and how, after this many redirects.
+        self._location = self.url
+        self._method = "POST"
+        self._redirects = 0
         self._resumption: Resumption | None = None
         self._give_up_at: float | None = None
         self.observer: Observer | None = None
@@ -135,6 +136,11 @@ class Exchange:
         self._new_answer()
         if journal is not None:
             self.begin(journal, parent=parent)
+
+    @property
+    def _is_at_origin(self) -> bool:
+        """Whether the key and the profile's other headers may go along: they belong to the origin that was configured."""
+        return same_origin(self._location, self.url)
 
     @property
     def started(self) -> bool:
@@ -171,10 +177,10 @@ class Exchange:
         self._step(states.REQUEST)
         self._new_answer()
         if self._resumption is not None:
-            self._redirects.location = self._resumption.location(self.decoder.last_sequence, self._last_event_id)
-        location = self._redirects.location
+            self._location = self._resumption.location(self.decoder.last_sequence, self._last_event_id)
+        location = self._location
         if self.observer is not None:
-            method = "GET" if self._resumption is not None else self._redirects.method
+            method = "GET" if self._resumption is not None else self._method
             self.observer.on_request(self._id, method, location.partition("?")[0], self.prompt.model)
         headers = {
             "Content-Type": "application/json",
@@ -182,10 +188,10 @@ class Exchange:
             "Cache-Control": "no-cache",
             "User-Agent": f"unspool/{__version__}",
         }
-        if self._resumption is None and self._redirects.method == "POST":
+        if self._resumption is None and self._method == "POST":
             # A gateway answers a POST that is repeated after a cut with the stream of the first.
             headers["Idempotency-Key"] = self._idempotency_key
-        if self._redirects.is_same_origin:
+        if self._is_at_origin:
             headers.update(self.target.headers)
             headers.update(self.target.auth_headers())
         if self._resumption is not None:
@@ -194,8 +200,8 @@ class Exchange:
             return Request("GET", location, headers, None, self._route)
         self.sent_at = time.monotonic()
         if self._give_up_at is None:
-            self._give_up_at = self.sent_at + retry.LOADING_PATIENCE
-        if self._redirects.method == "GET":
+            self._give_up_at = self.sent_at + LOADING_PATIENCE
+        if self._method == "GET":
             return Request("GET", location, headers, None, self._route)
         return Request("POST", location, headers, dumps(self.body).encode("utf-8", "replace"), self._route)
 
@@ -325,6 +331,8 @@ class Exchange:
         if tries is None:
             # A server that cannot be reached any more cuts what it had begun.
             return deltas + self.end(fault and Fault(CUT, fault.message)), None
+        from unspool.client import retry
+
         wait = retry.backoff(tries + 1) if tries > 1 else 0.0
         return deltas, self._take_up(wait, fault.message if fault is not None else "the connection was closed")
 
@@ -378,7 +386,7 @@ class Exchange:
 
     def cancel_request(self) -> Request | None:
         """The request that stops the stream at the server that continues it; None where closing the connection does that."""
-        if self._is_viewer or self.settled or not self._can_resume() or not self._redirects.is_same_origin:
+        if self._is_viewer or self.settled or not self._can_resume() or not self._is_at_origin:
             return None
         assert self._resumption is not None
         headers = {"Content-Type": "application/json", **self.target.headers, **self.target.auth_headers()}
@@ -416,7 +424,7 @@ class Exchange:
             if self._last_event_id or self.first_event_at is None:
                 from unspool.client.background import GatewayResumption
 
-                path, mark, query = self._redirects.location.partition("?")
+                path, mark, query = self._location.partition("?")
                 url = path.removesuffix(self.endpoint.path) + "/streams" + mark + query
                 self._resumption = GatewayResumption(url, self._stream_id)
         elif is_resumable(self.body, self.decoder):
@@ -431,7 +439,7 @@ class Exchange:
         if not id or transfer.status != 200 or not ulid.is_ulid(id):
             return ""
         is_stream = sse.is_event_stream(transfer.headers.get("content-type", ""))
-        path = self._redirects.location.partition("?")[0]
+        path = self._location.partition("?")[0]
         return id if is_stream and path.endswith(self.endpoint.path) else ""
 
     def _gateways_word(self, failure: Failure) -> str | None:
@@ -566,8 +574,10 @@ class Exchange:
         """What to say of a document that is no JSON."""
         if ends_early(body):
             return Fault(CUT, "the server's answer is JSON that ends too early")
+        from unspool.api import failure as failures
+
         page = failures.from_response(200, transfer.headers, body).message
-        where = origin(self._redirects.location)
+        where = origin(self._location)
         return Fault(
             UNREACHABLE, f"{where} does not speak this API at that URL (most base URLs end in /v1); it says: {page}"
         )
@@ -576,12 +586,20 @@ class Exchange:
         """Take an answer with another status than 200: follow it elsewhere, try again, or end."""
         if self._resumption is not None:
             return self._finish_refused_resume(transfer)
-        if transfer.status in REDIRECTS:
-            refusal = self._redirects.follow(transfer.status, transfer.headers.get("location", ""))
-            if refusal is not None:
-                return self.end(refusal), None
+        from unspool.client.http import redirects
+
+        if transfer.status in redirects.STATUSES:
+            self._redirects += 1
+            target = redirects.follow(self.url, self._location, transfer.headers.get("location", ""), self._redirects)
+            if isinstance(target, Fault):
+                return self.end(target), None
+            self._location = target
+            # 301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for. 303 says that
+            # the request was taken and that its answer lies elsewhere (RFC 9110, 15.4.4): a second POST would ask, and pay, again.
+            if transfer.status == 303:
+                self._method = "GET"
             self._step(states.RETRY)
-            self._keep(Attempt(self.attempt, redirect=origin(self._redirects.location)))
+            self._keep(Attempt(self.attempt, redirect=origin(self._location)))
             return [], 0.0
         failure = self._refusal(transfer)
         wait = self._retry(failure, None)
@@ -597,6 +615,8 @@ class Exchange:
         failure = self._refusal(transfer)
         if self._resumption.refused(transfer.status):
             return [], self._take_up(0.0, failure.message)
+        from unspool.client import retry
+
         if retry.wait_before(2, failure, None) is not None:
             deltas, wait = self.lose(Fault(CUT, failure.message))
             return deltas, wait if wait is None else max(wait, failure.retry_after or 0.0)
@@ -609,6 +629,8 @@ class Exchange:
         return deltas, None
 
     def _refusal(self, transfer: Incoming) -> Failure:
+        from unspool.api import failure as failures
+
         return failures.from_response(transfer.status, transfer.headers, b"".join(self._body)[:_LONGEST_PAGE])
 
     def _fail(self, deltas: list[Delta], fault: Fault | None) -> tuple[list[Delta], float | None]:
@@ -626,6 +648,8 @@ class Exchange:
         """Return the wait before the next attempt, after noting it; None where there is none to be made."""
         if self.content_at is not None or self._resumption is not None:
             return None
+        from unspool.client import retry
+
         is_loading = self._retries > 0 and retry.is_loading(failure) and time.monotonic() < (self._give_up_at or 0.0)
         if self.attempt > self._retries and not is_loading:
             return None
@@ -648,6 +672,8 @@ class Exchange:
         words["request_id"] = failure.request_id or self.request_id
         failure = failure.replace(**{name: word and self._mask.text(word) for name, word in words.items()})
         message = failure.message
+        from unspool.client import retry
+
         if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
             message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
         explanation = self.endpoint.explain(failure)
@@ -655,8 +681,8 @@ class Exchange:
             message += f" ({explanation})"
         elif failure.status in (404, 405) and failure.code is None and not has_version(self.target.base_url):
             message += f" (most base URLs end in /v1: is it {origin(self.url)}/v1?)"
-        if outcome == UNAUTHORIZED and not self._redirects.is_same_origin:
-            message += f" (redirected to {origin(self._redirects.location)}, to which the key was not sent)"
+        if outcome == UNAUTHORIZED and not self._is_at_origin:
+            message += f" (redirected to {origin(self._location)}, to which the key was not sent)"
         return Ending(outcome, message, finish_reason, failure)
 
     # The journal's own blocks: what stands in each is said here and nowhere else in this package.

@@ -31,6 +31,10 @@ _HEARTBEATS = 12
 # Some servers keep the connection open after the last finish reason, without an end mark, for as long as it lasts. Usage and [DONE]
 # follow a finish reason within a packet or two.
 GRACE = 3.0
+# Seconds for which a server is waited for that says it is loading its model: tens of gigabytes from a disk take minutes.
+LOADING_PATIENCE = 300.0
+# As the openai SDK. What is retried, and when: `unspool.client.retry`, which only a failure needs.
+DEFAULT_RETRIES = 2
 
 
 class Limits(Fields):

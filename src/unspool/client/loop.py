@@ -14,8 +14,7 @@ import weakref
 import pycurl
 
 from unspool.client import forks
-from unspool.client.http.heap import keep_bursts
-from unspool.client.http.transport import MOST_HELD, Transfer
+from unspool.client.http.transport import MOST_HELD, Transfer, keep_bursts
 from unspool.journal.writer import SYNC_INTERVAL
 
 TYPE_CHECKING = False

@@ -23,10 +23,6 @@ _STATUSES = frozenset({408, 409})
 # Failures that this side has found in what the server sent: asking again would bring the same.
 _OURS = frozenset({MALFORMED_EVENT, UNRECOGNISED_BODY})
 
-DEFAULT_RETRIES = 2
-#: Seconds for which a server is waited for that says it is loading its model: tens of gigabytes from a disk take minutes.
-LOADING_PATIENCE = 300.0
-
 
 def wait_before(
     attempt: int, failure: Failure | None, fault: Fault | None, longest: float = LONGEST_WAIT

@@ -26,7 +26,7 @@ import os
 
 from unspool.api import NAMES
 from unspool.config import SYNC, ConfigError, Settings, nearest
-from unspool.config.paths import config_file
+from unspool.config.paths import config_file, keys_file
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, OPENAI_HOSTS, Profile
 from unspool.config.target import Target, clean, plain_http_warning
 from unspool.config.url import Address, parse_base_url
@@ -251,6 +251,12 @@ def _account_headers(profile: Profile, address: Address, environ: Mapping[str, s
 
 def _stored(name: str, environ: Mapping[str, str]) -> tuple[str, str | None] | None:
     """The key that the key file has for a name, and a warning about the file."""
+    try:
+        os.stat(keys_file(environ))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # reading it says what is wrong
     from unspool.config.keys import exposure_warning, read_key
 
     key = read_key(name, environ)

@@ -82,6 +82,29 @@ def parse_base_url(text: str, source: str) -> Address:
     return Address(scheme, host, port, path)
 
 
+def origin(url: str) -> str:
+    """The scheme, host and port of a URL, without a user or a password."""
+    scheme, _, rest = url.partition("://")
+    for end in "/?#":
+        rest = rest.partition(end)[0]
+    host = rest.rpartition("@")[2].lower()
+    default = {"http": ":80", "https": ":443"}.get(scheme.lower(), "")
+    return f"{scheme.lower()}://{host.removesuffix(default) if default else host}"
+
+
+def host(url: str) -> str:
+    """The host of a URL, that of IPv6 in its brackets."""
+    address = origin(url).partition("://")[2]
+    if address.startswith("["):
+        return address.partition("]")[0] + "]"
+    return address.partition(":")[0]
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have the same scheme, host and port."""
+    return origin(one) == origin(other)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host, as in `Address`, never leaves this machine (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3; RFC 6761, 6.3)."""
     if host == "localhost" or host.endswith(".localhost") or host == "[::1]":

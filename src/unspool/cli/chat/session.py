@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.cli.chat.keyboard import Keyboard
-    from unspool.cli.options.ask import ChatOptions
+    from unspool.cli.options.chat import ChatOptions
     from unspool.config import Settings
     from unspool.config.target import Target
 

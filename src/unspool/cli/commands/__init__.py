@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 #: The commands under the headings of the help, each with the module of `unspool.cli.options` whose table has it.
 GROUPS = {
-    "ask": {"ask": "ask", "chat": "ask", "run": "batch"},
+    "ask": {"ask": "ask", "chat": "chat", "run": "batch"},
     "kept answers": {
         **dict.fromkeys(("last", "show", "replay", "resume", "log", "search", "stats", "export", "rm", "prune"), "kept")
     },

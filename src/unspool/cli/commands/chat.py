@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from unspool.cli.options.ask import ChatOptions
+    from unspool.cli.options.chat import ChatOptions
     from unspool.outcome import Ending
 
     class Reader(Protocol):

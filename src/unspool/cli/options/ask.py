@@ -1,4 +1,4 @@
-"""``unspool ask`` and ``unspool chat`` as data."""
+"""``unspool ask`` as data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AskOptions(PromptOptions, ServerOptions, OutputOptions, LimitOptions):
     edit: bool = False
 
 
-_CONVERSATION = (
+CONVERSATION_OPTIONS = (
     Option(
         "-c, --continue",
         "continue the last conversation, with its model and server unless others are named",
@@ -49,7 +49,7 @@ _CONVERSATION = (
     ),
     Option("--cid ID", "continue the conversation of this answer", PROMPT),
 )
-_SERVER_SIDE = (
+SERVER_SIDE_OPTIONS = (
     Option(
         "--background",
         "let OpenAI keep generating when the connection breaks, so that the answer can be resumed; implies --store, and the first"
@@ -59,7 +59,7 @@ _SERVER_SIDE = (
     Option("--store", "let the server keep the answer", MODEL),
     Option("--no-stream", "ask for the answer in one piece", MODEL),
 )
-_NO_LOG = Option("-n, --no-log", "keep the answer in memory only, until the command ends", OUTPUT)
+NO_LOG_OPTION = Option("-n, --no-log", "keep the answer in memory only, until the command ends", OUTPUT)
 
 ASK = Command(
     "ask",
@@ -69,12 +69,12 @@ ASK = Command(
     (
         *MODEL_OPTIONS,
         *FILE_OPTIONS,
-        *_CONVERSATION,
+        *CONVERSATION_OPTIONS,
         Option("-t, --template NAME", "a prompt kept with --save, or in a TOML file", PROMPT),
         Option("-p, --param NAME VALUE", "the value of a template's parameter", PROMPT, sets="params"),
         *SCHEMA_OPTIONS,
         *OUTPUT_OPTIONS,
-        _NO_LOG,
+        NO_LOG_OPTION,
         Option(
             "-d, --detach",
             "print the id of the answer and let it run in the background, independent of this terminal",
@@ -91,7 +91,7 @@ ASK = Command(
             "keep this command line as a template instead of asking; $input stands for the later prompt, $name for a parameter",
             PROMPT,
         ),
-        *_SERVER_SIDE,
+        *SERVER_SIDE_OPTIONS,
         *LIMIT_OPTIONS,
     ),
     (Words("prompt", "PROMPT", "what to ask; the words are joined, and follow standard input", most=None),),
@@ -112,38 +112,4 @@ unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperatu
 )
 
 
-class ChatOptions(AskOptions):
-    """The options of ``unspool chat``; those of ``ask`` that it does not take keep their defaults."""
-
-
-CHAT = Command(
-    "chat",
-    "have a conversation, prompt by prompt",
-    "chat:run",
-    ChatOptions,
-    (
-        *MODEL_OPTIONS,
-        *FILE_OPTIONS,
-        *SCHEMA_OPTIONS,
-        *TOOL_OPTIONS[:2],
-        *_CONVERSATION,
-        *OUTPUT_OPTIONS,
-        _NO_LOG,
-        *SERVER_OPTIONS,
-        *_SERVER_SIDE,
-        *LIMIT_OPTIONS,
-    ),
-    (Words("prompt", "PROMPT", "what to ask first; the words are joined", most=None),),
-    description="Converse with a model. /help in the chat lists its commands. From a pipe it reads a prompt a line, and ends with the"
-    " exit code of the first answer that failed.",
-    examples="""\
-unspool chat
-unspool chat -m gpt-5.4-mini -s "Answer briefly" "What is a monad?"
-unspool chat -c                               continues the last conversation
-unspool chat --cid 7F3K9Q                     continues any
-unspool chat --sim                            no key, no network
-printf 'Hi\\nAnd in French?\\n' | unspool chat  a prompt a line\
-""",
-)
-
-COMMANDS = (ASK, CHAT)
+COMMANDS = (ASK,)

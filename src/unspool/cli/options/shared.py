@@ -5,8 +5,7 @@ from __future__ import annotations
 from unspool.cli import formats
 from unspool.cli.options import Option, Options
 from unspool.cli.options.values import count, header, number, positive, seconds
-from unspool.client.limits import CONNECT_TIMEOUT, IDLE_TIMEOUT, Limits
-from unspool.client.retry import DEFAULT_RETRIES
+from unspool.client.limits import CONNECT_TIMEOUT, DEFAULT_RETRIES, IDLE_TIMEOUT, Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from unspool.api import endpoint
 from unspool.api.prompt import Prompt
 from unspool.cli.options import UsageError
 from unspool.cli.options.values import value_of
-from unspool.cli.prompt import stdin
 from unspool.client.exchange import build_body
 
 TYPE_CHECKING = False
@@ -109,6 +108,8 @@ def _text(options: PromptOptions, notes: Notes, *, reads_stdin: bool, suffices: 
     words = " ".join(word for word in given if word != "-")
     piped = ""
     if reads_stdin:
+        from unspool.cli.prompt import stdin
+
         try:
             piped = stdin.read(notes, wanted=(not words and not suffices) or "-" in given)
         except OSError as error:

@@ -94,7 +94,7 @@ def _fetched(url: str) -> bytes:
     if url[:5].lower() == "data:":
         raise ValueError("-f takes http and https URLs, files and folders; attach a data: URL with -a")
     from unspool.client.http import whole
-    from unspool.client.http.location import resolve
+    from unspool.client.http.redirects import resolve
     from unspool.client.http.request import Request
 
     at = url

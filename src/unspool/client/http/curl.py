@@ -4,10 +4,14 @@ A shortcut for speed. ``import pycurl`` copies a thousand names and imports the 
 instructions (callgrind, Python 3.11), where all of this command's own work for a short answer has a budget of 72 million. Whoever imports
 pycurl after this, `unspool.client.loop` among them, gets the complete package, around the same core; tests/client/test_pycurl.py
 compares the two.
+
+Its functions are bound when they are first called, as those of ordinary programs are (dlopen(3), RTLD_LAZY). Python asks for all at once, which
+for libcurl and the 18 libraries below it takes five million instructions more.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -36,10 +40,15 @@ def _core() -> Any:
         except ImportError:  # not CPython
             pass
     sys.modules.update(stand_ins)
+    flags = sys.getdlopenflags() if hasattr(sys, "getdlopenflags") else None
     try:
+        if flags is not None:
+            sys.setdlopenflags(flags & ~os.RTLD_NOW | os.RTLD_LAZY)
         # A plain import statement, which packagers see (PyInstaller, modulegraph).
         import pycurl._pycurl as core
     finally:
+        if flags is not None:
+            sys.setdlopenflags(flags)
         for name in stand_ins:
             del sys.modules[name]
     return core

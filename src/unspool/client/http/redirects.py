@@ -1,52 +1,43 @@
-"""Following redirects: where they may lead, how often, and what of the request goes along."""
+"""Following redirects: where they may lead, and how often."""
 
 from __future__ import annotations
 
-from unspool.client.http.location import host, origin, resolve, same_origin
-from unspool.config.url import is_loopback
+from unspool.config.url import host, is_loopback, origin
 from unspool.outcome import UNREACHABLE, Fault
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 # As browsers: enough for any honest chain, few enough for a loop to be noticed.
 _MOST = 5
+# All that RFC 3986 has in a URL, with the percent sign of what is encoded already.
+_URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]-._~"
 
 
-class Redirects:
-    """Where the request for ``url`` is to be sent by now: ``location``, with ``method``."""
+def follow(url: str, here: str, location: str, count: int) -> str | Fault:
+    """Return where a request for ``url``, redirected for the ``count``-th time, goes next; or why it goes nowhere.
 
-    __slots__ = ("url", "location", "method", "_count")
+    ``here`` is the URL that redirects, ``location`` its Location header.
+    """
+    if not location:
+        return Fault(UNREACHABLE, f"{origin(here)} redirects to nowhere")
+    if count > _MOST:
+        return Fault(UNREACHABLE, f"{origin(url)} redirects in circles")
+    target = resolve(here, location)
+    if not target.startswith(("http://", "https://")):
+        return Fault(UNREACHABLE, f"{origin(here)} redirects to something that is not an HTTP URL")
+    if here.startswith("https:") and target.startswith("http:") and not is_loopback(host(target)):
+        # The prompt would be there for all on the way to read, which nobody asked for who wrote https.
+        return Fault(UNREACHABLE, f"{origin(here)} redirects to {origin(target)}, which is not encrypted")
+    return target
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.location = url
-        self.method = "POST"
-        self._count = 0
 
-    @property
-    def is_same_origin(self) -> bool:
-        """Whether the key and the profile's other headers may go along: they belong to the origin that was configured."""
-        return same_origin(self.location, self.url)
+def resolve(base: str, location: str) -> str:
+    """The URL that a Location header points to, its scheme in lower case; empty when it is none."""
+    from urllib.parse import quote, urljoin
 
-    def follow(self, status: int, location: str) -> Fault | None:
-        """Turn to where the server points. Returns why not, where that is not to be done.
-
-        301 and 302 are followed with POST, since a GET at these paths answers nothing anybody asked for. 303 says that the
-        request was taken and that its answer lies elsewhere (RFC 9110, 15.4.4): it is fetched with GET, for a second POST
-        would ask, and pay, again.
-        """
-        here = origin(self.location)
-        self._count += 1
-        if not location:
-            return Fault(UNREACHABLE, f"{here} redirects to nowhere")
-        if self._count > _MOST:
-            return Fault(UNREACHABLE, f"{origin(self.url)} redirects in circles")
-        target = resolve(self.location, location)
-        if not target.startswith(("http://", "https://")):
-            return Fault(UNREACHABLE, f"{here} redirects to something that is not an HTTP URL")
-        if self.location.startswith("https:") and target.startswith("http:") and not is_loopback(host(target)):
-            # The prompt would be there for all on the way to read, which nobody asked for who wrote https.
-            return Fault(UNREACHABLE, f"{here} redirects to {origin(target)}, which is not encrypted")
-        self.location = target
-        if status == 303:
-            self.method = "GET"
-        return None
+    try:
+        url = urljoin(base, location)
+    except ValueError:
+        return ""
+    scheme, mark, rest = url.partition("://")
+    # Headers are decoded as Latin-1: what is not ASCII goes back to its bytes, and only then into a URL.
+    return f"{scheme.lower()}{mark}{quote(rest.encode('latin-1', 'replace'), safe=_URL_CHARACTERS)}"

@@ -13,7 +13,6 @@ import time
 
 from unspool.client import forks, interrupts
 from unspool.client.http.curl import pycurl
-from unspool.client.http.heap import keep_bursts
 from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.outcome import CUT, UNREACHABLE, Fault
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 #: Pieces taken from the socket and not yet asked for, at which the socket is left alone: the server then waits for the reader, and
 #: memory does not grow when the network is faster than the screen. A piece is an HTTP chunk, or at most 16 KB of one.
 MOST_HELD = 128
+_LARGEST_BURST = 1 << 20
 
 # curl's error codes (libcurl-errors(3)) by what they mean here. The request did not get through: nothing was answered or billed.
 _UNREACHABLE = frozenset(
@@ -188,6 +188,16 @@ class Transfer:
             23: "the answer could not be taken",
         }.get(code, message)
         return Fault(CUT, words)
+
+
+def keep_bursts() -> None:
+    """Keep the memory of a burst of events. Call this when the first stream starts.
+
+    What is made of a burst is some hundred kilobytes, which glibc would give back to the system after each burst and ask for
+    again, page by page: a fifth of the cost of an event. Once malloc has seen a larger block come and go, it keeps as much
+    (mallopt(3), M_MMAP_THRESHOLD). The pages are never touched, so this costs two system calls.
+    """
+    bytes(_LARGEST_BURST)
 
 
 class Reactor:

@@ -7,8 +7,7 @@ import os
 from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange
 from unspool.client.http.request import Route
-from unspool.client.limits import CONNECT_TIMEOUT, IDLE_TIMEOUT, Limits
-from unspool.client.retry import DEFAULT_RETRIES
+from unspool.client.limits import CONNECT_TIMEOUT, DEFAULT_RETRIES, IDLE_TIMEOUT, Limits
 from unspool.config import ConfigError
 
 TYPE_CHECKING = False

@@ -1,0 +1,52 @@
+"""``unspool chat`` as data. Apart from `unspool.cli.options.ask`, whose start it would slow down."""
+
+from __future__ import annotations
+
+from unspool.cli.options import Command, Words
+from unspool.cli.options.ask import CONVERSATION_OPTIONS, NO_LOG_OPTION, SERVER_SIDE_OPTIONS, AskOptions
+from unspool.cli.options.shared import (
+    FILE_OPTIONS,
+    LIMIT_OPTIONS,
+    MODEL_OPTIONS,
+    OUTPUT_OPTIONS,
+    SCHEMA_OPTIONS,
+    SERVER_OPTIONS,
+    TOOL_OPTIONS,
+)
+
+
+class ChatOptions(AskOptions):
+    """The options of ``unspool chat``; those of ``ask`` that it does not take keep their defaults."""
+
+
+CHAT = Command(
+    "chat",
+    "have a conversation, prompt by prompt",
+    "chat:run",
+    ChatOptions,
+    (
+        *MODEL_OPTIONS,
+        *FILE_OPTIONS,
+        *SCHEMA_OPTIONS,
+        *TOOL_OPTIONS[:2],
+        *CONVERSATION_OPTIONS,
+        *OUTPUT_OPTIONS,
+        NO_LOG_OPTION,
+        *SERVER_OPTIONS,
+        *SERVER_SIDE_OPTIONS,
+        *LIMIT_OPTIONS,
+    ),
+    (Words("prompt", "PROMPT", "what to ask first; the words are joined", most=None),),
+    description="Converse with a model. /help in the chat lists its commands. From a pipe it reads a prompt a line, and ends with the"
+    " exit code of the first answer that failed.",
+    examples="""\
+unspool chat
+unspool chat -m gpt-5.4-mini -s "Answer briefly" "What is a monad?"
+unspool chat -c                               continues the last conversation
+unspool chat --cid 7F3K9Q                     continues any
+unspool chat --sim                            no key, no network
+printf 'Hi\\nAnd in French?\\n' | unspool chat  a prompt a line\
+""",
+)
+
+COMMANDS = (CHAT,)
