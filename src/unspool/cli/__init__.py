@@ -47,12 +47,12 @@ def main(argv: list[str]) -> int:
 
 
 def explain(error: Error) -> int:
-    """Report what kept a command from its work, and return the exit code: 2 where it is the command line, else 1."""
-    from unspool.cli.options import UsageError
+    """Report what kept a command from its work, and return the exit code."""
+    from unspool.cli.options import CommandError
     from unspool.terminal.output import Notes, Output
 
     Notes(Output(2)).line(str(error))
-    return 2 if isinstance(error, UsageError) else 1
+    return error.exit_code if isinstance(error, CommandError) else 1
 
 
 def _occupy_standard_descriptors() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api import NAMES
-from unspool.cli.options import UsageError
+from unspool.cli.options import CommandError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.outcome import Ending
+    from unspool.terminal.output import Notes
 
     _Options = TypeVar("_Options", bound=ServerOptions)
 
@@ -44,8 +45,7 @@ def with_headers(target: Target, options: AddressOptions) -> Target:
     given = dict(one.split(":", 1) for one in options.headers)
     names = {name.lower() for name in given}
     headers = {name: value for name, value in target.headers.items() if name.lower() not in names}
-    changed: Target = target.replace(headers=headers | {name: value.strip() for name, value in given.items()})
-    return changed
+    return target.replace(headers=headers | {name: value.strip() for name, value in given.items()})
 
 
 def with_model(target: Target, *, use_proxy: bool = True, looks: bool = True) -> Target:
@@ -62,8 +62,7 @@ def with_model(target: Target, *, use_proxy: bool = True, looks: bool = True) ->
         ending, found = models.fetch(target, _MODELS_TIMEOUT, use_proxy=use_proxy)
         names = models.names(found) if ending is None else []
     if len(names) == 1:
-        target = target.replace(model=names[0])
-        return target
+        return target.replace(model=names[0])
     some = f", such as {names[0]}" if names else ""
     raise UsageError(
         f"name a model with -m{some}: {target.name} has no default one; unspool models{target.flags} lists what it has"
@@ -93,6 +92,14 @@ def with_simulator(
 def lacks_key(target: Target) -> bool:
     """Whether asking is no use, for the server wants a key and there is none."""
     return target.needs_key and not target.key
+
+
+def check(target: Target, notes: Notes) -> None:
+    """Report what a person should know before this server is asked. Raises CommandError where the key for it is missing."""
+    if lacks_key(target):
+        raise CommandError(missing_key(target), outcome.EXIT_CODES[outcome.UNAUTHORIZED])
+    for warning in target.warnings:
+        notes.line(warning)
 
 
 def missing_key(target: Target) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unspool import Error, outcome
+from unspool import Error
 from unspool.cli import explain
 from unspool.cli.options import UsageError
 from unspool.cli.signals import ignore_hang_up
@@ -58,8 +58,7 @@ def _leave(id: str, write_fd: int) -> None:
 def begin(ask: Callable[[Callable[[str], None]], int], options: AskOptions, notes: Notes) -> int:
     """Ask in a process of its own, and return the exit code when it has begun to, or has failed to."""
     if not hasattr(os, "fork"):
-        notes.line("--detach is not possible on this system, which has no fork", always=True)
-        return outcome.USAGE_EXIT_CODE
+        raise UsageError("--detach is not possible on this system, which has no fork")
     if other := "--dry-run" if options.dry_run else "--no-log" if options.no_log else "":
         raise UsageError(f"--detach does not go with {other}: what runs elsewhere is read from its journal")
     id, code = in_background(ask)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from unspool import outcome
 from unspool.cli import formats
-from unspool.cli.access import advice, lacks_key, missing_key, with_headers
+from unspool.cli.access import advice, check, with_headers
 from unspool.cli.display import Display
-from unspool.cli.options import UsageError, dates
+from unspool.cli.options import CommandError, UsageError, dates
 from unspool.cli.options.kept import LogOptions
 from unspool.cli.options.running import AttachOptions, CancelOptions, PsOptions
 from unspool.cli.options.shared import AddressOptions
@@ -85,8 +85,7 @@ def cancel(options: CancelOptions) -> int:
         short = ulid.short(one.id)
         attach = f"unspool attach{target.flags} {short}"
         if not one.is_running:
-            notes.line(f"{short} does not run any more ({one_line(one.state)}); {attach} prints it", always=True)
-            return 1
+            raise CommandError(f"{short} does not run any more ({one.state}); {attach} prints it")
         gateway.cancel(target, one)
         notes.line(f"cancelled; {attach} prints what arrived")
         return 0
@@ -120,16 +119,12 @@ def attach(options: AttachOptions) -> int:
 def _at_gateway(options: AddressOptions, notes: Notes, work: Callable[[Target, Notes], int]) -> int:
     """Do this at the gateway that the options name, and say what went wrong there. Returns the exit code."""
     target = with_headers(resolve(profile=options.profile, base_url=options.base_url, key=options.key), options)
-    if lacks_key(target):
-        notes.line(missing_key(target), always=True)
-        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in target.warnings:
-        notes.line(warning)
+    check(target, notes)
     try:
         return work(target, notes)
     except GatewayError as error:
-        notes.line(outcome.sentence(error.ending, None, advice(error.ending, target)), always=True)
-        return error.ending.exit_code
+        sentence = outcome.sentence(error.ending, None, advice(error.ending, target))
+        raise CommandError(sentence, error.ending.exit_code) from error
 
 
 def _is_wanted(one: GatewayStream, options: LogOptions) -> bool:

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import tempfile
 
+from unspool.cli.options import CommandError
+
 # Debian's choice of the system, then what is most often there.
 _EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
 
@@ -41,6 +43,18 @@ def edit(path: str) -> None:
         raise NoEditor(f"the editor {command[0]} cannot be run: {error.strerror}; set EDITOR to another") from error
     if code:
         raise NoEditor(f"the editor {command[0]} ended with status {code}, so nothing is changed")
+
+
+def edit_settings(path: str, blank: str) -> None:
+    """Open a file of settings in the editor, with the text ``blank`` where there is none yet. Raises CommandError."""
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(blank)
+    try:
+        edit(path)
+    except NoEditor as error:
+        raise CommandError(str(error)) from error
 
 
 def _command() -> list[str]:

@@ -4,6 +4,31 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.cli.commands import (  # noqa: F401 (attributes of this package, see __getattr__)
+        ask,
+        attach,
+        bench,
+        chat,
+        completion,
+        config,
+        doctor,
+        export,
+        faults,
+        keys,
+        log,
+        models,
+        ps,
+        remove,
+        replay,
+        resume,
+        run,
+        serve,
+        show,
+        sim,
+        stats,
+        tapes,
+        templates,
+    )
     from unspool.cli.options import Command
 
 #: The commands under the headings of the help, each with the module of `unspool.cli.options` whose table has it.
@@ -26,6 +51,13 @@ GROUPS = {
 }
 #: All commands, in the order of the help.
 NAMES = {name: table for group in GROUPS.values() for name, table in group.items()}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module of a command, when it is run: each is an attribute of this package."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return __import__(f"{__name__}.{name}", fromlist=["run"])
 
 
 def find(name: str) -> Command:
@@ -59,8 +91,7 @@ def dispatch(argv: list[str]) -> int:
         return completion.offer(argv[2:])
     command, rest = of(argv)
     values = read(command, rest)
-    module, _, function = command.run.partition(":")
-    return int(getattr(__import__(f"unspool.cli.commands.{module}", fromlist=[function]), function)(values))
+    return command.run(values)
 
 
 def _instead(argv: list[str]) -> int | None:

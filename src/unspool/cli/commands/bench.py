@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_model
+from unspool.cli.access import check, whom_to_ask, with_model
 from unspool.cli.formats.measures import as_json, progress, report, warnings
 from unspool.cli.options import UsageError
 from unspool.cli.options.batch import CONCURRENCY, PROMPT, REQUESTS
@@ -47,11 +47,7 @@ def _bench(options: BenchOptions, simulator: SubprocessSimulator | None) -> int:
     target = with_model(target, use_proxy=simulator is None)
     schedule = _schedule(options)
     prompts = _prompts(options, target)
-    if lacks_key(target):
-        notes.line(missing_key(target), always=True)
-        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in target.warnings:
-        notes.line(warning)
+    check(target, notes)
     room = _raise_descriptors() - _OTHER_DESCRIPTORS
     if schedule.concurrency is not None and schedule.concurrency > room:
         raise UsageError(f"{schedule.concurrency} streams need more descriptors than there are; raise ulimit -Hn")

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from unspool import Error, outcome
-from unspool.cli.access import lacks_key, missing_key, with_model, with_simulator
+from unspool.cli.access import check, with_model, with_simulator
 from unspool.cli.chat import commands, entry
 from unspool.cli.chat.external import NoEditor
 from unspool.cli.chat.keyboard import Keyboard
@@ -60,11 +60,7 @@ def _chat(options: ChatOptions) -> int:
     options = options.configured(settings)
     target, history = ask.whom(options, settings)
     target = with_model(target, use_proxy=not options.sim)
-    if lacks_key(target):
-        notes.line(missing_key(target), always=True)
-        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in target.warnings:
-        notes.line(warning)
+    check(target, notes)
     is_watched = os.isatty(0) and (os.isatty(1) or os.isatty(2))
     screen = Output(1 if os.isatty(1) else 2) if is_watched else None
     is_dumb = abilities.is_dumb(os.environ)

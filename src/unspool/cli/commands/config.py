@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from unspool import Error
 from unspool.cli.access import whom_to_ask
 from unspool.cli.commands.doctor import key_source
 from unspool.config import paths, settings
@@ -124,15 +123,7 @@ def edit(options: NoOptions) -> int:
     """Open the file in the editor, and check the result."""
     from unspool.cli.chat import external
 
-    path = paths.config_file()
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(_BLANK)
-    try:
-        external.edit(path)
-    except external.NoEditor as error:
-        raise Error(str(error)) from error
+    external.edit_settings(paths.config_file(), _BLANK)
     settings.load()
     return 0
 

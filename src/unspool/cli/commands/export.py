@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api.conversation import plain
-from unspool.cli.options import dates
+from unspool.cli.options import CommandError, dates
 from unspool.client.kept import continuation
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
@@ -28,11 +28,9 @@ def run(options: ExportOptions) -> int:
     try:
         stories = summary.conversation(kept, id)
     except summary.NoJournal as error:
-        notes.line(one_line(str(error)), always=True)
-        return 1
+        raise CommandError(str(error)) from error
     except OSError as error:
-        notes.line(one_line(f"cannot read {error.filename}: {error.strerror}"), always=True)
-        return 1
+        raise CommandError(f"cannot read {error.filename}: {error.strerror}") from error
     stdout = Output(1)
     if options.format == "json":
         text = as_json(stories)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from unspool import Error
+from unspool.cli.options import CommandError
 from unspool.cli.signals import tidy_up_first
 from unspool.config import keys, paths
 from unspool.terminal.output import Notes, Output
@@ -20,8 +21,7 @@ def store(options: NameOptions) -> int:
     notes = Notes(Output(2))
     key = _ask(options.name) if os.isatty(0) else _read_line()
     if not key.strip():
-        notes.line("no key was given, nothing is changed", always=True)
-        return 1
+        raise CommandError("no key was given, nothing is changed")
     try:
         keys.store_key(options.name, key)
     except ValueError as error:

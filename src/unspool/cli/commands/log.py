@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from unspool import outcome
 from unspool.cli.options import UsageError, dates
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, fulltext, summary, ulid
@@ -64,8 +63,7 @@ def search(options: SearchOptions) -> int:
             hits = catalogue.search(list(options.words), filter)
             _tell_skipped(catalogue, notes)
     except fulltext.NoWords as error:
-        notes.line(str(error), always=True)
-        return outcome.USAGE_EXIT_CODE
+        raise UsageError(str(error)) from error
     stdout = Output(1)
     if options.json:
         _put(stdout, hits, lambda one: _json(one.entry, {"snippet": one.snippet, "hits": one.hits}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from unspool import outcome
 from unspool.api import failure as failures
-from unspool.cli.access import advice, lacks_key, missing_key, whom_to_ask, with_simulator
+from unspool.cli.access import advice, check, whom_to_ask, with_simulator
+from unspool.cli.options import CommandError
 from unspool.client.http import whole
 from unspool.client.http.request import Request, route_to
 from unspool.jsontext import dumps, parse
@@ -30,15 +31,10 @@ def run(options: ModelsOptions) -> int:
 def _list(options: ModelsOptions) -> int:
     notes = Notes(Output(2))
     target = whom_to_ask(options, None)
-    if lacks_key(target):
-        notes.line(missing_key(target), always=True)
-        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in target.warnings:
-        notes.line(warning)
+    check(target, notes)
     ending, models = fetch(target, options.timeout, use_proxy=not options.sim)
     if ending is not None:
-        notes.line(outcome.sentence(ending, None, advice(ending, target)), always=True)
-        return ending.exit_code
+        raise CommandError(outcome.sentence(ending, None, advice(ending, target)), ending.exit_code)
     stdout = Output(1)
     if options.json:
         stdout.write(stdout.safe(dumps(models) + "\n"))

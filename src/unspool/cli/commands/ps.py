@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from unspool.cli.options import CommandError
 from unspool.config.paths import streams_dir
 from unspool.journal import blocks, folder, reader, ulid
 from unspool.journal.blocks import Attempt, Request
@@ -59,19 +60,16 @@ def cancel(options: CancelOptions) -> int:
     path = folder.locate(streams_dir(), options.id)
     short = ulid.short(folder.id_of(path))
     if not reader.is_alive(path):
-        notes.line(f"{short} does not run any more; unspool show {short} prints it", always=True)
-        return 1
+        raise CommandError(f"{short} does not run any more; unspool show {short} prints it")
     pid = _pid(_requests(path))
     if pid is None:
-        notes.line(f"{short} is written by a program of its own, which alone can stop it", always=True)
-        return 1
+        raise CommandError(f"{short} is written by a program of its own, which alone can stop it")
     # The lock says that the process lives, so its number cannot have gone to another.
     os.kill(pid, _SIGTERM)
     deadline = time.monotonic() + _PATIENCE
     while reader.is_alive(path):
         if time.monotonic() > deadline:
-            notes.line(f"process {pid} was asked to stop {short} and has not yet done so", always=True)
-            return 1
+            raise CommandError(f"process {pid} was asked to stop {short} and has not yet done so")
         time.sleep(0.01)
     notes.line(f"cancelled; unspool show {short} prints what arrived")
     return 0

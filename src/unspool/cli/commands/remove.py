@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unspool.cli.options import UsageError, dates
+from unspool.cli.options import CommandError, UsageError, dates
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, record, summary, ulid
 from unspool.journal.catalogue import Catalogue
@@ -29,11 +29,9 @@ def rm(options: RemoveOptions) -> int:
         try:
             id = folder.find(kept, piece)
         except folder.NotFound as error:
-            notes.line(f"{one_line(str(error))}; nothing is removed", always=True)
-            return 1
+            raise CommandError(f"{error}; nothing is removed") from error
         if _is_running(kept, id):
-            notes.line(f"{ulid.short(id)} is still being written; nothing is removed", always=True)
-            return 1
+            raise CommandError(f"{ulid.short(id)} is still being written; nothing is removed")
         if id not in ids:
             ids.append(id)
     if not options.yes:

@@ -7,6 +7,7 @@ import time
 
 from unspool import outcome
 from unspool.cli import viewing
+from unspool.cli.options import CommandError
 from unspool.cli.signals import Signals
 from unspool.journal import folder, reader, ulid
 from unspool.journal.record import RECONNECTING
@@ -28,9 +29,9 @@ def run(options: ReplayOptions) -> int:
     with reader.Reader(path) as journal:
         if reader.is_alive(path):
             short = ulid.short(folder.id_of(path))
-            words = f"{short} still streams: unspool attach {short} follows it, and when it has ended it can be played"
-            notes.line(words, always=True)
-            return 1
+            raise CommandError(
+                f"{short} still streams: unspool attach {short} follows it, and when it has ended it can be played"
+            )
         view = viewing.View(journal, options, notes)
         with Signals(view.display) as signals:
             try:

@@ -7,11 +7,11 @@ import os
 from unspool import outcome
 from unspool.api.deltas import Text
 from unspool.cli import formats
-from unspool.cli.access import lacks_key, missing_key
+from unspool.cli.access import check
 from unspool.cli.commands.show import show
 from unspool.cli.display import Display
 from unspool.cli.formats.joined import Joined
-from unspool.cli.options import dates
+from unspool.cli.options import CommandError, dates
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer
@@ -47,8 +47,7 @@ def run(options: ResumeOptions) -> int:
         path = folder.locate(streams_dir(), options.id) if options.id else _last_cut(notes)
         return _resume(path, options.configured(settings), settings, notes)
     except ValueError as error:  # NoJournal and Damage among them
-        notes.line(str(error), always=True)
-        return 1
+        raise CommandError(str(error)) from error
 
 
 def _last_cut(notes: Notes) -> str:
@@ -76,18 +75,14 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
     one = rest.read(path, settings)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
-        notes.line(f"{short} still runs: unspool attach {short} follows it", always=True)
-        return 1
+        raise CommandError(f"{short} still runs: unspool attach {short} follows it")
     if rest.is_whole(one):
         notes.line(f"{short} is complete already ({one.outcome})")
         return show(one.path, options, notes)
     if not one.body:
-        notes.line(f"{short} does not say what was asked, so it cannot be asked again", always=True)
-        return 1
+        raise CommandError(f"{short} does not say what was asked, so it cannot be asked again")
     target = rest.endpoint_of(one, options.key, settings)
-    if lacks_key(target):
-        notes.line(missing_key(target), always=True)
-        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
+    check(target, notes)
     found = Rest.of(one, target, settings, retries=options.retries)
     if found is None:
         return show(one.path, options, notes)

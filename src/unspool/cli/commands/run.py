@@ -13,7 +13,8 @@ from unspool.batch import results
 from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
-from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_simulator
+from unspool.cli.access import check, whom_to_ask, with_simulator
+from unspool.cli.options import CommandError, UsageError
 from unspool.client.aio import AsyncAnswer
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle
@@ -53,17 +54,12 @@ def _run(options: RunOptions) -> int:
     notes = Notes(Output(2), quiet=options.quiet)
     configuration = settings.load()
     target = whom_to_ask(options, options.model, configuration)
-    if lacks_key(target):
-        notes.line(missing_key(target), always=True)
-        return outcome.EXIT_CODES[outcome.UNAUTHORIZED]
-    for warning in target.warnings:
-        notes.line(warning)
+    check(target, notes)
     named = options.file
     try:
         content = _content(named)
     except OSError as error:
-        notes.line(f"cannot read {named}: {error.strerror}", always=True)
-        return outcome.USAGE_EXIT_CODE
+        raise UsageError(f"cannot read {named}: {error.strerror}") from error
     fields = {
         "model": options.model,
         "system": options.system,
@@ -79,9 +75,8 @@ def _run(options: RunOptions) -> int:
             "-" if named == "-" else os.path.realpath(named),
             anew=options.again,
         )
-    except Busy:
-        notes.line(f"{named} is being run by another process", always=True)
-        return outcome.EXIT_CODES[outcome.ERROR]
+    except Busy as error:
+        raise CommandError(f"{named} is being run by another process") from error
     try:
         if ledger.damaged:
             notes.line(

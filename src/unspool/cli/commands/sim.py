@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unspool.outcome import USAGE_EXIT_CODE
+from unspool.cli.options import CommandError, UsageError
+from unspool.cli.options.sim import SimOptions
 from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
@@ -12,48 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from unspool.cli.options.sim import SimOptions
 
-
-# What has no meaning before another server, which has a pace, keys and responses of its own.
-_OF_THE_SIMULATOR = (
-    "require_key",
-    "resumable_for",
-    "event_ids",
-    "dialect",
-    "models",
-    "context_window",
-    "strict",
-    "lenient",
-    "keepalive",
-    "ttft",
-    "itl",
-    "tps",
-    "burst",
-    "total_tps",
-    "seed",
-    "rpm",
-    "tpm",
-    "allow_origin",
-    "answers",
-    "answers_only",
-    "control",
-    "virtual_clock",
-)
 _INTO = "tapes"
 _OF_TAPES = ("tapes", "tape_match", "tape_ignore", "speed", "tapes_only")
 _OF_FAULTS = ("fault", "script", "drop_after", "upstream")
+_OF_SERVERS = ("host", "port", "record", "into")
+# What has no meaning before another server, which has a pace, keys and responses of its own.
+_OF_THE_SIMULATOR = [name for name in SimOptions.__match_args__ if name not in (*_OF_TAPES, *_OF_FAULTS, *_OF_SERVERS)]
 
 
 def run(options: SimOptions) -> int:
     """Serve until Ctrl-C, after printing the base URL."""
     notes = Notes(Output(2))
     if wrong := _contradiction(options):
-        notes.line(wrong, always=True)
-        return USAGE_EXIT_CODE
-    if options.itl is not None and options.tps is not None:
-        notes.line("--itl and --tps say the same: give one of them", always=True)
-        return USAGE_EXIT_CODE
+        raise UsageError(wrong)
 
     def ready(url: str) -> None:
         Output(1).write(url + "\n")
@@ -66,18 +39,15 @@ def run(options: SimOptions) -> int:
         options = options.replace(tapes=[_located(path) for path in options.tapes])
         signal = _serve(options, ready, notes)
     except (ValueError, LookupError) as error:
-        notes.line(str(error), always=True)
-        return USAGE_EXIT_CODE
+        raise UsageError(str(error)) from error
     except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
         if error.filename is None:
             raise
-        notes.line(f"{error.filename}: {error.strerror}", always=True)
-        return USAGE_EXIT_CODE
+        raise UsageError(f"{error.filename}: {error.strerror}") from error
     except OSError as error:
         # The socket module's own words, where there is a number for it, repeat the address in brackets.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-        notes.line(f"cannot listen at {options.host} port {options.port}: {reason}", always=True)
-        return 1
+        raise CommandError(f"cannot listen at {options.host} port {options.port}: {reason}") from error
     # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, is told by the exit code.
     return 0 if signal == 2 else 128 + signal
 
@@ -97,7 +67,7 @@ def _contradiction(options: SimOptions) -> str:
         return "--into says where to record: --record URL is missing"
     for option in given(("tape_match", "tape_ignore", "speed", "tapes_only")) if not options.tapes else ():
         return f"{option} says how tapes are played: --tapes PATH is missing"
-    return ""
+    return "--itl and --tps say the same: give one of them" if None not in (options.itl, options.tps) else ""
 
 
 def _located(path: str) -> str:

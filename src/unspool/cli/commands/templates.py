@@ -72,14 +72,6 @@ def edit(options: NameOptions) -> int:
     """Open a template, which may be new, in the editor, and check the result."""
     from unspool.cli.chat import external
 
-    path = templates.path_of(options.name)
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(_BLANK)
-    try:
-        external.edit(path)
-    except external.NoEditor as error:
-        raise ConfigError(str(error)) from error
+    external.edit_settings(templates.path_of(options.name), _BLANK)
     templates.read(options.name)
     return 0

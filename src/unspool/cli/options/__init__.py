@@ -17,8 +17,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class UsageError(Error):
+class CommandError(Error):
+    """A command cannot do its work; the message says why, and the command ends with ``exit_code``."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class UsageError(CommandError):
     """The command line asks for something that cannot be; the message says what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 2)
 
 
 class Options(Fields):
@@ -106,14 +117,14 @@ class Command(Fields):
     """One command.
 
     ``name`` is what is typed after ``unspool``. ``summary`` is the line that lists show, ``description`` and ``epilog`` stand in its
-    help, ``examples`` are command lines. ``run`` names its function, as ``"module:function"`` in `unspool.cli.commands`; the function
-    takes one ``values``, an `Options`, and returns the exit code. ``excess`` is what to say where there are too many words. ``actions``
+    help, ``examples`` are command lines. ``run`` imports and calls its function in `unspool.cli.commands`, which takes one ``values``, an
+    `Options`, and returns the exit code. ``excess`` is what to say where there are too many words. ``actions``
     are commands of their own whose names follow this one's; without one of them this command is run.
     """
 
     name: str
     summary: str
-    run: str
+    run: Callable[[Any], int]
     values: type[Options]
     options: tuple[Option, ...] = ()
     words: tuple[Words, ...] = ()

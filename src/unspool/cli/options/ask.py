@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Words
 from unspool.cli.options.shared import (
     ATTACHMENT_TYPE_OPTION,
@@ -64,7 +65,7 @@ NO_LOG_OPTION = Option("-n, --no-log", "keep the answer in memory only, until th
 ASK = Command(
     "ask",
     "stream an answer; the default",
-    "ask:run",
+    lambda options: commands.ask.run(options),
     AskOptions,
     (
         *MODEL_OPTIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Words
 from unspool.cli.options.shared import (
     LIMIT_OPTIONS,
@@ -73,7 +74,7 @@ class BenchOptions(ServerOptions, LimitOptions):
 RUN = Command(
     "run",
     "stream the answers to a file of prompts",
-    "run:run",
+    lambda options: commands.run.run(options),
     RunOptions,
     (
         MODEL_OPTION,
@@ -117,7 +118,7 @@ unspool run prompts.jsonl -P ollama -m llama3.2 -s "Answer in one word"\
 BENCH = Command(
     "bench",
     "put load on a server and measure its streams",
-    "bench:run",
+    lambda options: commands.bench.run(options),
     BenchOptions,
     (
         Option(

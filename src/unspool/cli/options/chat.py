@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Words
 from unspool.cli.options.ask import CONVERSATION_OPTIONS, NO_LOG_OPTION, SERVER_SIDE_OPTIONS, AskOptions
 from unspool.cli.options.shared import (
@@ -22,7 +23,7 @@ class ChatOptions(AskOptions):
 CHAT = Command(
     "chat",
     "have a conversation, prompt by prompt",
-    "chat:run",
+    lambda options: commands.chat.run(options),
     ChatOptions,
     (
         *MODEL_OPTIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Options, Words
 from unspool.cli.options.shared import (
     ADDRESS_OPTIONS,
@@ -134,7 +135,7 @@ COMMANDS = (
     Command(
         "last",
         "print the last answer again",
-        "show:last",
+        lambda options: commands.show.last(options),
         LastOptions,
         VIEW_OPTIONS,
         description="Print the last answer again; the exit code is the one it had.",
@@ -144,7 +145,7 @@ COMMANDS = (
     Command(
         "show",
         "print any answer again",
-        "show:run",
+        lambda options: commands.show.run(options),
         ShowOptions,
         VIEW_OPTIONS,
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
@@ -155,7 +156,7 @@ COMMANDS = (
     Command(
         "replay",
         "play an answer again, with its timing",
-        "replay:run",
+        lambda options: commands.replay.run(options),
         ReplayOptions,
         (
             Option("--speed N", "how many times as fast as it came, or max (default: {default})", type=speed),
@@ -169,7 +170,7 @@ COMMANDS = (
     Command(
         "resume",
         "get the rest of an answer that was cut",
-        "resume:run",
+        lambda options: commands.resume.run(options),
         ResumeOptions,
         (
             Option("--key KEY", "the API key, where the profile has none"),
@@ -185,7 +186,7 @@ COMMANDS = (
     Command(
         "log",
         "list the kept answers",
-        "log:log",
+        lambda options: commands.log.log(options),
         LogOptions,
         (
             *_FILTERS,
@@ -207,7 +208,7 @@ less "$(unspool log --path 7F3K9Q)"\
     Command(
         "search",
         "find kept answers by their words",
-        "log:search",
+        lambda options: commands.log.search(options),
         SearchOptions,
         _FILTERS,
         (
@@ -233,7 +234,7 @@ unspool search 流式 --since 30d       a part of a text without blanks\
     Command(
         "stats",
         "show the timing of an answer, or sums over many",
-        "stats:run",
+        lambda options: commands.stats.run(options),
         StatsOptions,
         (
             *_WHICH,
@@ -254,7 +255,7 @@ unspool stats --all --json | jq .models\
     Command(
         "export",
         "print a conversation as Markdown or JSON",
-        "export:run",
+        lambda options: commands.export.run(options),
         ExportOptions,
         (
             Option("--json", "the same as --format json", sets="format", const="json"),
@@ -273,7 +274,7 @@ unspool export --json 7F3K9Q | jq -r '.streams[].text'\
     Command(
         "rm",
         "remove kept answers",
-        "remove:rm",
+        lambda options: commands.remove.rm(options),
         RemoveOptions,
         (_YES,),
         (
@@ -293,7 +294,7 @@ unspool export --json 7F3K9Q | jq -r '.streams[].text'\
     Command(
         "prune",
         "remove old answers",
-        "remove:prune",
+        lambda options: commands.remove.prune(options),
         PruneOptions,
         (
             Option("--older-than TIME", "remove answers older than this: 90d, 12h, 2026-11-01", type=moment),

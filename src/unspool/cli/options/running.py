@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Words
 from unspool.cli.options.kept import VIEW_OPTIONS
 from unspool.cli.options.shared import ADDRESS_OPTIONS, ID_HELP, AddressOptions, RenderingOptions
@@ -40,7 +41,7 @@ COMMANDS = (
     Command(
         "ps",
         "list the streams that run now",
-        "ps:run",
+        lambda options: commands.ps.run(options),
         PsOptions,
         (Option("--json", "a JSON object a line"), *ADDRESS_OPTIONS),
         description="List the streams that run now: those of this machine, or with --base-url or -P your streams at a gateway.",
@@ -50,7 +51,7 @@ COMMANDS = (
     Command(
         "attach",
         "follow a stream that runs elsewhere",
-        "attach:run",
+        lambda options: commands.attach.run(options),
         AttachOptions,
         (
             *VIEW_OPTIONS,
@@ -70,7 +71,7 @@ unspool attach 7F3K9Q --base-url http://127.0.0.1:8400/v1\
     Command(
         "cancel",
         "stop one of them",
-        "ps:cancel",
+        lambda options: commands.ps.cancel(options),
         CancelOptions,
         (Option("-q, --quiet", "print only errors"), *ADDRESS_OPTIONS),
         (_ID,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Options
 from unspool.cli.options.values import duration, port, positive
 
@@ -59,7 +60,7 @@ COMMANDS = (
     Command(
         "serve",
         "put a durable gateway before a server, for all its clients",
-        "serve:run",
+        lambda options: commands.serve.run(options),
         ServeOptions,
         (
             Option("--upstream URL", "the server that answers; most URLs end in /v1", _UPSTREAM),

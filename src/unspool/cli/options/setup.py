@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Options, Words
 from unspool.cli.options.shared import MODEL_OPTION, SERVER_OPTIONS, ServerOptions
 from unspool.cli.options.values import seconds
@@ -69,7 +70,7 @@ _SERVERS_ONLY = "it takes options only; choose the server with -P or --base-url"
 MODELS = Command(
     "models",
     "list the models of a server",
-    "models:run",
+    lambda options: commands.models.run(options),
     ModelsOptions,
     (*SERVER_OPTIONS, Option("--json", "the server's own list, as JSON"), _TIMEOUT),
     description="List the models of a server, sorted, one a line.",
@@ -79,7 +80,7 @@ MODELS = Command(
 DOCTOR = Command(
     "doctor",
     "test every step from the configuration to the first token",
-    "doctor:run",
+    lambda options: commands.doctor.run(options),
     DoctorOptions,
     (
         MODEL_OPTION,
@@ -100,7 +101,7 @@ unspool doctor --json\
 FAULTS = Command(
     "faults",
     "list the faults that the simulator can produce",
-    "faults:run",
+    lambda options: commands.faults.run(options),
     NoOptions,
     description="List the faults that the simulator can produce, one a line.",
     examples="unspool faults\nunspool sim --fault cut=7",
@@ -115,7 +116,7 @@ _KEY_NAME = Words(
 KEYS = Command(
     "keys",
     "store, list and remove API keys",
-    "keys:list_names",
+    lambda options: commands.keys.list_names(options),
     NoOptions,
     description="Keep API keys in a file that only you can read.",
     examples="""\
@@ -128,7 +129,7 @@ unspool keys list\
         Command(
             "keys set",
             "store a key, read from a prompt or from standard input",
-            "keys:store",
+            lambda options: commands.keys.store(options),
             NameOptions,
             words=(_KEY_NAME,),
             examples="unspool keys set openai",
@@ -137,13 +138,18 @@ unspool keys list\
         Command(
             "keys remove",
             "remove a key",
-            "keys:remove",
+            lambda options: commands.keys.remove(options),
             NameOptions,
             words=(_KEY_NAME,),
             examples="unspool keys remove openai",
         ),
-        Command("keys list", "list the names of the stored keys (the default)", "keys:list_names", NoOptions),
-        Command("keys path", "print the path of their file", "keys:path", NoOptions),
+        Command(
+            "keys list",
+            "list the names of the stored keys (the default)",
+            lambda options: commands.keys.list_names(options),
+            NoOptions,
+        ),
+        Command("keys path", "print the path of their file", lambda options: commands.keys.path(options), NoOptions),
     ),
 )
 _SETTING = Words(
@@ -156,7 +162,7 @@ _SETTING = Words(
 CONFIG = Command(
     "config",
     "show and change settings",
-    "config:show",
+    lambda options: commands.config.show(options),
     ConfigOptions,
     (*SERVER_OPTIONS, Option("--json", "a JSON object a line")),
     description="Show which settings hold, and where each comes from.",
@@ -172,7 +178,7 @@ unspool config edit\
         Command(
             "config set",
             "change a setting in the configuration file",
-            "config:store",
+            lambda options: commands.config.store(options),
             SettingOptions,
             words=(_SETTING, Words("value", "VALUE", "the value", least=1, missing="which value?")),
             examples="unspool config set aliases.fast gpt-5.4-nano",
@@ -180,20 +186,30 @@ unspool config edit\
         Command(
             "config unset",
             "remove a setting from the configuration file",
-            "config:remove",
+            lambda options: commands.config.remove(options),
             KeyOptions,
             words=(_SETTING,),
             examples="unspool config unset model",
         ),
-        Command("config edit", "open the configuration file in $VISUAL or $EDITOR", "config:edit", NoOptions),
-        Command("config path", "print the path of the configuration file", "config:path", NoOptions),
+        Command(
+            "config edit",
+            "open the configuration file in $VISUAL or $EDITOR",
+            lambda options: commands.config.edit(options),
+            NoOptions,
+        ),
+        Command(
+            "config path",
+            "print the path of the configuration file",
+            lambda options: commands.config.path(options),
+            NoOptions,
+        ),
     ),
 )
 _TEMPLATE = Words("name", "NAME", "the template", least=1, missing="which template? unspool templates lists them")
 TEMPLATES = Command(
     "templates",
     "list, show, edit and remove templates",
-    "templates:list_all",
+    lambda options: commands.templates.list_all(options),
     NoOptions,
     description="Prompts to use again: unspool … --save NAME keeps one, unspool -t NAME uses it.",
     examples="""\
@@ -205,12 +221,15 @@ unspool templates edit translate\
     excess="its actions are list, show, edit, rm and path",
     actions=(
         Command(
-            "templates list", "list the templates with their parameters (the default)", "templates:list_all", NoOptions
+            "templates list",
+            "list the templates with their parameters (the default)",
+            lambda options: commands.templates.list_all(options),
+            NoOptions,
         ),
         Command(
             "templates show",
             "print a template",
-            "templates:show",
+            lambda options: commands.templates.show(options),
             NameOptions,
             words=(_TEMPLATE,),
             examples="unspool templates show translate",
@@ -218,7 +237,7 @@ unspool templates edit translate\
         Command(
             "templates edit",
             "open a template, which may be new, in $VISUAL or $EDITOR",
-            "templates:edit",
+            lambda options: commands.templates.edit(options),
             NameOptions,
             words=(_TEMPLATE,),
             examples="unspool templates edit translate",
@@ -226,7 +245,7 @@ unspool templates edit translate\
         Command(
             "templates rm",
             "remove a template",
-            "templates:remove",
+            lambda options: commands.templates.remove(options),
             NameOptions,
             words=(_TEMPLATE,),
             examples="unspool templates rm translate",
@@ -234,7 +253,7 @@ unspool templates edit translate\
         Command(
             "templates path",
             "print the folder of the templates, or the file of one",
-            "templates:path",
+            lambda options: commands.templates.path(options),
             OptionalNameOptions,
             words=(Words("name", "NAME", "the template"),),
             examples="unspool templates path translate",
@@ -244,7 +263,7 @@ unspool templates edit translate\
 COMPLETION = Command(
     "completion",
     "print a shell's completion script",
-    "completion:run",
+    lambda options: commands.completion.run(options),
     CompletionOptions,
     words=(Words("shell", "SHELL", "bash, zsh or fish", least=1, missing="which shell? bash, zsh or fish"),),
     description="Print the script with which a shell completes command lines: commands, options, their values, and the ids of kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.cli import commands
 from unspool.cli.options import Command, Option, Options, Words
 from unspool.cli.options.values import count, duration, port, positive, rate, speed
 
@@ -222,7 +223,7 @@ _OPTIONS = (
 SIM = Command(
     "sim",
     "run the simulator, a server for tests",
-    "sim:run",
+    lambda options: commands.sim.run(options),
     SimOptions,
     _OPTIONS,
     description="Run a server that answers like the OpenAI API, from written answers and not from a model.",
@@ -246,7 +247,7 @@ _PATHS = Words(
 TAPES = Command(
     "tapes",
     "renew edited tapes, or make scripted answers of them",
-    "tapes:renew",
+    lambda options: commands.tapes.renew(options),
     TapesOptions,
     words=(_PATHS,),
     description="Renew the checksums of tapes that were edited, or make scripted answers of what they say.",
@@ -258,7 +259,7 @@ unspool tapes answers tapes > answers.json\
         Command(
             "tapes renew",
             "number the blocks again and renew the checksums (the default)",
-            "tapes:renew",
+            lambda options: commands.tapes.renew(options),
             TapesOptions,
             words=(_PATHS,),
             examples="unspool tapes renew tapes/0001-chat-hello.sse",
@@ -266,7 +267,7 @@ unspool tapes answers tapes > answers.json\
         Command(
             "tapes answers",
             "print scripted answers that say the same, as JSON",
-            "tapes:answers",
+            lambda options: commands.tapes.answers(options),
             TapesOptions,
             words=(_PATHS,),
             examples="unspool tapes answers tapes > answers.json",
