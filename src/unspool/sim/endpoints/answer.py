@@ -109,6 +109,7 @@ def end(text: str, *, limit: int | None = None, stop: Sequence[str] = ()) -> Ans
 
 def answer(
     conversation: Conversation,
+    script: ScriptedAnswer | None = None,
     *,
     toolbox: Toolbox,
     format: Format,
@@ -119,10 +120,12 @@ def answer(
     stop: Sequence[str] = (),
     refusals: bool = True,
 ) -> Answer:
-    """What is said to a conversation: the tools are called, or it is refused, or answered in the format asked for.
+    """What is said to a conversation: what the ``script`` says; or the tools are called, or it is refused, or answered in the format asked for.
 
     The tokens of ``thinking`` come first, and count against the limit. Without ``refusals`` a refusal is a text like any other.
     """
+    if script is not None:
+        return scripted(script, toolbox, identity, refusals=refusals)
     if limit is not None and thinking >= limit:
         return Answer([], "length", thought=limit)
     limit = None if limit is None else limit - thinking

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tools
-from unspool.sim.endpoints.answer import REFUSAL, Answer, answer, scripted
-from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.answer import REFUSAL, Answer, answer
+from unspool.sim.endpoints.fields import Fields, names
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import CUSTOM, FUNCTION, Call
@@ -18,46 +18,14 @@ from unspool.sim.script import Asked, Find
 PATH = "/chat/completions"
 
 #: All fields that OpenAI's reference has.
-FIELDS = frozenset(
-    {
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "metadata",
-        "modalities",
-        "model",
-        "moderation",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    }
+FIELDS = names(
+    """
+    audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens
+    messages metadata modalities model moderation n parallel_tool_calls prediction presence_penalty
+    prompt_cache_key prompt_cache_options prompt_cache_retention reasoning_effort response_format
+    safety_identifier seed service_tier stop store stream stream_options temperature tool_choice tools
+    top_logprobs top_p user verbosity web_search_options
+    """
 )
 
 # A piece of a choice: the delta, the text in it, and its tokens' likelihood.
@@ -91,12 +59,7 @@ class ChatCompletion:
         limit = newer or limit
         stop = fields.stop()
         fields.sampling()
-        options = fields.object("stream_options")
-        self.stream = fields.flag("stream", False)
-        if "stream_options" in fields and not self.stream:
-            raise fields.wrong_value("stream_options", "only allowed when 'stream' is enabled.")
-        self.include_usage = options.flag("include_usage", False)
-        self.obfuscate = options.flag("include_obfuscation", True)
+        self.stream, self.include_usage, self.obfuscate = fields.streaming()
         tier = fields.tier()
         self._logprobs = fields.flag("logprobs", False)
         self._top = fields.integer("top_logprobs", minimum=0, maximum=20) or 0
@@ -118,14 +81,12 @@ class ChatCompletion:
 
         # Called by the old name of tools, it calls by the old name too.
         self._legacy_calls = "functions" in fields and "tools" not in fields
-        names = [tool.name for tool in toolbox.tools]
-        self.script = find(Asked("chat", self.model, conversation, names))
+        self.script = find(Asked("chat", self.model, conversation, toolbox.names))
         self._reasoning_field = rules.reasoning_field
         self.choices = [
-            scripted(self.script, toolbox, identity, refusals=rules.refusals)
-            if self.script is not None
-            else answer(
+            answer(
                 conversation,
+                self.script,
                 toolbox=toolbox,
                 format=format,
                 identity=identity,

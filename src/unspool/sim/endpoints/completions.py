@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool.sim.endpoints import logprobs, texts, tokens
 from unspool.sim.endpoints.answer import end, rounds, scripted
-from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.fields import Fields, names
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
@@ -19,27 +19,11 @@ from unspool.sim.script import Asked, Find
 PATH = "/completions"
 
 #: All fields that OpenAI's reference has.
-FIELDS = frozenset(
-    {
-        "best_of",
-        "echo",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_tokens",
-        "model",
-        "n",
-        "presence_penalty",
-        "prompt",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        "suffix",
-        "temperature",
-        "top_p",
-        "user",
-    }
+FIELDS = names(
+    """
+    best_of echo frequency_penalty logit_bias logprobs max_tokens model n presence_penalty prompt seed stop
+    stream stream_options suffix temperature top_p user
+    """
 )
 
 # OpenAI's default (API reference, "max_tokens"): a completion without it stops mid-sentence, which surprises everybody once.
@@ -69,12 +53,7 @@ class Completion:
         limit = _DEFAULT_MAX_TOKENS if limit is None else limit
         stop = fields.stop()
         fields.sampling()
-        options = fields.object("stream_options")
-        self.stream = fields.flag("stream", False)
-        if "stream_options" in fields and not self.stream:
-            raise fields.wrong_value("stream_options", "only allowed when 'stream' is enabled.")
-        self.include_usage = options.flag("include_usage", False)
-        self.obfuscate = options.flag("include_obfuscation", True)
+        self.stream, self.include_usage, self.obfuscate = fields.streaming()
         best_of = fields.integer("best_of", minimum=1, maximum=20) or n
         if best_of < n:
             raise fields.wrong_value("best_of", f"must be at least n, which is {n}.")

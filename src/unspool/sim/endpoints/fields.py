@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.errors import RequestError
@@ -22,6 +22,11 @@ _NAMES = {
     dict: "an object",
     type(None): "null",
 }
+
+
+def names(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
 
 
 def parse(raw: bytes) -> Fields:
@@ -46,6 +51,14 @@ def _parse_value(value: str) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
+
+
+class Streaming(NamedTuple):
+    """Whether an answer is streamed, and what its events have besides."""
+
+    stream: bool
+    include_usage: bool
+    obfuscate: bool
 
 
 class Fields:
@@ -77,6 +90,14 @@ class Fields:
         raise RequestError(
             f"Unknown parameter: '{unknown[0]}'.", param=self._path + unknown[0], code="unknown_parameter"
         )
+
+    def streaming(self) -> Streaming:
+        """How the answer is to be sent."""
+        stream = self.flag("stream", False)
+        options = self.object("stream_options")
+        if "stream_options" in self and not stream:
+            raise self.wrong_value("stream_options", "only allowed when 'stream' is enabled.")
+        return Streaming(stream, options.flag("include_usage", False), options.flag("include_obfuscation", True))
 
     def sampling(self) -> None:
         """Check what has no bearing on a written answer."""

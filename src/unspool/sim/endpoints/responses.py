@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tokens, tools
-from unspool.sim.endpoints.answer import REFUSAL, Answer, answer, scripted
-from unspool.sim.endpoints.fields import Fields
+from unspool.sim.endpoints.answer import REFUSAL, Answer, answer
+from unspool.sim.endpoints.fields import Fields, names
 from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
@@ -27,43 +27,14 @@ PATH = "/responses"
 
 
 #: All fields that OpenAI's reference has.
-FIELDS = frozenset(
-    {
-        "access_programs",
-        "background",
-        "background_options",
-        "context_management",
-        "conversation",
-        "image",
-        "include",
-        "input",
-        "instructions",
-        "max_output_tokens",
-        "max_tool_calls",
-        "metadata",
-        "model",
-        "moderation",
-        "parallel_tool_calls",
-        "previous_response_id",
-        "prompt",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "text",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "truncation",
-        "user",
-    }
+FIELDS = names(
+    """
+    access_programs background background_options context_management conversation image include input
+    instructions max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls
+    previous_response_id prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning
+    safety_identifier service_tier store stream stream_options temperature text tool_choice tools top_logprobs
+    top_p truncation user
+    """
 )
 
 #: What Open Responses has besides.
@@ -117,14 +88,11 @@ class ModelResponse:
         conversation = messages.of_input(fields, None if previous is None else previous.conversation)
         instructions = fields.text("instructions")
         limit = fields.integer("max_output_tokens", minimum=1)
-        self.stream = fields.flag("stream", False)
+        self.stream, _, self.obfuscate = fields.streaming()
         self.store = fields.flag("store", True)
         self.background = fields.flag("background", False)
         if self.background and not self.store:
             raise fields.wrong_value("background", "it can only be used when 'store' is true.")
-        if "stream_options" in fields and not self.stream:
-            raise fields.wrong_value("stream_options", "only allowed when 'stream' is enabled.")
-        self.obfuscate = fields.object("stream_options").flag("include_obfuscation", True)
         included = _included(fields)
         self._top = fields.integer("top_logprobs", minimum=0, maximum=20) or 0
         self._logprobs = _LOGPROBS in included
@@ -156,21 +124,17 @@ class ModelResponse:
                 param="input",
                 code="context_length_exceeded",
             )
-        names = [tool.name for tool in toolbox.tools]
-        self.script = find(Asked("responses", model_name, conversation, names))
-        self.choice = (
-            scripted(self.script, toolbox, identity, refusals=rules.refusals)
-            if self.script is not None
-            else answer(
-                conversation,
-                toolbox=toolbox,
-                format=format,
-                identity=identity,
-                label=label,
-                thinking=mind.tokens,
-                limit=limit,
-                refusals=rules.refusals,
-            )
+        self.script = find(Asked("responses", model_name, conversation, toolbox.names))
+        self.choice = answer(
+            conversation,
+            self.script,
+            toolbox=toolbox,
+            format=format,
+            identity=identity,
+            label=label,
+            thinking=mind.tokens,
+            limit=limit,
+            refusals=rules.refusals,
         )
         self.conversation: Conversation = conversation.with_calls(self.choice.calls)
         self.tokens = self.choice.length

@@ -75,6 +75,10 @@ class Toolbox:
     must: bool = False
     parallel: bool = True
 
+    @property
+    def names(self) -> list[str]:
+        return [tool.name for tool in self.tools]
+
     def calls(
         self, prompt: str, identity: RequestIdentity, *, called: Sequence[str] = (), label: str = ""
     ) -> list[Call]:

@@ -161,24 +161,6 @@ def _marks(how: str, first: list[Frame]) -> list[Frame]:
     return [DONE, *first] if how == "more" else [DONE]
 
 
-def without_finish() -> Rewriter:
-    """Leave out why the answer ended: every finish reason is null, and no response reaches its terminal event."""
-
-    def rewrite(frame: Frame) -> Sequence[Frame | Step]:
-        body = body_of(frame)
-        if body is None:
-            return [frame]
-        if body.get("type") in _TERMINAL:
-            return []
-        if not any(choice.get("finish_reason") for choice in _choices(body)):
-            return [frame]
-        for choice in _choices(body):
-            choice["finish_reason"] = None
-        return [with_body(frame, body)]
-
-    return each(rewrite)
-
-
 def finish(reason: str) -> Rewriter:
     """End the answer for another reason; a response that ends for one other than ``stop`` is incomplete."""
 

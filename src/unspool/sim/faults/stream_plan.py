@@ -96,8 +96,6 @@ class FaultPlan:
     stops: list[Stop] = field(default_factory=list)
     line_end: bytes = b"\n"
     space: bool = True
-    prefix: bytes = b""
-    between: bytes = b""
     framing: tuple[bytes, bytes] | None = None
     unterminated: bool = False
     gzip: str = ""
@@ -127,7 +125,6 @@ class FaultyStream:
         self._plan = plan
         self._event_ids = event_ids
         self._rewriters = [make() for make in plan.rewriters]
-        self._head = plan.prefix
         self._begun = False
         self._events = 0
         self._bytes = 0
@@ -170,7 +167,8 @@ class FaultyStream:
                 else:
                     self._event(item, out)
             elif isinstance(item, bytes):
-                self._send(self._dressed(item), out)
+                held, self._held = self._held, b""
+                self._send(held + self._dressed(item), out)
             else:
                 self._do(item, out)
 
@@ -179,8 +177,6 @@ class FaultyStream:
         if self._plan.framing is not None:
             data = re.sub(*self._plan.framing, data)
         data = self._dressed(data)
-        if self._plan.between:
-            data = self._dressed(self._plan.between) + data
         if self._plan.unterminated:
             # Only the last event's blank line is left out, and which one is last is known at the end.
             data, self._held = self._held, data
@@ -198,7 +194,6 @@ class FaultyStream:
         return data if plan.line_end == b"\n" else data.replace(b"\n", plan.line_end)
 
     def _send(self, data: bytes, out: list[Step]) -> None:
-        data, self._head = self._head + data, b""
         for stop in sorted((stop for stop in self._stops if stop.unit == "bytes"), key=lambda stop: stop.at or 0):
             if stop.at is not None and self._bytes + len(data) >= stop.at:
                 before = stop.at - self._bytes

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from unspool import durations
@@ -37,7 +38,7 @@ class Fault:
     value: str
     does: str
     example: str
-    add: Callable[[FaultPlan, str], None]
+    add: Callable[[FaultPlan, str], object]
 
     @property
     def form(self) -> str:
@@ -163,10 +164,6 @@ def _rate_limit(plan: FaultPlan, value: str) -> None:
     _refuse(plan, 429, error_body(429), **headers)
 
 
-def _empty(plan: FaultPlan, value: str) -> None:
-    _refuse(plan, 200, b"", "text/event-stream")
-
-
 # Values
 
 
@@ -193,7 +190,7 @@ def _one_of(text: str, *words: str) -> str:
     return text
 
 
-def _stop_at(unit: str, reading: Callable[[str], Pause | Close]) -> Callable[[FaultPlan, str], None]:
+def _stop_at(unit: str, reading: Callable[[str], Pause | Close]) -> Callable[[FaultPlan, str], object]:
     def add(plan: FaultPlan, value: str) -> None:
         at, _, rest = value.partition(",")
         plan.stops.append(Stop(unit, _place(at), reading(rest)))
@@ -294,7 +291,7 @@ def _named(header: str) -> tuple[str, str]:
 
 def _rewriting(
     make: Callable[..., Rewriter], reading: Callable[[str], tuple[Any, ...]] = lambda _: ()
-) -> Callable[[FaultPlan, str], None]:
+) -> Callable[[FaultPlan, str], object]:
     def add(plan: FaultPlan, value: str) -> None:
         values = reading(value)
         plan.rewriters.append(lambda: make(*values))
@@ -347,16 +344,18 @@ def _gzip(plan: FaultPlan, value: str) -> None:
     plan.headers["content-encoding"] = "gzip"
 
 
-def _comments(plan: FaultPlan, value: str) -> None:
-    plan.between += b": %b\n\n" % (value.encode() or b"ping")
+def _before(plan: FaultPlan, where: str, data: bytes, *, first: bool = False) -> None:
+    """Send bytes before some events; ``first`` before all that other faults send there."""
+    rewriter = partial(rewriting.insert, rewriting.Selector(where), [data])
+    plan.rewriters.insert(0 if first else len(plan.rewriters), rewriter)
 
 
 def _pings(plan: FaultPlan, value: str) -> None:
     with_data = _one_of(value or "data", "data", "empty") == "data"
-    plan.between += b'event: ping\ndata: {"type":"ping"}\n\n' if with_data else b"event: ping\n\n"
+    _before(plan, "each", b'event: ping\ndata: {"type":"ping"}\n\n' if with_data else b"event: ping\n\n")
 
 
-def _set(**fields: Any) -> Callable[[FaultPlan, str], None]:
+def _set(**fields: Any) -> Callable[[FaultPlan, str], object]:
     def add(plan: FaultPlan, value: str) -> None:
         for name, content in fields.items():
             setattr(plan, name, content)
@@ -378,14 +377,6 @@ def _content_type(plan: FaultPlan, value: str) -> None:
     plan.headers["content-type"] = value
 
 
-def _retry_line(plan: FaultPlan, value: str) -> None:
-    plan.prefix += b"retry: %d\n\n" % _count(value)
-
-
-def _bom(plan: FaultPlan, value: str) -> None:
-    plan.prefix = b"\xef\xbb\xbf" + plan.prefix
-
-
 def _every(value: str) -> tuple[int]:
     every = _count(value or "3")
     if not every:
@@ -393,240 +384,158 @@ def _every(value: str) -> tuple[int]:
     return (every,)
 
 
-TABLE = (
-    Fault(
-        "status",
-        "CODE[,HEADER:VALUE…]",
-        "refuse with this status and its error body; further headers, and `body:TEXT` or `body:JSON`, after commas",
-        "status=503,retry-after:1",
-        _status,
-    ),
-    Fault(
-        "rate-limit",
-        "[TIME]",
-        "refuse with 429, and ask to wait so long with `retry-after` or `retry-after-ms`",
-        "rate-limit=300ms",
-        _rate_limit,
-    ),
-    Fault(
-        "quota",
-        "",
-        "refuse with 429 and `insufficient_quota`, which no waiting cures",
-        "quota",
-        lambda plan, _: _refuse(plan, 429, _body(*_QUOTA)),
-    ),
-    Fault(
-        "loading",
-        "",
-        "refuse with 503 as llama.cpp does while it loads its model",
-        "loading",
-        lambda plan, _: _refuse(plan, 503, _LOADING),
-    ),
-    Fault(
-        "html",
-        "[CODE]",
-        "send a web page, with status 200 or this one",
-        "html=502",
-        lambda plan, value: _refuse(plan, _code(value or "200"), _WEB_PAGE, "text/html; charset=utf-8"),
-    ),
-    Fault(
-        "json-error",
-        "",
-        "send an error as JSON with status 200",
-        "json-error",
-        lambda plan, _: _refuse(plan, 200, error_body(500)),
-    ),
-    Fault("empty", "", "send an event stream with nothing in it", "empty", _empty),
-    Fault(
-        "unstreamed",
-        "",
-        "send the answer as one JSON object, though a stream is asked for",
-        "unstreamed",
-        _set(unstreamed=True),
-    ),
-    Fault("hang-up", "", "close the connection without an answer", "hang-up", _set(hang_up=True)),
-    Fault("slow-headers", "TIME", "wait so long before the response begins", "slow-headers=2s", _slow_headers),
-    Fault(
-        "stall",
-        "K[,TIME[,TEXT]]",
-        "after K events, send nothing for so long, or ever again; or only TEXT, every tenth of a second",
-        "stall=5,2s",
-        _stop_at("events", _pause),
-    ),
-    Fault(
-        "stall-byte",
-        "K[,TIME]",
-        "the same after K bytes of the body",
-        "stall-byte=100",
-        _stop_at("bytes", _pause),
-    ),
-    Fault(
-        "cut",
-        "K[,HOW]",
-        "end the connection after K events, or at the `end`: `unclean` (no last chunk), `clean`, `reset` (RST), or `short` of its Content-Length",
-        "cut=7,reset",
-        _stop_at("events", _close),
-    ),
-    Fault("cut-byte", "K[,HOW]", "the same after K bytes of the body", "cut-byte=300,clean", _stop_at("bytes", _close)),
-    Fault("unterminated", "", "leave out the blank line after the last event", "unterminated", _set(unterminated=True)),
-    Fault("one-byte", "", "send each byte of the body by itself", "one-byte", _set(one_byte=True)),
-    Fault(
-        "split-utf8",
-        "",
-        "make each full stop of the text an emoji, and send the bytes cut within characters",
-        "split-utf8",
-        _split_characters,
-    ),
-    Fault(
-        "split-emoji",
-        "",
-        "make each full stop of the text an emoji, one half of its surrogate pair in one event and one in the next",
-        "split-emoji",
-        _split_emoji,
-    ),
-    Fault(
-        "u2028",
-        "",
-        "make each blank of the text a U+2028, a line end to JavaScript but not to an event stream",
-        "u2028",
-        _rewriting(rewriting.texts, lambda _: (lambda text: text.replace(" ", "\u2028"),)),
-    ),
-    Fault("line-ends", "lf|crlf|cr", "end the lines of the stream so", "line-ends=cr", _line_ends),
-    Fault("bom", "", "begin the stream with a byte order mark", "bom", _bom),
-    Fault("no-space", "", "leave out the blank after each field's colon", "no-space", _set(space=False)),
-    Fault("comments", "[TEXT]", "send a comment before each event", "comments=keep-alive", _comments),
-    Fault(
-        "pings", "[data|empty]", "send an `event: ping` before each event, with data or without", "pings=empty", _pings
-    ),
-    Fault("retry-line", "MS", "begin the stream with a `retry` field", "retry-line=3000", _retry_line),
-    Fault(
-        "gzip",
-        "[whole|truncated]",
-        "compress the stream, and perhaps leave out the last bytes",
-        "gzip=truncated",
-        _gzip,
-    ),
-    Fault("content-type", "TYPE", "label the stream as something else", "content-type=application/json", _content_type),
-    Fault(
-        "malformed",
-        "K",
-        "cut the JSON of the event after K others in the middle",
-        "malformed=4",
-        _rewriting(rewriting.malformed, lambda value: (_count(value),)),
-    ),
-    Fault(
-        "error",
-        "K[,SHAPE[,CODE]]",
-        "after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, `failed` (Responses), `field` (an `error:` line, llama.cpp), `line` (JSON without a field), or any JSON object; CODE is one of OpenAI's codes, such as `rate_limit_exceeded`",
-        "error=4,string",
-        _rewriting(rewriting.error, _error_at),
-    ),
-    Fault(
-        "sequence",
-        "duplicated|lost|reordered|missing",
-        "send events of the Responses API twice, not at all or in another order, or leave out their numbers",
-        "sequence=lost",
-        _rewriting(rewriting.sequence, _word("duplicated", "lost", "reordered", "missing")),
-    ),
-    Fault(
-        "keepalive",
-        "[N]",
-        "send a `keepalive` event before each of N events, which takes a sequence number",
-        "keepalive=5",
-        _rewriting(rewriting.keepalive, _every),
-    ),
-    Fault(
-        "done",
-        "on|off|twice|spaced|more",
-        "send `[DONE]` where there is none, not at all, twice, with blanks, or with more after it",
-        "done=off",
-        _rewriting(rewriting.done, _word("on", "off", "twice", "spaced", "more")),
-    ),
-    Fault(
-        "no-finish",
-        "",
-        "leave out why the answer ended: no finish reason, no terminal event",
-        "no-finish",
-        _rewriting(rewriting.without_finish),
-    ),
-    Fault(
-        "finish",
-        "REASON",
-        "end the answer for this reason",
-        "finish=content_filter",
-        _rewriting(rewriting.finish, lambda value: (value,)),
-    ),
-    Fault(
-        "usage",
-        "none|every|finish|x_groq",
-        "count the tokens nowhere, in every chunk, in the one with the finish reason, or in its `x_groq`",
-        "usage=x_groq",
-        _usage,
-    ),
-    Fault(
-        "set",
-        "WHERE,PATCH",
-        "change the events at WHERE by a JSON object, which is merged into theirs, and into each element of an array",
-        'set=usage,{"usage":{"total_tokens":NaN}}',
-        _rewriting(rewriting.change, _changed),
-    ),
-    Fault(
-        "drop",
-        "WHERE",
-        "leave out the events at WHERE",
-        "drop=finish&choices.index=0",
-        _rewriting(rewriting.drop, lambda value: (rewriting.Selector(value),)),
-    ),
-    Fault(
-        "insert",
-        "WHERE,WHAT",
-        "before the events at WHERE, or at the `end`, send a JSON object, or several in an array, as events; or a text, which may be a JSON string, as it is",
-        'insert=each,"data: ping\\n\\n"',
-        _insert,
-    ),
-    Fault(
-        "append",
-        "WHERE,WHAT",
-        "the same after the events at WHERE",
-        'append=role,{"choices":[{"delta":{"content":"Well. "}}]}',
-        lambda plan, value: _insert(plan, value, after=True),
-    ),
-    Fault(
-        "unset",
-        "PATH[,PATH…]",
-        "leave out the fields at PATH, or with `null` all that are null",
-        "unset=choices.finish_reason,usage",
-        _rewriting(rewriting.unset, lambda value: ([path.strip() for path in value.split(",")],)),
-    ),
-    Fault(
-        "item",
-        "ITEM",
-        "send an item of a response's output, a JSON object, before the others",
-        'item={"type":"custom","id":"i"}',
-        _item,
-    ),
-    Fault(
-        "finish-with-text",
-        "",
-        "send the finish reason with the last text",
-        "finish-with-text",
-        _rewriting(rewriting.finish_with_text),
-    ),
-    Fault(
-        "framing",
-        "lines|doubled|untyped|bare",
-        "separate events by one line end instead of two, write `data: data:`, or leave out `event:`, or the names of all fields",
-        "framing=lines",
-        _framing,
-    ),
-    Fault("header", "NAME:VALUE", "send this header", "header=server:llama.cpp", _header),
-    Fault(
-        "needs",
-        "PATH,WHERE,FIELD[,TEXT]",
-        "refuse a request in which an object at PATH for which WHERE holds has no FIELD, with this text",
-        "needs=messages,role=user,name",
-        _needs,
-    ),
-)
+def _as(faults: str) -> Callable[[FaultPlan, str], object]:
+    """Faults under another name."""
+    return lambda plan, _: read(faults, plan)
 
-BY_NAME = {fault.name: fault for fault in TABLE}
+
+_NO_FINISH = 'drop=response.completed; drop=response.incomplete; drop=response.failed; set=finish,{"choices":{"finish_reason":null}}'
+
+_ADD: dict[str, Callable[[FaultPlan, str], object]] = {
+    "status": _status,
+    "rate-limit": _rate_limit,
+    "quota": lambda plan, _: _refuse(plan, 429, _body(*_QUOTA)),
+    "loading": lambda plan, _: _refuse(plan, 503, _LOADING),
+    "html": lambda plan, value: _refuse(plan, _code(value or "200"), _WEB_PAGE, "text/html; charset=utf-8"),
+    "json-error": lambda plan, _: _refuse(plan, 200, error_body(500)),
+    "empty": lambda plan, _: _refuse(plan, 200, b"", "text/event-stream"),
+    "unstreamed": _set(unstreamed=True),
+    "hang-up": _set(hang_up=True),
+    "slow-headers": _slow_headers,
+    "stall": _stop_at("events", _pause),
+    "stall-byte": _stop_at("bytes", _pause),
+    "cut": _stop_at("events", _close),
+    "cut-byte": _stop_at("bytes", _close),
+    "unterminated": _set(unterminated=True),
+    "one-byte": _set(one_byte=True),
+    "split-utf8": _split_characters,
+    "split-emoji": _split_emoji,
+    "u2028": _rewriting(rewriting.texts, lambda _: (lambda text: text.replace(" ", "\u2028"),)),
+    "line-ends": _line_ends,
+    "bom": lambda plan, _: _before(plan, "0", b"\xef\xbb\xbf", first=True),
+    "no-space": _set(space=False),
+    "comments": lambda plan, value: _before(plan, "each", b": %b\n\n" % (value.encode() or b"ping")),
+    "pings": _pings,
+    "retry-line": lambda plan, value: _before(plan, "0", b"retry: %d\n\n" % _count(value)),
+    "gzip": _gzip,
+    "content-type": _content_type,
+    "malformed": _rewriting(rewriting.malformed, lambda value: (_count(value),)),
+    "error": _rewriting(rewriting.error, _error_at),
+    "sequence": _rewriting(rewriting.sequence, _word("duplicated", "lost", "reordered", "missing")),
+    "keepalive": _rewriting(rewriting.keepalive, _every),
+    "done": _rewriting(rewriting.done, _word("on", "off", "twice", "spaced", "more")),
+    "no-finish": _as(_NO_FINISH),
+    "finish": _rewriting(rewriting.finish, lambda value: (value,)),
+    "usage": _usage,
+    "set": _rewriting(rewriting.change, _changed),
+    "drop": _rewriting(rewriting.drop, lambda value: (rewriting.Selector(value),)),
+    "insert": _insert,
+    "append": lambda plan, value: _insert(plan, value, after=True),
+    "unset": _rewriting(rewriting.unset, lambda value: ([path.strip() for path in value.split(",")],)),
+    "item": _item,
+    "finish-with-text": _rewriting(rewriting.finish_with_text),
+    "framing": _framing,
+    "header": _header,
+    "needs": _needs,
+}
+
+# How each is written, what it does, and an example.
+_TABLE = r"""
+status=CODE[,HEADER:VALUE…]: refuse with this status and its error body; further headers, and `body:TEXT` or `body:JSON`, after commas
+    status=503,retry-after:1
+rate-limit[=TIME]: refuse with 429, and ask to wait so long with `retry-after` or `retry-after-ms`
+    rate-limit=300ms
+quota: refuse with 429 and `insufficient_quota`, which no waiting cures
+    quota
+loading: refuse with 503 as llama.cpp does while it loads its model
+    loading
+html[=CODE]: send a web page, with status 200 or this one
+    html=502
+json-error: send an error as JSON with status 200
+    json-error
+empty: send an event stream with nothing in it
+    empty
+unstreamed: send the answer as one JSON object, though a stream is asked for
+    unstreamed
+hang-up: close the connection without an answer
+    hang-up
+slow-headers=TIME: wait so long before the response begins
+    slow-headers=2s
+stall=K[,TIME[,TEXT]]: after K events, send nothing for so long, or ever again; or only TEXT, every tenth of a second
+    stall=5,2s
+stall-byte=K[,TIME]: the same after K bytes of the body
+    stall-byte=100
+cut=K[,HOW]: end the connection after K events, or at the `end`: `unclean` (no last chunk), `clean`, `reset` (RST), or `short` of its Content-Length
+    cut=7,reset
+cut-byte=K[,HOW]: the same after K bytes of the body
+    cut-byte=300,clean
+unterminated: leave out the blank line after the last event
+    unterminated
+one-byte: send each byte of the body by itself
+    one-byte
+split-utf8: make each full stop of the text an emoji, and send the bytes cut within characters
+    split-utf8
+split-emoji: make each full stop of the text an emoji, one half of its surrogate pair in one event and one in the next
+    split-emoji
+u2028: make each blank of the text a U+2028, a line end to JavaScript but not to an event stream
+    u2028
+line-ends=lf|crlf|cr: end the lines of the stream so
+    line-ends=cr
+bom: begin the stream with a byte order mark
+    bom
+no-space: leave out the blank after each field's colon
+    no-space
+comments[=TEXT]: send a comment before each event
+    comments=keep-alive
+pings[=data|empty]: send an `event: ping` before each event, with data or without
+    pings=empty
+retry-line=MS: begin the stream with a `retry` field
+    retry-line=3000
+gzip[=whole|truncated]: compress the stream, and perhaps leave out the last bytes
+    gzip=truncated
+content-type=TYPE: label the stream as something else
+    content-type=application/json
+malformed=K: cut the JSON of the event after K others in the middle
+    malformed=4
+error=K[,SHAPE[,CODE]]: after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, `failed` (Responses), `field` (an `error:` line, llama.cpp), `line` (JSON without a field), or any JSON object; CODE is one of OpenAI's codes, such as `rate_limit_exceeded`
+    error=4,string
+sequence=duplicated|lost|reordered|missing: send events of the Responses API twice, not at all or in another order, or leave out their numbers
+    sequence=lost
+keepalive[=N]: send a `keepalive` event before each of N events, which takes a sequence number
+    keepalive=5
+done=on|off|twice|spaced|more: send `[DONE]` where there is none, not at all, twice, with blanks, or with more after it
+    done=off
+no-finish: leave out why the answer ended: no finish reason, no terminal event
+    no-finish
+finish=REASON: end the answer for this reason
+    finish=content_filter
+usage=none|every|finish|x_groq: count the tokens nowhere, in every chunk, in the one with the finish reason, or in its `x_groq`
+    usage=x_groq
+set=WHERE,PATCH: change the events at WHERE by a JSON object, which is merged into theirs, and into each element of an array
+    set=usage,{"usage":{"total_tokens":NaN}}
+drop=WHERE: leave out the events at WHERE
+    drop=finish&choices.index=0
+insert=WHERE,WHAT: before the events at WHERE, or at the `end`, send a JSON object, or several in an array, as events; or a text, which may be a JSON string, as it is
+    insert=each,"data: ping\n\n"
+append=WHERE,WHAT: the same after the events at WHERE
+    append=role,{"choices":[{"delta":{"content":"Well. "}}]}
+unset=PATH[,PATH…]: leave out the fields at PATH, or with `null` all that are null
+    unset=choices.finish_reason,usage
+item=ITEM: send an item of a response's output, a JSON object, before the others
+    item={"type":"custom","id":"i"}
+finish-with-text: send the finish reason with the last text
+    finish-with-text
+framing=lines|doubled|untyped|bare: separate events by one line end instead of two, write `data: data:`, or leave out `event:`, or the names of all fields
+    framing=lines
+header=NAME:VALUE: send this header
+    header=server:llama.cpp
+needs=PATH,WHERE,FIELD[,TEXT]: refuse a request in which an object at PATH for which WHERE holds has no FIELD, with this text
+    needs=messages,role=user,name
+"""
+
+_ENTRY = re.compile(r"(?m)^([\w-]+)(?:=|(?=\[))?(.*?): (.*)\n    (.*)$")
+BY_NAME = {
+    name: Fault(name, value.replace("[=", "[", 1) if value[:2] == "[=" else value, does, example, _ADD[name])
+    for name, value, does, example in _ENTRY.findall(_TABLE)
+}
+TABLE = tuple(BY_NAME.values())
