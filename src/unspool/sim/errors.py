@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from unspool.sim.frames import JSONObject
 
 
 class RequestError(Exception):
@@ -24,5 +24,5 @@ class RequestError(Exception):
         self.param = param
         self.code = code
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> JSONObject:
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}

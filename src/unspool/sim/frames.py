@@ -8,6 +8,9 @@ from typing import Any
 
 from unspool import sse
 
+#: The fields of a JSON object: a request's, an event's, or those of an object within.
+JSONObject = dict[str, Any]
+
 # OpenAI's streams are compact and carry text as UTF-8. One encoder, for making it takes as long as an event's encoding.
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -22,7 +25,7 @@ class Frame:
     id: str | None = None
 
     @classmethod
-    def of(cls, body: dict[str, Any], *, type: str | None = None, tokens: int = 0, id: str | None = None) -> Frame:
+    def of(cls, body: JSONObject, *, type: str | None = None, tokens: int = 0, id: str | None = None) -> Frame:
         """The event that carries ``body`` as JSON."""
         return cls(_COMPACT.encode(body), type=type, tokens=tokens, id=id)
 

@@ -14,7 +14,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +25,7 @@ from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.responses import ModelResponse
 from unspool.sim.errors import RequestError
-from unspool.sim.frames import Frame
+from unspool.sim.frames import Frame, JSONObject
 from unspool.sim.pace import Pace, Timing
 from unspool.sim.script import Find, ScriptedAnswer
 from unspool.sim.store import Store, Stored
@@ -203,7 +202,7 @@ async def kept_alive(frames: AsyncGenerator[Frame], silence: float, clock: Clock
                     if frame is None:
                         return
                     if added:
-                        body: dict[str, Any] = json.loads(frame.data)
+                        body: JSONObject = json.loads(frame.data)
                         body["sequence_number"] = number
                         frame = Frame.of(body, type=frame.type, id=str(number))
                     yield frame
@@ -217,6 +216,6 @@ async def kept_alive(frames: AsyncGenerator[Frame], silence: float, clock: Clock
 async def _without_obfuscation(frames: AsyncGenerator[Frame]) -> AsyncGenerator[Frame]:
     async with aclosing(frames):
         async for frame in frames:
-            body: dict[str, Any] = json.loads(frame.data)
+            body: JSONObject = json.loads(frame.data)
             body.pop("obfuscation", None)
             yield Frame.of(body, type=frame.type, id=frame.id)

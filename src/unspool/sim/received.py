@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from unspool.sim.frames import JSONObject
+
 ENDPOINTS = (("/chat/completions", "chat"), ("/completions", "completions"), ("/responses", "responses"))
 
 
@@ -93,14 +95,14 @@ class ReceivedRequest:
         return tool_names(self._fields)
 
     @property
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self) -> JSONObject:
         try:
             body = json.loads(self.body)
         except ValueError:
             return {}
         return body if isinstance(body, dict) else {}
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JSONObject:
         """The request as JSON."""
         return {
             "method": self.method,
@@ -126,7 +128,7 @@ class ReceivedRequest:
         }
 
 
-def tool_names(body: dict[str, Any]) -> list[str]:
+def tool_names(body: JSONObject) -> list[str]:
     """The names of the tools in a request's body."""
     found = []
     for tool in (*_objects(body.get("tools")), *_objects(body.get("functions"))):
@@ -135,7 +137,7 @@ def tool_names(body: dict[str, Any]) -> list[str]:
     return found
 
 
-def _messages(body: dict[str, Any]) -> Iterator[Message]:
+def _messages(body: JSONObject) -> Iterator[Message]:
     if isinstance(body.get("instructions"), str):
         yield Message("system", body["instructions"])
     for name in ("prompt", "input"):
@@ -154,7 +156,7 @@ def _messages(body: dict[str, Any]) -> Iterator[Message]:
             yield Message(_text(item.get("role")), text, calls, _text(item.get("tool_call_id")))
 
 
-def _called(call: dict[str, Any]) -> CalledTool:
+def _called(call: JSONObject) -> CalledTool:
     inner = call.get("function") or call.get("custom") or {}
     words = _text(inner.get("arguments", inner.get("input")))
     return CalledTool(_text(call.get("id")), _text(inner.get("name")), words)
@@ -171,5 +173,5 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def _objects(value: Any) -> list[JSONObject]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

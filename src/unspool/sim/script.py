@@ -25,6 +25,7 @@ from unspool.sim.endpoints.messages import Conversation
 from unspool.sim.errors import RequestError
 from unspool.sim.faults.stream_plan import FaultPlan
 from unspool.sim.faults.table import read as read_faults
+from unspool.sim.frames import JSONObject
 from unspool.sim.pace import Delay, delay
 from unspool.sim.received import ReceivedRequest
 
@@ -57,7 +58,7 @@ class ScriptedCall:
     """A call of the tool ``name``. ``arguments`` are an object, its text, or that text in the pieces in which it is streamed."""
 
     name: str
-    arguments: dict[str, Any] | str | Sequence[str] = field(default_factory=dict)
+    arguments: JSONObject | str | Sequence[str] = field(default_factory=dict)
     id: str | None = None
 
 
@@ -345,7 +346,7 @@ class Script:
                 found.append(f"answer {number} ({rule.when.written()}): nobody got {what}")
         return found
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JSONObject:
         """The rules as JSON, with how often each was used."""
         return {"strict": self.strict, "answers": [_described(rule) for rule in self.rules]}
 
@@ -391,7 +392,7 @@ class Scripted:
             raise AssertionError("\n".join(["there are answers that nobody got:", *unused]))
 
 
-def _answer(answer: str | list[str] | ScriptedAnswer | ScriptedCall | None, fields: dict[str, Any]) -> ScriptedAnswer:
+def _answer(answer: str | list[str] | ScriptedAnswer | ScriptedCall | None, fields: JSONObject) -> ScriptedAnswer:
     if answer is None or isinstance(answer, str | list):
         return answer_of({**fields, **({} if answer is None else {"text": answer})})
     if fields:
@@ -436,7 +437,7 @@ def rule_of(value: object) -> Rule:
     return Rule(when, [answer_of(one) for one in value["sequence"]], once=True)
 
 
-def _fields_of(kind: type, value: object, what: str) -> dict[str, Any]:
+def _fields_of(kind: type, value: object, what: str) -> JSONObject:
     if not isinstance(value, dict):
         raise ValueError(f"{what} is an object, and not {value!r:.60}")
     known = [one.name for one in fields(kind)]
@@ -453,7 +454,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(str, names))
 
 
-def _described(rule: Rule) -> dict[str, Any]:
+def _described(rule: Rule) -> JSONObject:
     answers = [_given(one) for one in rule.answers]
     when = {name: _plain(value) for name, value in _given(rule.when).items()}
     return {
@@ -464,7 +465,7 @@ def _described(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _given(value: Any) -> dict[str, Any]:
+def _given(value: Any) -> JSONObject:
     """The fields of a dataclass that are not as by default."""
     default = type(value)(
         **({"name": ""} if isinstance(value, ScriptedCall) else {"url": ""} if isinstance(value, Citation) else {})

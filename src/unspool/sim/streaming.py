@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from unspool.sim.clock import Clock
 from unspool.sim.connection import CONNECTION, ClientConnection
 from unspool.sim.faults.stream_plan import CLEAN, Close, FaultPlan, FaultyStream, Pause, Step
-from unspool.sim.frames import Frame
+from unspool.sim.frames import Frame, JSONObject
 from unspool.sim.pace import Timing
 
 #: Where the `FaultPlan` for the answer to a request stands in its scope.
@@ -230,7 +230,7 @@ class WholeAnswer(JSONAnswer):
 
     def __init__(
         self,
-        answer: Callable[[], dict[str, Any]],
+        answer: Callable[[], JSONObject],
         timing: Timing,
         tokens: int,
         *,

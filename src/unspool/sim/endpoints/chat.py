@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tools
 from unspool.sim.endpoints.answer import REFUSAL, Answer, answer
@@ -12,7 +11,7 @@ from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import CUSTOM, FUNCTION, Call
 from unspool.sim.errors import RequestError
-from unspool.sim.frames import DONE, Frame
+from unspool.sim.frames import DONE, Frame, JSONObject
 from unspool.sim.script import Asked, Find
 
 PATH = "/chat/completions"
@@ -29,7 +28,7 @@ FIELDS = names(
 )
 
 # A piece of a choice: the delta, the text in it, and its tokens' likelihood.
-_Piece = tuple[dict[str, Any], str, dict[str, Any] | None]
+_Piece = tuple[JSONObject, str, JSONObject | None]
 
 
 class ChatCompletion:
@@ -113,7 +112,7 @@ class ChatCompletion:
             "system_fingerprint": identity.system_fingerprint,
         }
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> JSONObject:
         """The answer as one object."""
         return {
             "id": self._id,
@@ -171,8 +170,8 @@ class ChatCompletion:
     def _opening(self, index: int) -> Frame:
         """The chunk with the role. A single call is announced in it."""
         choice = self.choices[index]
-        delta: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
-        likely: dict[str, Any] | None = {"content": [], "refusal": None} if self._logprobs else None
+        delta: JSONObject = {"role": "assistant", "content": "", "refusal": None}
+        likely: JSONObject | None = {"content": [], "refusal": None} if self._logprobs else None
         if choice.kind == REFUSAL:
             delta |= {"content": None, "refusal": ""}
             likely = {"content": None, "refusal": []} if self._logprobs else None
@@ -210,7 +209,7 @@ class ChatCompletion:
                     what = {"input": token} if call.kind == CUSTOM else {"arguments": token}
                     yield {"tool_calls": [{"index": position, call.kind: what}]}, token, None
 
-    def _message(self, choice: Answer) -> dict[str, Any]:
+    def _message(self, choice: Answer) -> JSONObject:
         annotations = _annotations(choice)
         message = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": annotations}
         if choice.reasoning:
@@ -229,7 +228,7 @@ class ChatCompletion:
 
     def _likelihoods(
         self, choice: Answer, tokens: Sequence[str], before: str = "", number: int = 0
-    ) -> dict[str, Any] | None:
+    ) -> JSONObject | None:
         if not self._logprobs:
             return None
         entries = logprobs.modern(tokens, self._top, before=before, given=choice.logprobs[number:])
@@ -240,9 +239,9 @@ class ChatCompletion:
     def _frame(
         self,
         index: int,
-        delta: dict[str, Any],
+        delta: JSONObject,
         text: str = "",
-        likely: dict[str, Any] | None = None,
+        likely: JSONObject | None = None,
         *,
         finish_reason: str | None = None,
         computed: int = 0,
@@ -251,16 +250,16 @@ class ChatCompletion:
         return self._chunk([choice], text, computed=computed)
 
     def _chunk(
-        self, choices: list[dict[str, Any]], text: str, *, usage: dict[str, Any] | None = None, computed: int = 0
+        self, choices: list[JSONObject], text: str, *, usage: JSONObject | None = None, computed: int = 0
     ) -> Frame:
-        chunk: dict[str, Any] = {**self._chunk_head, "choices": choices}
+        chunk: JSONObject = {**self._chunk_head, "choices": choices}
         if self.include_usage:
             chunk["usage"] = usage
         if self.obfuscate:
             chunk["obfuscation"] = self._identity.obfuscation(text)
         return Frame.of(chunk, tokens=computed)
 
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> JSONObject:
         told = self.choices[0].usage
         prompt_tokens = self.prompt_tokens if told.input is None else told.input
         completion_tokens = sum(choice.length for choice in self.choices) if told.output is None else told.output
@@ -278,7 +277,7 @@ class ChatCompletion:
         }
 
 
-def _annotations(choice: Answer) -> list[dict[str, Any]]:
+def _annotations(choice: Answer) -> list[JSONObject]:
     return [
         {
             "type": "url_citation",
@@ -288,13 +287,13 @@ def _annotations(choice: Answer) -> list[dict[str, Any]]:
     ]
 
 
-def _called(call: Call, arguments: str) -> dict[str, Any]:
+def _called(call: Call, arguments: str) -> JSONObject:
     if call.kind == CUSTOM:
         return {"id": call.id, "type": CUSTOM, CUSTOM: {"name": call.name, "input": arguments}}
     return {"id": call.id, "type": FUNCTION, FUNCTION: {"name": call.name, "arguments": arguments}}
 
 
-def _announced(position: int, call: Call) -> dict[str, Any]:
+def _announced(position: int, call: Call) -> JSONObject:
     """The delta that begins a call: its id and name, once, and nothing of its arguments."""
     return {"tool_calls": [{"index": position, **_called(call, "")}]}
 

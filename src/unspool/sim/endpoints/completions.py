@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from unspool.sim.endpoints import logprobs, texts, tokens
 from unspool.sim.endpoints.answer import end, rounds, scripted
@@ -13,7 +12,7 @@ from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import Toolbox
 from unspool.sim.errors import RequestError
-from unspool.sim.frames import DONE, Frame
+from unspool.sim.frames import DONE, Frame, JSONObject
 from unspool.sim.script import Asked, Find
 
 PATH = "/completions"
@@ -90,7 +89,7 @@ class Completion:
         self._head = {"id": identity.id("cmpl-"), "object": "text_completion", "created": identity.created}
         self._identity = identity
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> JSONObject:
         """The answer as one object."""
         choices = []
         for index, choice in enumerate(self.choices):
@@ -128,7 +127,7 @@ class Completion:
             yield Frame.of({**self._head, "choices": [], "model": self.model, "usage": self._usage()})
         yield DONE
 
-    def _frame(self, choice: dict[str, Any], text: str, computed: int = 0) -> Frame:
+    def _frame(self, choice: JSONObject, text: str, computed: int = 0) -> Frame:
         chunk = {**self._head, "choices": [choice], "model": self.model}
         if self.include_usage:
             chunk["usage"] = None
@@ -138,7 +137,7 @@ class Completion:
 
     def _likelihoods(
         self, pieces: Sequence[str], *, offset: int, before: str = "", echoed: bool = False, number: int = 0
-    ) -> dict[str, Any] | None:
+    ) -> JSONObject | None:
         if self._top is None:
             return None
         return logprobs.legacy(
@@ -150,7 +149,7 @@ class Completion:
             given=[] if echoed else self.choices[0].logprobs[number:],
         )
 
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> JSONObject:
         told = self.choices[0].usage
         prompt_tokens = self.prompt_tokens if told.input is None else told.input
         completion_tokens = sum(len(choice.tokens) for choice in self.choices) if told.output is None else told.output
@@ -161,7 +160,7 @@ class Completion:
         }
 
 
-def _choice(index: int, text: str, finish_reason: str | None, likely: dict[str, Any] | None = None) -> dict[str, Any]:
+def _choice(index: int, text: str, finish_reason: str | None, likely: JSONObject | None = None) -> JSONObject:
     return {"text": text, "index": index, "logprobs": likely, "finish_reason": finish_reason}
 
 

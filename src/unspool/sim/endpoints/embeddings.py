@@ -13,12 +13,12 @@ import re
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 from unspool.sim.endpoints import tokens
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.errors import RequestError
+from unspool.sim.frames import JSONObject
 
 PATH = "/embeddings"
 FIELDS = frozenset({"dimensions", "encoding_format", "input", "model", "user"})
@@ -30,7 +30,7 @@ _MOST_INPUTS, _MOST_TOKENS = 2_048, 8_192
 _TRIGRAM_WEIGHT = 0.4
 
 
-def answer(fields: Fields, rules: Rules) -> dict[str, Any]:
+def answer(fields: Fields, rules: Rules) -> JSONObject:
     """The answer to one request. Raises RequestError for a request that OpenAI would refuse."""
     model = fields.required_text("model")
     rules.model(model)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from unspool.sim.endpoints.models import Rules
 from unspool.sim.errors import RequestError
+from unspool.sim.frames import JSONObject
 
 _NAMES = {
     str: "a string",
@@ -64,7 +65,7 @@ class Streaming(NamedTuple):
 class Fields:
     """The fields of a JSON object; ``path`` is where it stands in the request, for error messages."""
 
-    def __init__(self, body: dict[str, Any], path: str = "") -> None:
+    def __init__(self, body: JSONObject, path: str = "") -> None:
         self._body = body
         self._path = path
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+from unspool.sim.frames import JSONObject
 
 # What might have come instead of any token.
 _OTHERS = (
@@ -73,10 +74,10 @@ def each(tokens: Sequence[str], top: int, *, before: str = "", given: Sequence[f
 
 def modern(
     tokens: Sequence[str], top: int, *, before: str = "", with_bytes: bool = True, given: Sequence[float] = ()
-) -> list[dict[str, Any]]:
+) -> list[JSONObject]:
     """As chat and responses write them. A stream of responses leaves the ``bytes`` out."""
 
-    def entry(token: str, logprob: float) -> dict[str, Any]:
+    def entry(token: str, logprob: float) -> JSONObject:
         # A prompt's quote may have half a surrogate pair.
         raw = {"bytes": list(token.encode("utf-8", "surrogatepass"))} if with_bytes else {}
         return {"token": token, "logprob": logprob, **raw}
@@ -98,7 +99,7 @@ def legacy(
     before: str = "",
     first_unknown: bool = False,
     given: Sequence[float] = (),
-) -> dict[str, Any]:
+) -> JSONObject:
     """As completions write them. ``offset`` is where in prompt and answer the first token stands.
 
     ``first_unknown``: nothing comes before the first token of an echoed prompt, so there is no saying how likely it was.

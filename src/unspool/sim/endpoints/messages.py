@@ -11,6 +11,7 @@ from unspool.sim.endpoints import tokens
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.tools import Call
 from unspool.sim.errors import RequestError
+from unspool.sim.frames import JSONObject
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _INPUT_ROLES = ("system", "developer", "user", "assistant")
@@ -312,6 +313,6 @@ def in_words(things: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def as_items(value: Any) -> list[dict[str, Any]]:
+def as_items(value: Any) -> list[JSONObject]:
     """The items of an ``input``, which may be a text."""
     return [{"role": "user", "content": value}] if isinstance(value, str) else value or []

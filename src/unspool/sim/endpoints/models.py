@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unspool.sim.errors import RequestError
+from unspool.sim.frames import JSONObject
 
 PATH = "/models"
 
@@ -93,12 +93,12 @@ class Rules:
         return Model(name, window or _UNKNOWN_WINDOW, None, ASKED, known=False)
 
 
-def listing(rules: Rules | None = None) -> dict[str, Any]:
+def listing(rules: Rules | None = None) -> JSONObject:
     """All models."""
     return {"object": "list", "data": [_model(name) for name in _names(rules)]}
 
 
-def one(name: str, rules: Rules | None = None) -> dict[str, Any]:
+def one(name: str, rules: Rules | None = None) -> JSONObject:
     """The model of that name. Raises RequestError (404) when it is not in the list."""
     if name not in _names(rules):
         raise _not_found(name)
@@ -118,5 +118,5 @@ def _not_found(name: str) -> RequestError:
     )
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str) -> JSONObject:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "unspool"}

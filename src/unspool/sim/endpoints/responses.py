@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from unspool.sim.endpoints import formats, logprobs, messages, texts, thinking, tokens, tools
 from unspool.sim.endpoints.answer import REFUSAL, Answer, answer
@@ -20,7 +19,7 @@ from unspool.sim.endpoints.models import Rules
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.endpoints.tools import FUNCTION, Call
 from unspool.sim.errors import RequestError
-from unspool.sim.frames import Frame
+from unspool.sim.frames import Frame, JSONObject
 from unspool.sim.script import Asked, Find
 
 PATH = "/responses"
@@ -54,7 +53,7 @@ INCLUDABLE = (
 )
 
 # An event without its number, and how many tokens the model computes before it.
-_Event = tuple[dict[str, Any], int]
+_Event = tuple[JSONObject, int]
 
 
 class ModelResponse:
@@ -192,7 +191,7 @@ class ModelResponse:
         if self.running:
             self.status = "cancelled"
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> JSONObject:
         """End it, and give the answer as one object, which is also the snapshot that ends a stream."""
         if self.choice.finish_reason in self._completing:
             self.status = "completed"
@@ -211,7 +210,7 @@ class ModelResponse:
             body = {"type": type, "sequence_number": number, **event}
             yield Frame.of(body, type=type, tokens=computed, id=str(number))
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> JSONObject:
         """The response object as it stands. Until it has ended, its tier is the one asked for.
 
         It has an output only once that is complete, or cut by the limit; a cancelled response never gets one.
@@ -316,7 +315,7 @@ class ModelResponse:
         item = self._message(self._item_status(not choice.calls), [part])
         yield {"type": "response.output_item.done", **place, "item": item}, 0
 
-    def _padded(self, delta: dict[str, Any], text: str) -> dict[str, Any]:
+    def _padded(self, delta: JSONObject, text: str) -> JSONObject:
         if self.obfuscate:
             delta["obfuscation"] = self._identity.obfuscation(text)
         return delta
@@ -325,7 +324,7 @@ class ModelResponse:
     def _cut_while_thinking(self) -> bool:
         return self.choice.finish_reason == "length" and not self.choice.tokens and not self.choice.calls
 
-    def _output(self) -> list[dict[str, Any]]:
+    def _output(self) -> list[JSONObject]:
         """The items, as they are when the response has ended."""
         choice = self.choice
         items = [self._reasoning(True)] if self._thinks else []
@@ -340,7 +339,7 @@ class ModelResponse:
     def _item_status(self, last: bool) -> str:
         return "incomplete" if last and self.choice.finish_reason not in ("stop", "tool_calls") else "completed"
 
-    def _reasoning(self, done: bool) -> dict[str, Any]:
+    def _reasoning(self, done: bool) -> JSONObject:
         shown = self._thoughts if done and not self._cut_while_thinking else []
         item = {
             "id": self._identity.id("rs_"),
@@ -352,17 +351,17 @@ class ModelResponse:
             item["encrypted_content"] = "gAAAAAB" + self._identity.id("", f"encrypted {done}") * (4 if done else 1)
         return item
 
-    def _call(self, call: Call, arguments: str, status: str) -> dict[str, Any]:
+    def _call(self, call: Call, arguments: str, status: str) -> JSONObject:
         if call.kind == FUNCTION:
             head = {"id": call.id.replace("call_", "fc_", 1), "type": "function_call", "status": status}
             return {**head, "arguments": arguments, "call_id": call.id, "name": call.name}
         head = {"id": call.id.replace("call_", "ctc_", 1), "type": "custom_tool_call", "status": status}
         return {**head, "call_id": call.id, "input": arguments, "name": call.name}
 
-    def _message(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    def _message(self, status: str, content: list[JSONObject]) -> JSONObject:
         return {"id": self._item_id, "type": "message", "status": status, "content": content, "role": "assistant"}
 
-    def _part(self, text: str, pieces: Sequence[str] = ()) -> dict[str, Any]:
+    def _part(self, text: str, pieces: Sequence[str] = ()) -> JSONObject:
         if self.choice.kind == REFUSAL:
             return {"type": "refusal", "refusal": text}
         annotations = _annotations(self.choice) if text else []
@@ -370,13 +369,13 @@ class ModelResponse:
 
     def _likelihoods(
         self, pieces: Sequence[str], before: str = "", *, with_bytes: bool = True, number: int = 0
-    ) -> list[dict[str, Any]]:
+    ) -> list[JSONObject]:
         if not self._logprobs:
             return []
         given = self.choice.logprobs[number:]
         return logprobs.modern(pieces, self._top, before=before, with_bytes=with_bytes, given=given)
 
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> JSONObject:
         told = self.choice.usage
         input_tokens = self.prompt_tokens if told.input is None else told.input
         output_tokens = self.tokens if told.output is None else told.output
@@ -389,7 +388,7 @@ class ModelResponse:
         }
 
 
-def _annotations(choice: Answer) -> list[dict[str, Any]]:
+def _annotations(choice: Answer) -> list[JSONObject]:
     return [
         {"type": "url_citation", "start_index": begin, "end_index": end, "url": one.url, "title": one.title}
         for one, begin, end in choice.cited()
@@ -406,9 +405,7 @@ def count_input(fields: Fields, find_previous: Callable[[str], ModelResponse]) -
     return context + conversation.tokens + tokens.count(fields.text("instructions") or "") + tokens.count(written)
 
 
-def compacted(
-    fields: Fields, identity: RequestIdentity, find_previous: Callable[[str], ModelResponse]
-) -> dict[str, Any]:
+def compacted(fields: Fields, identity: RequestIdentity, find_previous: Callable[[str], ModelResponse]) -> JSONObject:
     """What ``POST /v1/responses/compact`` answers: the user's messages, and one item that stands for all else."""
     fields.required_text("model")
     used = count_input(fields, find_previous)
@@ -431,20 +428,20 @@ def compacted(
     }
 
 
-def _text_part(text: str) -> dict[str, Any]:
+def _text_part(text: str) -> JSONObject:
     return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
 
 
-def _summary(text: str) -> dict[str, Any]:
+def _summary(text: str) -> JSONObject:
     return {"type": "summary_text", "text": text}
 
 
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+def _tool(tool: JSONObject) -> JSONObject:
     """A tool as a response tells of it: a function with all its fields."""
     return {"description": None, "parameters": None, "strict": True} | tool if tool.get("type") == FUNCTION else tool
 
 
-def _given(text: dict[str, Any]) -> dict[str, Any]:
+def _given(text: JSONObject) -> JSONObject:
     """The text settings that were given, a schema's format with all its fields."""
     given = {name: value for name, value in text.items() if value is not None}
     if given.get("format", {}).get("type") == "json_schema":
@@ -480,13 +477,13 @@ def _check_conversation(fields: Fields) -> None:
     raise RequestError(f"Conversation with id '{id}' not found.", status=404, param="conversation")
 
 
-def _input_items(fields: Fields, identity: RequestIdentity) -> list[dict[str, Any]]:
+def _input_items(fields: Fields, identity: RequestIdentity) -> list[JSONObject]:
     """The input as ``GET …/input_items`` lists it: each item with an id, and each message's text in a part."""
     items = messages.as_items(fields.value("input"))
     return [_input_item(item, identity, f"input {position}") for position, item in enumerate(items)]
 
 
-def _input_item(item: dict[str, Any], identity: RequestIdentity, position: str) -> dict[str, Any]:
+def _input_item(item: JSONObject, identity: RequestIdentity, position: str) -> JSONObject:
     if (item.get("type") or "message") != "message":
         return {"id": identity.id("item_", position), "status": "completed", **item}
     said = item.get("content") or []
@@ -499,13 +496,13 @@ def _input_item(item: dict[str, Any], identity: RequestIdentity, position: str) 
     return {**head, **item, "content": content}
 
 
-def _raw_object(fields: Fields, name: str) -> dict[str, Any]:
+def _raw_object(fields: Fields, name: str) -> JSONObject:
     """An object's own value, to be given back as it came; empty when it is absent."""
     fields.object(name)
     return fields.value(name) or {}
 
 
-def _raw_objects(fields: Fields, name: str) -> list[dict[str, Any]]:
+def _raw_objects(fields: Fields, name: str) -> list[JSONObject]:
     """An array of objects, likewise."""
     fields.objects(name)
     return fields.value(name) or []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from unspool.sim.endpoints import patterns
+from unspool.sim.frames import JSONObject
 
 # A range of numbers beyond this is drawn from near zero.
 _WIDE = 1_000_000
@@ -156,7 +157,7 @@ def _check_shape(node: Any, path: tuple[str, ...]) -> None:
             raise SchemaError(f"'pattern' is not a regular expression: {node['pattern']!r:.80}.", path) from None
 
 
-def _check_strict(node: dict[str, Any], path: tuple[str, ...]) -> None:
+def _check_strict(node: JSONObject, path: tuple[str, ...]) -> None:
     for key in _NOT_IN_STRICT:
         if key in node:
             raise SchemaError(f"'{key}' is not permitted.", path)
@@ -239,7 +240,7 @@ class _Maker:
             case kind:
                 return self._number(schema, whole=kind == "integer")
 
-    def _merged(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _merged(self, schema: JSONObject, depth: int) -> JSONObject:
         """The schema without references and alternatives: these are followed, and one of each chosen."""
         for _ in range(_DEEPEST):
             if "$ref" in schema:
@@ -282,7 +283,7 @@ class _Maker:
             inner.append(schema["items"])
         return 1 + max((self._height(each, left - 1) for each in inner), default=0)
 
-    def _type(self, schema: dict[str, Any]) -> str:
+    def _type(self, schema: JSONObject) -> str:
         types = schema.get("type")
         if isinstance(types, list):
             # A value that may be null is shown as what else it may be.
@@ -298,10 +299,10 @@ class _Maker:
                 return type
         return "string"
 
-    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _object(self, schema: JSONObject, depth: int) -> JSONObject:
         properties = schema.get("properties", {})
         required = schema.get("required", [])
-        made: dict[str, Any] = {}
+        made: JSONObject = {}
         more = schema.get("additionalProperties", True)
         for name in [*properties, *(name for name in required if name not in properties)]:
             if depth < _DEPTH or name in required:
@@ -325,7 +326,7 @@ class _Maker:
                 del made[name]
         return made
 
-    def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
+    def _array(self, schema: JSONObject, depth: int) -> list[Any]:
         least = _capped(schema.get("minItems", 0), _LONGEST_ARRAY, "minItems")
         most = int(schema.get("maxItems", max(least, 3)))
         made = [
@@ -344,7 +345,7 @@ class _Maker:
                 made.append(item)
         return made
 
-    def _text(self, schema: dict[str, Any]) -> str:
+    def _text(self, schema: JSONObject) -> str:
         least = _capped(schema.get("minLength", 0), _LONGEST_TEXT, "minLength")
         most = schema.get("maxLength")
         number = self._random.randrange(1, 1_000)
@@ -357,7 +358,7 @@ class _Maker:
             text += " " + self._random.choice(_WORDS)
         return text if most is None else text[: max(int(most), least)]
 
-    def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
+    def _number(self, schema: JSONObject, *, whole: bool) -> int | float:
         step = schema.get("multipleOf", 1 if whole else None)
         low, high = schema.get("minimum"), schema.get("maximum")
         over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
@@ -398,7 +399,7 @@ class _Maker:
         return int(number) if number == int(number) else number
 
 
-def _both(first: dict[str, Any], second: Any) -> dict[str, Any]:
+def _both(first: JSONObject, second: Any) -> JSONObject:
     """One schema for two that hold at once, as far as their keywords can be joined."""
     if second is True:
         return first

@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unspool.sim.endpoints import schemas, tokens
 from unspool.sim.endpoints.fields import Fields
 from unspool.sim.endpoints.request_identity import RequestIdentity
 from unspool.sim.errors import RequestError
+from unspool.sim.frames import JSONObject
 
 FUNCTION, CUSTOM = "function", "custom"
 
@@ -49,7 +49,7 @@ class Tool:
 
     name: str
     kind: str
-    schema: dict[str, Any] | None = None
+    schema: JSONObject | None = None
     pattern: str | None = None
 
 

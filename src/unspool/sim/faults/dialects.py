@@ -13,14 +13,13 @@ from typing import Any
 
 from unspool.sim.faults.stream_plan import FaultPlan, Refusal
 from unspool.sim.faults.table import read
+from unspool.sim.frames import JSONObject
 
 COMPLETIONS, CHAT, RESPONSES = "completions", "chat", "responses"
 _ALL = (COMPLETIONS, CHAT, RESPONSES)
 
 # What a model that thinks aloud says before it answers.
 _THOUGHTS = ("The simulator", " does not think.", " This stands where", " thoughts would.")
-
-_Body = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class Dialect:
     responses: str = ""
     endpoints: Sequence[str] = _ALL
     stateful: bool = False
-    error: Callable[[_Body, int], Any] = lambda error, status: {"error": error}
+    error: Callable[[JSONObject, int], Any] = lambda error, status: {"error": error}
 
     def plan(self, path: str) -> FaultPlan:
         """The plan for a request at this path, which faults may add to."""
@@ -114,31 +113,31 @@ _NATIVE = "".join(
 # Errors
 
 
-def _with_status(error: _Body, status: int) -> Any:
+def _with_status(error: JSONObject, status: int) -> Any:
     return {"error": {**error, "code": status}}
 
 
-def _vllm_error(error: _Body, status: int) -> Any:
+def _vllm_error(error: JSONObject, status: int) -> Any:
     return {"error": "Unauthorized"} if status == 401 else _with_status(error, status)
 
 
-def _flat_error(error: _Body, status: int) -> Any:
+def _flat_error(error: JSONObject, status: int) -> Any:
     return {"object": "error", **error, "code": status}
 
 
-def _text_error(error: _Body, status: int) -> Any:
+def _text_error(error: JSONObject, status: int) -> Any:
     return {"error": error["message"]}
 
 
-def _openrouter_error(error: _Body, status: int) -> Any:
+def _openrouter_error(error: JSONObject, status: int) -> Any:
     return {"error": {"code": status, "message": error["message"]}}
 
 
-def _gemini_error(error: _Body, status: int) -> Any:
+def _gemini_error(error: JSONObject, status: int) -> Any:
     return [{"error": {"code": status, "message": error["message"], "status": "INVALID_ARGUMENT"}}]
 
 
-def _llamacpp_error(error: _Body, status: int) -> Any:
+def _llamacpp_error(error: JSONObject, status: int) -> Any:
     return {"error": {"code": status, "message": error["message"], "type": error["type"]}}
 
 

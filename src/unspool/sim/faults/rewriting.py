@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from unspool.sim.faults.stream_plan import CLEAN, Close, Rewriter, Step
-from unspool.sim.frames import DONE, Frame
+from unspool.sim.frames import DONE, Frame, JSONObject
 
 # Where servers put what the model says. A field of such a name that is no text, such as the settings in "text", is gone into.
 _TEXTS = frozenset({"content", "text", "delta", "reasoning", "reasoning_content", "refusal"})
@@ -31,7 +31,7 @@ _PATCH = json.JSONDecoder(
 _WRITTEN = re.compile(f'"{_NUMBER}([^"]*){_NUMBER}"')
 
 
-def body_of(frame: Frame) -> dict[str, Any] | None:
+def body_of(frame: Frame) -> JSONObject | None:
     """The JSON object that a frame carries, None for anything else."""
     try:
         body = json.loads(frame.data)
@@ -40,7 +40,7 @@ def body_of(frame: Frame) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def with_body(frame: Frame, body: dict[str, Any]) -> Frame:
+def with_body(frame: Frame, body: JSONObject) -> Frame:
     """The frame with another body."""
     changed = Frame.of(body, type=frame.type, tokens=frame.tokens, id=frame.id)
     if not changed.data.isascii():
@@ -61,12 +61,12 @@ def malformed(at: int) -> Rewriter:
     return _counted(rewrite)
 
 
-def error(at: int, shape: str | dict[str, Any], said: dict[str, Any], status: int) -> Rewriter:
+def error(at: int, shape: str | JSONObject, said: JSONObject, status: int) -> Rewriter:
     """Replace all that follows ``at`` events by an error, and the end mark where the stream would have one.
 
     ``said`` is OpenAI's error object; a ``shape`` that is an object is sent as it is.
     """
-    last: dict[str, Any] = {}
+    last: JSONObject = {}
 
     def rewrite(frame: Frame, number: int) -> Sequence[Frame | Step]:
         last.update(body_of(frame) or {})
@@ -78,7 +78,7 @@ def error(at: int, shape: str | dict[str, Any], said: dict[str, Any], status: in
     return _counted(rewrite)
 
 
-def _error(shape: str, said: dict[str, Any], status: int, last: dict[str, Any]) -> Frame | bytes:
+def _error(shape: str, said: JSONObject, status: int, last: JSONObject) -> Frame | bytes:
     number = {"sequence_number": last["sequence_number"]} if "sequence_number" in last else {}
     coded = {"code": status, "message": said["message"], "type": said["type"]}
     if shape in ("field", "line"):
@@ -190,7 +190,7 @@ def keepalive(every: int) -> Rewriter:
         body = body_of(frame)
         count = body.get("sequence_number") if body is not None else None
         if number and number % every == 0:
-            alive: dict[str, Any] = {"type": "keepalive"}
+            alive: JSONObject = {"type": "keepalive"}
             if count is not None:
                 alive["sequence_number"] = count + sent[0]
                 sent[0] += 1
@@ -254,12 +254,12 @@ class Selector:
         body = body_of(frame) or ({"done": True} if frame.data == DONE.data else {})
         return self.holds(body, number)
 
-    def holds(self, body: dict[str, Any], number: int = 0) -> bool:
+    def holds(self, body: JSONObject, number: int = 0) -> bool:
         """Whether it selects what has this body, and so many events before it."""
         return all(_holds(term, body, number) for term in self._terms)
 
 
-def _holds(term: str, body: dict[str, Any], number: int) -> bool:
+def _holds(term: str, body: JSONObject, number: int) -> bool:
     path, equals, value = term.partition("=")
     if equals:
         return value in (json.dumps(found).strip('"') for found in values(body, path))
@@ -270,11 +270,11 @@ def _holds(term: str, body: dict[str, Any], number: int) -> bool:
     return _CARRIES[term](body) if term in _CARRIES else term in ("each", body.get("type"))
 
 
-def _has(*paths: str) -> Callable[[dict[str, Any]], bool]:
+def _has(*paths: str) -> Callable[[JSONObject], bool]:
     return lambda body: any(any(values(body, path)) for path in paths)
 
 
-_CARRIES: dict[str, Callable[[dict[str, Any]], bool]] = {
+_CARRIES: dict[str, Callable[[JSONObject], bool]] = {
     "role": _has("choices.delta.role"),
     "text": lambda body: (
         str(body.get("type", "")) == "response.output_text.delta" or _has("choices.delta.content", "choices.text")(body)
@@ -296,13 +296,13 @@ def values(value: Any, path: str) -> list[Any]:
     return values(value[name], rest) if isinstance(value, dict) and name in value else []
 
 
-def patch_of(text: str) -> dict[str, Any]:
+def patch_of(text: str) -> JSONObject:
     """Read a patch, or an event: a JSON object, whose numbers may be such as JSON has none. Raises ValueError."""
     (patch,) = patches_of(f"[{text}]")
     return patch
 
 
-def patches_of(text: str) -> list[dict[str, Any]]:
+def patches_of(text: str) -> list[JSONObject]:
     """The same for one or an array of them."""
     try:
         patches = _PATCH.decode(text)
@@ -324,7 +324,7 @@ def patched(value: Any, patch: Any) -> Any:
     return {**kept, **{key: patched(kept.get(key), inner) for key, inner in patch.items()}}
 
 
-def change(where: Selector, patch: dict[str, Any]) -> Rewriter:
+def change(where: Selector, patch: JSONObject) -> Rewriter:
     """Change the events at ``where`` by a patch."""
 
     def rewrite(frame: Frame, number: int) -> Sequence[Frame | Step]:
@@ -339,9 +339,9 @@ def drop(where: Selector) -> Rewriter:
     return _counted(lambda frame, number: [] if where(frame, number) else [frame])
 
 
-def insert(where: Selector | None, what: Sequence[dict[str, Any] | bytes], *, after: bool = False) -> Rewriter:
+def insert(where: Selector | None, what: Sequence[JSONObject | bytes], *, after: bool = False) -> Rewriter:
     """Send events, or bytes that are none, before each event at ``where``, or after it; None is the end of the stream."""
-    last: dict[str, Any] = {}
+    last: JSONObject = {}
     count = [-1]
 
     def rewrite(frame: Frame | None) -> Sequence[Frame | Step]:
@@ -407,7 +407,7 @@ def finish_with_text() -> Rewriter:
     return rewrite
 
 
-def _event_of(body: dict[str, Any], last: dict[str, Any]) -> Frame:
+def _event_of(body: JSONObject, last: JSONObject) -> Frame:
     """An event of a stream in which ``last`` came: a chunk says what others say of their stream, an event of Responses has a number."""
     if isinstance(body.get("choices"), list):
         index = {"index": next(iter(values(last, "choices.index")), 0)}
@@ -420,7 +420,7 @@ def _event_of(body: dict[str, Any], last: dict[str, Any]) -> Frame:
     return _written(Frame("", type=type if "sequence_number" in body and isinstance(type, str) else None), body)
 
 
-def _written(frame: Frame, body: dict[str, Any]) -> Frame:
+def _written(frame: Frame, body: JSONObject) -> Frame:
     """The frame with a body that was patched: numbers as they were written, the event's type as the body has it."""
     written = with_body(frame, body)
     written.data = _WRITTEN.sub(r"\1", written.data)
@@ -429,7 +429,7 @@ def _written(frame: Frame, body: dict[str, Any]) -> Frame:
     return written
 
 
-def item(added: dict[str, Any]) -> Rewriter:
+def item(added: JSONObject) -> Rewriter:
     """An item of a response's output before the others, with the events of its parts; it stands in the last snapshot too."""
     begun = [False]
 
@@ -450,7 +450,7 @@ def item(added: dict[str, Any]) -> Rewriter:
     return each(rewrite)
 
 
-def _events_of(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _events_of(item: JSONObject) -> Iterator[JSONObject]:
     lists = {"content": "content_index", "summary": "summary_index"}
     parts = {name: item[name] for name in lists if isinstance(item.get(name), list)}
     place = {"sequence_number": 0, "output_index": 0}
@@ -532,7 +532,7 @@ def _counted(rewrite: Callable[[Frame, int], Sequence[Frame | Step]]) -> Rewrite
     return each(counting)
 
 
-def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _choices(body: JSONObject) -> list[JSONObject]:
     choices = body.get("choices")
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 

@@ -16,6 +16,7 @@ from unspool import durations
 from unspool.sim.faults import rewriting
 from unspool.sim.faults.quirks import QUIRKS
 from unspool.sim.faults.stream_plan import ANNOUNCED, CLOSES, UNCLEAN, Close, FaultPlan, Pause, Refusal, Rewriter, Stop
+from unspool.sim.frames import JSONObject
 
 # Where a value may begin that is JSON, in which no character separates.
 _JSON_VALUE = re.compile(r"[:,=] *(?=[\[{\"])")
@@ -133,7 +134,7 @@ def _body(type: str, code: str | None, message: str) -> bytes:
     return json.dumps({"error": _said(type, code, message)}).encode()
 
 
-def _said(type: str, code: str | None, message: str) -> dict[str, Any]:
+def _said(type: str, code: str | None, message: str) -> JSONObject:
     return {"message": message, "type": type, "param": None, "code": code}
 
 
@@ -228,14 +229,14 @@ def _at(value: str) -> tuple[str, str]:
     return where.strip(), rest.strip()
 
 
-def _changed(value: str) -> tuple[rewriting.Selector, dict[str, Any]]:
+def _changed(value: str) -> tuple[rewriting.Selector, JSONObject]:
     where, patch = _at(value)
     return rewriting.Selector(where), rewriting.patch_of(patch)
 
 
 def _insert(plan: FaultPlan, value: str, *, after: bool = False) -> None:
     where, text = _at(value)
-    what: list[dict[str, Any] | bytes] = []
+    what: list[JSONObject | bytes] = []
     if text[:1] in ("[", "{"):
         what += rewriting.patches_of(text)
     else:
@@ -299,7 +300,7 @@ def _rewriting(
     return add
 
 
-def _error_at(value: str) -> tuple[int, str | dict[str, Any], dict[str, Any], int]:
+def _error_at(value: str) -> tuple[int, str | JSONObject, JSONObject, int]:
     at, _, rest = value.partition(",")
     if rest[:1] == "{":
         return _count(at), rewriting.patch_of(rest), {}, 500

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from typing import Any
 from zlib import crc32
 
 from unspool import api, sse
 from unspool.api import deltas
 from unspool.journal import record
 from unspool.journal.reader import Reader
+from unspool.sim.frames import JSONObject
 from unspool.sim.received import Message, ReceivedRequest
 from unspool.sim.tapes.tape import NoTape, RecordedResponse, Tape
 
@@ -83,7 +83,7 @@ def _with_lengths(blocks: list[bytes], path: str) -> list[bytes]:
     return changed
 
 
-def to_answers(tapes: Iterable[Tape]) -> dict[str, Any]:
+def to_answers(tapes: Iterable[Tape]) -> JSONObject:
     """The scripted answers, as `unspool.sim.script` reads them, that say what these tapes say, in the pieces that were recorded.
 
     A tape of another path than the three text endpoints is left out.
@@ -95,9 +95,9 @@ def to_answers(tapes: Iterable[Tape]) -> dict[str, Any]:
     return {"answers": rules}
 
 
-def _conditions(tape: Tape) -> dict[str, Any]:
+def _conditions(tape: Tape) -> JSONObject:
     request = ReceivedRequest("POST", "/" + tape.endpoint, {}, json.dumps(tape.body).encode(), "")
-    when: dict[str, Any] = {"endpoint": tape.endpoint}
+    when: JSONObject = {"endpoint": tape.endpoint}
     if request.user:
         # A text between slashes would be taken for a regular expression.
         when["user"] = request.user.strip("/")
@@ -112,7 +112,7 @@ def _conditions(tape: Tape) -> dict[str, Any]:
     return when
 
 
-def _answer(tape: Tape, recorded: RecordedResponse) -> dict[str, Any]:
+def _answer(tape: Tape, recorded: RecordedResponse) -> JSONObject:
     body = b"".join(piece.data for piece in recorded.pieces)
     if recorded.status != 200:
         text = json.dumps(json.loads(body)) if body.lstrip().startswith(b"{") else body.decode("utf-8", "replace")
@@ -124,7 +124,7 @@ def _answer(tape: Tape, recorded: RecordedResponse) -> dict[str, Any]:
         found = [*decoder.decode(events), *decoder.close()]
     else:
         found = [*decoder.decode_body(json.loads(body)), *decoder.close()]
-    answer: dict[str, Any] = {}
+    answer: JSONObject = {}
     calls = []
     for delta in deltas.apart(found):
         match delta:

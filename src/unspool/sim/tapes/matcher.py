@@ -13,6 +13,7 @@ from unspool import api
 from unspool.api.conversation import plain
 from unspool.journal import reader
 from unspool.jsontext import parse
+from unspool.sim.frames import JSONObject
 from unspool.sim.tapes.masking import Mask, secrets_of, without_secrets
 from unspool.sim.tapes.tape import NoTape, Tape, endpoint_of
 
@@ -48,7 +49,7 @@ class TapeMatcher:
             raise ValueError(f"tapes are matched by {', '.join(MATCHES)}, and not by {match!r}")
         self._match = match
         self._lock = threading.Lock()
-        self._tapes: list[tuple[Tape, dict[str, Any]]] = []
+        self._tapes: list[tuple[Tape, JSONObject]] = []
         self._is_played: set[int] = set()
         self._played: deque[str] = deque(maxlen=_KEPT_NAMES)
         for path in tapes:
@@ -102,7 +103,7 @@ class TapeMatcher:
         more = f"; and {len(differences) - _TOLD_DIFFERENCES} more" if len(differences) > _TOLD_DIFFERENCES else ""
         return f"{what}; the nearest of {len(found)}, {name}, differs ({self._match}): {told}{more}"
 
-    def _asked(self, method: str, target: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+    def _asked(self, method: str, target: str, headers: dict[str, str], body: bytes) -> JSONObject:
         # A tape has no keys, so neither may what is compared with it.
         secrets = secrets_of(headers, target.partition("?")[2])
         body = Mask(secrets).all(body)
@@ -111,9 +112,9 @@ class TapeMatcher:
             value = body.decode("utf-8", "replace")
         return self._key(method, endpoint_of(method, without_secrets(target)), value)
 
-    def _key(self, method: str, endpoint: str, body: Any) -> dict[str, Any]:
+    def _key(self, method: str, endpoint: str, body: Any) -> JSONObject:
         """What of a request is compared."""
-        key: dict[str, Any] = {"method": method, "endpoint": endpoint}
+        key: JSONObject = {"method": method, "endpoint": endpoint}
         if not isinstance(body, dict):
             return key if body in (None, "") else {**key, "body": body}
         for steps in self._ignored_fields:
