@@ -210,7 +210,7 @@ class Viewer:
         self.channel = channel
         self.rendering = rendering
         self.response = response
-        # A rendering with a state is fed everything, and what the client has is thrown away.
+        # A rendering with a state is fed everything, and leaves out what the client has.
         self.position = max(position if rendering.is_stateless else 0, FIRST)
         self._send_from = position
         self._skip_to = skip_to
@@ -258,7 +258,7 @@ class Viewer:
             await response.drained()
             entries = await channel.store.read(channel.info.id, self.position)
             if entries:
-                for group in _groups(entries):
+                for group in _groups(entries, by_time=not self.rendering.is_stateless):
                     end = group[0].end
                     if end is not None and self.rendering.needs_log_for(end):
                         self.rendering.last_sequence = await self._last_sequence()
@@ -303,7 +303,7 @@ class Viewer:
             data = self.rendering.end(first.position, first.end)
         else:
             return
-        if data and self.position > self._send_from:
+        if data:
             self.response.write(data)
 
     def _beyond(self, group: list[Entry]) -> list[Entry]:
@@ -324,11 +324,12 @@ def sequence_number(data: bytes) -> int | None:
     return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
-def _groups(entries: list[Entry]) -> list[list[Entry]]:
-    """Events that follow each other together, everything else alone."""
+def _groups(entries: list[Entry], *, by_time: bool = False) -> list[list[Entry]]:
+    """Events that follow each other together (``by_time``: that arrived together), everything else alone."""
     groups: list[list[Entry]] = []
     for entry in entries:
-        if entry.kind == EVENT and groups and groups[-1][0].kind == EVENT:
+        last = groups[-1][0] if groups else None
+        if last and entry.kind == last.kind == EVENT and (not by_time or entry.at == last.at):
             groups[-1].append(entry)
         else:
             groups.append([entry])

@@ -506,7 +506,8 @@ class Gateway:
             200, [*sent, (b"content-type", b"text/event-stream; charset=utf-8"), *rendering.headers]
         )
         if position == 0:
-            response.write(b"retry: %d\n\n" % self.settings.retry_ms)
+            # A part of the first event: openai's SDK for Python takes a block without data for an event.
+            response.write(b"retry: %d\n" % self.settings.retry_ms)
         stream = self._streams.get(channel.info.id)
         if stream is not None and stream.abandon is not None:
             stream.abandon.cancel()
@@ -593,9 +594,10 @@ class Gateway:
         position = 0
         if after:
             try:
-                position = cursor.position_after(after, info.id)
+                rendering.sends_from = cursor.place_after(after, info.id)
             except cursor.BadCursor as error:
                 return await _error(request, 400, str(error), "invalid_cursor", headers)
+            position = rendering.sends_from[0]
         if info.state != RUNNING and position:
             rest = await self.store.read(info.id, position)
             silent = isinstance(rendering, renderings.UpstreamRendering)

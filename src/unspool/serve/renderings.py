@@ -1,7 +1,6 @@
 """The shapes in which a stream is sent to a viewer: upstream's own events, the shape of ``--json``, the AI SDK's UI messages.
 
-A rendering turns entries of the log into bytes of an event stream. ``id:`` lines come last for an entry, so that a viewer who takes an
-entry up in the middle starts it again.
+A rendering turns entries of the log into bytes of an event stream, of which every event has an id.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from unspool.serve.store import End, StreamInfo
 from unspool.shape import VERSION, describe, describe_ending
 from unspool.sse import Events
 
-HEARTBEAT = b":\n\n"
+#: A comment, without a blank line: openai's SDK for Python takes every blank line after an ``id:`` for an event, and fails on its data.
+HEARTBEAT = b":\n"
 
 #: The renderings by the names that ``?format=`` takes.
 NAMES = ("upstream", "unspool", "ai-sdk")
@@ -31,6 +31,8 @@ class Rendering(ABC):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     #: The last sequence number in the log, to be set before `end` where `needs_log_for` says so.
     last_sequence: int | None = None
+    #: The first event that the client does not have: the position of its entry, and its place among the events that tell of that entry.
+    sends_from: tuple[int, int] = (0, 0)
 
     def __init__(self, info: StreamInfo) -> None:
         self.info = info
@@ -97,47 +99,59 @@ class UpstreamRendering(Rendering):
 
 
 class _DecodedRendering(Rendering):
-    """A rendering of deltas."""
+    """A rendering of deltas. It is fed one event at a time, so that its frames and their ids are the same however the events arrive."""
 
     def __init__(self, info: StreamInfo) -> None:
         super().__init__(info)
         self.decoder = api.endpoint(info.endpoint).decoder()
 
     def events(self, position: int, events: Events, at: float) -> bytes:
-        return self.deltas(position + len(events) - 1, self.decoder.decode(events), at)
+        found: list[bytes] = []
+        for index, event in enumerate(events):
+            found += self._numbered(position + index, self.frames(self.decoder.decode([event]), at))
+        return b"".join(found)
 
     def body(self, position: int, data: bytes, at: float) -> bytes:
         value = parse(data)
         deltas = self.decoder.decode_body(value) if isinstance(value, dict | list) else []
-        return self.deltas(position, deltas, at)
+        return b"".join(self._numbered(position, self.frames(deltas, at)))
 
     def end(self, position: int, end: End) -> bytes:
-        return self.deltas(position, self.decoder.close(), 0.0, last=False) + self.ending(position, end)
+        frames = self.frames(self.decoder.close(), 0.0) + self.ending(end)
+        return b"".join(self._numbered(position, frames))
+
+    def _numbered(self, position: int, frames: list[bytes]) -> list[bytes]:
+        """The frames of one entry that the client does not have, with ids."""
+        last = len(frames) - 1
+        found = []
+        for index, frame in enumerate(frames):
+            if (position, index) >= self.sends_from:
+                id = cursor.entry_end(position) if index == last else cursor.entry_part(position, index + 1)
+                found.append(b"id: %b%b\n%b" % (self.prefix, id, frame))
+        return found
 
     @abstractmethod
-    def deltas(self, position: int, deltas: list[Delta], at: float, *, last: bool = True) -> bytes:
-        """These deltas; the last one of an entry (``last``) carries its id."""
+    def frames(self, deltas: list[Delta], at: float) -> list[bytes]:
+        """The events that tell of these deltas, without ids."""
 
     @abstractmethod
-    def ending(self, position: int, end: End) -> bytes:
-        """The end, after all deltas."""
+    def ending(self, end: End) -> list[bytes]:
+        """The events that tell of the end, after all deltas."""
+
+
+def _frame(value: dict[str, object]) -> bytes:
+    return b"data: %b\n\n" % dumps(value).encode()
 
 
 class JSONRendering(_DecodedRendering):
     """A JSON object for each delta, in the shape of ``unspool --json``, and one for the end."""
 
-    def deltas(self, position: int, deltas: list[Delta], at: float, *, last: bool = True) -> bytes:
-        frames = []
-        for index, delta in enumerate(deltas):
-            described = {**describe(delta), "at": round(at, 3)}
-            id = b"id: %b%d\n" % (self.prefix, position) if last and index == len(deltas) - 1 else b""
-            frames.append(b"%bdata: %b\n\n" % (id, dumps(described).encode()))
-        return b"".join(frames)
+    def frames(self, deltas: list[Delta], at: float) -> list[bytes]:
+        return [_frame({**describe(delta), "at": round(at, 3)}) for delta in deltas]
 
-    def ending(self, position: int, end: End) -> bytes:
+    def ending(self, end: End) -> list[bytes]:
         ending = Ending(end.outcome, _sentence(end) if end.outcome != COMPLETE else "", end.finish_reason)
-        described = {"type": "end", "version": VERSION, "id": self.info.id, **describe_ending(ending)}
-        return b"id: %b%d\ndata: %b\n\n" % (self.prefix, position, dumps(described).encode())
+        return [_frame({"type": "end", "version": VERSION, "id": self.info.id, **describe_ending(ending)})]
 
 
 class UIMessageRendering(_DecodedRendering):
@@ -153,9 +167,9 @@ class UIMessageRendering(_DecodedRendering):
         self._reason = "other"
 
     def begin(self) -> bytes:
-        return self._chunk({"type": "start", "messageId": f"msg_{self.info.id}"}) + self._chunk({"type": "start-step"})
+        return _frame({"type": "start", "messageId": f"msg_{self.info.id}"}) + _frame({"type": "start-step"})
 
-    def deltas(self, position: int, deltas: list[Delta], at: float, *, last: bool = True) -> bytes:
+    def frames(self, deltas: list[Delta], at: float) -> list[bytes]:
         chunks: list[bytes] = []
         for delta in deltas:
             match delta:
@@ -171,23 +185,16 @@ class UIMessageRendering(_DecodedRendering):
                     self._reason = _FINISH_REASONS.get(reason, "other")
                 case Started():
                     pass
-        if not chunks or not last:
-            return b"".join(chunks)
-        # The id belongs to the last chunk: what a client has seen completely.
-        chunks[-1] = b"id: %b%d\n%b" % (self.prefix, position, chunks[-1])
-        return b"".join(chunks)
+        return chunks
 
-    def ending(self, position: int, end: End) -> bytes:
+    def ending(self, end: End) -> list[bytes]:
         chunks = self._close()
         if end.outcome not in (COMPLETE, LENGTH, FILTERED):
-            chunks.append(self._chunk({"type": "error", "errorText": _sentence(end)}))
-        chunks.append(self._chunk({"type": "finish-step"}))
-        chunks.append(
-            b"id: %b%d\n%b"
-            % (self.prefix, position, self._chunk({"type": "finish", "finishReason": self._reason_of(end)}))
-        )
+            chunks.append(_frame({"type": "error", "errorText": _sentence(end)}))
+        chunks.append(_frame({"type": "finish-step"}))
+        chunks.append(_frame({"type": "finish", "finishReason": self._reason_of(end)}))
         chunks.append(b"data: [DONE]\n\n")
-        return b"".join(chunks)
+        return chunks
 
     def _reason_of(self, end: End) -> str:
         if end.outcome in (COMPLETE, LENGTH, FILTERED):
@@ -200,8 +207,8 @@ class UIMessageRendering(_DecodedRendering):
             chunks += self._close()
             self._open = f"{kind}-{self._parts}"
             self._parts += 1
-            chunks.append(self._chunk({"type": f"{kind}-start", "id": self._open}))
-        chunks.append(self._chunk({"type": f"{kind}-delta", "id": self._open, "delta": text}))
+            chunks.append(_frame({"type": f"{kind}-start", "id": self._open}))
+        chunks.append(_frame({"type": f"{kind}-delta", "id": self._open, "delta": text}))
         return chunks
 
     def _tool_piece(self, id: str | None, name: str | None, arguments: str) -> list[bytes]:
@@ -209,36 +216,30 @@ class UIMessageRendering(_DecodedRendering):
         if id is not None:
             self._tool_id = id
             self._tools.add(id)
-            chunks.append(self._chunk({"type": "tool-input-start", "toolCallId": id, "toolName": name or ""}))
+            chunks.append(_frame({"type": "tool-input-start", "toolCallId": id, "toolName": name or ""}))
         if arguments:
             chunks.append(
-                self._chunk({"type": "tool-input-delta", "toolCallId": self._tool_id, "inputTextDelta": arguments})
+                _frame({"type": "tool-input-delta", "toolCallId": self._tool_id, "inputTextDelta": arguments})
             )
         return chunks
 
     def _tool(self, id: str, name: str, arguments: str) -> list[bytes]:
         chunks = self._close()
         if id not in self._tools:
-            chunks.append(self._chunk({"type": "tool-input-start", "toolCallId": id, "toolName": name}))
+            chunks.append(_frame({"type": "tool-input-start", "toolCallId": id, "toolName": name}))
         value = parse(arguments)
         if value is None:
             error = {"errorText": "the arguments are not JSON", "input": arguments}
-            chunks.append(self._chunk({"type": "tool-input-error", "toolCallId": id, "toolName": name, **error}))
+            chunks.append(_frame({"type": "tool-input-error", "toolCallId": id, "toolName": name, **error}))
         else:
-            chunks.append(
-                self._chunk({"type": "tool-input-available", "toolCallId": id, "toolName": name, "input": value})
-            )
+            chunks.append(_frame({"type": "tool-input-available", "toolCallId": id, "toolName": name, "input": value}))
         return chunks
 
     def _close(self) -> list[bytes]:
         if self._open is None:
             return []
         id, self._open = self._open, None
-        return [self._chunk({"type": f"{id.partition('-')[0]}-end", "id": id})]
-
-    @staticmethod
-    def _chunk(value: dict[str, object]) -> bytes:
-        return b"data: %b\n\n" % dumps(value).encode()
+        return [_frame({"type": f"{id.partition('-')[0]}-end", "id": id})]
 
 
 _FINISH_REASONS = {
