@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Text as Text
     from unspool.api.deltas import ToolCall as ToolCall
     from unspool.api.deltas import ToolCallDelta as ToolCallDelta
+    from unspool.api.deltas import ToolResult as ToolResult
     from unspool.api.deltas import Usage as Usage
     from unspool.client.aio import AsyncAnswer as AsyncAnswer
     from unspool.client.aio import AsyncReading as AsyncReading
@@ -53,6 +54,12 @@ if TYPE_CHECKING:
     from unspool.client.library import follow as follow
     from unspool.client.library import resume as resume
     from unspool.client.library import stream as stream
+    from unspool.client.library.converse import AsyncConversation as AsyncConversation
+    from unspool.client.library.converse import Conversation as Conversation
+    from unspool.client.library.converse import TooManyCalls as TooManyCalls
+    from unspool.client.library.converse import UnfinishedCall as UnfinishedCall
+    from unspool.client.library.converse import aconverse as aconverse
+    from unspool.client.library.converse import converse as converse
     from unspool.client.library.following import AsyncFollowing as AsyncFollowing
     from unspool.client.library.following import Following as Following
     from unspool.client.library.tools import tool as tool
@@ -67,11 +74,12 @@ if TYPE_CHECKING:
 # The names of each room. Written out once more above, where type checkers look, and below, in __all__, where they do too;
 # tests/test_exports.py compares the three.
 _NAMES = {
-    "unspool.api.deltas": "Annotation Audio Delta Failure Finish Image Item Logprobs Reasoning Refusal Started Text ToolCall ToolCallDelta Usage",
+    "unspool.api.deltas": "Annotation Audio Delta Failure Finish Image Item Logprobs Reasoning Refusal Started Text ToolCall ToolCallDelta ToolResult Usage",
     "unspool.client.aio": "AsyncAnswer AsyncReading",
     "unspool.client.answer": "Answer Reading",
     "unspool.client.errors": "BadRequest Cancelled InvalidOutput RateLimited ServerError StreamCut StreamError Unauthorized Unreachable",
     "unspool.client.facts": "Messages",
+    "unspool.client.library.converse": "AsyncConversation Conversation TooManyCalls UnfinishedCall aconverse converse",
     "unspool.client.library.following": "AsyncFollowing Following",
     "unspool.client.library": "AsyncClient Client afollow aresume astream follow resume stream",
     "unspool.client.library.tools": "tool",
@@ -89,6 +97,7 @@ __all__ = [
     "Answer",
     "AsyncAnswer",
     "AsyncClient",
+    "AsyncConversation",
     "AsyncFollowing",
     "AsyncReading",
     "Audio",
@@ -97,6 +106,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "ConfigError",
+    "Conversation",
     "Delta",
     "Ending",
     "Error",
@@ -121,15 +131,20 @@ __all__ = [
     "StreamCut",
     "StreamError",
     "Text",
+    "TooManyCalls",
     "ToolCall",
     "ToolCallDelta",
+    "ToolResult",
     "Unauthorized",
+    "UnfinishedCall",
     "Unreachable",
     "Usage",
     "__version__",
+    "aconverse",
     "afollow",
     "aresume",
     "astream",
+    "converse",
     "follow",
     "resume",
     "sse",

@@ -15,6 +15,7 @@ from unspool.api.deltas import (
     Text,
     ToolCall,
     ToolCallDelta,
+    ToolResult,
     Usage,
 )
 
@@ -59,6 +60,8 @@ def describe(delta: Delta) -> dict[str, Any]:
                 "choice": choice,
                 "kind": kind,
             }
+        case ToolResult(call, name, content, failed):
+            return {"type": "tool_result", "id": call, "name": name, "content": content, "failed": failed}
         case Usage(input, output, total, cached, reasoning, _):
             return {
                 "type": "usage",

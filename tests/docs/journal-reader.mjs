@@ -46,9 +46,10 @@ function read(bytes) {
     try {
       const one = block(bytes.subarray(at, end))
       if (one.id !== found.blocks.length + group.length) throw new Error('id')
-      if (ended && !(one.at === null && one.type === 'unspool.attempt')) throw new Error('after the end')
+      const isRun = one.at === null && one.type === 'unspool.tool'
+      if (ended && !isRun && !(one.at === null && one.type === 'unspool.attempt')) throw new Error('after the end')
       group.push([one.id, one.at, one.type, one.upstreamId, one.data])
-      ended = one.at === null && one.type === 'unspool.end'
+      ended = (ended && isRun) || (one.at === null && one.type === 'unspool.end')
       const said = checksum(bytes.subarray(at, end))
       if (said === null) continue
       if (crc32(bytes.subarray(start, end - 13)).toString(16).padStart(8, '0') !== said) throw new Error('checksum')

@@ -173,6 +173,18 @@ class ToolCall(Delta):
         }
 
 
+class ToolResult(Delta):
+    """What a tool returned for the ``call`` with that id, as the model gets it. ``failed`` says that it is an error."""
+
+    __match_args__ = __slots__ = ("call", "name", "content", "failed")
+
+    def __init__(self, call: str, name: str, content: str, failed: bool = False) -> None:
+        self.call = call
+        self.name = name
+        self.content = content
+        self.failed = failed
+
+
 class Annotation(Delta):
     """A citation or another annotation of the text, as the server describes it: ``url_citation``, ``file_citation`` …"""
 

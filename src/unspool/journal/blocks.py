@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Seconds: TypeAlias = float
     Headers: TypeAlias = dict[str, str]
     Head: TypeAlias = list[tuple[str, str]]
+    Texts: TypeAlias = list[str]
 
 # The fields of a server's error that are kept. Its message is the end's own.
 _FAILURE_FIELDS = ("status", "type", "code", "param", "request_id", "retry_after")
@@ -104,6 +105,10 @@ def _object(value: object) -> JsonObject | None:
     return value if type(value) is dict else None
 
 
+def _texts(value: object) -> list[str] | None:
+    return [one for one in value if type(one) is str] if type(value) is list else None
+
+
 def _headers(value: object) -> dict[str, str] | None:
     return {name: text for name, text in value.items() if type(text) is str} if type(value) is dict else None
 
@@ -126,6 +131,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "JsonObject": _object,
     "Headers": _headers,
     "Head": _head,
+    "Texts": _texts,
     "object": lambda value: value,
 }
 
@@ -133,8 +139,8 @@ _CHECKS: dict[str, Callable[[object], object]] = {
 class Request(Block):
     """What was asked. ``body`` is the request's JSON object to the letter, ``parent`` the stream whose conversation it continues.
 
-    ``pid`` is the process that can be told to stop; ``think_tags`` says whether ``<think>`` in the text is reasoning. A tape has
-    ``method`` and ``path`` too, and in ``text`` a request that is no JSON object. The gateway adds ``owner``, ``epoch`` and ``listed``.
+    ``pid`` is the process that can be told to stop; ``think_tags`` says whether ``<think>`` in the text is reasoning;
+    ``tools`` is where the tools come from that the command runs. A tape has ``method`` and ``path`` too, and in ``text`` a request that is no JSON object. The gateway adds ``owner``, ``epoch`` and ``listed``.
     """
 
     TYPE = record.REQUEST
@@ -147,6 +153,7 @@ class Request(Block):
     pid: Positive | None = None
     time: str = ""
     think_tags: bool = True
+    tools: Texts | None = None
     method: Word | None = None
     path: Word | None = None
     text: object = None

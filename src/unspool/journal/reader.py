@@ -42,7 +42,7 @@ class Reader:
 
     `read` returns the records that are whole by now and can be called again for those that follow. What was written at once and
     is torn is not returned: it is either still being written, or was never delivered to anybody. ``damage`` is set when a block is
-    not what was written; reading ends there, and all that came before is good. ``ended`` says that the last block read is an end.
+    not what was written; reading ends there, and all that came before is good. ``ended`` says that the answer's end has been read: the last block but for runs of its tools.
 
     ``offset`` is where what follows begins, ``next_id`` its id, ``upstream_id`` the server's id in force before it.
     """
@@ -62,6 +62,8 @@ class Reader:
         self._group: list[Record] = []
         self._group_size = 0
         self._checksum = 0
+        # What ``ended`` will be when they count.
+        self._group_ended = False
 
     def __enter__(self) -> Reader:
         return self
@@ -145,9 +147,12 @@ class Reader:
         elif b"%08x" % crc32(block[:-13], self._checksum) != checksum:
             raise record.Damaged("a checksum that does not match")
         one = record.decode(block, at)
-        follows_end = self._group[-1].is_own(record.END) if self._group else self.ended
-        if follows_end and not one.is_own(record.ATTEMPT):
-            raise record.Damaged("a block after the end")
+        if self._group_ended:
+            if not (one.is_own(record.ATTEMPT) or one.is_own(record.TOOL)):
+                raise record.Damaged("a block after the end")
+            self._group_ended = one.type == record.TOOL
+        else:
+            self._group_ended = one.is_own(record.END)
         if one.id != self.next_id + len(self._group):
             raise record.Damaged(f"block {one.id} where block {self.next_id + len(self._group)} should be")
         self._group.append(one)
@@ -159,8 +164,8 @@ class Reader:
         self.offset += self._group_size
         self.next_id += len(group)
         self._group_size = self._checksum = 0
+        self.ended = self._group_ended
         for one in group:
-            self.ended = one.is_own(record.END)
             if one.upstream_id is not None:
                 self.upstream_id = one.upstream_id
 

@@ -52,6 +52,8 @@ BODY = "unspool.body"
 WIRE = "unspool.wire"
 #: Bytes of an event stream that became no event: lines the format does not know, and an event that was cut.
 IGNORED = "unspool.ignored"
+#: A tool call of the answer is about to be run, or has been: these blocks follow the end.
+TOOL = "unspool.tool"
 #: How it ended. A journal that does not end with one was interrupted, or is still being written.
 END = "unspool.end"
 

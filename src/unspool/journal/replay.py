@@ -5,6 +5,7 @@ from __future__ import annotations
 from unspool import api
 from unspool.journal import blocks, reader, ulid
 from unspool.journal.blocks import Attempt, Body, End, Request, Response
+from unspool.journal.record import TOOL
 from unspool.jsontext import parse
 from unspool.outcome import DAMAGED, INTERRUPTED, Ending
 from unspool.sse import Event
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.journal.reader import Reader
     from unspool.journal.record import Record
+    from unspool.journal.toolruns import ToolRun
 
 
 class Replay:
@@ -26,6 +28,7 @@ class Replay:
 
     - ``request`` is what was asked, ``response`` the newest head of an answer, ``body`` the newest answer in one piece, ``end`` how it
       ended; None where the journal has none.
+    - ``tool_runs`` are the runs of the answer's tool calls, by the ids of these.
     - ``decoder`` knows what the answer said of itself; None where nothing was asked that has an answer, as on some tapes.
     - ``at`` is the seconds from the request to the newest turn, ``attempts`` the number of requests sent by then.
 
@@ -37,6 +40,7 @@ class Replay:
         self.response: Response | None = None
         self.body: Body | None = None
         self.end: End | None = None
+        self.tool_runs: dict[str, ToolRun] = {}
         self.decoder: Decoder | None = None
         self.at = 0.0
         self.attempts = 1
@@ -129,7 +133,13 @@ class Replay:
                 yield deltas, events, self.at
 
     def _own(self, one: Record) -> Iterator[tuple[list[Delta], list[Event], float]]:
-        """Take a block of the journal's own. Nothing but an attempt follows an end (`unspool.journal.reader`), and takes it back."""
+        """Take a block of the journal's own. Of what may follow an end (`unspool.journal.reader`), an attempt takes it back."""
+        if one.type == TOOL:
+            from unspool.journal.toolruns import ToolRun
+
+            run = ToolRun.read(one.data)
+            self.tool_runs[run.call] = run
+            return
         block = blocks.read(one)
         self.end = block if isinstance(block, End) else None
         if isinstance(block, Request):

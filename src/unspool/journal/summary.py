@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from unspool.api.deltas import Delta, Failure, Usage
+    from unspool.journal.toolruns import ToolRun
 
 # What says that the answer has begun: the first of these ends the wait for the first token.
 _CONTENT = (Text, Refusal, Reasoning, ToolCallDelta)
@@ -43,7 +44,8 @@ class Summary:
     - Asked: ``api``, ``url``, ``profile``, ``model``, ``choices`` and ``body``, the request to the letter; of the body ``system`` and
       ``messages``, in the form of Chat Completions whatever the endpoint was. ``asked`` are those that are not history.
     - Answered: ``texts``, one for each choice, refusals included, as viewers show them; ``reasoning``, ``refusal``,
-      ``tool_calls``, ``usage``; ``items`` and ``reasoning_fields`` are what the next turn repeats beside the text and the calls; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
+      ``tool_calls`` and what became of them (``tool_runs``, by their ids; ``tool_sources`` is where the tools came from), ``usage``;
+      ``items`` and ``reasoning_fields`` are what the next turn repeats beside the text and the calls; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
       which a gateway keeps the stream.
     - Ended: ``outcome``, one of the words of `unspool.outcome`; ``message``, ``finish_reason``, ``failure`` (the
       error that the server reported) and ``signal``. ``is_final`` says that the server itself has ended the answer, well or
@@ -199,6 +201,7 @@ class _Builder:
             found.api, found.url, found.profile, found.model = request.api, request.url, request.profile, request.model
             found.time, found.parent, found.body = request.time, request.parent, request.body
             found.choices = request.choices
+            found.tool_sources = request.tools or []
             found.system, found.messages = request.conversation()
         if end is not None:
             found.outcome, found.message, found.finish_reason = end.outcome, end.message, end.finish_reason
@@ -210,6 +213,7 @@ class _Builder:
             if found.finish_reason is None and decoder.finish_reasons:
                 found.finish_reason = decoder.finish_reasons[min(decoder.finish_reasons)]
         found.is_final = replay.is_final
+        found.tool_runs = replay.tool_runs
         found.request_id = replay.request_id
         found.stream_id = replay.stream_id
         found.attempts = replay.attempts

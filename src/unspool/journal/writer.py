@@ -92,7 +92,7 @@ class Writer:
     def reopen(cls, path: str, *, sync: str = "interval") -> Writer:
         """Go on with a journal whose writer is gone, after cutting off the torn block that it may end with.
 
-        The next block must be a `record.ATTEMPT`. Raises Busy while another process writes it, `unspool.journal.reader.Damage`
+        The next block must be a `record.ATTEMPT`, or after an end a `record.TOOL`. Raises Busy while another process writes it, `unspool.journal.reader.Damage`
         when it holds what was never written, and OSError.
         """
         from unspool.journal.reader import Reader

@@ -15,13 +15,14 @@ from unspool.outcome import UNAUTHORIZED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Any, TypeVar, Unpack, overload
 
     from unspool.client.aio import AsyncAnswer
     from unspool.client.exchange import Exchange
-    from unspool.client.library.asking import Asking, Options, Reading
+    from unspool.client.library.asking import Asking, AskOptions, Options, Reading
+    from unspool.client.library.converse import Conversation
     from unspool.client.library.following import AsyncFollowing, Following
     from unspool.config import Settings
     from unspool.config.target import Target
@@ -236,6 +237,26 @@ class Client(_Defaults):
         )
         answer.on_close = self._take_back
         return answer
+
+    def converse(
+        self,
+        prompt: Asking | None = None,
+        *,
+        tools: Iterable[Callable[..., Any]],
+        chain: int = 10,
+        resume: str | None = None,
+        unfinished: str = "raise",
+        **options: Unpack[AskOptions],
+    ) -> Conversation:
+        """Ask a model that may call functions, with this client's defaults: see `unspool.converse`."""
+        from unspool.client.library.converse import begun_conversation
+
+        tools = list(tools)
+
+        def ask(asked: Asking) -> Answer[Any]:
+            return self.stream(asked, tools=tools, **options)
+
+        return begun_conversation(prompt, ask, tools, chain, resume, unfinished, {**self._given, **options})  # type: ignore[typeddict-item]
 
     def with_options(self, **options: Unpack[Options]) -> Client:
         """Return a client with these defaults in addition. It has connections of its own."""

@@ -32,13 +32,12 @@ if TYPE_CHECKING:
         idle_timeout: float
         check: bool
 
-    class Options(Reading, total=False):
-        """What `unspool.stream` takes beside the prompt and the schema; its docstring says what each is."""
+    class AskOptions(Reading, total=False):
+        """What `unspool.converse` takes beside the prompt and its tools; the docstring of `unspool.stream` says what each is."""
 
         model: str | None
         system: str | None
         attachments: Iterable[str | bytes | os.PathLike[str]] | None
-        tools: Iterable[dict[str, Any] | Callable[..., Any]] | None
         tool_choice: str | dict[str, Any] | None
         temperature: float | None
         top_p: float | None
@@ -60,6 +59,11 @@ if TYPE_CHECKING:
         unix_socket: str | os.PathLike[str] | None
         config: bool
         observer: Observer | None
+
+    class Options(AskOptions, total=False):
+        """What `unspool.stream` takes beside the prompt and the schema."""
+
+        tools: Iterable[dict[str, Any] | Callable[..., Any]] | None
 
 
 READING: dict[str, Any] = {

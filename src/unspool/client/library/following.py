@@ -70,6 +70,11 @@ class Followed(Facts):
         return folder.id_of(self._journal.path)
 
     @property
+    def path(self) -> str:
+        """The journal's file."""
+        return self._journal.path
+
+    @property
     def last_id(self) -> int:
         """The id of the last block read; where none was, the one to begin after."""
         return max(self._after, self._journal.next_id - 1)

@@ -85,6 +85,21 @@ def parameters_of(function: Any) -> tuple[dict[str, Any], str]:
     return {**schema, "additionalProperties": False}, text
 
 
+def arguments_of(function: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's arguments as what the function's annotations say. Raises Mismatch for wrong ones, missing ones and those that it does not take."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters
+    for name in values:
+        if name not in parameters:
+            raise Mismatch(
+                f"{function.__name__} takes no argument {name!r}; it takes {', '.join(parameters) or 'none'}"
+            )
+    for name, parameter in parameters.items():
+        if name not in values and parameter.default is parameter.empty:
+            raise Mismatch(f"{function.__name__} needs the argument {name!r}")
+    return {name: _build(hints.get(name, Any), value, name) for name, value in values.items()}
+
+
 def built(source: Any, value: Any) -> Any:
     """Return a JSON value as an instance of what ``source`` describes: a class, or a dict that is a JSON Schema.
 

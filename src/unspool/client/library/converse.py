@@ -1,0 +1,521 @@
+"""Conversations in which the model calls Python functions: each call is run, its result handed back, and the model answers on.
+
+Every answer is a stream with a journal of its own, each with the one before as its parent. A call is in the journal of its answer before
+it is run, and its result before the model gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from unspool import Error
+from unspool.api.deltas import Text, ToolResult
+from unspool.client.facts import Asked
+from unspool.client.kept.rest import is_whole
+from unspool.client.library.following import AsyncFollowing, Followed, Following
+from unspool.config.paths import streams_dir
+from unspool.journal import folder, summary, ulid
+from unspool.journal.blocks import Request
+from unspool.journal.toolruns import ToolLog, ToolRun
+from unspool.outcome import COMPLETE, RUNNING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, Self, Unpack
+
+    from unspool.api.deltas import Delta, ToolCall
+    from unspool.client.aio import AsyncReading
+    from unspool.client.answer import Reading
+    from unspool.client.facts import Facts, Messages
+    from unspool.client.library.asking import Asking, AskOptions
+    from unspool.client.library.asking import Reading as Reading_
+    from unspool.journal.summary import Summary
+
+#: How many answers with calls a conversation may have before it ends, unless its caller says otherwise.
+DEFAULT_CHAIN = 10
+# What `unfinished` may be.
+_UNFINISHED = ("raise", "again", "failed")
+# What the model is told of a call that had begun when the program died, and is not run again.
+INTERRUPTED_CALL = "the program died while this call ran; whether it had an effect is not known"
+
+
+class TooManyCalls(Error):
+    """The model still calls tools after as many answers as ``chain`` allows. The calls of the last answer have not been run."""
+
+
+class UnfinishedCall(Error):
+    """A call had begun when the program that ran it died, and may have had its effect. ``names`` are the tools that were called."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(
+            f"{', '.join(names)} had begun when the program died, and may have had an effect: unfinished='again' runs it again,"
+            " unfinished='failed' tells the model that it failed"
+        )
+        self.names = names
+
+
+class Functions:
+    """Python functions that a model may call, by their names."""
+
+    def __init__(self, functions: Iterable[Callable[..., Any]]) -> None:
+        self._functions: dict[str, Callable[..., Any]] = {}
+        for one in functions:
+            if not callable(one):
+                raise TypeError("tools are functions here: a dict describes a tool that nobody can run")
+            name = getattr(one, "__name__", "tool")
+            if name in self._functions:
+                raise ValueError(f"two tools are called {name}")
+            self._functions[name] = one
+        if not self._functions:
+            raise ValueError("tools has no function")
+
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
+        return iter(self._functions.values())
+
+    def call(self, call: ToolCall) -> Any:
+        """Run a call and return what its function returns, an awaitable for one of asyncio. Raises what it raises, and ValueError for wrong arguments."""
+        function = self._functions.get(call.name)
+        if function is None:
+            raise ValueError(f"there is no tool called {call.name}; there are {', '.join(self._functions)}")
+        from unspool.client.library.schema import arguments_of
+
+        return function(**arguments_of(function, call.parsed()))
+
+
+class Turns:
+    """What is the same in a thread and in asyncio: which answer is next, and what was run for it.
+
+    ``id`` is the id of the first answer, ``answers`` are all so far, the last of which is ``answer``.
+    """
+
+    def __init__(self, tools: Iterable[Callable[..., Any]], first: Asking, chain: int, unfinished: str) -> None:
+        if unfinished not in _UNFINISHED:
+            raise ValueError(f"unfinished is {unfinished!r}, and not one of {', '.join(_UNFINISHED)}")
+        if type(chain) is not int or chain < 0:
+            raise ValueError(f"chain is {chain!r}, and not a number of answers")
+        self.functions = Functions(tools)
+        self._next: Asking | None = first
+        self._chain = chain
+        self._unfinished = unfinished
+        self._id: str | None = None
+        #: Runs that are kept of a conversation that is resumed, by the ids of their calls.
+        self._known: dict[str, ToolRun] = {}
+
+    def begin_after(self, one: Summary, id: str) -> None:
+        """Continue after an answer that is kept, and whose calls may have been run in part."""
+        self._id = id
+        self._known = dict(one.tool_runs)
+
+    def wanted(self, answers: int, answer: Facts[Any]) -> list[ToolCall]:
+        """The calls of an answer that are to be run, none where the conversation is over. Raises TooManyCalls."""
+        calls = [call for call in answer.tool_calls if call.choice == 0]
+        if answer.outcome != COMPLETE or not calls:
+            return []
+        if answers > self._chain:
+            raise TooManyCalls(f"the model still calls tools after {self._chain} answers with calls: chain allows more")
+        return calls
+
+    def divided(self, calls: list[ToolCall]) -> tuple[list[ToolResult], list[ToolCall]]:
+        """The results that there are already, and the calls that are to be run. Raises UnfinishedCall."""
+        known, self._known = self._known, {}
+        begun = [call for call in calls if call.id in known and known[call.id].result is None]
+        if begun and self._unfinished == "raise":
+            raise UnfinishedCall([call.name for call in begun])
+        results, rest = [], []
+        for call in calls:
+            run = known.get(call.id)
+            if run is not None and run.result is not None:
+                results.append(ToolResult(call.id, call.name, run.result, run.failed))
+            elif run is not None and self._unfinished == "failed":
+                results.append(ToolResult(call.id, call.name, INTERRUPTED_CALL, True))
+            else:
+                rest.append(call)
+        return results, rest
+
+    def replied(self, answer: Facts[Any], calls: list[ToolCall], results: list[ToolResult]) -> Messages:
+        """What is asked after an answer whose calls have these results."""
+        contents = {result.call: result.content for result in results}
+        return answer.reply(*(call.result(contents[call.id]) for call in calls))
+
+
+def result_of(call: ToolCall, value: Any) -> ToolResult:
+    """What a tool returned, as the model gets it. Raises TypeError for what is no JSON."""
+    return ToolResult(call.id, call.name, call.result(value)["content"])
+
+
+def failure_of(call: ToolCall, error: Exception) -> ToolResult:
+    """An exception of a tool, as the model gets it."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ToolResult(call.id, call.name, text, True)
+
+
+def begun(calls: Iterable[ToolCall]) -> list[ToolRun]:
+    """What is kept before calls are run."""
+    return [ToolRun(call.id, call.name) for call in calls]
+
+
+def done(results: Iterable[ToolResult]) -> list[ToolRun]:
+    """What is kept of calls that have been run."""
+    return [ToolRun(one.call, one.name, one.content, one.failed) for one in results]
+
+
+def kept_path(answer: Facts[Any]) -> str | None:
+    """The journal of an answer, None where it is not kept."""
+    if isinstance(answer, Followed):
+        return answer.path
+    if isinstance(answer, Asked) and answer.exchange.journal is not None:
+        return answer.exchange.journal.path
+    return None
+
+
+def last_of(piece: str, kept: str | None = None) -> tuple[str, Summary]:
+    """The first id and the last answer of the conversation that a piece of an id names. Raises NotFound, and Error while it is being written."""
+    kept = kept or streams_dir()
+    id = folder.find(kept, piece)
+    chain = summary.conversation(kept, id)
+    last = id
+    for other in folder.ids(kept):
+        if other > last:
+            try:
+                parent = Request.first(folder.path_of(kept, other)).parent
+            except OSError:  # removed a moment ago
+                continue
+            if parent == last:
+                last = other
+    one = chain[-1] if last == id else summary.read(folder.path_of(kept, last))
+    if one.outcome == RUNNING:
+        raise Error(f"{ulid.short(one.id)} is still being written by another process")
+    return chain[0].id, one
+
+
+class Conversation(Turns):
+    """A conversation in one thread: see `unspool.converse`. Iterating it yields the text of its answers; `deltas` yields all that arrives."""
+
+    def __init__(
+        self,
+        tools: Iterable[Callable[..., Any]],
+        first: Asking,
+        ask: Callable[[Asking], Reading[Any]],
+        *,
+        chain: int,
+        unfinished: str,
+        resumed: Reading[Any] | None = None,
+    ) -> None:
+        super().__init__(tools, first, chain, unfinished)
+        self.answers: list[Reading[Any]] = []
+        self._ask = ask
+        self._resumed = resumed
+        self._stream = self._all()
+
+    @property
+    def id(self) -> str | None:
+        """The id of the first answer, by which the conversation can be resumed; None without a journal, and before the first piece."""
+        return self._id or (self.answers[0].id if self.answers else None)
+
+    @property
+    def answer(self) -> Reading[Any] | None:
+        """The last answer so far."""
+        return self.answers[-1] if self.answers else None
+
+    @property
+    def text(self) -> str:
+        """The text of the last answer so far."""
+        return self.answers[-1].text if self.answers else ""
+
+    @property
+    def outcome(self) -> str | None:
+        """How the last answer ended, None while it has not."""
+        return self.answers[-1].outcome if self.answers else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        for delta in self._stream:
+            if type(delta) is Text and delta.choice == 0:
+                yield delta.text
+
+    def deltas(self) -> Iterator[Delta]:
+        """Yield everything that arrives, of all answers, and a `ToolResult` for each call that has been run."""
+        yield from self._stream
+
+    def read(self) -> str:
+        """Read to the end, and return the text of the last answer."""
+        for _ in self._stream:
+            pass
+        return self.text
+
+    def close(self) -> None:
+        """Stop the answer that streams, if one does. A function that runs is not stopped."""
+        self._stream.close()
+        if self.answers:
+            self.answers[-1].close()
+
+    def _all(self) -> Generator[Delta]:
+        while self._next is not None:
+            answer = self._resumed if self._resumed is not None else self._ask(self._next)
+            self._resumed = None
+            self.answers.append(answer)
+            with answer:
+                yield from answer.deltas()
+            self._next = None
+            calls = self.wanted(len(self.answers), answer)
+            if not calls:
+                return
+            results, rest = self.divided(calls)
+            yield from results
+            with ToolLog(kept_path(answer)) as log:
+                log.put(begun(rest))
+                for result in self._run(rest):
+                    log.put(done([result]))
+                    results.append(result)
+                    yield result
+            self._next = self.replied(answer, calls, results)
+
+    def _run(self, calls: list[ToolCall]) -> Iterator[ToolResult]:
+        if len(calls) == 1:
+            yield self._result(calls[0])
+        elif calls:
+            with ThreadPoolExecutor(len(calls)) as pool:
+                for future in as_completed([pool.submit(self._result, call) for call in calls]):
+                    yield future.result()
+
+    def _result(self, call: ToolCall) -> ToolResult:
+        try:
+            value = self.functions.call(call)
+            if inspect.isawaitable(value):
+                value = asyncio.run(_awaited(value))
+            return result_of(call, value)
+        except Exception as error:
+            return failure_of(call, error)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+class AsyncConversation(Turns):
+    """A conversation in asyncio: see `unspool.aconverse`. Iterating it yields the text of its answers; `deltas` yields all that arrives."""
+
+    def __init__(
+        self,
+        tools: Iterable[Callable[..., Any]],
+        first: Asking,
+        ask: Callable[[Asking], AsyncReading[Any]],
+        *,
+        chain: int,
+        unfinished: str,
+        resumed: AsyncReading[Any] | None = None,
+    ) -> None:
+        super().__init__(tools, first, chain, unfinished)
+        self.answers: list[AsyncReading[Any]] = []
+        self._ask = ask
+        self._resumed = resumed
+        self._stream = self._all()
+
+    @property
+    def id(self) -> str | None:
+        """The id of the first answer, by which the conversation can be resumed; None without a journal, and before the first piece."""
+        return self._id or (self.answers[0].id if self.answers else None)
+
+    @property
+    def answer(self) -> AsyncReading[Any] | None:
+        """The last answer so far."""
+        return self.answers[-1] if self.answers else None
+
+    @property
+    def text(self) -> str:
+        """The text of the last answer so far."""
+        return self.answers[-1].text if self.answers else ""
+
+    @property
+    def outcome(self) -> str | None:
+        """How the last answer ended, None while it has not."""
+        return self.answers[-1].outcome if self.answers else None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for delta in self._stream:
+            if type(delta) is Text and delta.choice == 0:
+                yield delta.text
+
+    async def deltas(self) -> AsyncIterator[Delta]:
+        """Yield everything that arrives, of all answers, and a `ToolResult` for each call that has been run."""
+        async for delta in self._stream:
+            yield delta
+
+    async def read(self) -> str:
+        """Read to the end, and return the text of the last answer."""
+        async for _ in self._stream:
+            pass
+        return self.text
+
+    async def aclose(self) -> None:
+        """Stop the answer that streams, and the functions of asyncio that run. A plain function in its thread is not stopped."""
+        await self._stream.aclose()
+        if self.answers:
+            await self.answers[-1].aclose()
+
+    async def _all(self) -> AsyncGenerator[Delta]:
+        while self._next is not None:
+            answer = self._resumed if self._resumed is not None else self._ask(self._next)
+            self._resumed = None
+            self.answers.append(answer)
+            async with answer:
+                async for delta in answer.deltas():
+                    yield delta
+            self._next = None
+            calls = self.wanted(len(self.answers), answer)
+            if not calls:
+                return
+            results, rest = self.divided(calls)
+            for result in results:
+                yield result
+            with ToolLog(kept_path(answer)) as log:
+                await asyncio.to_thread(log.put, begun(rest))
+                running = [asyncio.ensure_future(self._result(call)) for call in rest]
+                try:
+                    for future in asyncio.as_completed(running):
+                        result = await future
+                        await asyncio.to_thread(log.put, done([result]))
+                        results.append(result)
+                        yield result
+                finally:
+                    for one in running:
+                        one.cancel()
+            self._next = self.replied(answer, calls, results)
+
+    async def _result(self, call: ToolCall) -> ToolResult:
+        try:
+            # A function that is not of asyncio may take its time, and others must get their turn.
+            value = await asyncio.to_thread(self.functions.call, call)
+            if inspect.isawaitable(value):
+                value = await value
+            return result_of(call, value)
+        except Exception as error:
+            return failure_of(call, error)
+
+
+def converse(
+    prompt: Asking | None = None,
+    *,
+    tools: Iterable[Callable[..., Any]],
+    chain: int = DEFAULT_CHAIN,
+    resume: str | None = None,
+    unfinished: str = "raise",
+    **options: Unpack[AskOptions],
+) -> Conversation:
+    """Ask a model that may call your functions, run what it calls, and hand the results back, until it answers without a call.
+
+    >>> def weather(city: str) -> str:
+    ...     "The weather in a city."
+    ...     return "sunny"
+    >>> with unspool.converse("How is the weather in Oslo?", tools=[weather]) as conversation:
+    ...     for piece in conversation:
+    ...         print(piece, end="")
+    ...     conversation.outcome
+    'complete'
+
+    ``tools`` are functions; their annotations and docstrings are what the model is told of them, see `tool`. Calls of one answer
+    run at the same time, each in a thread of its own. What a function raises, and a call with wrong arguments, the model gets as an
+    error. ``chain`` is how many answers with calls there may be: one more raises TooManyCalls. ``options`` are those of `stream`.
+
+    Each call is in the journal of its answer before it runs, and its result before the model gets it. ``resume`` takes the id of a
+    conversation whose program died, in place of a prompt, with the same other arguments: finished calls are not run again, and what is cut is
+    continued. A call that had begun and has no result raises UnfinishedCall, unless ``unfinished`` is ``"again"`` or ``"failed"``.
+
+    Raises what `stream` raises, and `NotFound` for an id.
+    """
+    from unspool.client import library
+
+    def ask(asked: Asking) -> Reading[Any]:
+        return library.stream(asked, tools=tools, **options)
+
+    return begun_conversation(prompt, ask, tools, chain, resume, unfinished, options)
+
+
+def aconverse(
+    prompt: Asking | None = None,
+    *,
+    tools: Iterable[Callable[..., Any]],
+    chain: int = DEFAULT_CHAIN,
+    resume: str | None = None,
+    unfinished: str = "raise",
+    **options: Unpack[AskOptions],
+) -> AsyncConversation:
+    """The same for asyncio: see `converse`. Functions may be of asyncio; the others run in threads."""
+    from unspool.client import library
+
+    tools = list(tools)
+
+    def ask(asked: Asking) -> AsyncReading[Any]:
+        return library.astream(asked, tools=tools, **options)
+
+    if resume is None:
+        return AsyncConversation(tools, _prompt_of(prompt), ask, chain=chain, unfinished=unfinished)
+    id, one, path = _kept(prompt, resume, options)
+    resumed: AsyncReading[Any]
+    resumed = AsyncFollowing(path) if is_whole(one) else library.aresume(one.id, **_reading(options))
+    found = AsyncConversation(tools, "", ask, chain=chain, unfinished=unfinished, resumed=resumed)
+    found.begin_after(one, id)
+    return found
+
+
+def begun_conversation(
+    prompt: Asking | None,
+    ask: Callable[[Asking], Reading[Any]],
+    tools: Iterable[Callable[..., Any]],
+    chain: int,
+    resume: str | None,
+    unfinished: str,
+    options: AskOptions,
+) -> Conversation:
+    """A conversation that is asked by ``ask``, from its beginning or resumed."""
+    tools = list(tools)
+    if resume is None:
+        return Conversation(tools, _prompt_of(prompt), ask, chain=chain, unfinished=unfinished)
+    from unspool.client import library
+
+    id, one, path = _kept(prompt, resume, options)
+    resumed: Reading[Any] = Following(path) if is_whole(one) else library.resume(one.id, **_reading(options))
+    found = Conversation(tools, "", ask, chain=chain, unfinished=unfinished, resumed=resumed)
+    found.begin_after(one, id)
+    return found
+
+
+def _prompt_of(prompt: Asking | None) -> Asking:
+    if prompt is None:
+        raise TypeError("give a prompt, or the id of a conversation to resume")
+    return prompt
+
+
+def _kept(prompt: Asking | None, resume: str, options: AskOptions) -> tuple[str, Summary, str]:
+    """The id and the last answer of a conversation to resume, and the journal of that."""
+    if prompt is not None:
+        raise TypeError("give a prompt or resume, not both")
+    folder = options.get("journal", True)
+    id, one = last_of(resume, None if isinstance(folder, bool) else os.fspath(folder))
+    return id, one, one.path
+
+
+def _reading(options: AskOptions) -> Reading_:
+    from unspool.client.library.asking import READING
+
+    return {name: value for name, value in options.items() if name in READING}  # type: ignore[return-value]
