@@ -31,6 +31,7 @@ _FILES = {
     "questions.txt": b"What is Python?\n",
     "main.py": b"print()\n",
     "person.json": b'{"type": "object", "properties": {"name": {"type": "string"}}}',
+    "tools.py": b"def weather(city: str) -> str:\n    return 'rain'\n",
     "weather.json": b'{"name": "weather", "description": "The weather in a city",\n'
     b' "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}\n',
     "prompts.jsonl": b'{"prompt": "What is Python?"}\n{"prompt": "What is Rust?", "custom_id": "rust", "max_tokens": 100}\n',

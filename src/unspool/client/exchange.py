@@ -67,7 +67,7 @@ class Exchange:
 
     ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one continues;
     ``pid`` is the process to be told when somebody wants the stream to stop; ``throttle`` decides, in place of `unspool.client.retry`, on the
-    wait before each further attempt; ``route`` says how to get there, None as the profile does.
+    wait before each further attempt; ``route`` says how to get there, None as the profile does; ``tool_sources`` is where the tools come from that the command runs.
 
     ``state`` is one of `unspool.client.states`, and ``ending`` is set once it is ``ended``. ``retry_reason`` says why the next attempt is
     made, for a person. ``headers`` are those of the newest answer. ``sent_at`` is when the last
@@ -90,6 +90,7 @@ class Exchange:
         use_proxy: bool = True,
         route: Route | None = None,
         throttle: Throttle | None = None,
+        tool_sources: list[str] | None = None,
     ) -> None:
         self.target = target
         self.prompt = prompt
@@ -98,6 +99,7 @@ class Exchange:
         self.body: dict[str, Any] = build_body(target, prompt, self.api_name) if body is None else body
         self.url = target.url(self.endpoint.path, prompt.model)
         self.journal = journal
+        self.tool_sources = tool_sources
         self.state = states.IDLE
         self.ending: Ending | None = None
         self.attempt = 1
@@ -711,6 +713,7 @@ class Exchange:
             self._pid,
             now(),
             think_tags=self.target.think_tags,
+            tools=self.tool_sources,
         )
 
 

@@ -34,6 +34,14 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"
 
 
+class ToolSettings(Fields):
+    """Tools under one name: the ``functions`` of a Python ``file``, all where none is named. ``allow`` says that they run unasked."""
+
+    file: str
+    functions: tuple[str, ...] = ()
+    allow: bool = False
+
+
 class Settings(Fields):
     """What the configuration file says: the default profile's name, the profiles it has or changes, and the other keys at its top."""
 
@@ -44,3 +52,4 @@ class Settings(Fields):
     think_tags: bool = True
     aliases: dict[str, str] = EMPTY
     breaks: bool = False
+    tools: dict[str, ToolSettings] = EMPTY

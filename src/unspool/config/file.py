@@ -11,6 +11,10 @@
     [aliases]
     fast = "gpt-5.4-nano"       # -m fast
 
+    [tools.weather]             # -T weather
+    file = "~/tools/weather.py" # the functions in it, or only those in: functions = ["forecast"]
+    allow = true                # run without asking
+
     [profiles.work]
     extends = "openai"          # start from a built-in profile
     key_cmd = ["pass", "show", "openai/work"]
@@ -40,7 +44,7 @@ from __future__ import annotations
 import os
 
 from unspool.api import NAMES
-from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest, plain
+from unspool.config import REASONING, SYNC, ConfigError, Settings, ToolSettings, nearest, plain
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.target import Network
 from unspool.config.url import parse_base_url
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "breaks", "profiles", "aliases")
+_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "breaks", "profiles", "aliases", "tools")
 _PROFILE = (
     "base_url",
     "api",
@@ -105,7 +109,24 @@ def parse(content: bytes, path: str) -> Settings:
         think_tags,
         _aliases(top),
         top.boolean("breaks") or False,
+        _tools(top, path),
     )
+
+
+def _tools(top: _Table, path: str) -> dict[str, ToolSettings]:
+    """The tools that ``-T`` names. A file's name is relative to the folder of the configuration file."""
+    found = {}
+    for name, fields in top.table("tools").items():
+        if not isinstance(fields, dict):
+            raise top.error(f"tools.{name}", "must be a table")
+        table = _Table(fields, path, f"tools.{name}.")
+        table.allow(("file", "functions", "allow"))
+        file = table.text("file")
+        if not file:
+            raise table.error("file", "is missing: the Python file with the functions")
+        place = os.path.join(os.path.dirname(path), os.path.expanduser(file))
+        found[name] = ToolSettings(place, table.words("functions", split=False) or (), table.boolean("allow") or False)
+    return found
 
 
 def _aliases(top: _Table) -> dict[str, str]:

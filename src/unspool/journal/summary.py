@@ -72,6 +72,8 @@ class Summary:
         self.reasoning = ""
         self.refusal = ""
         self.tool_calls: list[ToolCall] = []
+        self.tool_runs: dict[str, ToolRun] = {}
+        self.tool_sources: list[str] = []
         self.items: list[dict[str, Any]] = []
         self.reasoning_fields: dict[str, Any] = {}
         self.usage: Usage | None = None

@@ -21,10 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unspool.api.prompt import Prompt
     from unspool.cli.formats import View
     from unspool.cli.options.ask import AskOptions
     from unspool.cli.prompt.conversation import History
     from unspool.cli.prompt.templating import Filling
+    from unspool.cli.tools.sources import RunnableTool
     from unspool.config import Settings
     from unspool.config.target import Target
 
@@ -85,6 +87,12 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
         return _no_key(target, view, notes)
     target = with_model(target, use_proxy=not options.sim, looks=not options.dry_run)
     prompt = building.build(options, target, notes, history, filling)
+    tools: dict[str, RunnableTool] = {}
+    if options.functions or options.run_tools:
+        from unspool.cli.tools import sources
+
+        tools = sources.find(options, settings)
+        prompt = sources.offered(prompt, tools)
     if options.dry_run:
         from unspool.cli.prompt import dry_run
 
@@ -97,17 +105,18 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     from unspool.config.paths import streams_dir
     from unspool.journal.writer import Writer
 
-    display = Display(notes, view, shows_reasoning=shows_reasoning(options, notes))
-    with Signals(display) as signals:
+    def begin(prompt: Prompt, parent: str | None) -> Exchange:
+        nonlocal started
         journal = Writer(None if options.no_log else streams_dir(), sync=settings.sync)
         exchange = Exchange(
             target,
             prompt,
             journal=journal,
             retries=options.retries,
-            parent=history.parent if history is not None else None,
+            parent=parent,
             pid=os.getpid(),
             use_proxy=not options.sim,
+            tool_sources=list(dict.fromkeys(tool.source for tool in tools.values())) or None,
         )
         if started is not None:
             # The request is in the journal by now, and nothing is sent before that is certain: nobody else will see the answer.
@@ -115,11 +124,26 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
             if journal.trouble is not None:
                 raise UsageError(f"--detach needs a journal, and {journal.trouble}")
             started(journal.id)
+            started = None
         if options.verbose:
             kept = f", stream {journal.id}" if journal.path is not None else ""
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
+        return exchange
+
+    parent = history.parent if history is not None else None
+    if tools:
+        from unspool.cli.tools.loop import ToolLoop
+        from unspool.cli.tools.running import Runner
+
+        return ToolLoop(Runner(tools, options), options, notes, view, begin, detached=started is not None).ask(
+            prompt, parent
+        )
+    display = Display(notes, view, shows_reasoning=shows_reasoning(options, notes))
+    with Signals(display) as signals:
+        needs_journal = started is not None
+        exchange = begin(prompt, parent)
         with Answer(exchange, options.limits, reactor=Reactor(), keep_text=False) as answer:
-            ending = stream(answer, display, signals, wanted_stats(options), needs_journal=started is not None)
+            ending = stream(answer, display, signals, wanted_stats(options), needs_journal=needs_journal)
             report(answer, ending, display, verbose=options.verbose)
     return ending.exit_code
 

@@ -63,7 +63,7 @@ def _last_cut(notes: Notes) -> str:
             continue
         if id == newest and one.outcome == outcome.RUNNING:
             break
-        if one.outcome in _CUT and id not in continued:
+        if (one.outcome in _CUT or has_open_calls(one)) and id not in continued:
             when = dates.shown(ulid.milliseconds(id))
             notes.line(f"resuming {ulid.short(id)} of {when}, the last answer that was cut")
             return path
@@ -76,13 +76,15 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
         raise CommandError(f"{short} still runs: unspool attach {short} follows it")
-    if rest.is_whole(one):
+    if rest.is_whole(one) and not has_open_calls(one):
         notes.line(f"{short} is complete already ({one.outcome})")
         return show(one.path, options, notes)
     if not one.body:
         raise CommandError(f"{short} does not say what was asked, so it cannot be asked again")
     target = rest.endpoint_of(one, options.key, settings)
     check(target, notes)
+    if one.tool_sources:
+        return _in_loop(one, target, options, settings, notes)
     found = Rest.of(one, target, settings, retries=options.retries)
     if found is None:
         return show(one.path, options, notes)
@@ -90,6 +92,43 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
     if code == outcome.EXIT_CODES[outcome.UNREACHABLE] and not found.is_same:
         notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
     return code
+
+
+def has_open_calls(one: Summary) -> bool:
+    """Whether an answer calls tools that the command was to run, and ended before the model had their results."""
+    return bool(one.tool_sources and one.tool_calls) and one.outcome == outcome.COMPLETE
+
+
+def _in_loop(one: Summary, target: Target, options: ResumeOptions, settings: Settings, notes: Notes) -> int:
+    """Continue a conversation whose tools the command runs."""
+    from unspool.api.prompt import Prompt
+    from unspool.cli.tools import sources
+    from unspool.cli.tools.loop import ToolLoop, prompt_of
+    from unspool.cli.tools.running import Runner
+    from unspool.client.exchange import Exchange
+    from unspool.client.facts import Messages
+    from unspool.journal.writer import Writer
+
+    def begin(prompt: Prompt, parent: str | None) -> Exchange:
+        journal = Writer(streams_dir(), sync=settings.sync)
+        return Exchange(
+            target,
+            prompt,
+            journal=journal,
+            retries=options.retries,
+            parent=parent,
+            pid=os.getpid(),
+            tool_sources=one.tool_sources,
+        )
+
+    runner = Runner(sources.of_sources(one.tool_sources, settings), options)
+    loop = ToolLoop(runner, options, notes, formats.choose(options), begin)
+    if has_open_calls(one):
+        return loop.continue_after(one)
+    found = Rest.of(one, target, settings, retries=options.retries)
+    if found is None:
+        return show(one.path, options, notes)
+    return loop.continue_with(prompt_of(one, Messages(one.messages)), found.exchange, found.show_kept)
 
 
 def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:

@@ -16,9 +16,12 @@ from unspool.cli.options.shared import (
     SCHEMA_OPTIONS,
     SERVER_OPTIONS,
     TOOL_OPTIONS,
+    TOOL_RUN_OPTIONS,
+    TOOL_SOURCE_OPTIONS,
     LimitOptions,
     OutputOptions,
     PromptOptions,
+    RunToolOptions,
     ServerOptions,
 )
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class AskOptions(PromptOptions, ServerOptions, OutputOptions, LimitOptions):
+class AskOptions(PromptOptions, RunToolOptions, ServerOptions, OutputOptions, LimitOptions):
     """The options of ``unspool ask``."""
 
     continues: bool = False
@@ -85,6 +88,8 @@ ASK = Command(
         *SERVER_OPTIONS,
         ATTACHMENT_TYPE_OPTION,
         *TOOL_OPTIONS,
+        *TOOL_SOURCE_OPTIONS,
+        *TOOL_RUN_OPTIONS,
         Option("-e, --edit", "write the prompt in $VISUAL or $EDITOR", PROMPT),
         Option("--no-stdin", "do not read standard input", PROMPT),
         Option(

@@ -13,10 +13,12 @@ from unspool.cli.options.shared import (
     OUTPUT_OPTIONS,
     QUIET_OPTION,
     RENDERING_OPTIONS,
+    TOOL_RUN_OPTIONS,
     AddressOptions,
     LimitOptions,
     OutputOptions,
     RenderingOptions,
+    ToolRunOptions,
 )
 from unspool.cli.options.values import count, moment, speed
 from unspool.outcome import EXIT_CODES
@@ -50,7 +52,7 @@ class ReplayOptions(ShowOptions):
     speed: float = 1.0
 
 
-class ResumeOptions(OutputOptions, LimitOptions):
+class ResumeOptions(OutputOptions, ToolRunOptions, LimitOptions):
     """The options of ``unspool resume``."""
 
     id: str | None = None
@@ -175,11 +177,13 @@ COMMANDS = (
         (
             Option("--key KEY", "the API key, where the profile has none"),
             *OUTPUT_OPTIONS,
+            *TOOL_RUN_OPTIONS,
             *LIMIT_OPTIONS,
         ),
         (Words("id", "ID", f"{ID_HELP} (default: the last answer that was cut)"),),
         description="Print what is kept of a cut answer, and the rest of it. A background response continues where it broke, and is the"
-        " same answer. For anything else the model is asked to continue, in a new stream, and stderr says so.",
+        " same answer. For anything else the model is asked to continue, in a new stream, and stderr says so. Where the command ran tools, calls that have"
+        " finished are not run again.",
         examples="unspool resume\nunspool resume 7F3K9Q > answer.md",
         excess="one ID at a time",
     ),

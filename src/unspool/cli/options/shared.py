@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PROMPT = "prompt"
 MODEL = "model"
+TOOLS = "tools"
 SERVER = "server"
 OUTPUT = "output"
 LIMITS = "limits"
@@ -169,6 +170,41 @@ TOOL_OPTIONS = (
         PROMPT,
         sets="tool_results",
     ),
+)
+
+
+class ToolRunOptions(Options):
+    """What allows the tools that the command runs, and for how long."""
+
+    tools_allow: Sequence[str] = ()
+    tools_approve: bool = False
+    tools_debug: bool = False
+    chain_limit: int = 10
+    tool_timeout: float = 60.0
+
+
+class RunToolOptions(ToolRunOptions):
+    """The tools that the command runs."""
+
+    functions: Sequence[str] = ()
+    run_tools: Sequence[str] = ()
+
+
+TOOL_SOURCE_OPTIONS = (
+    Option("--functions FILE...", "let the model call the functions of a Python file, or of Python code", TOOLS),
+    Option(
+        "-T, --run-tool NAME...",
+        "let the model call a tool of the configuration, of a Python file, or of an installed package",
+        TOOLS,
+        sets="run_tools",
+    ),
+)
+TOOL_RUN_OPTIONS = (
+    Option("--tools-allow NAMES...", "run these tools without asking: names with commas between them, or all", TOOLS),
+    Option("--ta, --tools-approve", "ask before each call, also of a tool that is allowed", TOOLS),
+    Option("--td, --tools-debug", "show the complete results of tools", TOOLS),
+    Option("--cl, --chain-limit N", "the most answers with tool calls (default: {default})", TOOLS, type=count),
+    Option("--tool-timeout TIME", "the longest time for one call (default: {default} s)", TOOLS, type=seconds),
 )
 
 

@@ -181,8 +181,17 @@ def exchange_of(
 ) -> Exchange:
     """What asks a kept stream's server for this, without a journal yet."""
     prompt = Prompt([], one.model, stream=bool(body.get("stream")))
+    sources = one.tool_sources or None
     return Exchange(
-        target, prompt, journal=None, api_name=one.api, body=body, retries=retries, pid=pid, use_proxy=use_proxy
+        target,
+        prompt,
+        journal=None,
+        api_name=one.api,
+        body=body,
+        retries=retries,
+        pid=pid,
+        use_proxy=use_proxy,
+        tool_sources=sources,
     )
 
 
