@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.effort import rounds
+from support.steps import LAST, script_three_steps
 from support.waiting import PATIENCE, until
 from unspool.sim import call
 from unspool.sim.running import Simulator
@@ -223,17 +224,9 @@ def test_code_on_the_command_line_is_enough(unspool, simulator):
     assert unspool(*ask(simulator), "--functions", code, "--tools-allow", "all", "go").stdout == b"42"
 
 
-def scripted(simulator: Simulator) -> None:
-    when = simulator.when
-    when(result_of="step", result="step 3 is done").answer("All three are done.")
-    when(result_of="step", result="step 2 is done").answer("Now 3.", calls=[call("step", number=3)])
-    when(result_of="step", result="step 1 is done").answer("Now 2.", calls=[call("step", number=2)])
-    when(user="go").answer("Now 1.", calls=[call("step", number=1)])
-
-
 @pytest.mark.parametrize("api", APIS)
 def test_killed_anywhere_and_resumed_it_runs_no_finished_call_again(unspool, simulator, tools, api, tmp_path):
-    scripted(simulator)
+    script_three_steps(simulator)
     steps = Path(unspool.env["STEPS"])
     arguments = [*ask(simulator, api), "--functions", tools, "--tools-allow", "all", "--json", "go"]
     lines = unspool(*arguments).stdout.count(b"\n")
@@ -255,7 +248,7 @@ def test_killed_anywhere_and_resumed_it_runs_no_finished_call_again(unspool, sim
             assert (resumed.returncode, len(ran) - results <= 1) == (1, True)
             continue
         assert resumed.returncode == 0, resumed.stderr
-        assert resumed.stdout.decode().endswith("All three are done.")
+        assert resumed.stdout.decode().endswith(LAST)
         assert ran == ["1", "2", "3"], (die, done)
 
 

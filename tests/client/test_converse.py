@@ -15,6 +15,7 @@ import pytest
 
 import unspool
 from support.effort import rounds
+from support.steps import LAST, script_three_steps
 from support.waiting import PATIENCE
 from unspool.journal import summary
 from unspool.sim import call
@@ -162,14 +163,6 @@ print(number)
 """
 
 
-def scripted(simulator: Simulator) -> None:
-    when = simulator.when
-    when(result_of="step", result="step 3 is done").answer("All three are done.")
-    when(result_of="step", result="step 2 is done").answer("Now 3.", calls=[call("step", number=3)])
-    when(result_of="step", result="step 1 is done").answer("Now 2.", calls=[call("step", number=2)])
-    when(user="go").answer(call("step", number=1))
-
-
 def killed(simulator: Simulator, api: str, log: Path, die: str) -> int:
     command = [sys.executable, "-c", PROGRAM, simulator.url, api, str(log), die]
     return subprocess.run(command, timeout=PATIENCE, capture_output=True, check=False).returncode
@@ -187,7 +180,7 @@ def counting(done: list[str]) -> Callable[[int], str]:
 def test_a_program_killed_anywhere_is_resumed_and_runs_no_finished_call_again(
     simulator: Simulator, api: str, tmp_path: Path
 ) -> None:
-    scripted(simulator)
+    script_three_steps(simulator)
     log = tmp_path / "log"
     most = int(subprocess.run(
         [sys.executable, "-c", PROGRAM, simulator.url, api, str(log), "never"], timeout=PATIENCE, capture_output=True, check=True
@@ -201,7 +194,7 @@ def test_a_program_killed_anywhere_is_resumed_and_runs_no_finished_call_again(
         done = [line for line in log.read_text().splitlines() if line.startswith("done")]
 
         conversation = unspool.converse(resume=first, tools=[counting(done)], **asked(simulator, api))
-        assert conversation.read() == "All three are done."
+        assert conversation.read().endswith(LAST)
         assert done == ["done 1", "done 2", "done 3"], die
         assert summary.conversation(streams(), str(conversation.answers[-1].id))[0].id == conversation.id == first
 
@@ -216,7 +209,7 @@ def streams() -> str:
 def test_a_call_that_had_begun_when_the_program_died_is_the_callers_decision(
     simulator: Simulator, api: str, tmp_path: Path
 ) -> None:
-    scripted(simulator)
+    script_three_steps(simulator)
     assert killed(simulator, api, tmp_path / "log", "in 2") == -9
     first = min(os.listdir(streams())).removesuffix(".sse")
     ran = []
@@ -229,12 +222,12 @@ def test_a_call_that_had_begun_when_the_program_died_is_the_callers_decision(
         unspool.converse(resume=first, tools=[step], **asked(simulator, api)).read()
     assert ran == []
     again = unspool.converse(resume=first, tools=[step], unfinished="again", **asked(simulator, api))
-    assert again.read() == "All three are done."
+    assert again.read() == LAST
     assert ran == [2, 3]
 
 
 def test_a_call_that_had_begun_may_be_told_to_the_model_as_failed(simulator: Simulator, tmp_path: Path) -> None:
-    scripted(simulator)
+    script_three_steps(simulator)
     simulator.when(result_of="step").answer("So it failed.")
     assert killed(simulator, "chat", tmp_path / "log", "in 1") == -9
     first = min(os.listdir(streams())).removesuffix(".sse")
@@ -248,7 +241,7 @@ def test_a_call_that_had_begun_may_be_told_to_the_model_as_failed(simulator: Sim
 
 
 async def test_a_conversation_is_resumed_in_asyncio(simulator: Simulator, tmp_path: Path) -> None:
-    scripted(simulator)
+    script_three_steps(simulator)
     assert killed(simulator, "chat", tmp_path / "log", "1") == -9
     first = min(os.listdir(streams())).removesuffix(".sse")
 
@@ -256,7 +249,7 @@ async def test_a_conversation_is_resumed_in_asyncio(simulator: Simulator, tmp_pa
         return f"step {number} is done"
 
     conversation = unspool.aconverse(resume=first, tools=[step], **asked(simulator))
-    assert await conversation.read() == "All three are done."
+    assert await conversation.read() == LAST
 
 
 def test_a_client_converses_with_its_own_defaults(simulator: Simulator) -> None:
