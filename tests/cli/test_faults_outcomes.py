@@ -117,11 +117,28 @@ OUTCOMES = (
     ("finish-with-text", "complete", WHOLE),
     ("framing=untyped", "complete", WHOLE),
     ("framing=lines", "complete", WHOLE),
-    # The end mark in it is not understood so far.
-    ("framing=doubled", ("complete", "server_error", "server_error"), WHOLE),
+    ("framing=doubled", "complete", WHOLE),
     ("framing=bare", "complete", WHOLE),
     ("header=server:llama.cpp", "complete", WHOLE),
     ("needs=messages,role=user,name", (None, "bad_request", None), NOTHING),
+    # Habits of real servers, by their names.
+    ("done-instead", ("cut", None, None), WHOLE),
+    ("done-alone", "cut", NOTHING),
+    ("other-api", "cut", NOTHING),
+    ("held-open", "complete", WHOLE),
+    ("heartbeat-words", "complete", WHOLE),
+    ("error-line", "server_error", BEGUN),
+    ("limited-first", "rate_limited", NOTHING),
+    ("too-long-first", "bad_request", NOTHING),
+    ("minimax-error", "unauthorized", NOTHING),
+    ("code-msg-200", "server_error", NOTHING),
+    ("sensitive", (None, "filtered", "filtered"), WHOLE),
+    ("network-error", (None, "server_error", "server_error"), WHOLE),
+    ("native-finish", (None, "length", "length"), WHOLE),
+    ("no-deltas", ("complete", None, None), WHOLE),
+    ("items-alone", ("complete", None, None), WHOLE),
+    ("nan", "complete", WHOLE),
+    ("huge-integer", "complete", WHOLE),
 )
 
 

@@ -65,6 +65,7 @@ _PHRASES = (
     ("usage policies", FILTER),
     ("content filter", FILTER),
     ("inappropriate content", FILTER),
+    ("input was flagged", FILTER),
     ("maximum context length", REQUEST),
     ("context size", REQUEST),
     ("rate limit", RATE),
@@ -101,7 +102,8 @@ def meaning(failure: Failure) -> str | None:
         return type or phrase
     if status in (400, 403) and phrase is not None:
         return phrase
-    if status == 429 and phrase == QUOTA:
+    # Gemini calls every limit a quota, and says when it is over.
+    if status == 429 and phrase == QUOTA and (type != RATE or failure.retry_after is None):
         return QUOTA
     return None
 

@@ -89,7 +89,7 @@ class Completions(Endpoint):
             return f"this model is not served by the legacy completions endpoint: {advice}"
         if "deprecated" in message and (failure.status == 404 or failure.code == "model_not_found"):
             return f"this model has been shut down, like all that OpenAI served on the legacy endpoint: {advice} with a current one"
-        if failure.status in (404, 405) and failure.code != "model_not_found":
+        if failure.status in (404, 405) and failure.code != "model_not_found" and "model" not in message:
             return f"this server does not serve the legacy completions endpoint: {advice}"
         return ""
 

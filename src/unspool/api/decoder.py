@@ -300,7 +300,8 @@ class Decoder:
 
     def _take_unparsed(self, type: str, data: str, out: list[Delta]) -> None:
         """Decode an event whose data the fast parser rejected: the end mark, a sign of life, half a character, or broken."""
-        data = data.strip()
+        # A gateway that frames what is framed already sends "data: data: {…}".
+        data = data.strip().removeprefix("data:").lstrip()
         if type == "error":
             from unspool.api import failure as failures
 
@@ -313,8 +314,7 @@ class Decoder:
             self.done = True
         elif data:
             try:
-                # A gateway that frames what is framed already sends "data: data: {…}".
-                value = rescue(data.removeprefix("data:"))
+                value = rescue(data)
             except ValueError:
                 self._take_lines(type, data, out)
             else:
@@ -331,6 +331,11 @@ class Decoder:
             from unspool.api import failure as failures
 
             self._fail(failures.malformed(data))
+
+    def _note(self, sentence: str) -> None:
+        """Record what was odd, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def _fail(self, failure: Failure) -> None:
         """Record an error. The first one stands, for later ones are its echo, but may add what it left out."""
@@ -419,12 +424,12 @@ class Decoder:
                 out.append(ToolCallDelta(call.index, None, None, "\ufffd", choice))
             arguments = call.arguments
             if arguments and not call.is_text and type(parse(arguments)) is not dict:
-                self.notes.append(f"the model calls {call.name} with arguments that are not a JSON object")
+                self._note(f"the model calls {call.name} with arguments that are not a JSON object")
             if self.body is not None and call.name:
                 from unspool.api import tools
 
                 if not tools.is_offered(call.name, self.body):
-                    self.notes.append(f"the model calls {call.name}, a tool that was not offered")
+                    self._note(f"the model calls {call.name}, a tool that was not offered")
             kind = "custom" if call.is_text else "function"
             out.append(ToolCall(call.index, call.id or "", call.name or "", arguments, choice, kind, call.extra))
 

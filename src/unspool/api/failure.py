@@ -73,13 +73,17 @@ def read(value: Any) -> Failure:
         for key in _MESSAGE_KEYS:
             message = message or _sentence(layer.get(key))
     types = [layer.get(key) for layer in layers for key in ("type", "status")]
-    reasons = [one.get("reason") for layer in layers for one in _objects(layer.get("details"))]
+    details = [one for layer in layers for one in _objects(layer.get("details"))]
+    reasons = [one.get("reason") for one in details]
+    delays = [_seconds(delay.removesuffix("s")) for one in details if type(delay := one.get("retryDelay")) is str]
     return Failure(
         message or UNEXPLAINED,
         type=next((one_line(each) for each in types if type(each) is str and each not in ("", "error")), None),
         # Gemini's own word is in the details (google.rpc.ErrorInfo); its code is the HTTP status again.
         code=_word(reasons) or _word([layer.get("code") for layer in layers]),
         param=_word([layer.get("param") for layer in layers]),
+        # google.rpc.RetryInfo
+        retry_after=next((delay for delay in delays if delay is not None), None),
     )
 
 
@@ -99,7 +103,8 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: 
     request_id = headers.get("x-request-id") or headers.get("request-id")
     failure.status = status
     failure.request_id = one_line(request_id) if request_id else None
-    failure.retry_after = _retry_after(headers, now)
+    asked = _retry_after(headers, now)
+    failure.retry_after = failure.retry_after if asked is None else asked
     failure.should_retry = {"true": True, "false": False}.get(retry)
     return failure
 

@@ -61,6 +61,7 @@ _CALL_DONE = {
     "response.function_call_arguments.done": "arguments",
     "response.custom_tool_call_input.done": "input",
 }
+_CONTRADICTION = "the server's final answer is another text than the one it streamed"
 _TERMINAL = {
     "response.completed": "completed",
     "response.incomplete": "incomplete",
@@ -268,6 +269,10 @@ class _Part:
         """Return whether this text starts with exactly what was streamed."""
         return len(text) >= self.length and crc32(text[: self.length].encode()) == self.checksum
 
+    def is_all_of(self, text: str) -> bool:
+        """Return whether this text is exactly what was streamed."""
+        return len(text) == self.length and self.begins(text)
+
 
 class _Numbered(Envelope):
     """An envelope in whose chunks the event's number differs too. It stands before ``between``, which stands before the text."""
@@ -453,9 +458,10 @@ class Decoder(decoder.Decoder):
         elif kind in _WHOLE_PARTS:
             piece_kind, field = _WHOLE_PARTS[kind]
             self._catch_up_part(piece_kind, chunk, chunk.get(field), out)
-        elif kind == "response.reasoning_part.done":  # vLLM
-            part = chunk.get("part")
-            self._catch_up_part(REASONING, chunk, part.get("text") if type(part) is dict else None, out)
+        elif kind in ("response.content_part.done", "response.reasoning_part.done"):  # the second is vLLM's
+            part_kind, text = _text_of(chunk.get("part"))
+            if part_kind:
+                self._catch_up_part(part_kind, chunk, text, out)
         elif kind in _CALL_PIECES:
             piece = chunk.get("delta")
             self._fragment(out, 0, self._call_index(chunk), None, None, piece if type(piece) is str else "")
@@ -577,10 +583,16 @@ class Decoder(decoder.Decoder):
         self._open.discard(key)
         part = self._parts.get(key)
         if part is None:
+            # Some servers number whole parts otherwise than their pieces.
             if any(other[0] == kind for other in self._open):
                 return
+            if any(one.is_all_of(text) for other, one in self._parts.items() if other[0] == kind):
+                return
             part = self._parts[key] = _Part()
-        if part.begins(text) and len(text) > part.length:
+        if not part.begins(text):
+            if text and kind == TEXT:
+                self._note(_CONTRADICTION)
+        elif len(text) > part.length:
             self._halves.pop((0, kind), None)
             self._add_to(key, text[part.length :], out)
 
@@ -628,6 +640,9 @@ class Decoder(decoder.Decoder):
         if type(item) is dict:
             self._call_item(chunk, item, done, out)
             if done:
+                for (kind, _, index), text in _parts_of(item, 0):
+                    place = {**chunk, "summary_index" if kind == SUMMARY else "content_index": index}
+                    self._catch_up_part(kind, place, text, out)
                 self._other_item(item, out)
 
     def _call_item(self, chunk: JsonObject, item: JsonObject, done: bool, out: list[Delta]) -> None:
@@ -685,9 +700,9 @@ class Decoder(decoder.Decoder):
             if self._disordered and self.last_sequence and response.get("output") and not consistent:
                 self._fail(Failure("events were lost or doubled on the way: the server's whole answer is another text"))
             elif _has_text(response.get("output")) and not consistent:
-                self.notes.append("the server's final answer is another text than the one it streamed")
-            elif self._disordered and self.last_sequence and not response.get("output"):
-                self.notes.append("events may be missing: their sequence numbers jump, and the last one has no text")
+                self._note(_CONTRADICTION)
+            elif self._disordered and self.last_sequence and self._open and not response.get("output"):
+                self._note("events may be missing: their sequence numbers jump, and the last one has no text")
             self._finish(out, "stop")
         elif status == "incomplete":
             details = response.get("incomplete_details")
@@ -724,10 +739,17 @@ def _parts_of(item: JsonObject, output_index: int) -> list[tuple[tuple[str, int,
     for field in ("summary", "content"):
         contents = item.get(field)
         for index, part in enumerate(contents if type(contents) is list else ()):
-            type_ = part.get("type") if type(part) is dict else None
-            if type(type_) is str and type_ in _PART_KINDS:
-                kind, name = _PART_KINDS[type_]
-                text = part.get(name)
-                if type(text) is str:
-                    parts.append(((kind, output_index, index), whole(text)))
+            kind, text = _text_of(part)
+            if kind:
+                parts.append(((kind, output_index, index), whole(text)))
     return parts
+
+
+def _text_of(part: Any) -> tuple[str, str]:
+    """Return the kind and the text of a part that holds text, "" twice for any other."""
+    type_ = part.get("type") if type(part) is dict else None
+    if type(type_) is not str or type_ not in _PART_KINDS:
+        return "", ""
+    kind, name = _PART_KINDS[type_]
+    text = part.get(name)
+    return (kind, text) if type(text) is str else ("", "")
