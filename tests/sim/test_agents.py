@@ -147,12 +147,15 @@ def test_instructor_gets_its_model_in_each_mode(sim, mode, streamed):
     assert made.number == 7
 
 
-def test_langchain_s_agent_ends(scripted):
+@pytest.mark.parametrize("endpoint", ["chat", "responses"])
+def test_langchain_s_agent_ends(scripted, endpoint):
     agents = pytest.importorskip("langchain.agents")
     langchain_openai = pytest.importorskip("langchain_openai")
-    model = langchain_openai.ChatOpenAI(model="any", base_url=scripted.url, api_key="any")
+    model = langchain_openai.ChatOpenAI(
+        model="any", base_url=scripted.url, api_key="any", use_responses_api=endpoint == "responses"
+    )
     state = agents.create_agent(model, [lookup]).invoke({"messages": [("user", QUESTION)]})
-    assert state["messages"][-1].content == ANSWER
+    assert state["messages"][-1].text == ANSWER
 
 
 def test_smolagents_end_without_a_script():

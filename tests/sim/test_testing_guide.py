@@ -16,7 +16,8 @@ from unspool.sim.script import Script
 
 from . import node
 
-GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "how-to" / "testing.md"
 pytestmark = pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not beside the tests")
 
 
@@ -96,3 +97,23 @@ def test_the_file_of_answers_is_read():
     script = Script()
     assert len(script.read(tomllib.loads(text))) == 3
     assert script.strict
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="the pinned versions are not beside the tests")
+def test_the_clients_and_suites_of_the_guide_have_the_versions_that_are_tried():
+    pinned = dict(re.findall(r'"([^"]+)": "([\d.]+)"', (ROOT / "tests" / "node" / "package.json").read_text("utf-8")))
+    for path in (ROOT / ".ci").glob("*.txt"):
+        pinned |= {
+            name: pinned.get(name) or version
+            for name, version in re.findall(r"(?m)^([\w-]+)==([\w.]+)$", path.read_text("utf-8"))
+        }
+    named = re.findall(r"(?m)^\| `([^`]+)`(.*?) \| ([\d.]+) \|", GUIDE.read_text("utf-8"))
+    assert len(named) == 15
+    for name, more, version in named:
+        python = name == "openai" and "Python" in more
+        known = (
+            re.search(r"(?m)^openai==(.*)$", (ROOT / ".ci" / "requirements.txt").read_text("utf-8"))[1]
+            if python
+            else pinned[name]
+        )
+        assert (name, version) == (name, known)
