@@ -188,12 +188,34 @@ def test_a_dialect_s_header_is_on_every_response():
         "item=3",
         "header=x",
         "needs=a,b",
+        "header=content-length:5",
+        "header=x:日本",
+        "append=each,[]",
+        "set=each," + '{"a":' * 200 + "1" + "}" * 200,
+        "set=each," + "[" * 5000,
         "error=1,nested,x",
     ],
 )
 def test_what_no_such_fault_can_be_is_refused(text):
     with pytest.raises(ValueError, match=r"the fault \w+"):
         read(text)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        'set=each,{"choices":null}; finish-with-text; usage=finish; no-finish',
+        'set=each,{"choices":[1,null,"x"]}; finish=length; unset=choices.x,null; done=more',
+        'append=role,{"choices":[5]}',
+        'item={"content":[1,null,{"type":["x"]},{"type":"output_text","text":5}],"summary":"x"}',
+        'insert=each,{"type":["x"]}; set=each,{"type":5}',
+        'error=0,{"choices":5}',
+        r'set=each,{"x":"\ud800"}',
+    ],
+)
+@pytest.mark.parametrize("api", ASKS)
+def test_whatever_stands_in_an_event_the_stream_gets_to_its_end(ask, fault, api):
+    assert ask(api, fault).status == 200
 
 
 JSON = st.recursive(

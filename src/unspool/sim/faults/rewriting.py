@@ -28,6 +28,8 @@ _PATCH = json.JSONDecoder(
     parse_float=lambda digits: _NUMBER + digits + _NUMBER,
     parse_constant=lambda name: _NUMBER + name + _NUMBER,
 )
+# A patch is gone into by functions that call themselves.
+_DEEPEST = 100
 _WRITTEN = re.compile(f'"{_NUMBER}([^"]*){_NUMBER}"')
 
 
@@ -306,12 +308,20 @@ def patches_of(text: str) -> list[JSONObject]:
     """The same for one or an array of them."""
     try:
         patches = _PATCH.decode(text)
+        height = _height(patches)
     except (ValueError, RecursionError):
-        raise ValueError(f"{text.removeprefix('[').removesuffix(']')!r} is not JSON") from None
+        raise ValueError(f"{text.removeprefix('[').removesuffix(']')!r:.80} is not JSON") from None
     patches = patches if isinstance(patches, list) else [patches]
+    if height > _DEEPEST:
+        raise ValueError("it is nested too deeply")
     if not patches or not all(isinstance(patch, dict) for patch in patches):
-        raise ValueError(f"{text!r} is not a JSON object")
+        raise ValueError(f"{text!r:.80} is not a JSON object")
     return patches
+
+
+def _height(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_height, inner), default=0)
 
 
 def patched(value: Any, patch: Any) -> Any:
@@ -411,7 +421,7 @@ def _event_of(body: JSONObject, last: JSONObject) -> Frame:
     """An event of a stream in which ``last`` came: a chunk says what others say of their stream, an event of Responses has a number."""
     if isinstance(body.get("choices"), list):
         index = {"index": next(iter(values(last, "choices.index")), 0)}
-        choices = [index | choice for choice in body["choices"]]
+        choices = [index | one if isinstance(one, dict) else one for one in body["choices"]]
         body = {name: last[name] for name in ("id", "object", "created", "model") if name in last} | body
         body["choices"] = choices
     elif "sequence_number" in last and "type" in body:
@@ -458,7 +468,9 @@ def _events_of(item: JSONObject) -> Iterator[JSONObject]:
     yield {"type": "response.output_item.added", **place, "item": empty}
     for name, each in parts.items():
         for number, part in enumerate(each):
-            stem = _STEMS.get(part.get("type"))
+            if not isinstance(part, dict):
+                continue
+            stem = _STEMS.get(str(part.get("type")))
             at = {**place, "item_id": item.get("id"), lists[name]: number}
             if stem and isinstance(part.get("text"), str):
                 for piece in _WORDS.findall(part["text"]):

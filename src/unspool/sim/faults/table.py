@@ -265,6 +265,12 @@ def _framing(plan: FaultPlan, value: str) -> None:
 
 def _header(plan: FaultPlan, value: str) -> None:
     name, content = _named(value)
+    if name in ("connection", "content-length", "transfer-encoding"):
+        raise ValueError(f"{name} is the connection's own; cut=K,short announces a length that is not reached")
+    try:
+        content.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError("a header is Latin-1") from None
     plan.every[name] = content
 
 
