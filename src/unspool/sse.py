@@ -115,7 +115,8 @@ class Events:
         self.runs.clear()
 
     def __len__(self) -> int:
-        return sum(len(run.utf8) for run in self.runs)
+        runs = self.runs
+        return len(runs[0].utf8) if len(runs) == 1 else sum(len(run.utf8) for run in runs)
 
     def __bool__(self) -> bool:
         return bool(self.runs)

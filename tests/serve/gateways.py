@@ -15,6 +15,7 @@ import requests
 from support.waiting import PATIENCE
 from unspool.config.target import Target
 from unspool.serve.gateway import Settings
+from unspool.serve.loop import run as run_loop
 from unspool.serve.running import Configuration, Worker, listen
 from unspool.sse import Decoder, Event
 
@@ -48,7 +49,7 @@ class Running:
 
         def run() -> None:
             try:
-                asyncio.run(self._run(ready))
+                run_loop(self._run(ready))
             except BaseException as error:
                 self._error = error
                 ready.set()

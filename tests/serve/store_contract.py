@@ -45,6 +45,15 @@ async def begun(store: Store, owner: str = "alice", **fields: Any) -> tuple[Prod
     return producer, created
 
 
+async def append(producer: Producer, events: Events, at: float) -> int:
+    """Append, and wait until it is kept. Returns the position of the first event."""
+    kept: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    producer.on_kept = lambda position, events, at: kept.set_result(position)
+    producer.on_trouble = kept.set_exception
+    producer.append(events, at)
+    return await kept
+
+
 def texts(entries: list[Entry]) -> list[str]:
     return [one.data.decode() for one in entries if one.kind == EVENT]
 
@@ -78,8 +87,8 @@ class StoreContract:
             async with self.open() as store, self.open() as other:
                 producer, one = await begun(store)
                 await producer.head(Head(200, {"x-request-id": "r"}))
-                first = await producer.append(events("a", "b"), 0.1)
-                third = await producer.append(events("c"), 0.2)
+                first = await append(producer, events("a", "b"), 0.1)
+                third = await append(producer, events("c"), 0.2)
                 assert third == first + 2
                 for reader in (store, other):
                     entries = await reader.read(one.id, 0)
@@ -99,7 +108,7 @@ class StoreContract:
                 for groups in (["a", "b", "c"],), (["a"], ["b", "c"]), (["a"], ["b"], ["c"]):
                     producer, one = await begun(store)
                     for group in groups:
-                        await producer.append(events(*group), 0.0)
+                        await append(producer, events(*group), 0.0)
                     positions = [entry.position for entry in await store.read(one.id, 0)]
                     assert positions == list(range(positions[0], positions[0] + 3))
                     await producer.end(End(COMPLETE), one)
@@ -115,7 +124,7 @@ class StoreContract:
                     stop = reader.watch(one.id, news.set)
                     seen = len(texts(await reader.read(one.id, 0)))
                     news.clear()
-                    await producer.append(events("x"), 0.0)
+                    await append(producer, events("x"), 0.0)
                     async with asyncio.timeout(PATIENCE):
                         while len(texts(await reader.read(one.id, 0))) == seen:
                             await news.wait()
@@ -159,7 +168,7 @@ class StoreContract:
             await store.open()
             await other.open()
             producer, one = await begun(store)
-            await producer.append(events("a"), 0.0)
+            await append(producer, events("a"), 0.0)
             self.freeze(store)
 
             async def ended() -> bool:
@@ -172,7 +181,7 @@ class StoreContract:
             assert before[-1].end is not None
             assert before[-1].end.outcome == INTERRUPTED
             with pytest.raises(Fenced):
-                await producer.append(events("late"), 0.0)
+                await append(producer, events("late"), 0.0)
             with pytest.raises(Fenced):
                 await producer.end(End(COMPLETE), one)
             assert await other.read(one.id, 0) == before
@@ -190,7 +199,7 @@ class StoreContract:
             for store in stores:
                 await store.open()
             producer, one = await begun(stores[0])
-            await producer.append(events("a"), 0.0)
+            await append(producer, events("a"), 0.0)
             self.freeze(stores[0])
 
             async def ended() -> bool:
@@ -213,7 +222,7 @@ class StoreContract:
             async with self.open() as other:
                 async with self.open() as store:
                     producer, one = await begun(store)
-                    await producer.append(events("a"), 0.0)
+                    await append(producer, events("a"), 0.0)
                 entries = await other.read(one.id, 0)
                 assert entries[-1].end is not None
                 assert entries[-1].end.outcome == INTERRUPTED

@@ -13,7 +13,7 @@ from unspool.outcome import COMPLETE, INTERRUPTED
 from unspool.serve.files import FileStore
 from unspool.serve.store import End, Store, StoreError
 
-from .store_contract import StoreContract, begun, events, texts, until
+from .store_contract import StoreContract, append, begun, events, texts, until
 
 
 class TestFiles(StoreContract):
@@ -46,10 +46,10 @@ def test_a_lost_index_is_made_again_from_the_journals(tmp_path: Path) -> None:
         store = FileStore(str(tmp_path))
         await store.open()
         producer, whole = await begun(store)
-        await producer.append(events("a"), 0.0)
+        await append(producer, events("a"), 0.0)
         await producer.end(End(COMPLETE, upstream=True), whole)
         producer, cut = await begun(store, "bob")
-        await producer.append(events("b"), 0.0)
+        await append(producer, events("b"), 0.0)
         store.stop_renewing()
         for name in os.listdir(tmp_path):
             if name.startswith("index.db"):
@@ -76,7 +76,7 @@ def test_streams_are_removed_by_age_and_by_size_but_never_while_they_run(tmp_pat
         ended = []
         for _ in range(4):
             producer, one = await begun(store)
-            await producer.append(events("x" * 700), 0.0)
+            await append(producer, events("x" * 700), 0.0)
             await producer.end(End(COMPLETE), one)
             ended.append(one.id)
 

@@ -94,6 +94,17 @@ def encode_own(id: int, type: str, data: str) -> bytes:
     return b"%bcrc: %08x\n\n" % (block, crc32(block))
 
 
+def encode_event(id: int, at: float, type: str, utf8: bytes) -> bytes:
+    """Encode one event of the server, where its id has not changed. What `encode_events` makes of it, for less."""
+    if 0x0A in utf8:
+        utf8 = utf8.replace(b"\n", b"\ndata: ")
+    if type == "message":
+        block = b"id: %d\nat: %.3f\ndata: %b\n" % (id, at, utf8)
+    else:
+        block = b"id: %d\nat: %.3f\nevent: %b\ndata: %b\n" % (id, at, type.encode(), utf8)
+    return b"%bcrc: %08x\n\n" % (block, crc32(block))
+
+
 def encode_events(first_id: int, at: float, events: Events, last_upstream_id: str) -> bytes:
     """Encode the events of one network read, all of which arrived at the same time.
 

@@ -123,20 +123,35 @@ class Writer:
             writer._write(record.HEADER)  # whoever made the file died before its first line was whole
         return writer
 
-    def own(self, type: str, data: str) -> None:
-        """Append a block of the journal's own: one of `unspool.journal.record`'s types and a line of JSON."""
-        self._write(record.encode_own(self._next_id, type, data))
-        self._next_id += 1
+    def own(self, type: str, data: str) -> int:
+        """Append a block of the journal's own: one of `unspool.journal.record`'s types and a line of JSON. Returns its id."""
+        id = self._next_id
+        self._write(record.encode_own(id, type, data))
+        self._next_id = id + 1
+        return id
 
-    def put(self, block: Block) -> None:
-        """Append a block of the journal's own."""
-        self.own(block.TYPE, block.encode())
+    def put(self, block: Block) -> int:
+        """Append a block of the journal's own. Returns its id."""
+        return self.own(block.TYPE, block.encode())
 
-    def events(self, events: Events, at: float) -> None:
-        """Append events of the server, ``at`` seconds after its request was sent. On return they survive the process."""
-        self._write(record.encode_events(self._next_id, at, events, self.upstream_id))
-        self._next_id += len(events)
-        self.upstream_id = events.runs[-1].id
+    def events(self, events: Events, at: float) -> int:
+        """Append events of the server, ``at`` seconds after its request was sent. On return they survive the process.
+
+        Returns the id of the first.
+        """
+        id = self._next_id
+        runs = events.runs
+        if len(runs) == 1 and len(runs[0].utf8) == 1:
+            # Hot where a server sends each token in a packet of its own.
+            run = runs[0]
+            if run.id == self.upstream_id:
+                self._write(record.encode_event(id, at, run.type, run.utf8[0]))
+                self._next_id = id + 1
+                return id
+        self._write(record.encode_events(id, at, events, self.upstream_id))
+        self._next_id = id + len(events)
+        self.upstream_id = runs[-1].id
+        return id
 
     def sync_due(self) -> float | None:
         """Seconds until `sync` should be called, 0 when it should be now, None while there is nothing to sync."""
@@ -213,9 +228,10 @@ class Writer:
             if self._memory is not None:
                 self._memory.append(block)
             return
+        size = len(block)
         try:
             written = os.write(self._fd, block)
-            while written < len(block):
+            while written < size:
                 written += os.write(self._fd, block[written:])
         except OSError as error:
             self._cut_torn_block()
@@ -223,7 +239,7 @@ class Writer:
             if not self._size and self.path is not None:
                 os.unlink(self.path)  # nothing was asked yet, as far as it says
             return
-        self._size += len(block)
+        self._size += size
         self._dirty = True
         if self._sync == "always":
             self.sync()

@@ -18,6 +18,9 @@ from unspool.serve.renderings import HEARTBEAT, Rendering, UpstreamRendering
 from unspool.serve.store import BODY, END, EVENT, FIRST, HEAD, End, Entry, Head, Store, StreamInfo
 from unspool.sse import Event, Events
 
+# Entries that a viewer reads from the store at a time.
+_SLICE = 1024
+
 #: Seconds of silence after which a comment says that the producer lives.
 HEARTBEAT_SECONDS = 15.0
 
@@ -35,7 +38,9 @@ class Channel:
         self.begun = False
         self.is_local = False
         self.viewers: set[Viewer] = set()
-        self._live: set[Viewer] = set()
+        # Viewers that are handed what arrives: those that are sent the same bytes, and the others. Replaced at each change.
+        self._sharing: tuple[Viewer, ...] = ()
+        self._live: tuple[Viewer, ...] = ()
         self._on_idle = on_idle
         self._news: list[asyncio.Future[None]] = []
         self._tail: asyncio.Task[None] | None = None
@@ -50,24 +55,23 @@ class Channel:
 
     def publish_events(self, position: int, events: Events, at: float) -> None:
         """These events are in the log."""
+        # Hot: once for each network read, and what follows for each viewer. The bytes are prepared once.
         self.begun = True
-        self.position = position + len(events)
-        if self._live:
-            shared: bytes | None = None
-            for viewer in list(self._live):
-                if viewer.rendering.is_stateless:
-                    if shared is None:
-                        shared = self._rendering.events(position, events, at)
-                    viewer.push(shared, self.position)
-                else:
-                    viewer.push(viewer.rendering.events(position, events, at), self.position)
+        self.position = after = position + len(events)
+        if self._sharing:
+            chunk = self._rendering.chunk(position, events)
+            for viewer in self._sharing:
+                viewer.position = after
+                viewer.write_chunk(chunk)
+        for viewer in self._live:
+            viewer.push(viewer.rendering.events(position, events, at), after)
         if self._news:
             self._wake()
 
     def publish_body(self, position: int, data: bytes, at: float) -> None:
         """The answer is in the log, as one body."""
         self.begun = True
-        for viewer in list(self._live):
+        for viewer in self._sharing + self._live:
             viewer.push(viewer.rendering.body(position, data, at), position + 1)
         self._move(position + 1)
 
@@ -76,13 +80,13 @@ class Channel:
         self.end = end
         self.info.state = end.outcome
         self._move(position + 1)
-        for viewer in list(self._live):
+        for viewer in self._sharing + self._live:
             viewer.finish(position, end)
         self._idle()
 
     def heartbeat(self) -> None:
         """The producer lives: say so to those who have heard nothing for long."""
-        for viewer in list(self._live):
+        for viewer in self._sharing + self._live:
             viewer.response.write(HEARTBEAT)
 
     # Who waits
@@ -112,7 +116,7 @@ class Channel:
     async def detach(self, viewer: Viewer) -> None:
         """Count a viewer out."""
         self.viewers.discard(viewer)
-        self._live.discard(viewer)
+        self.leave_live(viewer)
         if not self.viewers and not self.is_local:
             with contextlib.suppress(Exception):
                 await self.store.viewing(self.info.id, 0)
@@ -120,17 +124,21 @@ class Channel:
 
     def reaches(self, position: int) -> bool:
         """Whether this is not ahead of the channel. A tail that nobody is handed anything from yet begins where its first viewer is."""
-        if position > self.position and not self.is_local and not self._live:
+        if position > self.position and not self.is_local and not self._live and not self._sharing:
             self.position = position
         return position <= self.position
 
     def join_live(self, viewer: Viewer) -> None:
         """From now on this viewer is handed what arrives: it has everything before."""
-        self._live.add(viewer)
+        if viewer.shares:
+            self._sharing += (viewer,)
+        else:
+            self._live += (viewer,)
 
     def leave_live(self, viewer: Viewer) -> None:
         """This viewer reads the store itself."""
-        self._live.discard(viewer)
+        self._sharing = tuple(one for one in self._sharing if one is not viewer)
+        self._live = tuple(one for one in self._live if one is not viewer)
 
     def close(self) -> None:
         """Stop following the store."""
@@ -210,6 +218,9 @@ class Viewer:
         self.channel = channel
         self.rendering = rendering
         self.response = response
+        #: Whether it is sent the bytes of others, by this.
+        self.shares = rendering.is_stateless and response.is_chunked
+        self.write_chunk = response.write_chunk
         # A rendering with a state is fed everything, and leaves out what the client has.
         self.position = max(position if rendering.is_stateless else 0, FIRST)
         self._send_from = position
@@ -219,15 +230,15 @@ class Viewer:
     async def run(self) -> None:
         """Send the stream to its end. Returns early when the client has gone."""
         await self.channel.attach(self)
-        gone = asyncio.ensure_future(self.response.gone())
-        gone.add_done_callback(lambda _: self.leave_live())
+        # Called where the client has gone, or takes less than it is sent.
+        self.response.on_slow = self.leave_live
         try:
             if self._send_from == 0:
                 self.response.write(self.rendering.begin() or HEARTBEAT)
             with contextlib.suppress(ClientGone):
                 await self._send()
         finally:
-            gone.cancel()
+            self.response.on_slow = None
             await self.channel.detach(self)
 
     def push(self, data: bytes, position: int) -> None:
@@ -235,8 +246,6 @@ class Viewer:
         self.position = position
         if data:
             self.response.write(data)
-            if self.response.is_full:
-                self.leave_live()
 
     def finish(self, position: int, end: End) -> None:
         """Send the end that has just arrived."""
@@ -254,9 +263,15 @@ class Viewer:
 
     async def _send(self) -> None:
         channel, response = self.channel, self.response
+        if channel.is_local and not channel.begun and self._send_from == 0 and self._skip_to is None:
+            # The viewer that asked: nothing has been sent yet that it could have missed.
+            self.position = channel.position
         while not response.is_gone and not response.is_ended:
             await response.drained()
-            entries = await channel.store.read(channel.info.id, self.position)
+            if self.position == channel.position and channel.is_local and channel.end is None:
+                await self._be_live()
+                continue
+            entries = await channel.store.read(channel.info.id, self.position, _SLICE)
             if entries:
                 for group in _groups(entries, by_time=not self.rendering.is_stateless):
                     end = group[0].end
@@ -266,8 +281,8 @@ class Viewer:
                     if group[0].kind == END:
                         response.end()
                         return
-                # A long log is read in slices: others get their turn in between.
-                await asyncio.sleep(0)
+                if len(entries) >= _SLICE:
+                    await asyncio.sleep(0)  # others get their turn in between
                 continue
             if channel.info.state != RUNNING:
                 response.abort()  # the log lost its end: a broken response says so
@@ -275,11 +290,20 @@ class Viewer:
             if not channel.reaches(self.position):
                 await channel.wait(1.0)
             elif self.position == channel.position:
-                self._left = asyncio.get_running_loop().create_future()
-                channel.join_live(self)
-                await self._left
+                await self._be_live()
             else:
                 await channel.wait(0.05)  # the store has not shown us yet what the channel knows of
+
+    async def _be_live(self) -> None:
+        """Be handed what arrives, until `leave_live`."""
+        if self._skip_to is not None:
+            await self.channel.wait(1.0)  # what arrives next may be what the client has
+            return
+        self._left = asyncio.get_running_loop().create_future()
+        self.channel.join_live(self)
+        if self.response.is_full or self.response.is_gone:
+            self.leave_live()
+        await self._left
 
     async def _last_sequence(self) -> int | None:
         """The last sequence number in the log."""

@@ -50,8 +50,10 @@ from unspool.serve.store import (
 from unspool.sse import Events
 
 _RENEW = LEASE / 4
-# How often other processes' news are looked for: they are seldom, for a client mostly comes back to the process it left.
+# How often other processes' journals are looked at while somebody here reads one, and the index otherwise: news there are seldom, for a
+# client mostly comes back to the process it left.
 _POLL = 0.015
+_POLL_INDEX = 0.1
 # Seconds between syncs to the disk, for all streams together: what a power cut can take. A crash of the program takes nothing.
 _SYNC = 1.0
 
@@ -100,8 +102,8 @@ class FileStore(Store):
         self._is_shared = is_shared
         self._worker = ulid.new()
         self._index: sqlite3.Connection
-        self._renewed_at = 0.0
-        self._fenced = False
+        self.renewed_at = 0.0
+        self.fenced = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._producers: dict[str, FileProducer] = {}
@@ -292,7 +294,7 @@ class FileStore(Store):
 
     def check_lease(self) -> None:
         """Raise Fenced unless this process surely holds its lease. Costs a comparison, for it comes before every write."""
-        if self._fenced or time.monotonic() - self._renewed_at > LEASE:
+        if self.fenced or time.monotonic() - self.renewed_at > LEASE:
             self._check_lease_again()
 
     def stop_renewing(self) -> None:
@@ -336,9 +338,9 @@ class FileStore(Store):
 
     def _check_lease_again(self) -> None:
         # Long stopped, or the thread could not run: only the index knows whether somebody took our streams.
-        if not self._fenced and self._renew(self._index):
+        if not self.fenced and self._renew(self._index):
             return
-        self._fenced = True
+        self.fenced = True
         raise Fenced("this process was stopped for so long that its streams have been ended")
 
     def _renew(self, index: sqlite3.Connection) -> bool:
@@ -349,7 +351,7 @@ class FileStore(Store):
         )
         if index.execute("SELECT dead FROM worker WHERE id = ?", (self._worker,)).fetchone()[0]:
             return False
-        self._renewed_at = now
+        self.renewed_at = now
         return True
 
     def _keep_lease(self) -> None:
@@ -358,7 +360,7 @@ class FileStore(Store):
             while not self._stopping.wait(_RENEW):
                 try:
                     if not self._renew(index):
-                        self._fenced = True
+                        self.fenced = True
                         return
                 except sqlite3.Error:
                     continue  # a full disk: the lease runs out, and the streams end as interrupted
@@ -379,10 +381,10 @@ class FileStore(Store):
 
     def _start_again_when_fenced(self) -> None:
         """Take part again under another name, once everything of the old one has been given up."""
-        if not self._fenced or self._producers:
+        if not self.fenced or self._producers:
             return
         self._worker = ulid.new()
-        self._fenced = False
+        self.fenced = False
         self._renew(self._index)
         self._thread = threading.Thread(target=self._keep_lease, name="unspool-lease", daemon=True)
         self._thread.start()
@@ -504,22 +506,26 @@ class FileStore(Store):
     # News of other processes
 
     async def _poll(self) -> None:
-        version = -1
+        # Every write to the index changes its log first, and asking for that costs a hundredth of asking SQLite.
+        index = _Watch(os.path.join(self.folder, "index.db-wal"))
+        index.callbacks.append(self._look_for_cancels)
+        looked_at = 0.0
         while True:
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL if self._watches else _POLL_INDEX)
             for watch in list(self._watches.values()):
                 watch.look()
-            if not self._producers:
-                continue
-            with contextlib.suppress(sqlite3.Error):
-                newest = self._index.execute("PRAGMA data_version").fetchone()[0]
-                if newest != version:
-                    version = newest
-                    for id, reason in self._index.execute(
-                        "SELECT id, cancel FROM stream WHERE worker = ? AND cancel IS NOT NULL", (self._worker,)
-                    ).fetchall():
-                        if id in self._producers:
-                            self._producers[id].ask_to_stop(reason)
+            now = time.monotonic()
+            if self._producers and now - looked_at >= _POLL_INDEX:
+                looked_at = now
+                index.look()
+
+    def _look_for_cancels(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            for id, reason in self._index.execute(
+                "SELECT id, cancel FROM stream WHERE worker = ? AND cancel IS NOT NULL", (self._worker,)
+            ).fetchall():
+                if id in self._producers:
+                    self._producers[id].ask_to_stop(reason)
 
     async def _sync_journals(self) -> None:
         while True:
@@ -577,19 +583,20 @@ class FileProducer(Producer):
         self.epoch = epoch
         self.writer = writer
         self._store = store
-        self._next = 0
 
     async def head(self, head: Head) -> int:
         return self.write(Response(head.status, headers=head.headers))
 
-    async def append(self, events: Events, at: float) -> int:
-        self._store.check_lease()
-        first = self._next
-        self.writer.events(events, at)
-        if self.writer.trouble is not None:
-            raise StoreError(self.writer.trouble)
-        self._next = first + len(events)
-        return first
+    def append(self, events: Events, at: float) -> None:
+        # Hot: once for each network read.
+        store = self._store
+        if store.fenced or time.monotonic() - store.renewed_at > LEASE:
+            store.check_lease()
+        writer = self.writer
+        first = writer.events(events, at)
+        if writer.trouble is not None:
+            raise StoreError(writer.trouble)
+        self.on_kept(first, events, at)
 
     async def body(self, data: bytes, at: float) -> int:
         return self.write(Body(data.decode("utf-8", "replace"), at=round(at, 3)))
@@ -616,11 +623,10 @@ class FileProducer(Producer):
     def write(self, block: Block) -> int:
         """Append a block of the journal's own. Returns its position."""
         self._store.check_lease()
-        self.writer.put(block)
+        position = self.writer.put(block)
         if self.writer.trouble is not None:
             raise StoreError(self.writer.trouble)
-        self._next += 1
-        return self._next - 1
+        return position
 
     def ask_to_stop(self, reason: str) -> None:
         """Tell whoever produces the stream that somebody wants it to end."""
@@ -636,17 +642,17 @@ class FileProducer(Producer):
 
 
 class _Watch:
-    """Looks whether a journal that another process writes has grown, or has been replaced."""
+    """Looks whether a file that another process writes has changed, or has been replaced."""
 
     def __init__(self, path: str) -> None:
         self.callbacks: list[Callable[[], None]] = []
         self._path = path
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
 
     def look(self) -> None:
         try:
             found = os.stat(self._path)
-            now: tuple[int, int] | None = (found.st_ino, found.st_size)
+            now: tuple[int, int, int] | None = (found.st_ino, found.st_size, found.st_mtime_ns)
         except OSError:
             now = None
         if now != self._seen:

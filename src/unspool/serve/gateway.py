@@ -35,7 +35,7 @@ from unspool.serve.store import (
     StoreError,
     StreamInfo,
 )
-from unspool.serve.upstream import Upstream, fault_of
+from unspool.serve.upstream import Upstream, fault_of, read_all
 from unspool.serve.watching import ROOT, Page
 
 _log = logging.getLogger("unspool.serve")
@@ -656,7 +656,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError, ValueError):
             async with asyncio.timeout(10):
                 await call.head()
-                await call.read_all(1 << 20)
+                await read_all(call, 1 << 20)
         call.stop()
 
     # /v1/responses/{id}
@@ -763,7 +763,7 @@ class Gateway:
                 and call.status == 200
                 and (below == "/models" or "json" in call.headers.get("content-type", ""))
             ):
-                data = await call.read_all(self.settings.body_bytes)
+                data = await read_all(call, self.settings.body_bytes)
                 return await request.respond(call.status, passed, await self._seen(owner, below, data))
             response = request.stream(call.status, passed)
             gone = asyncio.ensure_future(request.gone())

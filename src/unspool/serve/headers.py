@@ -38,7 +38,6 @@ _DOWN = frozenset(
     {
         "cf-ray",
         "content-disposition",
-        "content-encoding",
         "content-language",
         "content-type",
         "date",

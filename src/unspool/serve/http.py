@@ -118,21 +118,35 @@ class Request:
         return self._connection.begin_stream(status, headers)
 
 
+def as_chunk(data: bytes) -> bytes:
+    """Frame bytes of a body (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class ResponseStream:
     """The body of a response that is written as it becomes known. Nothing is sent to a client that has gone."""
 
-    __slots__ = ("_chunked", "_connection", "_ended")
+    __slots__ = ("_connection", "_ended", "is_chunked", "write_chunk")
 
     def __init__(self, connection: _Connection, *, chunked: bool) -> None:
         self._connection = connection
-        self._chunked = chunked
         self._ended = False
+        #: Whether the body is chunked; ``write_chunk`` then sends what `as_chunk` made, for several at once.
+        self.is_chunked = chunked
+        self.write_chunk = connection.transport.write
 
     def write(self, data: bytes) -> None:
         """Send bytes, as one chunk."""
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._connection.write(data)
+        self._connection.write(as_chunk(data) if self.is_chunked else data)
+
+    @property
+    def on_slow(self) -> Callable[[], None] | None:
+        """Called when the client takes less than is sent, and when it has gone."""
+        return self._connection.on_slow
+
+    @on_slow.setter
+    def on_slow(self, callback: Callable[[], None] | None) -> None:
+        self._connection.on_slow = callback
 
     @property
     def is_full(self) -> bool:
@@ -212,9 +226,10 @@ class _Connection(asyncio.Protocol):
         self._limits = server.limits
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.head_bytes)
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self.is_full = False
+        self.on_slow: Callable[[], None] | None = None
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._body: list[bytes] = []
         self._body_size = 0
@@ -230,7 +245,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = transport
         transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -252,6 +267,8 @@ class _Connection(asyncio.Protocol):
         self._clear_timer()
         if not self.lost.done():
             self.lost.set_result(None)
+        if self.on_slow is not None:
+            self.on_slow()
         self._wake_body()
         self._wake_drain()
 
@@ -260,7 +277,7 @@ class _Connection(asyncio.Protocol):
         self._advance()
         if self._busy and self._body_ended and len(self._h11.trailing_data[0]) > self._limits.head_bytes:
             # Requests sent ahead of their turn wait in the socket.
-            self._transport.pause_reading()
+            self.transport.pause_reading()
             self._reading = False
 
     def eof_received(self) -> bool:
@@ -270,6 +287,8 @@ class _Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
+        if self.on_slow is not None:
+            self.on_slow()
 
     def resume_writing(self) -> None:
         self.is_full = False
@@ -292,7 +311,7 @@ class _Connection(asyncio.Protocol):
                     self._clear_timer()
                     self._wake_body()
                 elif isinstance(event, h11.ConnectionClosed):
-                    self._transport.close()
+                    self.transport.close()
                     return
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint)
@@ -326,10 +345,10 @@ class _Connection(asyncio.Protocol):
             self._set_timer(self._limits.idle_seconds)
             if not self._reading:
                 self._reading = True
-                self._transport.resume_reading()
+                self.transport.resume_reading()
             self._advance()
-        elif not self._transport.is_closing():
-            self._transport.close()
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def _take_body(self, data: bytes) -> None:
         self._body.append(data)
@@ -338,7 +357,7 @@ class _Connection(asyncio.Protocol):
         if self._body_size > _HIGH_WATER and self._reading:
             # The client waits for us now, not the other way round.
             self._reading = False
-            self._transport.pause_reading()
+            self.transport.pause_reading()
             self._clear_timer()
         self._wake_body()
 
@@ -353,7 +372,7 @@ class _Connection(asyncio.Protocol):
                 raise ClientGone
             if not self._reading:
                 self._reading = True
-                self._transport.resume_reading()
+                self.transport.resume_reading()
                 self._set_timer(self._limits.body_seconds)
             self._body_waiter = self._loop.create_future()
             await self._body_waiter
@@ -386,8 +405,8 @@ class _Connection(asyncio.Protocol):
         return ResponseStream(self, chunked=chunked)
 
     def write(self, data: bytes) -> None:
-        if not self.lost.done() and not self._transport.is_closing():
-            self._transport.write(data)
+        if not self.lost.done() and not self.transport.is_closing():
+            self.transport.write(data)
 
     async def drained(self) -> None:
         while self.is_full and not self.lost.done():
@@ -403,10 +422,10 @@ class _Connection(asyncio.Protocol):
         """Close after the response under way, or at once."""
         self._closing = True
         if not self._busy:
-            self._transport.close()
+            self.transport.close()
 
     def abort(self) -> None:
-        self._transport.abort()
+        self.transport.abort()
 
     def _refuse(self, status: int) -> None:
         """Answer a request that cannot be served, where no answer has begun, and close."""
@@ -415,9 +434,9 @@ class _Connection(asyncio.Protocol):
                 self._closing = True
                 self.send_head(status, [(b"content-length", b"0")])
                 self.send_end()
-                self._transport.close()
+                self.transport.close()
                 return
-        self._transport.abort()
+        self.transport.abort()
 
     def _set_timer(self, seconds: float) -> None:
         self._clear_timer()
@@ -432,9 +451,9 @@ class _Connection(asyncio.Protocol):
         if not self._busy and self._h11.trailing_data[0]:
             self._refuse(408)
         elif not self._busy:
-            self._transport.close()
+            self.transport.close()
         else:
-            self._transport.abort()
+            self.transport.abort()
 
     def _wake_body(self) -> None:
         if self._body_waiter is not None and not self._body_waiter.done():

@@ -13,10 +13,12 @@ from unspool.jsontext import parse
 from unspool.outcome import CANCELLED, COMPLETE, CUT, INTERRUPTED, Ending, Fault, judge, of_failure
 from unspool.serve.channel import HEARTBEAT_SECONDS, Channel
 from unspool.serve.store import End, Fenced, Head, Producer, Store, StoreError, StreamInfo
-from unspool.serve.upstream import Call, fault_of
-from unspool.sse import Events
+from unspool.serve.upstream import Call, fault_of, read_all
+from unspool.sse import EventBatch, Events
 
 _LONGEST_BODY = 64 << 20
+# Events that are decoded together at most, and about how many bytes of them.
+_MOST_UNDECODED, _MOST_UNDECODED_BYTES = 64, 1 << 16
 
 
 class Ingest:
@@ -46,49 +48,63 @@ class Ingest:
         body = self.info.request.get("body")
         n = body.get("n") if isinstance(body, dict) else None
         self._decoder = api.endpoint(self.info.endpoint).decoder(n if isinstance(n, int) and n > 0 else 1)
+        self._bytes_in = sse.Decoder(max_event_size=_LONGEST_BODY)
+        # Events in the log that have not been decoded yet: the log and the viewers come first, and many at a time are cheaper.
+        self._undecoded: list[EventBatch] = []
+        self._undecoded_bytes = 0
+        self._last_type = ""
         self._sent_at = self._heard_at = time.monotonic()
         self._stop_reason: str | None = None
         self._stop_outcome = CANCELLED
-        self._stopped = asyncio.Event()
+        self._reading: asyncio.Task[End] | None = None
+        self._trouble: StoreError | None = None
         producer.on_cancel = lambda: self.stop(producer.cancelled or "cancelled")
+        producer.on_kept = channel.publish_events
+        producer.on_trouble = self._on_trouble
 
     def stop(self, reason: str, outcome: str = CANCELLED) -> None:
         """End the stream soon, for this reason."""
         if self._stop_reason is None:
             self._stop_reason, self._stop_outcome = reason, outcome
-            self._stopped.set()
+            if self._reading is not None:
+                self._reading.cancel()
 
     async def run(self) -> StreamInfo:
         """Read the answer to its end. Returns what is known of it then."""
         self._sent_at = self._heard_at = time.monotonic()
-        reading = asyncio.ensure_future(self._read())
-        stopping = asyncio.ensure_future(self._stopped.wait())
-        beating = asyncio.ensure_future(self._watch_over())
+        reading = self._reading = asyncio.ensure_future(self._read())
+        if self._stop_reason is not None:
+            reading.cancel()
+        watching = asyncio.ensure_future(self._watch_over())
         try:
-            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                reading.cancel()
-            end = await self._outcome(reading)
+            await asyncio.wait({reading})
+            end = self._outcome(reading)
         except Fenced as error:
             # The end has been written by whoever found the lease expired; the log cannot be trusted to be ours any more.
             self.channel.publish_end(self.channel.position, End(INTERRUPTED, str(error)))
             return self.info
         finally:
-            for task in (reading, stopping, beating):
+            for task in (reading, watching):
                 task.cancel()
-            await asyncio.gather(reading, stopping, beating, return_exceptions=True)
+            await asyncio.gather(reading, watching, return_exceptions=True)
             if self._call is not None:
                 self._call.leave() if self._decoder.done else self._call.stop()
         await self._end(end)
         return self.info
 
-    async def _outcome(self, reading: asyncio.Future[End]) -> End:
-        if self._stop_reason is not None:
-            with contextlib.suppress(asyncio.CancelledError, StoreError):
-                await reading
-            return End(self._stop_outcome, self._stop_reason)
+    def _on_trouble(self, error: StoreError) -> None:
+        self._trouble = error
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _outcome(self, reading: asyncio.Task[End]) -> End:
         try:
-            return await reading
+            if self._trouble is not None:
+                raise self._trouble
+            if reading.cancelled():
+                self._decode()
+                return End(self._stop_outcome, self._stop_reason or "stopped")
+            return reading.result()
         except Fenced:
             raise
         except StoreError as error:
@@ -125,53 +141,76 @@ class Ingest:
         return await self._read_body(call)
 
     async def _read_stream(self, call: Call) -> End:
-        decoder, bytes_in = self._decoder, sse.Decoder(max_event_size=_LONGEST_BODY)
-        producer, channel = self.producer, self.channel
+        decoder = self._decoder
         fault: Fault | None = None
-        while True:
-            data = await call.read()
-            if not data:
-                fault = call.fault
-                break
-            self._heard_at = time.monotonic()
-            try:
-                events = bytes_in.take(data)
-            except sse.EventTooLarge as error:
-                fault = Fault(CUT, str(error))
-                break
-            if not events:
-                continue
-            at = self._heard_at - self._sent_at
-            position = await producer.append(events, at)
-            channel.publish_events(position, events, at)
-            decoder.decode(events)
-            if self.info.ttft is None:
-                await self._first_event(at)
-            if decoder.done:
-                break
+        try:
+            await call.pour(self._take)
+            fault = call.fault
+        except asyncio.CancelledError:
+            if not self._decoder.done:
+                raise
+        except sse.EventTooLarge as error:
+            fault = Fault(CUT, str(error))
         # A last event without its blank line counts where it is complete, not what a cut left of one.
         last = Events.of(
             one
-            for one in bytes_in.close(dispatch_incomplete=True)
+            for one in self._bytes_in.close(dispatch_incomplete=True)
             if one.utf8 == b"[DONE]" or parse(one.utf8) is not None
         )
         if last:
-            at = time.monotonic() - self._sent_at
-            channel.publish_events(await producer.append(last, at), last, at)
-            decoder.decode(last)
+            self._append(last)
+        self._decode()
         decoder.close()
         return _end_of(judge(decoder, fault), spoken=decoder.ended or decoder.failure is not None)
 
-    async def _first_event(self, at: float) -> None:
-        self.info.ttft = at
-        self.info.response_id = self._decoder.response_id
-        self.info.model = self._decoder.model or self.info.model
+    def _take(self, data: bytes) -> bool:
+        """Take bytes of the event stream; True once nothing can follow. Hot: once for each network read."""
+        self._heard_at = time.monotonic()
+        events = self._bytes_in.take(data)
+        if events.runs:
+            self._append(events)
+        return self._decoder.done
+
+    def _append(self, events: Events) -> None:
+        self.producer.append(events, self._heard_at - self._sent_at)
+        held = self._undecoded
+        held += events.runs
+        last = events.runs[-1]
+        data = last.utf8[-1]
+        self._undecoded_bytes += len(data)
+        # An event of another type may be the end, and the first one has the ids; Chat's and Completions' end is a mark.
+        if (
+            last.type != self._last_type
+            or data == b"[DONE]"
+            or len(held) >= _MOST_UNDECODED
+            or self._undecoded_bytes > _MOST_UNDECODED_BYTES
+        ):
+            self._last_type = last.type
+            self._decode()
+
+    def _decode(self) -> None:
+        """Learn from the events so far how the answer is going."""
+        held, self._undecoded, self._undecoded_bytes = self._undecoded, [], 0
+        batches: list[EventBatch] = []
+        for one in held:
+            if batches and batches[-1].type == one.type:
+                batches[-1].utf8.extend(one.utf8)
+            else:
+                batches.append(EventBatch(one.type, list(one.utf8)))
+        self._decoder.decode(Events(batches))
+        if held and self.info.ttft is None:
+            self.info.ttft = self._heard_at - self._sent_at
+            self.info.response_id = self._decoder.response_id
+            self.info.model = self._decoder.model or self.info.model
+            self._noting = asyncio.ensure_future(self._note())
+
+    async def _note(self) -> None:
         with contextlib.suppress(StoreError):
             await self.store.note(self.info)
 
     async def _read_body(self, call: Call) -> End:
         try:
-            data = await call.read_all(_LONGEST_BODY)
+            data = await read_all(call, _LONGEST_BODY)
         except ValueError as error:
             return End(CUT, str(error))
         at = time.monotonic() - self._sent_at
@@ -195,6 +234,10 @@ class Ingest:
         position, beat_at = -1, loop.time()
         while True:
             await asyncio.sleep(min(1.0, self._silence / 4))
+            # A server that ends without an end mark and leaves the connection open must not be waited for in vain.
+            self._decode()
+            if self._decoder.done and self._reading is not None:
+                self._reading.cancel()
             if time.monotonic() - self._heard_at > self._silence:
                 self.stop(f"upstream sent nothing for {self._silence:g} s", CUT)
             if self.channel.position != position:

@@ -79,6 +79,22 @@ class UpstreamRendering(Rendering):
                 position += 1
         return b"".join(frames)
 
+    def chunk(self, position: int, events: Events) -> bytes:
+        """What `events` returns, as an HTTP chunk."""
+        runs = events.runs
+        if len(runs) == 1 and len(runs[0].utf8) == 1:
+            # Hot: see `unspool.journal.record.encode_event`.
+            type, data = runs[0].type, runs[0].utf8[0]
+            if 0x0A in data:
+                data = data.replace(b"\n", b"\ndata: ")
+            if type == "message":
+                frame = b"id: %b%d\ndata: %b\n\n" % (self.prefix, position, data)
+            else:
+                frame = b"id: %b%d\nevent: %b\ndata: %b\n\n" % (self.prefix, position, type.encode(), data)
+        else:
+            frame = self.events(position, events, 0.0)
+        return b"%x\r\n%b\r\n" % (len(frame), frame)
+
     def body(self, position: int, data: bytes, at: float) -> bytes:
         return b"id: %b%d\ndata: %b\n\n" % (self.prefix, position, data.replace(b"\n", b"\ndata: "))
 

@@ -18,6 +18,7 @@ from unspool.serve import metrics
 from unspool.serve.files import FileStore
 from unspool.serve.gateway import Gateway, Settings
 from unspool.serve.http import Limits, Server
+from unspool.serve.loop import run
 from unspool.serve.metrics import Metrics
 from unspool.serve.owners import Owners, read_secret, read_tokens
 from unspool.serve.store import Store, StoreError
@@ -152,7 +153,7 @@ def run_workers(
             try:
                 for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(one, signal.SIG_DFL)
-                asyncio.run(run_worker(configuration, listener, lambda: os.write(ready_write, b"1")))
+                run(run_worker(configuration, listener, lambda: os.write(ready_write, b"1")))
                 code = 0
             except Error as error:
                 print(f"unspool: {error}", file=sys.stderr)

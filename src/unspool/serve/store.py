@@ -103,6 +103,11 @@ class Producer(ABC):
 
     id: str
     epoch: int
+    #: Called for each `append`, in order, once its events survive this process: with the position of the first, and what was appended.
+    #: A store without waiting calls it inside `append`; one that gathers events for the network calls it later.
+    on_kept: Callable[[int, Events, float], None]
+    #: Called instead, once, where a later append turns out to be refused.
+    on_trouble: Callable[[StoreError], None]
     #: Why somebody wants the stream to stop, None while nobody does; ``on_cancel`` is called when it is set.
     cancelled: str | None = None
     on_cancel: Callable[[], None] | None = None
@@ -112,8 +117,8 @@ class Producer(ABC):
         """Append upstream's status and headers. Returns the position."""
 
     @abstractmethod
-    async def append(self, events: Events, at: float) -> int:
-        """Append events that arrived together; on return they survive this process. Returns the position of the first."""
+    def append(self, events: Events, at: float) -> None:
+        """Append events that arrived together, ``at`` seconds after the request. `head`, `body` and `end` wait for them."""
 
     @abstractmethod
     async def body(self, data: bytes, at: float) -> int:
