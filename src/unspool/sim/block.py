@@ -8,14 +8,14 @@ from typing import Self
 
 
 class Block:
-    """What can be started and stopped, as a context manager. In an ``async with`` block other tasks go on while it starts and stops."""
+    """Something to start and stop, as a context manager. In an ``async with`` block other tasks run while it starts and stops."""
 
     def start(self) -> None:
-        """Start, and return once it is of use."""
+        """Start, and return once it can be used."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Stop, and return once nothing of it is left."""
+        """Stop, and return once it is gone."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:

@@ -45,7 +45,7 @@ class VirtualClock(Clock):
             clock.advance(600)
             ...                     # read the answer
 
-    It moves the simulator's time and nobody else's: a client's own timeouts run by the machine's clock. ``start`` is the Unix
+    It moves the simulator's time only: a client's own timeouts use the machine's clock. ``start`` is the Unix
     time at which it stands.
     """
 

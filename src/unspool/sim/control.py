@@ -81,7 +81,7 @@ class Control:
     async def _add_answers(self, request: Request) -> Response:
         value = await _body(request)
         try:
-            # One rule may stand by itself.
+            # A single rule needs no array.
             self._script.read(
                 [value] if isinstance(value, dict) and ("answer" in value or "sequence" in value) else value
             )

@@ -17,7 +17,7 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 @dataclass(slots=True)
 class Frame:
-    """One event of a stream. ``tokens`` is how many tokens the model computes before it can send this event."""
+    """One event of a stream. ``tokens`` is the number of tokens that the model computes before it sends this event."""
 
     data: str
     type: str | None = None

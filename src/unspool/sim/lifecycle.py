@@ -1,8 +1,8 @@
-"""The life of a response: asked for, made on its connection or in the background, had again, streamed again, cancelled, deleted.
+"""The life of a response: created on its connection or in the background, retrieved, streamed again, cancelled, deleted.
 
 What OpenAI's guide "Background mode" and the API reference leave open is answered as its API has been seen to answer:
 
-- A response made on its connection cannot be had before it has ended. When its client hangs up, it is cancelled.
+- A response made on its connection cannot be retrieved before it has ended. When its client hangs up, it is cancelled.
 - Only a background response that was asked for as a stream can be streamed again, and only while it is young.
 - A cancelled response has no output. Whether OpenAI ends the streams of one with an event is not documented, and the API has no
   event for it; here they end in good order after the last event before, without a terminal one, and the response's status says why.

@@ -36,7 +36,7 @@ class Exceeded(Exception):
 
 
 class Limits:
-    """What is left of each limit; None is no limit. Raises ValueError for one below 1."""
+    """The remainder of each limit; None is no limit. Raises ValueError for a limit below 1."""
 
     def __init__(self, clock: Clock, *, rpm: int | None = None, tpm: int | None = None) -> None:
         for name, limit in (("rpm", rpm), ("tpm", tpm)):
@@ -99,7 +99,7 @@ class _Bucket:
         self.refill(now)
         if cost > self.limit:
             return math.inf
-        # Whoever waited as long as told must not be refused for the last bit of a float.
+        # A client that waited as long as it was asked to must not be refused for the last bit of a float.
         missing = cost - self.left
         return 0.0 if missing <= 1e-9 * self.limit else missing * _MINUTE / self.limit
 

@@ -1,4 +1,4 @@
-"""Who may ask a server on this machine from a web page (CORS), and by which name it may be reached.
+"""Checks which web pages may ask a server on this machine (CORS), and under which host names.
 
 A page of any site can send requests to a loopback address, and by a DNS name of its own that points there also read the answers. So on a
 loopback address only the names of this machine are answered to; and pages are answered that come from this machine, from the host that

@@ -1,4 +1,4 @@
-"""How fast the simulated model computes: times as distributions, drawn anew for each request and yet always the same for it."""
+"""How fast the simulated model computes: times as distributions, drawn for each request from a seed, so that the same request gets the same times."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Delay:
 
     @property
     def mean(self) -> float:
-        """What many of them are on average."""
+        """The mean of the distribution."""
         if self.shape == "uniform":
             return (self.a + self.b) / 2
         if self.shape == "lognormal":
@@ -171,7 +171,7 @@ class Timing:
 
     @property
     def is_shared(self) -> bool:
-        """Whether the tokens have to be shared with other streams."""
+        """Whether all streams share a token budget."""
         return self._pace.shared is not None
 
     async def wait(self, seconds: float, tokens: int) -> None:

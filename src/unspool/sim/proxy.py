@@ -77,7 +77,7 @@ class Proxy(Block):
         self._handler.faults.script(*faults)
 
     def start(self) -> None:
-        """Start it, and return once it listens. Raises OSError when no port can be had."""
+        """Start, and return once it listens. Raises OSError when no port is free."""
         if self._thread is not None:
             raise RuntimeError("the proxy is already running")
         listener = listen("127.0.0.1", 0)
@@ -181,7 +181,7 @@ class _Handler:
         try:
             await self._answer(client)
         except (OSError, TimeoutError, h11.ProtocolError, _HungUp):
-            # One of the two sides is gone, or does not speak HTTP: the other is told by the end of its connection.
+            # One of the two sides is gone, or does not speak HTTP: close the connection of the other.
             pass
         finally:
             writer.transport.abort() if not client.finished else writer.close()
@@ -305,7 +305,7 @@ class _Client:
         """Carry out one step of an answer's stream."""
         if isinstance(step, bytes):
             await self._send(h11.Data(step))
-            # Each of many small pieces goes out by itself.
+            # Send each of many small pieces separately.
             await asyncio.sleep(0)
         elif isinstance(step, Pause):
             for seconds, beat in step.parts():
@@ -432,7 +432,7 @@ class Blocks:
         return blocks
 
     def close(self) -> Frame | bytes:
-        """What no blank line ended, or only one whose last byte might have had another."""
+        """The rest: no blank line ended it, or one whose last byte could have been half of a CRLF."""
         return _block(self._rest) if _BLOCK_END.search(self._rest) else self._rest
 
 

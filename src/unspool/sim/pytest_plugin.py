@@ -43,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("unspool").addoption(
         "--unspool-record",
         choices=_MODES,
-        help="which tests of unspool_tape ask their real server: those without tapes (once, the default), all, which makes their tapes"
-        " anew, or none (the default where CI is set)",
+        help="which tests of unspool_tape ask their real server: those without tapes (once, the default), all, which replaces their tapes,"
+        " or none (the default where CI is set)",
     )
 
 
@@ -110,7 +110,7 @@ def unspool_tape(request: pytest.FixtureRequest) -> Iterator[Simulator | Proxy]:
 
 
 def _folder(request: pytest.FixtureRequest, into: str | None) -> Path:
-    """Where the tapes of a test are: beside its file, below the file's name and its own."""
+    """The folder of a test's tapes: beside its file, below the names of the file and the test."""
     if into is not None:
         return request.path.parent / into
     return request.path.parent / "tapes" / request.path.stem / re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")

@@ -76,7 +76,7 @@ class ReceivedRequest:
 
     @property
     def messages(self) -> list[Message]:
-        """What was said, oldest first, in the same form for every endpoint. Turns that the server keeps are not in it."""
+        """The messages, oldest first, in the same form for every endpoint. Turns that the server keeps are not included."""
         return list(_messages(self._fields))
 
     @property

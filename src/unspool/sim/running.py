@@ -31,7 +31,7 @@ def serve(
 ) -> signal.Signals:
     """Run a simulator until SIGINT or SIGTERM, and return which of them it was. Streams still open are cut.
 
-    Port 0 is any free one. ``on_ready`` is told the base URL, ``/v1`` included, once requests are answered; ``on_miss`` why no tape
+    Port 0 is any free one. ``on_ready`` is called with the base URL, ``/v1`` included, once requests are answered; ``on_miss`` why no tape
     answers a request. To be called from the main thread, where signals arrive. Raises OSError when the address cannot be used.
     """
     application = app(settings, on_miss=on_miss)
@@ -88,7 +88,7 @@ class Simulator(Block, Scripted):
         self._faults.forget()
 
     def start(self) -> None:
-        """Start it, and return once requests are answered. Raises OSError when no port can be had."""
+        """Start, and return once requests are answered. Raises OSError when no port is free."""
         if self._thread is not None:
             raise RuntimeError("the simulator is already running")
         listener = listen("127.0.0.1", 0)
@@ -272,7 +272,7 @@ def _serve(server: _Server, listener: socket.socket, ready: threading.Event) -> 
         with listener:
             asyncio.run(server.serve(sockets=[listener]))
     finally:
-        # Also after a failure: whoever started the thread must not wait for ever.
+        # Also after a failure: the starting thread waits for this.
         ready.set()
 
 

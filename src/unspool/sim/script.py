@@ -8,7 +8,7 @@ matches. In a file, and over HTTP::
      "answers": [{"when": {"user": "/order (?P<id>\\\\d+)/"}, "answer": {"calls": [{"name": "lookup", "arguments": {"id": "{id}"}}]}},
                  {"when": {"result_of": "lookup"}, "answer": "It is on its way."}]}
 
-A rule that always calls tools, and says nothing of results, does not match a request that brings results: it would call for ever.
+A rule that always calls tools, and says nothing of results, does not match a request that brings results: it would call without end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SHOWN = 60
 
 @dataclass(slots=True)
 class Asked:
-    """What a rule looks at: the request, the conversation in it, with the turns that the server keeps, and the tools on offer."""
+    """The input of a rule: the request, its conversation with the turns that the server keeps, and the tools on offer."""
 
     endpoint: str
     model: str
@@ -69,7 +69,7 @@ def call(name: str, /, **arguments: Any) -> ScriptedCall:
 
 @dataclass(slots=True)
 class Citation:
-    """Where a part of a text comes from. ``quoted`` is that part; without it all of the text is meant."""
+    """A source. ``quoted`` is the part of the text that it is for; without it, all of the text."""
 
     url: str
     title: str = ""
@@ -88,7 +88,7 @@ class ScriptedUsage:
 
 @dataclass(slots=True)
 class ScriptedAnswer:
-    """What the model answers. All parts are optional, and those that there are come in this order.
+    """An answer of the model. All parts are optional; they are sent in this order.
 
     ``text`` and ``reasoning`` are streamed token by token; a list is streamed in its pieces. ``json`` is a value that is sent as text.
     ``{name}`` in a text stands for the group of that name in the pattern that matched, ``{user}`` for the user's last message and
@@ -171,7 +171,7 @@ class When:
 
     @property
     def says_results(self) -> bool:
-        """Whether it says anything about results of tools."""
+        """Whether it has a condition on results of tools."""
         return self.result is not None or self.result_of is not None or self.matches is not None or self.nth is not None
 
     def differences(self, asked: Asked, values: dict[str, str]) -> list[str]:
@@ -234,11 +234,11 @@ class Rule:
 
     @property
     def left(self) -> int:
-        """How many of its answers nobody has got."""
+        """How many of its answers were not used."""
         return max(len(self.answers) - self.used, 0) if self.once else int(self.used == 0)
 
     def differences(self, asked: Asked, values: dict[str, str]) -> list[str]:
-        """Why it does not answer a request; empty when it does."""
+        """The reason why it does not answer a request; empty if it does."""
         found = self.when.differences(asked, values)
         if not found:
             self.met += 1
@@ -338,7 +338,7 @@ class Script:
         raise RequestError(f"No scripted answer matches this request. {why}", status=404, code="no_answer")
 
     def unused(self) -> list[str]:
-        """What has not been used, in words."""
+        """Describe the answers that were not used."""
         found = []
         for number, rule in enumerate(self.rules, 1):
             if rule.left:
@@ -374,7 +374,7 @@ class Conditions:
 
 
 class Scripted:
-    """What has a script, and lets a test write it in Python."""
+    """Mixin for objects that have a script, which tests write in Python."""
 
     answers: Script
 

@@ -50,7 +50,7 @@ _LONGEST_REQUEST_ID = 512
 
 @dataclass(slots=True, kw_only=True)
 class SimulatorSettings:
-    """How a simulator behaves.
+    """The settings of a simulator.
 
     ``ttft`` and ``itl`` are its pace: the times to the first token and between tokens, in seconds, or as `unspool.sim.pace.Delay`
     reads them, such as ``"20ms±5"``. ``burst`` tokens come at a time, and all streams together get ``total_tps`` in a second.
@@ -72,7 +72,7 @@ class SimulatorSettings:
 
     ``tapes`` are journals, and folders of them, that answer the requests they match in so far as ``tape_match`` says, but for what ``tape_ignore`` names
     (`unspool.sim.tapes.matcher.TapeMatcher`), ``tape_speed`` times as
-    fast as they were recorded. A request that none of them matches is answered as ever, or with ``tapes_only`` refused with 404.
+    fast as they were recorded. Other requests are answered as without tapes, or with ``tapes_only`` refused with 404.
     ``models`` are the only names answered to, None is any; ``context_window`` is how many tokens each of them takes, None as many as
     the model of that name at OpenAI. ``strict`` has OpenAI's models insist on their endpoints and their parameters' names; ``lenient``
     lets fields pass that OpenAI does not know, as other servers do. ``keepalive`` is the silence in seconds, of a response that is
@@ -139,7 +139,7 @@ class SimulatorSettings:
 
     @property
     def rules(self) -> Rules:
-        """What its endpoints refuse. Other servers than OpenAI let unknown fields pass, and refuse to answer in plain text."""
+        """The rules of its endpoints. Servers other than OpenAI accept unknown fields, and refuse to answer in plain text."""
         return Rules(
             self.models,
             context_window=self.context_window,
@@ -153,7 +153,7 @@ class SimulatorSettings:
 
 
 def fault_chooser(settings: SimulatorSettings) -> FaultChooser:
-    """What chooses the faults of each request. Raises ValueError for settings that name one there is not."""
+    """Make the chooser of each request's faults. Raises ValueError for settings that name an unknown fault."""
     cut = () if settings.drop_after is None else (f"cut={settings.drop_after}",)
     return FaultChooser([*settings.faults, *cut], settings.script, BY_NAME[settings.dialect])
 
@@ -176,7 +176,7 @@ def app(
 ) -> ASGIApp:
     """Make the application, to be run by any ASGI server. ``faults``, ``tapes`` and ``answers`` are the settings' own if none are given.
 
-    ``on_miss`` is told why no tape answers a request, where there are tapes.
+    ``on_miss`` is called with the reason when there are tapes and none answers a request.
     """
     settings = settings or SimulatorSettings()
     if tapes is None:
@@ -235,7 +235,7 @@ _Handler = Callable[[Request, RequestIdentity], Awaitable[Response]]
 
 
 class _Desk:
-    """Where every request comes in and every response goes out: keys are checked here, errors get their body, headers are put on."""
+    """The entrance of every request and the exit of every response: checks keys, writes error bodies, adds headers."""
 
     def __init__(self, settings: SimulatorSettings, clock: Clock, script: Script) -> None:
         self._settings = settings
@@ -260,7 +260,7 @@ class _Desk:
             try:
                 body = await request.body()
             except ClientDisconnect:
-                # Nobody is left to read a response; an exception would be logged as the application's fault.
+                # The client has gone; an exception would be logged as the application's fault.
                 return Response()
             identity = self._identity(request, body)
             try:
@@ -297,7 +297,7 @@ class _Desk:
         return handler
 
     def finder(self, request: Request) -> Find:
-        """What finds the scripted answer to a request, given what is asked in it."""
+        """Return a function that finds the scripted answer to this request."""
 
         def find(asked: Asked) -> ScriptedAnswer | None:
             asked.request = request.scope.get(RECEIVED)

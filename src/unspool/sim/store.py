@@ -1,4 +1,4 @@
-"""The responses that can be had again by their id, and the making of those that do not need a connection to be made."""
+"""The responses that are kept under their ids, and the tasks that make background ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unspool.sim.errors import RequestError
 from unspool.sim.frames import Frame
 from unspool.sim.log import Log
 
-# OpenAI keeps a response for 30 days. A simulator that runs for days must not grow all the while; nobody's test looks back further.
+# OpenAI keeps a response for 30 days. A simulator that runs for days must not grow; no test looks back further.
 _LIMIT = 1_000
 
 
@@ -34,7 +34,7 @@ class Stored:
         self._making.add_done_callback(lambda _: self.stop())
 
     def stop(self) -> None:
-        """Stop making it. It is cancelled unless it has ended, and its streams end. One made on its connection goes on."""
+        """Stop making it. It is cancelled unless it has ended, and its streams end. One made on its connection continues."""
         if self._making is not None:
             self.response.cancel()
             self._making.cancel()

@@ -34,7 +34,7 @@ _AT_ONCE = 16
 class PacedFrames(AsyncGenerator[Frame]):
     """Frames, each given out when it is due. The time runs from the first one asked for.
 
-    Whoever takes them slowly does not slow the model: what was due meanwhile comes in one go. They are taken by iterating, or at once by `pump`.
+    A slow reader does not slow the model: what became due in the meantime comes at once. Iterate over them, or `pump` them.
     """
 
     def __init__(self, frames: Iterable[Frame], timing: Timing) -> None:
@@ -66,7 +66,7 @@ class PacedFrames(AsyncGenerator[Frame]):
 
     @property
     def can_be_pumped(self) -> bool:
-        """Whether nothing but the machine's clock says when a frame is due."""
+        """Whether only the machine's clock decides when a frame is due."""
         return type(self._timing.clock) is Clock and not self._timing.is_shared
 
     async def pump(self, connection: ClientConnection, *, with_ids: bool) -> None:
@@ -200,7 +200,7 @@ async def _do(step: Step, scope: Scope, send: Send) -> None:
     """Carry out one step of a stream's course."""
     if isinstance(step, bytes):
         await send({"type": "http.response.body", "body": step, "more_body": True})
-        # Each of many small pieces goes out by itself, and the news that the client hung up gets its turn.
+        # Send each of many small pieces separately, and let the task that notices a hang-up run.
         await asyncio.sleep(0)
     elif isinstance(step, Pause):
         clock: Clock = scope.get(CLOCK) or Clock()
@@ -278,7 +278,7 @@ async def _hung_up(receive: Receive) -> None:
 async def cut(scope: Scope, *, reset: bool = False) -> None:
     """Close the connection where it is, so that the client gets no last chunk. What has been sent still arrives.
 
-    With ``reset`` it is told so by a RST. A server that has not left a way to close notices itself that the application has
+    With ``reset`` it gets a RST. A server that offers no way to close notices that the application has
     returned too early, and closes.
     """
     connection: ClientConnection | None = scope.get(CONNECTION)

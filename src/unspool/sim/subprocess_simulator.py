@@ -1,4 +1,4 @@
-"""A simulator in a process of its own, so that what it costs is not taken from whoever measures it."""
+"""A simulator in a separate process, so that its CPU is not counted for the program that measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said to a conversation: by a script, or by the simulator itself; where it ends, and why there."""
+"""The answer to a conversation, by a script or by the simulator: where it ends, and why."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Answer:
 
     @property
     def length(self) -> int:
-        """All its tokens, as they are paid for."""
+        """The number of its tokens, as they are billed."""
         return self.thought + len(self.tokens) + sum(len(call.tokens) for call in self.calls)
 
     def cited(self) -> list[tuple[Citation, int, int]]:
-        """The citations, with the beginning and the end of what each is of."""
+        """The citations, each with the begin and the end of the text that it is for."""
         text = self.text
         found = []
         for one in self.citations:
@@ -120,7 +120,7 @@ def answer(
     stop: Sequence[str] = (),
     refusals: bool = True,
 ) -> Answer:
-    """What is said to a conversation: what the ``script`` says; or the tools are called, or it is refused, or answered in the format asked for.
+    """Answer a conversation as the ``script`` says; or else by calling tools, refusing, or a text in the format asked for.
 
     The tokens of ``thinking`` come first, and count against the limit. Without ``refusals`` a refusal is a text like any other.
     """

@@ -188,7 +188,7 @@ class ChatCompletion:
         return self._frame(index, delta, "", likely)
 
     def _pieces(self, choice: Answer) -> Iterator[_Piece]:
-        """What follows the opening of a choice, up to its end."""
+        """The pieces of a choice after its opening."""
         for token in choice.reasoning:
             yield {self._reasoning_field: token}, token, None
         name = "refusal" if choice.kind == REFUSAL else "content"

@@ -1,4 +1,4 @@
-"""The legacy ``POST /v1/completions``: the prompt's text goes on. A streamed chunk has the shape of the whole answer."""
+"""The legacy ``POST /v1/completions``: it continues the prompt's text. A streamed chunk has the shape of the complete answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A request's body or query, read field by field. What is missing or of the wrong type raises RequestError with OpenAI's code for it.
 
 A field that is null counts as absent, as it does at OpenAI. A field at the top of a body that OpenAI does not know is refused, as it
-is there, unless the simulator is told to be lenient; what it does not know further down is let pass.
+is there, unless the simulator is lenient; unknown fields further down are accepted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _parse_value(value: str) -> Any:
 
 
 class Streaming(NamedTuple):
-    """Whether an answer is streamed, and what its events have besides."""
+    """Whether an answer is streamed, and with which extras."""
 
     stream: bool
     include_usage: bool
@@ -131,7 +131,7 @@ class Fields:
     def tier(self) -> str | None:
         """The ``service_tier``."""
         tier = self.one_of("service_tier", ("auto", "default", "flex", "scale", "priority", "fast"))
-        # Fast mode is told as what it used to be called.
+        # Fast mode is reported under its former name.
         return "priority" if tier == "fast" else tier
 
     def texts(self, name: str) -> list[str] | None:

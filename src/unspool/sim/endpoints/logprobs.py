@@ -1,4 +1,4 @@
-"""How likely each token was, by nobody's model: the same numbers for the same token after the same one, and such as could be true.
+"""Made-up log probabilities: plausible numbers, the same for the same token after the same one.
 
 The token itself is the likeliest. Those that might have stood in its place share what is left, each with less than the one before.
 """

@@ -42,7 +42,7 @@ _CHARACTERS_OF_FILE = 4
 
 @dataclass(slots=True)
 class Result:
-    """What a tool that the model has called ``name`` gave back."""
+    """The result of a call of the tool ``name``."""
 
     name: str
     output: str
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(slots=True)
 class Conversation:
-    """What was asked: ``prompt`` is the last thing the user said, ``tokens`` the length of everything.
+    """The conversation of a request: ``prompt`` is the user's last message, ``tokens`` the length of everything.
 
     ``results`` are what tools gave back since then, ``attachments`` what the user's last message came with, in words, and ``calls`` the names of all
     tools called so far, by the id of the call. ``says_json``: whether the word is anywhere in it. ``system`` are the instructions,

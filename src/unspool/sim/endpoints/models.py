@@ -61,11 +61,11 @@ class Model:
 
 @dataclass(slots=True)
 class Rules:
-    """What is refused beyond what every OpenAI server refuses.
+    """The rules that differ between servers.
 
     ``models`` are the only names answered to; None is any. ``context_window`` is every model's, in tokens; None is each one's own.
     ``strict`` has OpenAI's models insist on their endpoints and parameters; ``lenient`` lets fields pass that OpenAI does not know.
-    ``refusals``: whether a refusal is told from a text, as OpenAI and few others do. ``completes_at_limit``: whether a response that
+    ``refusals``: whether a refusal is not a text, as at OpenAI and few others. ``completes_at_limit``: whether a response that
     the token limit cuts is called completed, as llama.cpp does. ``bytes_in_deltas``: whether a stream of responses
     has the bytes of tokens, which OpenAI leaves out and Open Responses requires. ``reasoning_field`` is where chat has the thoughts that a
     script gives it, which OpenAI never shows.

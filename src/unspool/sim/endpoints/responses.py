@@ -203,7 +203,7 @@ class ModelResponse:
     def frames(self) -> Iterator[Frame]:
         """The answer as a stream: the response, its items and what is in them are each opened, filled and closed.
 
-        The status advances with the frames, which can be had once.
+        The status advances with the frames; iterate over them once.
         """
         for number, (event, computed) in enumerate(self._events()):
             type = event.pop("type")
@@ -406,7 +406,7 @@ def count_input(fields: Fields, find_previous: Callable[[str], ModelResponse]) -
 
 
 def compacted(fields: Fields, identity: RequestIdentity, find_previous: Callable[[str], ModelResponse]) -> JSONObject:
-    """What ``POST /v1/responses/compact`` answers: the user's messages, and one item that stands for all else."""
+    """The answer of ``POST /v1/responses/compact``: the user's messages, and one item that stands for the rest."""
     fields.required_text("model")
     used = count_input(fields, find_previous)
     kept = [item for item in _input_items(fields, identity) if item.get("type") == "message" and item["role"] == "user"]

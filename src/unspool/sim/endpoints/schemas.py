@@ -58,7 +58,7 @@ _FORMATS: dict[str, Callable[[int], str]] = {
 
 
 class SchemaError(ValueError):
-    """What is wrong with a schema; ``path`` is the keys from its root to the place."""
+    """A schema is invalid; ``path`` has the keys from its root to the place."""
 
     def __init__(self, message: str, path: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -184,7 +184,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _resolve(root: Any, reference: str, path: tuple[str, ...] = ()) -> Any:
-    """What a reference within the schema points at (RFC 6901)."""
+    """Resolve a reference within the schema (RFC 6901)."""
     node = root
     if not reference.startswith("#"):
         raise SchemaError(f"reference can only point to definitions in the schema, not to {reference!r:.80}.", path)
@@ -268,7 +268,7 @@ class _Maker:
         return min(options, key=lambda option: self._height(option, 6))
 
     def _height(self, schema: Any, left: int) -> int:
-        """How many levels the smallest value has, as far as ``left`` levels down."""
+        """The number of levels of the smallest value, counted to at most ``left``."""
         if not isinstance(schema, dict) or left == 0 or any(key in schema for key in ("const", "enum")):
             return 0 if left else 9
         if "$ref" in schema:
@@ -336,7 +336,7 @@ class _Maker:
         items = schema.get("items", True)
         if items is False:
             return made
-        # Different items may take several tries; where they cannot be had, as many as there are.
+        # Different items may take several tries; where there are not enough, as many as there are.
         for _ in range(20 * length):
             if len(made) >= length:
                 break

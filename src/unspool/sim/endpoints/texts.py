@@ -1,4 +1,4 @@
-"""What the simulator says: one answer written by hand, and for all other prompts one that quotes them.
+"""The texts of the simulator: one answer written by hand, and for all other prompts one that quotes them.
 
 Every answer says that no model wrote it. The same prompt always gets the same one.
 """
@@ -108,7 +108,7 @@ def to(conversation: Conversation, label: str = "") -> str:
 
 
 def refusal() -> str:
-    """What is said to a prompt that asks to be refused."""
+    """The answer to a prompt that asks to be refused."""
     return f"I'm sorry, but I can't help with that. The unspool simulator refuses a prompt that has {REFUSE} in it."
 
 
@@ -158,7 +158,7 @@ def prose(prompt: str, label: str = "", suffix: str = "") -> str:
 
 
 def _rest_of_prose(prompt: str) -> str | None:
-    """What is left of an answer whose beginning the prompt ends with, as a client sends it that continues a cut one."""
+    """The rest of an answer whose beginning ends the prompt, as a client sends it to continue a cut answer."""
     for beginning in _BEGINNINGS:
         at = prompt.find(beginning)
         if at > 0 and (full := prose(prompt[:at])).startswith(prompt[at:]):

@@ -38,7 +38,7 @@ class Thinking:
 
 
 def of_chat(fields: Fields, model: Model, *, strict: bool) -> Thinking:
-    """What a chat request says of it in ``reasoning_effort``. Chat never shows thoughts."""
+    """Read ``reasoning_effort`` of a chat request. Chat never shows thoughts."""
     effort = fields.one_of("reasoning_effort", _EFFORTS)
     if effort is not None and model.thinks == NEVER:
         raise _unsupported("reasoning_effort")
@@ -52,7 +52,7 @@ def of_chat(fields: Fields, model: Model, *, strict: bool) -> Thinking:
 
 
 def of_responses(fields: Fields, model: Model) -> Thinking:
-    """What a request for a response says of it in ``reasoning``."""
+    """Read ``reasoning`` of a request for a response."""
     reasoning = fields.object("reasoning")
     effort = reasoning.one_of("effort", _EFFORTS)
     summary = reasoning.one_of("summary", tuple(_PARTS)) or reasoning.one_of("generate_summary", tuple(_PARTS))

@@ -120,7 +120,7 @@ def _within(span: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _named(prompt: str, name: str) -> list[tuple[int, int]]:
-    """Where a prompt has a name in it: its beginnings and ends."""
+    """The spans of a name in a prompt."""
     words = "[ _-]".join(re.escape(word) for word in re.split("[_-]", name))
     return [match.span() for match in re.finditer(rf"(?<![\w-]){words}(?![\w-])", prompt, re.IGNORECASE)]
 

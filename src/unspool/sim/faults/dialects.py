@@ -1,7 +1,7 @@
-"""How servers that speak the OpenAI API differ from OpenAI's own: which endpoints they have, and what their streams and errors look like.
+"""Servers that speak the OpenAI API, and how they differ from OpenAI's own: which endpoints they have, and what their streams and errors look like.
 
-A dialect is data: the faults that its answers have, and how it words an error. What is told of each server is what its documentation,
-its source or recorded traffic shows; where two of its versions differ, the newer one counts.
+A dialect is data: the faults that its answers have, and how it words an error. Each follows the server's documentation,
+its source or recorded traffic; where two of its versions differ, the newer one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _THOUGHTS = ("The simulator", " does not think.", " This stands where", " though
 
 @dataclass(slots=True)
 class Dialect:
-    """One server's way. ``endpoints`` are those it has; ``stateful`` says that it keeps responses.
+    """One kind of server. ``endpoints`` are those it has; ``stateful`` says that it keeps responses.
 
-    ``faults`` are what all its answers have; ``chat``, ``completions`` and ``responses`` what those of one endpoint have besides.
+    All its answers have the ``faults``; those of one endpoint also the ones in ``chat``, ``completions`` or ``responses``.
     ``error`` words an error: OpenAI's error object and the status in, the body out.
     """
 

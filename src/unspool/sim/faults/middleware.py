@@ -1,4 +1,4 @@
-"""Where a request's faults are chosen, before the application, or an upstream server, sees it."""
+"""Chooses a request's faults, before the application, or an upstream server, sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real servers have been seen to send, by name: faults written out, as data. ``unspool faults`` prints them after the faults.
+"""Named faults of real servers, written out as data. ``unspool faults`` prints them after the faults.
 
 A name is used like a fault without a value. In the table, the endpoints at which one makes sense are in brackets, where it is not all.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Quirk:
-    """One way of a server, and the faults that it is written as. ``where`` are the endpoints at which it makes sense."""
+    """A fault seen at a real server, and the faults that it is made of. ``where`` are the endpoints at which it makes sense."""
 
     name: str
     does: str

@@ -1,6 +1,6 @@
 """Faults in what a stream says: each makes a rewriter, which is given a stream's frames one by one and returns what takes their place.
 
-A frame is told by its JSON, not by its endpoint: a finish reason is where ``choices`` are, a terminal event where a
+A frame is recognized by its JSON, not by its endpoint: a finish reason is where ``choices`` are, a terminal event where a
 ``response`` has ended. So these work on streams of any server.
 """
 
@@ -240,7 +240,7 @@ def usage(where: str) -> Rewriter:
 
 
 class Selector:
-    """Which events a fault is for: terms joined by ``&``, all of which must hold.
+    """Selects events by terms joined by ``&``, all of which must hold.
 
     A term is ``each``; a number, the event after so many others; ``>N``, those after N; ``role``, ``text``, ``tool``, ``finish``,
     ``usage`` or ``done``, by what an event carries; ``FIELD=VALUE``, a field at any depth given by its path, such as ``choices.index=1``; or the
@@ -257,7 +257,7 @@ class Selector:
         return self.holds(body, number)
 
     def holds(self, body: JSONObject, number: int = 0) -> bool:
-        """Whether it selects what has this body, and so many events before it."""
+        """Whether it selects an event with this body, after ``number`` others."""
         return all(_holds(term, body, number) for term in self._terms)
 
 
@@ -514,7 +514,7 @@ def halved_characters(character: str) -> Rewriter:
 
 
 def renumbered() -> Rewriter:
-    """Count the events of the Responses API anew, for rewriters before this one that add some or leave some out."""
+    """Number the events of the Responses API again, after rewriters that add or drop some."""
     count = [0]
 
     def rewrite(frame: Frame) -> Sequence[Frame | Step]:
@@ -529,7 +529,7 @@ def renumbered() -> Rewriter:
 
 
 def each(rewrite: Callable[[Frame], Sequence[Frame | Step]]) -> Rewriter:
-    """The rewriter that treats each frame by itself and holds none back."""
+    """A rewriter that treats each frame separately and holds none back."""
     return lambda frame: [] if frame is None else rewrite(frame)
 
 

@@ -1,7 +1,7 @@
-"""What becomes of one answer on its way, when faults are asked for: no I/O, so frames in, and out what is to be done.
+"""Applies the faults of a request to one answer. No I/O: frames in, steps out.
 
 A `FaultPlan` is what the faults of a request add up to. A `FaultyStream` takes the frames of one stream and returns steps: bytes to send,
-a `Pause`, or the `Close` after which nothing follows. Whoever has the connection carries them out.
+a `Pause`, or the `Close` after which nothing follows. The owner of the connection carries them out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Pause:
     beat: bytes = b""
 
     def parts(self) -> Iterator[tuple[float | None, bytes]]:
-        """How long to wait, and what to send then, again and again."""
+        """Yield times to wait, each with the bytes to send after it."""
         if not self.beat:
             yield self.seconds, b""
             return
@@ -75,7 +75,7 @@ class Refusal:
 
 @dataclass
 class FaultPlan:
-    """What the faults of one request add up to.
+    """The sum of one request's faults.
 
     ``hang_up`` closes the connection without an answer, and ``refusal`` is sent in place of one, both after ``wait`` seconds.
     ``unstreamed`` has the answer made in one piece, and ``usage`` has it count its tokens, whatever the request asks for.
@@ -109,12 +109,12 @@ class FaultPlan:
 
     @property
     def precedes(self) -> bool:
-        """Whether something happens before there is an answer, or in place of it."""
+        """Whether something happens before the answer, or instead of it."""
         return bool(self.wait or self.hang_up or self.refusal)
 
     @property
     def alters_stream(self) -> bool:
-        """Whether a stream is sent in any other way than it is made."""
+        """Whether the stream is changed on its way."""
         return self != FaultPlan(self.wait, self.hang_up, self.refusal, self.unstreamed, self.usage)
 
 
@@ -143,7 +143,7 @@ class FaultyStream:
         return out
 
     def end(self) -> list[Step]:
-        """What is to be done once the last frame was taken."""
+        """Return the steps after the last frame."""
         out: list[Step] = []
         for position, rewriter in enumerate(self._rewriters):
             self._rewrite(list(rewriter(None)), self._rewriters[position + 1 :], out)

@@ -1,4 +1,4 @@
-"""What can go wrong between a server and its client, by name: one table, which ``unspool faults`` prints.
+"""Faults between a server and its client, by name: one table, which ``unspool faults`` prints.
 
 A fault is asked for as ``name`` or ``name=value``, several with ``;`` between them. `read` adds them up to a `FaultPlan`.
 """
@@ -43,7 +43,7 @@ class Fault:
 
     @property
     def form(self) -> str:
-        """How it is written."""
+        """Its syntax."""
         if not self.value:
             return self.name
         return f"{self.name}[={self.value[1:-1]}]" if self.value[0] == "[" else f"{self.name}={self.value}"
@@ -93,7 +93,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _json_end(text: str, begin: int) -> int:
-    """Where the JSON value that begins there ends; 0 where none does."""
+    """The end of the JSON value that begins there; 0 if none does."""
     try:
         return _JSON.raw_decode(text, begin)[1]
     except (ValueError, RecursionError):
@@ -222,7 +222,7 @@ def _text(text: str) -> str:
 
 
 def _at(value: str) -> tuple[str, str]:
-    """What stands before the first comma, and after it."""
+    """Split a value at its first comma. Raises ValueError without one."""
     where, comma, rest = value.partition(",")
     if not comma:
         raise ValueError(f"{value!r} has no second part")

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from unspool.jsontext import dumps
 
-# Names of headers and of values in a query that hold what nobody else may have.
+# Names of headers and of query values that hold secrets.
 _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password|signature|^sig$|^code$", re.IGNORECASE)
 # A shorter one is no key, and replacing it would tear up ordinary words.
 _SHORTEST = 8
@@ -67,7 +67,7 @@ class Mask:
             % (b"|".join(map(re.escape, begun)), b"|".join(map(re.escape, _LEADS)), _AFTER_LEAD)
         )
         self.has_masked = False
-        """Whether there was a key in what has been returned."""
+        """Whether a key was masked so far."""
         self._held = b""
         # What stood before tells whether a word begins.
         self._before = b""
@@ -86,7 +86,7 @@ class Mask:
         return None if len(self._held) < _LONGEST and self._is_open() else self.close()
 
     def close(self) -> bytes:
-        """What is held back, masked."""
+        """Return the bytes held back, masked."""
         held, self._held = self._held, b""
         masked = self.all(self._before + held)[len(self._before) :]
         self.has_masked = self.has_masked or masked != held

@@ -113,7 +113,7 @@ class TapeMatcher:
         return self._key(method, endpoint_of(method, without_secrets(target)), value)
 
     def _key(self, method: str, endpoint: str, body: Any) -> JSONObject:
-        """What of a request is compared."""
+        """The part of a request that is compared."""
         key: JSONObject = {"method": method, "endpoint": endpoint}
         if not isinstance(body, dict):
             return key if body in (None, "") else {**key, "body": body}
@@ -165,7 +165,7 @@ def _of_folder(folder: str) -> Iterator[Tape]:
 
 
 def _differences(taped: Any, asked: Any, place: str = "") -> Iterator[str]:
-    """Where two requests differ, in words."""
+    """Describe where two requests differ."""
     if isinstance(taped, dict) and isinstance(asked, dict):
         for name in [*taped, *(name for name in asked if name not in taped)]:
             below = f"{place}.{name}" if place else name

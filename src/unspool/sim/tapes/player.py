@@ -25,7 +25,7 @@ _BASE = "/v1"
 class Player:
     """RecordedResponses the requests that a tape matches, and passes the others on, or refuses them with 404.
 
-    ``speed`` is how many times as fast as it came an answer is sent, by ``clock``; infinity is without waiting. ``on_miss`` is told why no tape answers.
+    ``speed`` is how many times as fast as it came an answer is sent, by ``clock``; infinity is without waiting. ``on_miss`` is called with the reason when no tape answers.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ from unspool.sim.tapes.tape import CLEAN, CUT, LEFT, RESET, endpoint_of
 
 # Characters of a question in the name of a file.
 _LONGEST_WORDS = 40
-# Headers that belong to a connection, or to whoever asked, and not to the answer.
+# Headers of a connection, or of the client that asked, and not of the answer.
 _LEFT_OUT = frozenset(
     {
         "connection",
@@ -50,7 +50,7 @@ _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
 class Recorder:
-    """Makes tapes in a folder. ``tell`` is told, in a sentence, what became of each.
+    """Makes tapes in a folder. ``tell`` is called with a sentence about each.
 
     File names are numbered in the order of the requests, after those that are there, and say what was asked: 0001-chat-gpt-5-hello.sse.
     """
@@ -267,7 +267,7 @@ class _Witness:
                 self._events(self._sse.take(head))
 
     def close(self) -> None:
-        """Say that no more comes: an answer in one piece is read now, and an event that lacks its blank line counts if it is whole."""
+        """Call this at the end: an answer in one piece is parsed now, and an event without its blank line counts if it is complete."""
         rest = self._sse.close(dispatch_incomplete=True)
         whole = [one for one in rest if one.data.strip() == "[DONE]" or isinstance(parse(one.data), dict)]
         self._events(sse.Events.of(whole))
@@ -276,7 +276,7 @@ class _Witness:
             self._writer.put(Body(text, self._headers.get("content-type", ""), round(self._at, 3)))
 
     def ending(self, end: str) -> Ending:
-        """How the answer ended, its connection having ended so."""
+        """How the answer ended, given how its connection did."""
         broken = {CUT: "the server closed the connection", RESET: "the connection was reset"}
         fault = Fault(CUT_OUTCOME, f"{broken[end]} before the end of the answer") if end in broken else None
         if end == LEFT:
@@ -315,7 +315,7 @@ class _Witness:
 
 
 def _words(method: str, endpoint: str, request: Request) -> str:
-    """What was asked, for the name of a file."""
+    """The prompt, for the name of a file."""
     if endpoint not in api.NAMES:
         return _slug(f"{method} {endpoint}")
     _, messages = request.conversation()

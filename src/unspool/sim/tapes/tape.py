@@ -29,7 +29,7 @@ class NoTape(ValueError):
 
 @dataclass(slots=True)
 class Piece:
-    """Bytes of an answer's body, out of the HTTP framing, ``at`` seconds after the request. ``more``: its chunk goes on in the next."""
+    """Bytes of an answer's body, out of the HTTP framing, ``at`` seconds after the request. ``more``: its chunk continues in the next."""
 
     at: float
     data: bytes
@@ -38,7 +38,7 @@ class Piece:
 
 @dataclass(slots=True)
 class RecordedResponse:
-    """What was answered. ``status`` is 0 where nothing was; ``head`` are the headers, in order and as they were spelled.
+    """The recorded answer. ``status`` is 0 if there was none; ``head`` are the headers, in order and as they were spelled.
 
     ``end`` is how the connection ended, ``ended_at`` seconds after the request.
     """
