@@ -16,22 +16,22 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool import sse as sse
-    from unspool.api.deltas import Annotation as Annotation
-    from unspool.api.deltas import Audio as Audio
     from unspool.api.deltas import Delta as Delta
     from unspool.api.deltas import Failure as Failure
     from unspool.api.deltas import Finish as Finish
-    from unspool.api.deltas import Image as Image
-    from unspool.api.deltas import Item as Item
-    from unspool.api.deltas import Logprobs as Logprobs
     from unspool.api.deltas import Reasoning as Reasoning
     from unspool.api.deltas import Refusal as Refusal
     from unspool.api.deltas import Started as Started
     from unspool.api.deltas import Text as Text
     from unspool.api.deltas import ToolCall as ToolCall
     from unspool.api.deltas import ToolCallDelta as ToolCallDelta
-    from unspool.api.deltas import ToolResult as ToolResult
     from unspool.api.deltas import Usage as Usage
+    from unspool.api.parts import Annotation as Annotation
+    from unspool.api.parts import Audio as Audio
+    from unspool.api.parts import Image as Image
+    from unspool.api.parts import Item as Item
+    from unspool.api.parts import Logprobs as Logprobs
+    from unspool.api.parts import ToolResult as ToolResult
     from unspool.client.aio import AsyncAnswer as AsyncAnswer
     from unspool.client.aio import AsyncReading as AsyncReading
     from unspool.client.answer import Answer as Answer
@@ -74,7 +74,8 @@ if TYPE_CHECKING:
 # The names of each room. Written out once more above, where type checkers look, and below, in __all__, where they do too;
 # tests/test_exports.py compares the three.
 _NAMES = {
-    "unspool.api.deltas": "Annotation Audio Delta Failure Finish Image Item Logprobs Reasoning Refusal Started Text ToolCall ToolCallDelta ToolResult Usage",
+    "unspool.api.deltas": "Delta Failure Finish Reasoning Refusal Started Text ToolCall ToolCallDelta Usage",
+    "unspool.api.parts": "Annotation Audio Image Item Logprobs ToolResult",
     "unspool.client.aio": "AsyncAnswer AsyncReading",
     "unspool.client.answer": "Answer Reading",
     "unspool.client.errors": "BadRequest Cancelled InvalidOutput RateLimited ServerError StreamCut StreamError Unauthorized Unreachable",

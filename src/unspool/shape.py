@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import (
-    Annotation,
-    Audio,
-    Finish,
-    Image,
-    Item,
-    Logprobs,
-    Reasoning,
-    Refusal,
-    Started,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    ToolResult,
-    Usage,
-)
+from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.parts import Annotation, Audio, Image, Item, Logprobs, ToolResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,20 +2,8 @@
 
 from unspool import sse
 from unspool.api import chat
-from unspool.api.deltas import (
-    Annotation,
-    Audio,
-    Finish,
-    Image,
-    Item,
-    Logprobs,
-    Refusal,
-    Started,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
+from unspool.api.deltas import Finish, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.parts import Annotation, Audio, Image, Item, Logprobs
 
 from .feeding import DONE, Decoded, chunk, data, fragment
 

@@ -4,21 +4,8 @@ import pytest
 
 from unspool import sse
 from unspool.api import responses
-from unspool.api.deltas import (
-    Annotation,
-    Audio,
-    Finish,
-    Image,
-    Item,
-    Logprobs,
-    Reasoning,
-    Refusal,
-    Started,
-    Text,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
+from unspool.api.deltas import Finish, Reasoning, Refusal, Started, Text, ToolCall, ToolCallDelta, Usage
+from unspool.api.parts import Annotation, Audio, Image, Item, Logprobs
 
 from .feeding import DONE, Decoded, created, data, ended, message, piece, response, typed, whole
 

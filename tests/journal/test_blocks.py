@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import unspool
 from unspool import api
 from unspool.journal import blocks, folder, record, replay, summary
-from unspool.journal.blocks import Attempt, Block, Body, End, Request, Response, Wire
+from unspool.journal.blocks import Attempt, Block, End, Request, Response
 from unspool.journal.reader import Reader
+from unspool.journal.unframed import Body, Wire
 from unspool.journal.writer import Writer
 from unspool.outcome import Ending
 from unspool.sim.tapes.tape import NoTape, Tape

@@ -6,7 +6,7 @@ A whole, unstreamed answer of either is one such chunk, with ``message`` where a
 from __future__ import annotations
 
 from unspool.api.decoder import REASONING, REFUSAL, SIGNS_OF_LIFE, TEXT, Decoder, failure_in, is_number, word
-from unspool.api.deltas import Annotation, Audio, Image, Item, Logprobs, Text
+from unspool.api.deltas import Text
 from unspool.jsontext import clean
 
 TYPE_CHECKING = False
@@ -128,6 +128,8 @@ class ChunkDecoder(Decoder):
             annotation = {"type": "url_citation", "url": one} if type(one) is str else one
             if type(annotation) is dict and (choice, annotation) not in self._cited:
                 self._cited.append((choice, annotation))
+                from unspool.api.parts import Annotation
+
                 self._add_other(out, Annotation(clean(annotation), choice))
 
     def _take_usage(self, chunk: dict[str, Any]) -> None:
@@ -151,6 +153,8 @@ class ChunkDecoder(Decoder):
             self._piece(out, TEXT, text, index)
         logprobs = choice.get("logprobs")
         if logprobs and type(logprobs) is dict:
+            from unspool.api.parts import Logprobs
+
             self._add_other(out, Logprobs(clean(logprobs), index))
         error = choice.get("error")
         if error:
@@ -192,12 +196,16 @@ class ChunkDecoder(Decoder):
         if type(audio) is dict:
             data, transcript = word(audio.get("data")) or "", word(audio.get("transcript")) or ""
             if data or transcript:
+                from unspool.api.parts import Audio
+
                 self._add_other(out, Audio(data, transcript, word(audio.get("id")), choice))
         images = message.get("images")
         for one in images if type(images) is list else ():
             image = one.get("image_url") if type(one) is dict else one
             url = word(image.get("url") if type(image) is dict else image)
             if url:
+                from unspool.api.parts import Image
+
                 self._add_other(out, Image(url, False, choice))
         details = message.get("reasoning_details")
         for one in details if type(details) is list else ():
@@ -206,6 +214,8 @@ class ChunkDecoder(Decoder):
                     _add_detail(self._reasoning_details, clean(one))
                 # Those in plain text come in "reasoning" too.
                 if one.get("data"):
+                    from unspool.api.parts import Item
+
                     self._add_other(out, Item(clean(one), choice))
 
     def reasoning_fields(self, reasoning: str) -> JsonObject:

@@ -12,8 +12,9 @@ from zlib import crc32
 from unspool.api import Endpoint, decoder
 from unspool.api import failure as failures
 from unspool.api.decoder import REASONING, REFUSAL, SUMMARY, TEXT, is_number, word
-from unspool.api.deltas import Annotation, Audio, Failure, Image, Item, Logprobs, Text, text_of
+from unspool.api.deltas import Failure, Text, text_of
 from unspool.api.envelope import Envelope, all_unescaped, cut
+from unspool.api.parts import Annotation, Audio, Image, Item, Logprobs
 from unspool.api.prompt import finished, reasons, without_items
 from unspool.jsontext import clean, from_json, whole
 

@@ -10,8 +10,8 @@ from calendar import timegm
 
 from unspool import outcome
 from unspool.journal import reader, record, summary
-from unspool.journal.blocks import Body
 from unspool.journal.summary import Summary
+from unspool.journal.unframed import Body
 from unspool.jsontext import clean, parse
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import os
 
-from unspool.api.deltas import Annotation, Audio, Image
+from unspool.api.parts import Annotation, Audio, Image
 from unspool.journal import ulid
 from unspool.terminal.cells import byte_count
 from unspool.terminal.safety import one_line

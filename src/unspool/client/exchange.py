@@ -17,7 +17,7 @@ from unspool.client.http.request import Request, route_to
 from unspool.client.limits import DEFAULT_RETRIES, LOADING_PATIENCE
 from unspool.config.url import host, origin, same_origin
 from unspool.journal import ulid
-from unspool.journal.blocks import Attempt, Body, End, Ignored, Response
+from unspool.journal.blocks import Attempt, End, Response
 from unspool.journal.blocks import Request as RequestBlock
 from unspool.jsontext import dumps, ends_early, parse
 from unspool.masking import Mask, secrets_of, without_secrets
@@ -513,6 +513,8 @@ class Exchange:
         if ignored:
             # What became no event may say what went wrong.
             text = b"\n".join(ignored).decode("utf-8", "replace")
+            from unspool.journal.unframed import Ignored
+
             self._keep(Ignored(self._mask.text(text), round(time.monotonic() - self.sent_at, 3)))
         return [one for one in events if is_whole(one.data)]
 
@@ -549,6 +551,8 @@ class Exchange:
     def _keep_body(self, body: bytes, content_type: str) -> None:
         self.at = time.monotonic() - self.sent_at
         text = body.decode("utf-8", "replace")
+        from unspool.journal.unframed import Body
+
         self._keep(Body(self._mask.text(text), self._mask.text(content_type), round(self.at, 3)))
 
     def _finish_body(self, transfer: Incoming, fault: Fault | None) -> tuple[list[Delta], float | None]:

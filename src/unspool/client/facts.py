@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Annotation, Item, Reasoning, Refusal, Text, ToolCall
+from unspool.api.deltas import Part, Reasoning, Refusal, Text, ToolCall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta, Usage
+    from unspool.api.parts import Item
     from unspool.client.exchange import Exchange
     from unspool.outcome import Ending
 
@@ -196,11 +197,17 @@ class Facts(Typed[T]):
                         self._reasonings.append(one.text)
                 elif type(one) is ToolCall and one.choice == 0:
                     self.tool_calls.append(one)
-                elif type(one) is Item:
-                    self.items.append(one)
-                elif type(one) is Annotation:
-                    self.annotations.append(one.annotation)
+                elif isinstance(one, Part):
+                    self._keep_part(one)
         return deltas
+
+    def _keep_part(self, one: Part) -> None:
+        from unspool.api.parts import Annotation, Item
+
+        if type(one) is Item:
+            self.items.append(one)
+        elif type(one) is Annotation:
+            self.annotations.append(one.annotation)
 
     def _raise(self) -> None:
         """Raise what the ending stands for, where that is to be raised."""

@@ -213,60 +213,6 @@ class Response(Block):
         return self.headers.get("x-request-id") or self.headers.get("request-id") or None
 
 
-class Body(Block):
-    """An answer, or a piece of one, that was no event stream: its ``text``."""
-
-    TYPE = record.BODY
-    text: str = ""
-    content_type: str = ""
-    at: Seconds | None = None
-
-
-class Ignored(Block):
-    """What of an event stream became no event, as ``text``. Readers of the answer leave it out."""
-
-    TYPE = record.IGNORED
-    text: str = ""
-    at: Seconds | None = None
-
-
-class Wire(Block):
-    """A piece of an answer's bytes in a tape. ``more``: its HTTP chunk continues in the next. ``end``: how the connection ended."""
-
-    TYPE = record.WIRE
-    at: Seconds = 0.0
-    data: bytes = b""
-    more: bool = False
-    end: Word | None = None
-
-    @classmethod
-    def of(cls, value: JsonObject) -> Self:
-        found = super().of(value)
-        text, base64 = value.get("text"), value.get("base64")
-        if type(text) is str:
-            found.data = text.encode("utf-8", "replace")
-        elif type(base64) is str:
-            from binascii import a2b_base64
-
-            try:
-                found.data = a2b_base64(base64)
-            except ValueError:
-                pass
-        return found
-
-    def described(self) -> JsonObject:
-        value: JsonObject = {"at": round(self.at, 3), "end": self.end}
-        if self.end is None:
-            try:
-                value["text"] = self.data.decode()
-            except UnicodeDecodeError:
-                from binascii import b2a_base64
-
-                value["base64"] = b2a_base64(self.data, newline=False).decode()
-        value["more"] = True if self.more else None
-        return value
-
-
 class End(Block):
     """How the stream ended; ``at`` is in seconds from the request. ``failure`` is the error that the server reported.
 
@@ -333,10 +279,16 @@ class End(Block):
         return Ending(self.outcome, self.message, self.finish_reason, self.failure, self.signal, notes)
 
 
-_CLASSES: dict[str, type[Block]] = {one.TYPE: one for one in (Request, Attempt, Response, Body, Ignored, Wire, End)}
+_CLASSES: dict[str, type[Block]] = {one.TYPE: one for one in (Request, Attempt, Response, End)}
 
 
 def read(one: Record) -> Block | None:
     """The block of the journal's own that a record holds; None for an event of the server, and for a type that is not known."""
-    kind = _CLASSES.get(one.type) if one.at is None else None
+    if one.at is not None:
+        return None
+    kind = _CLASSES.get(one.type)
+    if kind is None:
+        from unspool.journal import unframed
+
+        kind = unframed.CLASSES.get(one.type)
     return kind.read(one.data) if kind is not None else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from unspool import api
 from unspool.journal import blocks, reader, ulid
-from unspool.journal.blocks import Attempt, Body, End, Request, Response
+from unspool.journal.blocks import Attempt, End, Request, Response
 from unspool.journal.record import TOOL
+from unspool.journal.unframed import Body
 from unspool.jsontext import parse
 from unspool.outcome import DAMAGED, INTERRUPTED, Ending
 from unspool.sse import Event

@@ -9,7 +9,8 @@ import time
 
 from unspool import api, outcome
 from unspool.api.conversation import plain
-from unspool.api.deltas import Item, Reasoning, Refusal, Text, ToolCall, ToolCallDelta
+from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall, ToolCallDelta
+from unspool.api.parts import Item
 from unspool.journal import folder as folders
 from unspool.journal import reader, ulid
 from unspool.journal.replay import Replay

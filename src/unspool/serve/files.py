@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from unspool.journal import blocks, record, ulid
-from unspool.journal.blocks import Block, Body, Request, Response
+from unspool.journal.blocks import Block, Request, Response
 from unspool.journal.folder import path_of
 from unspool.journal.reader import Reader
+from unspool.journal.unframed import Body
 from unspool.journal.writer import Writer
 from unspool.masking import without_secrets
 from unspool.outcome import INTERRUPTED, RUNNING

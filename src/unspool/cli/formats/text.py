@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Annotation, Audio, Image, Refusal, Text, ToolCall
+from unspool.api.deltas import Part, Refusal, Text, ToolCall
 from unspool.cli.formats import Format
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ class TextFormat(Format):
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write what the deltas add to the text, in one go."""
-        texts = []
+        texts: list[str] = []
         for delta in deltas:
             if type(delta) is Text or type(delta) is Refusal:
                 if delta.choice == 0:
@@ -40,13 +40,19 @@ class TextFormat(Format):
                     self._others.setdefault(delta.choice, []).append(delta.text)
             elif type(delta) is ToolCall:
                 self._tool_calls.append(delta)
-            elif type(delta) is Annotation or type(delta) is Audio or type(delta) is Image:
-                self._extras.append(delta)
-                if type(delta) is Audio and delta.transcript and delta.choice == 0:
-                    texts.append(delta.transcript)
+            elif isinstance(delta, Part):
+                texts += self._take_part(delta)
         if texts:
             self._has_text = True
             self._put("".join(texts))
+
+    def _take_part(self, part: Part) -> list[str]:
+        """Keep what comes beside the text; returns what of it is text."""
+        from unspool.api.parts import Annotation, Audio, Image
+
+        if isinstance(part, Annotation | Audio | Image):
+            self._extras.append(part)
+        return [part.transcript] if isinstance(part, Audio) and part.choice == 0 and part.transcript else []
 
     def close(self, ending: Ending, id: str | None) -> None:
         """Write what was kept back, and on a terminal the line end that the answer lacks."""

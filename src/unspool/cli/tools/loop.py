@@ -22,7 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from unspool.api.deltas import Delta, ToolResult
+    from unspool.api.deltas import Delta
+    from unspool.api.parts import ToolResult
     from unspool.cli.formats import Format, View
     from unspool.cli.options.ask import AskOptions
     from unspool.cli.options.kept import ResumeOptions

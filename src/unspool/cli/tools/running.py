@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from unspool.api.deltas import ToolResult
+from unspool.api.parts import ToolResult
 from unspool.cli.tools import sources
 from unspool.client.library.converse import INTERRUPTED_CALL, begun, done
 from unspool.jsontext import parse

@@ -12,7 +12,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from unspool import Error
-from unspool.api.deltas import Text, ToolResult
+from unspool.api.deltas import Text
+from unspool.api.parts import ToolResult
 from unspool.client.facts import Asked
 from unspool.client.kept.rest import is_whole
 from unspool.client.library.following import AsyncFollowing, Followed, Following

@@ -20,7 +20,8 @@ from unspool import api, sse
 from unspool.api import failure as failures
 from unspool.api.conversation import plain
 from unspool.api.responses import UNFINISHED
-from unspool.journal.blocks import Body, End, Request, Response, Wire
+from unspool.journal.blocks import End, Request, Response
+from unspool.journal.unframed import Body, Wire
 from unspool.journal.writer import Writer
 from unspool.jsontext import parse
 from unspool.masking import without_secrets as without_secret_fields

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from unspool import sse
 from unspool.journal import blocks, reader, record
-from unspool.journal.blocks import Attempt, Body, End, Request, Response, Wire
+from unspool.journal.blocks import Attempt, End, Request, Response
 from unspool.journal.record import Record
+from unspool.journal.unframed import Body, Wire
 from unspool.outcome import COMPLETE, FILTERED, LENGTH, RATE_LIMITED, SERVER_ERROR
 
 #: How an answer's connection ended: after all of it, before (with an end of file, or with a RST), or because its client hung up.
