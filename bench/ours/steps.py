@@ -9,7 +9,7 @@ import sys
 
 from unspool.api import chat
 from unspool.api.deltas import Text
-from unspool.client.http.request import Request
+from unspool.client.http import Request
 from unspool.client.http.transport import Reactor, Transfer
 from unspool.journal.writer import Writer
 from unspool.sse import Decoder

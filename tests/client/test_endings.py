@@ -11,7 +11,7 @@ import pytest
 from support.server import Connection, Server
 from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, SSE_HEAD, chunk
-from unspool.client.http.request import Request
+from unspool.client.http import Request
 from unspool.client.http.transport import Transfer
 
 from .reading import WHOLE, Ended, ask, finish, piece, read, told

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from support.server import Server, sends
-from unspool.client.http.request import Request
+from unspool.client.http import Request
 from unspool.client.http.whole import fetch
 
 _REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
-    from unspool.client.http.request import Request
+    from unspool.client.http import Request
     from unspool.client.loop import Reactor
     from unspool.journal.writer import Writer
     from unspool.sse import Event

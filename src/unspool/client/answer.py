@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from unspool.client import interrupts
 from unspool.client.facts import Asked, Facts, T
+from unspool.client.http.curl import again
 from unspool.client.http.transport import Reactor, Transfer
 from unspool.client.limits import Lapse, Limits
 from unspool.outcome import CANCELLED
@@ -223,7 +223,7 @@ class Answer(Asked[T], Reading[T]):
         except BaseException:
             self._reading = False
             self._end_interrupted()
-            interrupts.again()  # libcurl may have made an error of its own of it
+            again()  # libcurl may have made an error of its own of it
             raise
         self._reading = False
         if self._stop is not None:

@@ -13,7 +13,7 @@ from unspool import Error, __version__, api, sse
 from unspool.api.decoder import event_of_line, is_event_data
 from unspool.api.deltas import Failure, Started
 from unspool.client import states
-from unspool.client.http.request import Request, route_to
+from unspool.client.http import Request, route_to
 from unspool.client.limits import DEFAULT_RETRIES, LOADING_PATIENCE
 from unspool.config.url import host, origin, same_origin
 from unspool.journal import ulid
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta, Failure
     from unspool.api.prompt import Prompt
     from unspool.client.background import Resumption
-    from unspool.client.http.request import Incoming, Route
+    from unspool.client.http import Incoming
     from unspool.client.observing import Observer
     from unspool.client.throttle import Throttle
-    from unspool.config.target import Target
+    from unspool.config.target import Route, Target
     from unspool.journal.blocks import Block
     from unspool.journal.writer import Writer
 

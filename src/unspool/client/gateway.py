@@ -8,8 +8,7 @@ from unspool import Error
 from unspool.api import failure as failures
 from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange
-from unspool.client.http import whole
-from unspool.client.http.request import Request, route_to
+from unspool.client.http import Request, route_to, whole
 from unspool.config.target import Target
 from unspool.journal import ulid
 from unspool.jsontext import parse

@@ -46,7 +46,7 @@ import os
 from unspool.api import NAMES
 from unspool.config import REASONING, SYNC, ConfigError, Settings, ToolSettings, nearest, plain
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
-from unspool.config.target import Network
+from unspool.config.target import Route
 from unspool.config.url import parse_base_url
 
 TYPE_CHECKING = False
@@ -210,7 +210,7 @@ def _base_url(url: str, table: _Table) -> dict[str, str]:
     return {"base_url": address.base_url, **({"api": address.api} if address.api else {})}
 
 
-def _network(table: _Table) -> Network | None:
+def _network(table: _Table) -> Route | None:
     files = {}
     for key in ("ca_file", "client_cert", "client_key"):
         if (name := table.text(key)) is not None:
@@ -222,7 +222,7 @@ def _network(table: _Table) -> Network | None:
         raise table.error("client_key", "needs client_cert beside it")
     if not files and proxy is None:
         return None
-    return Network(**files, proxy="" if proxy == "none" else proxy)
+    return Route(**files, proxy="" if proxy == "none" else proxy)
 
 
 def _key_env(table: _Table) -> tuple[str, ...] | None:

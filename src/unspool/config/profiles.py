@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from unspool.config.target import Network
+    from unspool.config.target import Route
 
 DEFAULT_PROFILE = "openai"
 DEFAULT_MODEL = "gpt-5.4-mini"
@@ -58,7 +58,7 @@ class Profile(Fields):
     header_env: dict[str, str] = EMPTY
     hosts: tuple[str, ...] = ()
     parent: Profile | None = None
-    network: Network | None = None
+    network: Route | None = None
 
     def __repr__(self) -> str:
         # Headers, query and command may hold secrets.

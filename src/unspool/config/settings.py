@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unspool.config.target import Network
+    from unspool.config.target import Route
     from unspool.config.url import Origin
 
 #: Seconds that ``key_cmd`` may take: time to touch a security key, not so long that a script seems to hang.
@@ -119,7 +119,7 @@ def resolve(
     return target
 
 
-def _network(profile: Profile) -> Network | None:
+def _network(profile: Profile) -> Route | None:
     network = profile.network
     if network is not None:
         for file in (network.ca_file, network.client_cert, network.client_key):

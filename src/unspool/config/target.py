@@ -11,17 +11,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Network(Fields):
-    """What the way to a server needs besides its URL and the environment.
+class Route(Fields):
+    """The way of a request to its server, where it is not the plain one that the URL and the environment describe.
 
-    ``ca_file`` holds the authorities to trust (PEM), ``client_cert`` and ``client_key`` identify this side, ``proxy`` is a proxy's URL, ""
-    for none.
+    ``ca_file`` holds the certificate authorities to trust (PEM) instead of the system's; ``client_cert`` and ``client_key`` identify this side (mutual TLS;
+    the key may be in the certificate's file). ``proxy`` is a proxy's URL, "" for none at all, None for what the environment says.
+    ``unix_socket`` is the path of a socket to connect to instead of the URL's host.
     """
 
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
     proxy: str | None = None
+    unix_socket: str | None = None
 
 
 class Target(Fields):
@@ -53,7 +55,7 @@ class Target(Fields):
     think_tags: bool = True
     warnings: tuple[str, ...] = ()
     flags: str = ""
-    network: Network | None = None
+    network: Route | None = None
 
     def __repr__(self) -> str:
         # A key must not reach a log or a traceback.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from unspool.client.http.request import DIRECT, Request, route_to
+from unspool.client.http import DIRECT, Request, route_to
 from unspool.client.http.transport import proxy_for
 from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.client.loop import LoopTransfer, borrow, give_back, running_loop

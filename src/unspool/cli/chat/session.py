@@ -15,8 +15,7 @@ from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands.resume import Rest
 from unspool.cli.display import Display
 from unspool.cli.options import UsageError
-from unspool.cli.prompt import building, conversation
-from unspool.cli.prompt.building import as_text
+from unspool.cli.prompt import as_text, build, conversation
 from unspool.cli.prompt.conversation import History
 from unspool.cli.prompt.material import Material
 from unspool.cli.streaming import kept_id, report, shows_reasoning, stream, wanted_stats
@@ -227,14 +226,14 @@ class Session:
         options = self.options
         asked = options.replace(prompt=(), files=(), attachments=(), no_stdin=True, tool_results=turn.results)
         if turn.results:
-            prompt = building.build(asked, self.target, self.notes, turn.before)
+            prompt = build(asked, self.target, self.notes, turn.before)
             turn = turn.replace(said=tuple(prompt.messages[-len(turn.results) :]))
         else:
             if turn.before is not None and turn.before.pending:
                 names = ", ".join(turn.before.pending.values())
                 raise UsageError(f"the model waits for a result of {names}: /result TEXT gives it, /retry asks again")
             # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
-            prompt = building.build(asked.replace(prompt=[turn.text or "."]), self.target, self.notes, turn.before)
+            prompt = build(asked.replace(prompt=[turn.text or "."]), self.target, self.notes, turn.before)
             turn = turn.replace(said=(turn.message,))
             prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
         try:

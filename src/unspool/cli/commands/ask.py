@@ -9,7 +9,7 @@ from unspool.cli import formats
 from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_headers, with_model, with_simulator
 from unspool.cli.display import Display
 from unspool.cli.options import UsageError
-from unspool.cli.prompt import building
+from unspool.cli.prompt import as_text, build
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer
@@ -48,7 +48,7 @@ def _edited(options: AskOptions) -> AskOptions:
     from unspool.cli.chat import external
 
     try:
-        text = external.compose(building.as_text(" ".join(options.prompt)))
+        text = external.compose(as_text(" ".join(options.prompt)))
     except external.NoEditor as error:
         raise UsageError(str(error)) from error
     if not text.strip():
@@ -86,7 +86,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     if keyless and (options.prompt or os.isatty(0)):
         return _no_key(target, view, notes)
     target = with_model(target, use_proxy=not options.sim, looks=not options.dry_run)
-    prompt = building.build(options, target, notes, history, filling)
+    prompt = build(options, target, notes, history, filling)
     tools: dict[str, RunnableTool] = {}
     if options.functions or options.run_tools:
         from unspool.cli.tools import sources

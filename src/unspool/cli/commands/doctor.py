@@ -16,8 +16,7 @@ from unspool.cli.access import advice, has_version, lacks_key, missing_key, whom
 from unspool.cli.commands import models
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
-from unspool.client.http import whole
-from unspool.client.http.request import Request, route_to
+from unspool.client.http import Request, route_to, whole
 from unspool.client.http.transport import proxy_for
 from unspool.client.limits import Limits
 from unspool.config import ConfigError, paths, settings

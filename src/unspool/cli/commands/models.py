@@ -6,8 +6,7 @@ from unspool import outcome
 from unspool.api import failure as failures
 from unspool.cli.access import advice, check, whom_to_ask, with_simulator
 from unspool.cli.options import CommandError
-from unspool.client.http import whole
-from unspool.client.http.request import Request, route_to
+from unspool.client.http import Request, route_to, whole
 from unspool.jsontext import dumps, parse
 from unspool.masking import Mask, secrets_of
 from unspool.outcome import Ending

@@ -93,9 +93,8 @@ def _fetched(url: str) -> bytes:
     """Return what is at a URL. No key is sent there."""
     if url[:5].lower() == "data:":
         raise ValueError("-f takes http and https URLs, files and folders; attach a data: URL with -a")
-    from unspool.client.http import whole
+    from unspool.client.http import Request, whole
     from unspool.client.http.redirects import resolve
-    from unspool.client.http.request import Request
 
     at = url
     for _ in range(_REDIRECTS):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from unspool.client.http.request import Route
+    from unspool.config.target import Route
 
 # Where systems keep their bundle: as in Go's crypto/x509/root_linux.go and root_bsd.go.
 _BUNDLES = (

@@ -11,8 +11,8 @@ import select
 import sys
 import time
 
-from unspool.client import forks, interrupts
-from unspool.client.http.curl import pycurl
+from unspool.client import forks
+from unspool.client.http.curl import again, caught, guarded, hook, pycurl
 from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.outcome import CUT, UNREACHABLE, Fault
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from unspool.client.http.request import Request
+    from unspool.client.http import Request
 
 
 #: Pieces taken from the socket and not yet asked for, at which the socket is left alone: the server then waits for the reader, and
@@ -83,8 +83,8 @@ class Transfer:
         self._head_whole = False
         self.curl = _easy(request, connect_timeout)
         # 0 bytes taken is an error to libcurl, which ends the transfer.
-        self.curl.setopt(pycurl.WRITEFUNCTION, interrupts.guarded(self._taker(), 0))
-        self.curl.setopt(pycurl.HEADERFUNCTION, interrupts.guarded(self._on_header, 0))
+        self.curl.setopt(pycurl.WRITEFUNCTION, guarded(self._taker(), 0))
+        self.curl.setopt(pycurl.HEADERFUNCTION, guarded(self._on_header, 0))
 
     @property
     def status(self) -> int:
@@ -210,7 +210,7 @@ class Reactor:
         keep_bursts()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, interrupts.guarded(self._on_timer, None))
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, guarded(self._on_timer, None))
         self._transfers: dict[Any, Transfer] = {}
         self._sockets: dict[int, int] = {}
         self._deadline: float | None = None
@@ -247,7 +247,7 @@ class Reactor:
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
         ready, news = _poll(self._sockets, watch, errors, seconds)
-        before, sys.excepthook = sys.excepthook, interrupts.hook
+        before, sys.excepthook = sys.excepthook, hook
         try:
             for fd, events in ready:
                 # One of them may have been given up on the way, for another's news.
@@ -260,8 +260,8 @@ class Reactor:
             self._collect()
         finally:
             sys.excepthook = before
-        if interrupts.caught:
-            interrupts.again()
+        if caught:
+            again()
         return news
 
     def settle(self) -> None:

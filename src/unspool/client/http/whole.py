@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from unspool.client.http import Request
 from unspool.client.http.curl import pycurl
-from unspool.client.http.request import Request
 from unspool.client.http.transport import Reactor, Transfer
 from unspool.outcome import UNREACHABLE, Fault
 from unspool.value import Value

@@ -6,9 +6,9 @@ import os
 
 from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange
-from unspool.client.http.request import Route
 from unspool.client.limits import CONNECT_TIMEOUT, DEFAULT_RETRIES, IDLE_TIMEOUT, Limits
 from unspool.config import ConfigError
+from unspool.config.target import Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

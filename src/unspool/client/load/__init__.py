@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.client.exchange import Exchange
-    from unspool.client.http.request import Request
+    from unspool.client.http import Request
     from unspool.outcome import Fault
 
 #: The outcomes of an answer that came whole, as far as it was asked for: a load test limits the tokens on purpose.
