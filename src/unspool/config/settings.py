@@ -140,10 +140,19 @@ def _living_at(address: Address, preferred: str, settings: Settings, environ: Ma
     candidates = [*settings.profiles.values(), *BUILT_IN.values()]
     candidates.sort(key=lambda profile: profile.name != preferred)
     for profile in candidates:
+        if not _may_live_at(profile, address, environ):
+            continue
         if address.origin in _home(profile, environ) or address.origin == _override(profile, environ):
             return profile
     # Its parent's variables are not sent to it; the hint for a key says so.
     return Profile(address.name, address.base_url, needs_key=False, parent=BUILT_IN[DEFAULT_PROFILE])
+
+
+def _may_live_at(profile: Profile, address: Address, environ: Mapping[str, str]) -> bool:
+    """Whether a profile's URL has to be parsed to know: that of most has another host, and parsing all costs a million instructions."""
+    url = profile.base_url
+    has_variable = "${" in url or bool(profile.base_url_env and environ.get(profile.base_url_env))
+    return has_variable or address.host in url.lower() or address.host in profile.hosts
 
 
 def _address(profile: Profile, environ: Mapping[str, str]) -> Address:

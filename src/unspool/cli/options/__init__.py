@@ -65,6 +65,23 @@ class Option(Fields):
     type: Callable[[str], object] | None = None
     const: object = True
 
+    # Written out, unlike those of other records: each start creates sixty.
+    def __init__(
+        self,
+        spec: str,
+        help: str,
+        group: str = "",
+        sets: str = "",
+        type: Callable[[str], object] | None = None,
+        const: object = True,
+    ) -> None:
+        self.spec = spec
+        self.help = help
+        self.group = group
+        self.sets = sets
+        self.type = type
+        self.const = const
+
     @property
     def names(self) -> list[str]:
         """The names, each with its dashes."""
