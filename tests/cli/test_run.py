@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 
 import pytest
 
 from support.waiting import PATIENCE
 from support.wire import error, head, piece, start, stream
+
+from .watching import Watched
 
 
 def _asked(connection):
@@ -290,3 +293,97 @@ def test_a_result_is_made_safe_where_a_terminal_would_obey_it(unspool, serve):
     assert screen.code == 0
     for hostile in ("\x9b", "\u202e", "\x1b]"):
         assert hostile.encode() not in screen.output
+
+
+def test_a_dead_server_ends_the_run_after_the_retries_of_one_line_and_says_why(unspool):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    arguments = ["--base-url", f"http://127.0.0.1:{port}/v1", "-m", "m", "--retries", "1", "--concurrency", "1"]
+    done = unspool("run", _prompts(unspool, 500), *arguments)
+    assert (done.returncode, len(_results(done))) == (6, 1)
+    first, last = done.stderr.decode().splitlines()
+    assert first.startswith("unspool: line 1 is asked for again: ")
+    assert last.startswith(
+        "unspool: stopped, since no line could be answered: 0 of 500 answered, 1 failed (1 unreachable)"
+    )
+    assert "; line 1: " in last
+
+
+def test_a_wrong_key_is_tried_once(unspool, serve):
+    server = serve(error(401, "Incorrect API key.", "invalid_api_key"))
+    done = unspool("run", _prompts(unspool, 500), "--base-url", server.url, "-m", "m", "--concurrency", "1")
+    assert (done.returncode, len(server.requests)) == (3, 1)
+    assert b"stopped, since no line could be answered" in done.stderr
+    assert b"line 1: Incorrect API key." in done.stderr
+
+
+def test_a_key_that_fails_after_an_answer_stops_nothing(unspool, serve):
+    def answer(connection):
+        connection.send(error(401, "No.", "invalid_api_key") if _asked(connection) == "p1" else stream("chat", "x"))
+
+    done = unspool("run", _prompts(unspool, 4), "--base-url", serve(answer).url, "-m", "m", "--concurrency", "1")
+    assert (done.returncode, len(_results(done))) == (3, 4)
+    assert b"3 of 4 answered, 1 failed (1 unauthorized)" in done.stderr
+
+
+def test_each_kind_of_failure_has_an_example(unspool, serve):
+    def answer(connection):
+        kinds = {
+            "p1": error(400, "Too long.", "context_length_exceeded"),
+            "p2": error(404, "No model.", "model_not_found"),
+        }
+        connection.send(kinds.get(_asked(connection)) or head() + start("chat") + piece("chat", "Py"))
+
+    path = _file(unspool, {"prompt": "p1"}, {"prompt": "p2"}, {"prompt": "p3"})
+    done = unspool("run", path, "--base-url", serve(answer).url, "-m", "m", "--concurrency", "1")
+    assert b"3 failed (2 bad_request, 1 cut)" in done.stderr
+    assert b"bad_request: line 1: Too long.; cut: line 3: " in done.stderr
+
+
+def test_fields_and_a_schema_are_defaults_that_a_line_may_change(unspool, serve):
+    def answer(connection):
+        connection.send(stream("chat", '{"name": "Ada"}'))
+
+    server = serve(answer)
+    other = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    path = _file(unspool, {"prompt": "a"}, {"prompt": "b", "schema": other, "seed": 2, "options": {"user": "x"}})
+    arguments = [
+        "--base-url",
+        server.url,
+        "-m",
+        "m",
+        "--schema",
+        "name",
+        "-o",
+        "seed",
+        "1",
+        "-o",
+        "user",
+        "u",
+        "--ordered",
+    ]
+    first, second = _results(unspool("run", path, *arguments))
+    assert (first["object"], first["message"]) == ({"name": "Ada"}, None)
+    assert "does not follow the schema" in second["message"]
+    sent = sorted((request.json["seed"], request.json["user"]) for request in server.requests)
+    assert sent == [(1, "u"), (2, "x")]
+
+
+def test_a_dry_run_shows_the_first_request_and_the_number_of_them(unspool, serve):
+    server = serve(_echo)
+    done = unspool("run", _prompts(unspool, 3), "--base-url", server.url, "-m", "m", "--key", "secret-key", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, b"unspool: 3 requests; none was sent\n")
+    assert b'"content": "p0"' in done.stdout
+    assert b"secret-key" not in done.stdout
+    assert not server.requests
+    assert not unspool.journals()
+
+
+def test_the_status_line_says_what_goes_wrong_while_it_does(unspool, serve):
+    server = serve(error(503, "The disk is full."))
+    watched = Watched(
+        unspool, "run", _prompts(unspool, 3), "--base-url", server.url, "-m", "m", "--concurrency", "1", columns=200
+    )
+    watched.until("0 of 3 answered").until("asking again: ").until("The disk is full.")
+    watched.send(signal.SIGINT)
+    assert watched.end() == 130

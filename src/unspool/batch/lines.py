@@ -1,7 +1,7 @@
 """A file of prompts: one JSON object a line, in either of two forms, as requests.
 
 The form of OpenAI's Batch API, ``{"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}``, or a plain one,
-``{"prompt": …}`` or ``{"messages": […]}``, with any of `_FIELDS` beside it.
+``{"prompt": …}`` or ``{"messages": […]}``, with any of `FIELDS` beside it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 #: Characters of a line's key, which are hexadecimal digits.
 KEY_LENGTH = 32
 
-_FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
-_KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", *_FIELDS))
+#: Fields of a `Prompt` that a plain line may have.
+FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
+_KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", "schema", *FIELDS))
 _PATHS = {api.endpoint(name).path: name for name in api.NAMES}
 # Enough to mend a file by, few enough to read.
 _MOST_COMPLAINTS = 10
@@ -150,9 +151,12 @@ class Lines:
         options = value.get("options") or {}
         if type(options) is not dict:
             raise ValueError("options is not a JSON object")
-        fields: dict[str, Any] = {name: value.get(name, self._defaults.get(name)) for name in _FIELDS}
+        fields: dict[str, Any] = {name: value.get(name, self._defaults.get(name)) for name in FIELDS}
         options = {**(self._defaults.get("options") or {}), **options}
-        prompt = Prompt(asked, model, options=options, **fields)
+        schema = value.get("schema", self._defaults.get("schema"))
+        if schema is not None and type(schema) is not dict:
+            raise ValueError("schema is not a JSON Schema, which is an object")
+        prompt = Prompt(asked, model, options=options, schema=schema, **fields)
         try:
             return self._target.api, prompt, build_body(self._target, prompt, self._target.api)
         except (TypeError, KeyError, AttributeError) as error:

@@ -9,10 +9,12 @@ import time
 from calendar import timegm
 
 from unspool import outcome
+from unspool.api.jsonblock import json_in
+from unspool.api.validation import mismatch
 from unspool.journal import reader, record, summary
 from unspool.journal.summary import Summary
 from unspool.journal.unframed import Body
-from unspool.jsontext import clean, parse
+from unspool.jsontext import clean, loads, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,11 +70,23 @@ def _plain(line: Line, told: Summary) -> dict[str, Any]:
     }
     if len(told.texts) > 1:
         made["texts"] = told.texts
+    if line.prompt.schema is not None:
+        made["object"] = _object(told.text)
+        if told.outcome == outcome.COMPLETE and (wrong := mismatch(line.prompt.schema, made["object"])) is not None:
+            made["message"] = f"the answer does not follow the schema: {wrong}"
     if told.reasoning:
         made["reasoning"] = told.reasoning
     if told.tool_calls:
         made["tool_calls"] = [_tool_call(one) for one in told.tool_calls]
     return made
+
+
+def _object(text: str) -> Any:
+    """The JSON that a text is, or has in its one fenced block; None where it is none."""
+    try:
+        return clean(loads(json_in(text)))
+    except ValueError:
+        return None
 
 
 def _batch(line: Line, told: Summary) -> dict[str, Any]:

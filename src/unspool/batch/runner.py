@@ -18,24 +18,36 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """What there is to tell while a run is under way. ``tokens`` are the pieces of text, until an answer's end says how many there were."""
+    """What there is to tell while a run is under way.
+
+    ``tokens`` are the pieces of text, until an answer's end says how many there were. ``trouble`` is why a stream was last asked for again,
+    "" since one has sent something.
+    """
 
     def __init__(self) -> None:
         self.under_way = 0
         self.tokens = 0
+        self.trouble = ""
 
 
 class Runner:
-    """Runs lines. ``ask`` makes the stream of a line; ``ended`` is told of each line and its stream once that has ended."""
+    """Runs lines. ``ask`` makes the stream of a line; ``ended`` is told of each line and its stream once that has ended,
+    ``troubled`` of each that has to be asked for again, and why.
+    """
 
     def __init__(
-        self, throttle: Throttle, ask: Callable[[Line], AsyncAnswer], ended: Callable[[Line, AsyncAnswer], None]
+        self,
+        throttle: Throttle,
+        ask: Callable[[Line], AsyncAnswer],
+        ended: Callable[[Line, AsyncAnswer], None],
+        troubled: Callable[[Line, str], None],
     ) -> None:
         self.progress = Progress()
         self.stopped = False
         self._throttle = throttle
         self._ask = ask
         self._ended = ended
+        self._troubled = troubled
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
@@ -94,8 +106,16 @@ class Runner:
         try:
             pieces = 0
             async with self._ask(line) as answer:
+                attempt = 1
                 while answer.ending is None:
-                    for delta in await answer.step():
+                    deltas = await answer.step()
+                    if answer.exchange.attempt != attempt:
+                        attempt = answer.exchange.attempt
+                        progress.trouble = answer.exchange.retry_reason
+                        self._troubled(line, progress.trouble)
+                    elif deltas:
+                        progress.trouble = ""
+                    for delta in deltas:
                         if type(delta) is Text:
                             more = len(delta.pieces)
                             pieces += more

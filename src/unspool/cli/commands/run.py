@@ -11,10 +11,11 @@ import time
 from unspool import outcome
 from unspool.batch import results
 from unspool.batch.ledger import Busy, Ledger
-from unspool.batch.lines import Lines, Unreadable
+from unspool.batch.lines import FIELDS, Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
 from unspool.cli.access import check, whom_to_ask, with_simulator
 from unspool.cli.options import CommandError, UsageError
+from unspool.cli.options.values import value_of
 from unspool.client.aio import AsyncAnswer
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle
@@ -27,6 +28,7 @@ from unspool.terminal.output import Notes, Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from unspool.batch.lines import Line
     from unspool.cli.options.batch import RunOptions
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from unspool.config.target import Target
     from unspool.journal.summary import Summary
 
+# Outcomes of the first line after which no other is asked.
+_HOPELESS = (outcome.UNREACHABLE, outcome.UNAUTHORIZED)
 # How often the progress is shown, in seconds.
 _FRAME = 0.2
 
@@ -54,21 +58,19 @@ def _run(options: RunOptions) -> int:
     notes = Notes(Output(2), quiet=options.quiet)
     configuration = settings.load()
     target = whom_to_ask(options, options.model, configuration)
-    check(target, notes)
+    if not options.dry_run:
+        check(target, notes)
     named = options.file
     try:
         content = _content(named)
     except OSError as error:
         raise UsageError(f"cannot read {named}: {error.strerror}") from error
-    fields = {
-        "model": options.model,
-        "system": options.system,
-        "temperature": options.temperature,
-        "max_tokens": options.max_tokens,
-    }
+    fields = _defaults(options)
     # All of it is read before anything is asked: a mistake in the last line should not come to light after an hour.
     place = "simulator" if options.sim else ""
     total = sum(1 for _ in Lines(target, fields, place=place).read(content))
+    if options.dry_run:
+        return _dry_run(next(Lines(target, fields, place=place).read(content), None), total, target, notes)
     try:
         ledger = Ledger(
             os.path.join(paths.state_dir(), "runs"),
@@ -88,6 +90,37 @@ def _run(options: RunOptions) -> int:
         return asyncio.run(work.run(lines))
     finally:
         ledger.close()
+
+
+def _defaults(options: RunOptions) -> dict[str, Any]:
+    """The fields of a prompt that lines need not repeat. Raises UsageError."""
+    fields: dict[str, Any] = {
+        "model": options.model,
+        "system": options.system,
+        "temperature": options.temperature,
+        "max_tokens": options.max_tokens,
+    }
+    more = {key: value_of(value) for key, value in options.options}
+    fields.update({name: more.pop(name) for name in FIELDS if name in more})
+    fields["options"] = more
+    if options.schema is not None:
+        from unspool.cli.prompt.material import read_schema
+
+        try:
+            fields["schema"] = read_schema(options.schema)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    return fields
+
+
+def _dry_run(first: Line | None, total: int, target: Target, notes: Notes) -> int:
+    """Show the first request, and say how many there are."""
+    notes.line(f"{total} {'request' if total == 1 else 'requests'}; none was sent")
+    if first is None:
+        return 0
+    from unspool.cli.prompt import dry_run
+
+    return dry_run.show(Exchange(target, first.prompt, journal=None, api_name=first.api, body=first.body))
 
 
 def _content(name: str) -> list[bytes]:
@@ -121,11 +154,15 @@ class _Run:
         self._stdout = Output(1)
         self._folder = paths.streams_dir()
         self._throttle = Throttle(options.concurrency)
-        self._runner = Runner(self._throttle, self._ask, self._ended)
+        self._runner = Runner(self._throttle, self._ask, self._ended, self._troubled)
         self._began = time.monotonic()
         self._kept = 0
         self._answered = 0
+        # By outcome: how many, and what was said of the first.
         self._failed: dict[str, int] = {}
+        self._examples: dict[str, str] = {}
+        self._has_told = False
+        self._hopeless = ""
         self._codes: list[int] = []
         self._signal = 0
         # With --ordered: the results that wait for their turn, and the lines whose turn it is, in order.
@@ -151,6 +188,8 @@ class _Run:
         self._notes.line(self._summary())
         if self._signal:
             return 128 + self._signal
+        if self._hopeless:
+            return outcome.EXIT_CODES[self._hopeless]
         return exit_code_of(self._codes)
 
     def _unanswered(self, lines: Iterator[Line]) -> Iterator[Line]:
@@ -196,11 +235,22 @@ class _Run:
             self._answered += 1
         else:
             self._failed[told.outcome] = self._failed.get(told.outcome, 0) + 1
+            self._examples.setdefault(told.outcome, f"line {line.number}: {told.message or told.outcome}")
+            if told.outcome in _HOPELESS and not self._answered and not self._kept and not self._hopeless:
+                # Nobody has been answered yet, and the next line would fare no better.
+                self._hopeless = told.outcome
+                self._runner.stop()
             ending = answer.ending
             self._codes.append(ending.exit_code if ending is not None else 1)
             if self._verbose and ending is not None:
                 self._notes.line(f"line {line.number}: {outcome.sentence(ending, None)}")
         self._print(line, told)
+
+    def _troubled(self, line: Line, why: str) -> None:
+        """Say why a line is asked for again: the first time, and where there is no status line that shows it."""
+        if not self._has_told and not self._notes.is_tty:
+            self._has_told = True
+            self._notes.line(f"line {line.number} is asked for again: {why}")
 
     def _print(self, line: Line, told: Summary) -> None:
         if self._waiting is None:
@@ -238,6 +288,8 @@ class _Run:
         ended = self._answered + failed
         if ended:
             parts.append(f"{clock((self._total - self._kept - ended) * elapsed / ended)} left")
+        if self._runner.progress.trouble:
+            parts.append(f"asking again: {self._runner.progress.trouble}")
         if (pause := self._throttle.paused_for) > 0:
             parts.append(f"the server's rate limit pauses for {clock(pause)}")
         return ", ".join(parts)
@@ -252,6 +304,10 @@ class _Run:
             parts.append(f"{sum(self._failed.values())} failed ({each})")
         parts.append(f"{self._runner.progress.tokens} tokens in {clock(elapsed)}")
         words = ", ".join(parts)
+        for word, example in sorted(self._examples.items()):
+            words += f"; {word}: {example}" if len(self._examples) > 1 else f"; {example}"
+        if self._hopeless:
+            return f"stopped, since no line could be answered: {words}"
         if self._signal or self._failed:
             return f"{'stopped: ' if self._signal else ''}{words}; the same command asks for the rest"
         return words

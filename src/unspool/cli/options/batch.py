@@ -12,6 +12,7 @@ from unspool.cli.options.shared import (
     OTHER_OPTION,
     OUTPUT,
     QUIET_OPTION,
+    SCHEMA_OPTIONS,
     SERVER_OPTIONS,
     SYSTEM_OPTION,
     TEMPERATURE_OPTION,
@@ -40,6 +41,9 @@ class RunOptions(ServerOptions, LimitOptions):
     system: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    options: Sequence[tuple[str, str]] = ()
+    schema: str | None = None
+    dry_run: bool = False
     concurrency: int = 8
     ordered: bool = False
     again: bool = False
@@ -81,6 +85,9 @@ RUN = Command(
         SYSTEM_OPTION,
         TEMPERATURE_OPTION,
         MAX_TOKENS_OPTION,
+        OTHER_OPTION,
+        SCHEMA_OPTIONS[0],
+        Option("--dry-run", "show the first request, without the key, and how many there are; send nothing", _HOW),
         Option(
             "--concurrency N",
             "the most streams at once (default: {default}); fewer while the server says that there are too many",
