@@ -164,6 +164,23 @@ def test_a_host_that_no_proxy_names_is_asked_directly(name: str, value: str, mon
         assert (len(proxy.requests), len(server.requests)) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("entry", "is_excepted"),
+    [
+        ("127.0.0.1:{port}", True),
+        ("example.com, 127.0.0.1:{port}", True),
+        ("127.0.0.1:1", False),
+        ("27.0.0.1:{port}", False),
+    ],
+)
+def test_no_proxy_may_except_one_port_of_a_host(entry: str, is_excepted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as proxy, Server(sends(SSE_HEAD, WHOLE)) as server:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        monkeypatch.setenv("NO_PROXY", entry.format(port=server.host.rpartition(":")[2]))
+        assert read(server.url).text == "Hello"
+        assert (len(proxy.requests), len(server.requests)) == ((0, 1) if is_excepted else (1, 0))
+
+
 def test_a_host_that_no_proxy_names_is_not_blamed_on_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -363,6 +363,8 @@ def _easy(request: Request, connect_timeout: float) -> Any:
         # Whatever the environment says: "" is no proxy at all.
         set_option(pycurl.PROXY, route.proxy)
         set_option(pycurl.NOPROXY, "" if route.proxy else "*")
+    elif _is_excepted(request.url):
+        set_option(pycurl.PROXY, "")
     elif request.url.startswith("http:"):
         # libcurl reads every proxy variable in both cases but this one, because a CGI program gets a visitor's "Proxy:"
         # header as HTTP_PROXY. Where there is no CGI request, the variable is the user's own.
@@ -376,6 +378,22 @@ def _easy(request: Request, connect_timeout: float) -> Any:
     if route.unix_socket is not None:
         set_option(pycurl.UNIX_SOCKET_PATH, route.unix_socket)
     return curl
+
+
+def _is_excepted(url: str) -> bool:
+    """Whether an entry of ``NO_PROXY`` with a port excepts this URL. libcurl reads those without one, and knows no others."""
+    entries = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if ":" not in entries:
+        return False
+    host, colon, port = _host_of(url).rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = _host_of(url), "443" if url.startswith("https:") else "80"
+    for entry in entries.replace(",", " ").split():
+        name, colon, wanted = entry.lower().rpartition(":")
+        name = name.lstrip("*").removeprefix(".")
+        if colon and wanted == port and name and (host.lower() == name or host.lower().endswith(f".{name}")):
+            return True
+    return False
 
 
 def _explain(code: int, message: str, host: str, secure: bool) -> str:
