@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta
     from unspool.client.aio import AsyncAnswer, AsyncReading
     from unspool.journal.writer import Writer
+    from unspool.serve.mounted import Ask, RelayApp
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -153,6 +154,29 @@ class Relay:
             return False
         await store.delete(id)
         return True
+
+    def app(self, ask: Ask) -> RelayApp:
+        """An ASGI application for a page: ``POST /`` asks, ``GET /ID`` is for an ``EventSource``, ``POST /ID/cancel`` stops.
+
+        ``ask`` gets the JSON that the page posted and returns the answer, such as ``lambda body: unspool.astream(body["question"])``. It
+        may be a coroutine function. A ValueError is a 400 with its words. The page gets the id as ``{"id": …}``.
+
+            app = FastAPI(lifespan=relay.lifespan)
+            app.mount("/answers", relay.app(lambda body: unspool.astream(body["question"])))
+
+        Who may ask and see is for the caller to say, in a middleware for instance: whoever has an id has the answer.
+        """
+        from unspool.serve.mounted import RelayApp
+
+        return RelayApp(self, ask)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
+        """What FastAPI and Starlette take as ``lifespan``: closes the relay when the server stops."""
+        try:
+            yield
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Stop reading: what is not complete by now ends as ``interrupted``. Waits until the journals are closed."""
