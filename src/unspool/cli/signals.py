@@ -8,8 +8,12 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
-    from typing import Any, Protocol
+    from typing import Protocol, TypeAlias
+
+    #: What `signal.signal` takes and returns.
+    Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
     class Screen(Protocol):
         """What is written to while signals are noted: an output, or a display with all of its outputs."""
@@ -67,7 +71,7 @@ class Signals:
         self.number = 0
         self._has_resumed = False
         self._screens = screens
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write_fd, False)

@@ -11,12 +11,12 @@ from unspool.shape import VERSION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta
     from unspool.cli.display import Display
     from unspool.cli.formats import Format
+    from unspool.jsontext import JsonObject
     from unspool.outcome import Ending
 
 
@@ -27,7 +27,7 @@ class Stats:
     """
 
     def __init__(self, *, usage: bool, stats: str | None, copy: bool) -> None:
-        self.facts: dict[str, Any] | None = None
+        self.facts: JsonObject | None = None
         self._pace = Pace()
         self._usage = usage
         self._stats = stats
@@ -115,7 +115,7 @@ def _seconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _counted(facts: dict[str, Any]) -> str:
+def _counted(facts: JsonObject) -> str:
     """The model, what the server counted, the time, and the speed."""
     parts = [facts["model"] or "a model without a name"]
     for name, detail, word in (("input", "cached", "in"), ("output", "reasoning", "out")):
@@ -131,7 +131,7 @@ def _counted(facts: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _timed(facts: dict[str, Any]) -> str:
+def _timed(facts: JsonObject) -> str:
     """When it came, and what became of it."""
     parts = [
         f"{words} {facts[name]:.3f} s"

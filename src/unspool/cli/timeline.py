@@ -17,9 +17,8 @@ from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.journal.reader import Reader
+    from unspool.jsontext import JsonObject
 
 # A pause is a stall when it is this many times as long as the usual one (the median), and at least so many seconds.
 _STALL, _LEAST_STALL = 10, 0.5
@@ -136,7 +135,7 @@ def _row(arrivals: list[tuple[float, int]], total: float, width: int, marks: str
     return "·" * waited + row[waited:] if marks is _BLOCKS else "_" * waited + row[waited:]
 
 
-def as_json(line: Timeline) -> dict[str, Any]:
+def as_json(line: Timeline) -> JsonObject:
     """Return the timeline for a program."""
     pace, gaps = line.pace, Distribution(length for _, length in line.gaps)
     return {
@@ -160,7 +159,7 @@ def as_json(line: Timeline) -> dict[str, Any]:
     }
 
 
-def summed(times: Distribution) -> dict[str, Any]:
+def summed(times: Distribution) -> JsonObject:
     """Return the sums of a distribution for a program, without its buckets."""
     return {name: value for name, value in times.as_json().items() if name != "buckets"}
 

@@ -15,9 +15,8 @@ from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.journal.summary import Summary
+    from unspool.jsontext import JsonObject
 
 
 @dataclass(slots=True)
@@ -38,7 +37,7 @@ class Tokens:
         self.input += one.usage.input_tokens or 0
         self.output += one.usage.output_tokens or 0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return them for a program."""
         return {
             "answers": self.answers,
@@ -100,7 +99,7 @@ def drawn(totals: Totals, columns: int, *, has_blocks: bool) -> list[str]:
     return lines
 
 
-def as_json(totals: Totals) -> dict[str, Any]:
+def as_json(totals: Totals) -> JsonObject:
     """Return the sums for a program."""
     return {
         "object": "unspool.totals",

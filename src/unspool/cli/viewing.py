@@ -72,12 +72,7 @@ class View:
         ending, id = replay.ending, folder.id_of(self._journal.path)
         if self._stats is not None:
             self._stats.end(
-                replay.decoder,
-                ending,
-                total=replay.ended_at,
-                attempts=replay.attempts,
-                id=id,
-                format=display.format,
+                replay.decoder, ending, total=replay.ended_at, attempts=replay.attempts, id=id, format=display.format
             )
         display.close(ending, id)
         if self._journal.damage is not None:

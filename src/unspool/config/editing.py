@@ -11,7 +11,7 @@ from unspool.jsontext import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from unspool.jsontext import JsonObject
 
 
 def change(path: str, key: str, value: str | None) -> None:
@@ -77,7 +77,7 @@ def _section(lines: list[str], table: list[str]) -> tuple[int | None, int]:
     return None, len(lines)
 
 
-def _with(fields: dict[str, Any], parts: list[str], value: str | None) -> dict[str, Any]:
+def _with(fields: JsonObject, parts: list[str], value: str | None) -> JsonObject:
     """What the file says, with the key changed."""
     table = fields
     for part in parts[:-1]:

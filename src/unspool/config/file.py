@@ -51,7 +51,7 @@ from unspool.config.url import parse_base_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from unspool.jsontext import JsonObject
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
 _TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "breaks", "profiles", "aliases", "tools")
@@ -81,7 +81,7 @@ def parse(content: bytes, path: str) -> Settings:
     """Read a configuration file's content. ConfigError begins with ``path`` and says where in it what is wrong."""
     top = _Table(_toml(content, path), path, "")
     top.allow(_TOP)
-    default = top.text("profile", DEFAULT_PROFILE)
+    default = top.text("profile") or DEFAULT_PROFILE
     tables = top.table("profiles")
     if default not in tables and default not in BUILT_IN:
         raise top.error("profile", f"there is no profile called {default!r}{nearest(default, (*tables, *BUILT_IN))}")
@@ -138,7 +138,7 @@ def _aliases(top: _Table) -> dict[str, str]:
     return aliases
 
 
-def _toml(content: bytes, path: str) -> dict[str, Any]:
+def _toml(content: bytes, path: str) -> JsonObject:
     read = plain.read(content)
     if read is not None:
         return read
@@ -162,7 +162,7 @@ def _profile(name: str, table: _Table) -> Profile:
     profile = parent.replace(name=name, parent=parent, key_env=(), token_env=None) if parent else Profile(name, "")
     if parent and name != parent.name:
         profile = profile.replace(base_url_env=None)
-    changes: dict[str, Any] = {}
+    changes: JsonObject = {}
     if url := table.text("base_url"):
         changes.update(_base_url(url, table), hosts=())
     elif not parent:
@@ -234,7 +234,7 @@ def _key_env(table: _Table) -> tuple[str, ...] | None:
 
 
 def _auth(table: _Table) -> str | None:
-    auth: str | None = table.text("auth")
+    auth = table.text("auth")
     if auth is not None and not _TOKEN.issuperset(auth):
         raise table.error("auth", 'must be "bearer" or the name of a header')
     return auth
@@ -260,7 +260,7 @@ def _paths(table: _Table) -> dict[str, str] | None:
     return paths
 
 
-def _options(table: _Table) -> dict[str, Any] | None:
+def _options(table: _Table) -> JsonObject | None:
     from unspool.jsontext import dumps
 
     options = table.table("options")
@@ -278,7 +278,7 @@ def _options(table: _Table) -> dict[str, Any] | None:
 class _Table:
     """A TOML table whose values are asked for by type; its errors name file and key, and never quote a value."""
 
-    def __init__(self, fields: dict[str, Any], path: str, prefix: str) -> None:
+    def __init__(self, fields: JsonObject, path: str, prefix: str) -> None:
         self._fields = fields
         self._path = path
         self._prefix = prefix
@@ -294,9 +294,9 @@ class _Table:
             if key not in keys:
                 raise self.error(key, f"there is no such setting{nearest(key, keys)}")
 
-    def text(self, key: str, default: str | None = None) -> Any:
-        value = self._fields.get(key, default)
-        if value is not default and (not isinstance(value, str) or not value):
+    def text(self, key: str) -> str | None:
+        value: str | None = self._fields.get(key)
+        if value is not None and (not isinstance(value, str) or not value):
             raise self.error(key, "must be a string that is not empty")
         return value
 
@@ -312,8 +312,8 @@ class _Table:
             raise self.error(key, "must be true or false")
         return value
 
-    def table(self, key: str) -> dict[str, Any]:
-        value: dict[str, Any] = self._fields.get(key, {})
+    def table(self, key: str) -> JsonObject:
+        value: JsonObject = self._fields.get(key, {})
         if not isinstance(value, dict):
             raise self.error(key, "must be a table")
         return value

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from unspool.jsontext import JsonObject
 
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
-def read(content: bytes) -> dict[str, Any] | None:
+def read(content: bytes) -> JsonObject | None:
     """Return what a file says, None where that takes more of TOML than is known here."""
     if not content.isascii():
         return None
-    top: dict[str, Any] = {}
-    table: dict[str, Any] | None = top
+    top: JsonObject = {}
+    table: JsonObject | None = top
     for line in content.decode("ascii").split("\n"):
         if not line.isprintable():
             return None
@@ -41,7 +41,7 @@ def read(content: bytes) -> dict[str, Any] | None:
     return top
 
 
-def _begin(top: dict[str, Any], path: str) -> dict[str, Any] | None:
+def _begin(top: JsonObject, path: str) -> JsonObject | None:
     """Begin the table of a header. None for one that was begun before, also by a longer header, or is no table."""
     *parents, name = [part.strip(" ") for part in path.split(".")]
     table = top
@@ -55,7 +55,7 @@ def _begin(top: dict[str, Any], path: str) -> dict[str, Any] | None:
     return table[name]  # type: ignore[no-any-return]
 
 
-def _value(text: str) -> tuple[Any, str]:
+def _value(text: str) -> tuple[object, str]:
     """Read the value that a text begins with; return it, None for any other kind, and what follows it."""
     for word, value in (("true", True), ("false", False)):
         if text.startswith(word):

@@ -10,9 +10,8 @@ from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.config.target import Route
+    from unspool.jsontext import JsonObject
 
 DEFAULT_PROFILE = "openai"
 DEFAULT_MODEL = "gpt-5.4-mini"
@@ -52,7 +51,7 @@ class Profile(Fields):
     headers: dict[str, str] = EMPTY
     query: dict[str, str] = EMPTY
     paths: dict[str, str] = EMPTY
-    options: dict[str, Any] = EMPTY
+    options: JsonObject = EMPTY
     needs_key: bool = True
     base_url_env: str | None = None
     header_env: dict[str, str] = EMPTY

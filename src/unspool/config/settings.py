@@ -100,10 +100,7 @@ def resolve(
         _api(api or pasted or environ.get("UNSPOOL_API") or address.api or chosen.api, address),
         key=secret,
         auth=auth,
-        headers={
-            **(_own_headers(chosen, environ) if at_home else {}),
-            **_account_headers(chosen, address, environ),
-        },
+        headers={**(_own_headers(chosen, environ) if at_home else {}), **_account_headers(chosen, address, environ)},
         query={name: _expand(value, chosen, environ) for name, value in chosen.query.items()} if at_home else {},
         model=settings.aliases.get(wanted, wanted) if wanted else None,
         needs_key=chosen.needs_key and at_home,  # another server may well do without

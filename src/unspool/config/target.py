@@ -8,7 +8,7 @@ from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from unspool.jsontext import JsonObject
 
 
 class Route(Fields):
@@ -51,7 +51,7 @@ class Target(Fields):
     needs_key: bool = True
     key_hint: str = "set OPENAI_API_KEY"
     paths: dict[str, str] = EMPTY
-    options: dict[str, Any] = EMPTY
+    options: JsonObject = EMPTY
     think_tags: bool = True
     warnings: tuple[str, ...] = ()
     flags: str = ""

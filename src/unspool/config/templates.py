@@ -30,7 +30,7 @@ from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from unspool.jsontext import JsonObject
 
 _ENDING = ".toml"
 # The name of what is asked, which is no parameter.
@@ -48,7 +48,7 @@ class Template(Fields):
 
     name: str
     path: str
-    fields: dict[str, Any]
+    fields: JsonObject
 
     @property
     def parameters(self) -> list[str]:
@@ -155,7 +155,7 @@ def parse(content: bytes, path: str, name: str) -> Template:
     return Template(name, path, fields)
 
 
-def write(path: str, fields: dict[str, Any]) -> None:
+def write(path: str, fields: JsonObject) -> None:
     """Keep a template in this file, for its owner alone, in place of one that may be there."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     # Whole or not at all: nobody wants half a template after a full disk.
@@ -165,7 +165,7 @@ def write(path: str, fields: dict[str, Any]) -> None:
     os.replace(beside, path)
 
 
-def text_of(fields: dict[str, Any]) -> str:
+def text_of(fields: JsonObject) -> str:
     """The TOML text of a template."""
     text = "".join(_line(name, fields[name]) for name in FIELDS if name in fields and name not in _TABLES)
     for name in _TABLES:
@@ -175,7 +175,7 @@ def text_of(fields: dict[str, Any]) -> str:
     return text
 
 
-def _check(field: str, value: Any, path: str) -> None:
+def _check(field: str, value: object, path: str) -> None:
     if field not in FIELDS:
         raise ConfigError(f"{path}: a template has no {field!r}{nearest(field, FIELDS)}")
     if field in _TEXTS and not isinstance(value, str):
@@ -190,13 +190,13 @@ def _check(field: str, value: Any, path: str) -> None:
             raise ConfigError(f'{path}: {field} is a list, such as ["a", "b"]')
 
 
-def _placed(source: Any, folder: str) -> Any:
+def _placed(source: object, folder: str) -> object:
     if not isinstance(source, str) or source == "-" or source[:1] in ("{", "[") or "://" in source[:8]:
         return source
     return os.path.join(folder, os.path.expanduser(source))
 
 
-def _line(name: str, value: Any) -> str:
+def _line(name: str, value: object) -> str:
     return f"{name} = {_value(value)}\n"
 
 
@@ -204,7 +204,7 @@ def _key(name: str) -> str:
     return name if name.isascii() and name.replace("-", "").replace("_", "").isalnum() else _string(name)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     """A JSON value as TOML, which has no null: what is null is left out."""
     if isinstance(value, str):
         # For a person to edit: as it is, where TOML has a form for that (1.0.0, String, multi-line literal).

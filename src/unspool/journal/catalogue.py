@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from unspool.journal.summary import Summary
 
@@ -407,7 +407,7 @@ def _store(
 ) -> None:
     _remove(database, id)
     if entry is None:
-        values: list[Any] = [id, *stamp, None, "", "", ""]
+        values: list[object] = [id, *stamp, None, "", "", ""]
     else:
         ended = "" if entry.outcome in (outcome.RUNNING, outcome.INTERRUPTED) else entry.outcome
         values = [id, *stamp, ended, entry.model, entry.prompt, entry.answer]
@@ -436,10 +436,10 @@ def _forget(database: sqlite3.Connection, ids: Iterable[str]) -> None:
         raise
 
 
-def _condition(filter: Filter) -> tuple[str, list[Any]]:
+def _condition(filter: Filter) -> tuple[str, list[object]]:
     """Return the SQL of a filter, as far as SQL can say it, and its values."""
     conditions = ["outcome IS NOT NULL"]
-    values: list[Any] = []
+    values: list[object] = []
     if filter.since is not None:
         conditions.append("id >= ?")
         values.append(ulid.earliest(filter.since))

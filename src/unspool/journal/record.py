@@ -33,8 +33,6 @@ from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.sse import Events
 
 HEADER = b": unspool journal 1\n\n"
@@ -127,7 +125,7 @@ def encode_events(first_id: int, at: float, events: Events, last_upstream_id: st
             continue
         # Hot: once for each token, so all of a run is written in one go.
         blocks = ((b"id: %d" + stamp + fields.replace(b"%", b"%%") + b"data: %b\n\n") * len(utf8))[:-1]
-        said: list[Any] = [None] * (2 * len(utf8))
+        said: list[object] = [None] * (2 * len(utf8))
         said[::2] = range(first_id, first_id + len(utf8))
         said[1::2] = utf8
         group = blocks % tuple(said)

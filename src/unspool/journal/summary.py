@@ -17,10 +17,9 @@ from unspool.journal.replay import Replay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.api.deltas import Delta, Failure, Usage
     from unspool.journal.toolruns import ToolRun
+    from unspool.jsontext import JsonObject
 
 # What says that the answer has begun: the first of these ends the wait for the first token.
 _CONTENT = (Text, Refusal, Reasoning, ToolCallDelta)
@@ -65,18 +64,18 @@ class Summary:
         self.url = ""
         self.profile = ""
         self.model = ""
-        self.body: dict[str, Any] = {}
+        self.body: JsonObject = {}
         self.choices = 1
         self.system: str | None = None
-        self.messages: list[dict[str, Any]] = []
+        self.messages: list[JsonObject] = []
         self.texts: list[str] = []
         self.reasoning = ""
         self.refusal = ""
         self.tool_calls: list[ToolCall] = []
         self.tool_runs: dict[str, ToolRun] = {}
         self.tool_sources: list[str] = []
-        self.items: list[dict[str, Any]] = []
-        self.reasoning_fields: dict[str, Any] = {}
+        self.items: list[JsonObject] = []
+        self.reasoning_fields: JsonObject = {}
         self.usage: Usage | None = None
         self.response_id: str | None = None
         self.response_model: str | None = None
@@ -99,12 +98,12 @@ class Summary:
         return self.texts[0] if self.texts else ""
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[JsonObject]:
         """What was asked as the next turn repeats it: the messages, and the items that have no such form."""
         return api.endpoint(self.api).history(self.body) if self.api in api.NAMES else self.messages
 
     @property
-    def asked(self) -> list[dict[str, Any]]:
+    def asked(self) -> list[JsonObject]:
         """The messages that this stream adds to its conversation: those after the last answer among them."""
         return _new(self.messages)
 
@@ -168,7 +167,7 @@ def conversation(folder: str, id: str) -> list[Summary]:
     return found
 
 
-def _new(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _new(messages: list[JsonObject]) -> list[JsonObject]:
     """The messages after the last answer among them."""
     for at in range(len(messages) - 1, -1, -1):
         if messages[at].get("role") == "assistant":

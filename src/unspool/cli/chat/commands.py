@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unspool.cli.chat.session import Session
+    from unspool.jsontext import JsonObject
 
 #: Seconds that a list of models may take: somebody waits with the hands on the keys.
 MODELS_TIMEOUT = 3.0
@@ -133,7 +134,7 @@ def _set(session: Session, rest: str) -> None:
 def _show_options(session: Session) -> None:
     options = session.options
     own = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
-    values = {name: value for name, value in own.items() if value is not None}
+    values: JsonObject = {name: value for name, value in own.items() if value is not None}
     values.update((name, value_of(text)) for name, text in options.options)
     session.notes.line(", ".join(f"{name} {dumps(value)}" for name, value in values.items()) or "no option is set")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any
 
-    from unspool.cli.signals import Screen
+    from unspool.cli.signals import Handler, Screen
     from unspool.terminal.output import Output
 
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
@@ -47,7 +47,7 @@ class Keyboard:
         self._typed = bytearray()
         self._is_resting = False
         self._is_gone = False
-        self._handlers: dict[int, Any] = {}
+        self._handlers: dict[int, Handler] = {}
         if termios is not None and os.isatty(0):
             self._before = termios.tcgetattr(0)
 

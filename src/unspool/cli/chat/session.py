@@ -36,12 +36,13 @@ from unspool.value import Fields
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from unspool.api.deltas import Usage
     from unspool.cli.chat.keyboard import Keyboard
     from unspool.cli.options.chat import ChatOptions
     from unspool.config import Settings
     from unspool.config.target import Target
+    from unspool.jsontext import JsonObject
 
 # After these an answer with text belongs to the conversation: it is whole, or somebody has decided that it is long enough. All else has
 # failed, and asking it again must not tell the model of the failure.
@@ -60,13 +61,13 @@ class Turn(Fields):
     """
 
     text: str
-    parts: tuple[dict[str, Any], ...]
+    parts: tuple[JsonObject, ...]
     before: History | None
     results: tuple[tuple[str, str], ...] = ()
-    said: tuple[dict[str, Any], ...] = ()
+    said: tuple[JsonObject, ...] = ()
 
     @property
-    def message(self) -> dict[str, Any]:
+    def message(self) -> JsonObject:
         """All of it, as it is asked."""
         # Words go with the words, where every endpoint takes them.
         words = [part["text"] for part in self.parts if part["type"] == "text"]
@@ -102,12 +103,12 @@ class Session:
         self.keyboard = keyboard
         self.is_watched = is_watched
         self.is_multiline = False
-        self.files: list[tuple[str, dict[str, Any]]] = []
+        self.files: list[tuple[str, JsonObject]] = []
         self.turn: Turn | None = None
         self.text = ""
         self.answer_id: str | None = None
         self.ending: Ending | None = None
-        self.usage: Any = None
+        self.usage: Usage | None = None
         self.spent = (0, 0)
         self.answers = self.unknown = 0
         self.view = formats.of_answer(options)
@@ -340,7 +341,7 @@ def _is_kept(answer: Answer, ending: Ending) -> bool:
     return bool(answer.text or answer.tool_calls) and ending.outcome in _KEEPING
 
 
-def _turn_of(content: Any, before: History | None) -> Turn:
+def _turn_of(content: object, before: History | None) -> Turn:
     """The question that a message's content asks."""
     parts = content if type(content) is list else []
     words = plain([part for part in parts if part.get("type") == "text"] if parts else content)

@@ -14,10 +14,9 @@ from unspool.terminal.safety import Sanitizer, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.kept import ExportOptions
     from unspool.journal.summary import Summary
+    from unspool.jsontext import JsonObject
 
 
 def run(options: ExportOptions) -> int:
@@ -63,7 +62,7 @@ def markdown(stories: list[Summary]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def message_blocks(message: dict[str, Any]) -> list[str]:
+def message_blocks(message: JsonObject) -> list[str]:
     """The Markdown blocks of a message: who says it, its text, and the tools it calls."""
     text = _closed(plain(message.get("content")))
     role = message.get("role")

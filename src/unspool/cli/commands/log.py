@@ -17,9 +17,12 @@ from unspool.terminal.size import size_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import TypeVar
 
     from unspool.cli.options.kept import FilterOptions, LogOptions, SearchOptions
+    from unspool.jsontext import JsonObject
+
+    One = TypeVar("One")
 
 # The least a text is worth showing in, in columns.
 _NARROWEST = 12
@@ -92,7 +95,7 @@ def _tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
         notes.line(one_line(f"skipped in {catalogue.folder}: {some}{more}"))
 
 
-def _put(stdout: Output, ones: Sequence[Any], line: Callable[[Any], str]) -> None:
+def _put(stdout: Output, ones: Sequence[One], line: Callable[[One], str]) -> None:
     # A hundred lines at a time: a reader gets the first ones at once, and ten thousand do not take ten thousand writes.
     for start in range(0, len(ones), 100):
         stdout.write("".join([line(one) for one in ones[start : start + 100]]))
@@ -105,7 +108,7 @@ def _row(entry: Entry, last: str) -> str:
     return "\t".join(map(one_line, fields)) + "\n"
 
 
-def _json(entry: Entry, more: dict[str, Any]) -> str:
+def _json(entry: Entry, more: JsonObject) -> str:
     try:
         told = summary.read(folder.path_of(streams_dir(), entry.id))
     except (OSError, ValueError):
@@ -113,7 +116,7 @@ def _json(entry: Entry, more: dict[str, Any]) -> str:
     return dumps({**describe(told), **more}) + "\n"
 
 
-def describe(told: summary.Summary) -> dict[str, Any]:
+def describe(told: summary.Summary) -> JsonObject:
     """A story as a JSON object. What ``--format json`` has too is the same here, but ``model`` is the one that was asked for."""
     from unspool import shape
 

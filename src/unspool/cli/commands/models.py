@@ -15,8 +15,6 @@ from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.setup import ModelsOptions
     from unspool.client.http.whole import Reply
     from unspool.config.target import Target
@@ -44,7 +42,7 @@ def _list(options: ModelsOptions) -> int:
     return 0
 
 
-def fetch(target: Target, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, Any]:
+def fetch(target: Target, timeout: float, *, use_proxy: bool = True) -> tuple[Ending | None, object]:
     """Return the server's list of models, or how getting it failed."""
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
     reply = whole.fetch(
@@ -53,7 +51,7 @@ def fetch(target: Target, timeout: float, *, use_proxy: bool = True) -> tuple[En
     return read_list(target, reply)
 
 
-def read_list(target: Target, reply: Reply) -> tuple[Ending | None, Any]:
+def read_list(target: Target, reply: Reply) -> tuple[Ending | None, object]:
     """Return the list of models that a server answered with, or what is wrong with its answer."""
     if reply.fault is not None:
         return Ending(reply.fault.outcome, reply.fault.message), None
@@ -69,8 +67,9 @@ def read_list(target: Target, reply: Reply) -> tuple[Ending | None, Any]:
     return None, models
 
 
-def names(models: Any) -> list[str]:
+def names(models: object) -> list[str]:
     """The ids in a server's list of models, sorted and safe to show."""
     entries = models.get("data", models.get("models")) if isinstance(models, dict) else models
-    found = [one.get("id") or one.get("name") for one in entries or () if isinstance(one, dict)]
+    listed = entries if isinstance(entries, list) else []
+    found = [one.get("id") or one.get("name") for one in listed if isinstance(one, dict)]
     return sorted(one_line(str(one)) for one in found if one)

@@ -134,13 +134,7 @@ class _Run:
     """One run: what is printed, counted and told while the runner keeps the streams under way."""
 
     def __init__(
-        self,
-        options: RunOptions,
-        notes: Notes,
-        target: Target,
-        configuration: Settings,
-        ledger: Ledger,
-        total: int,
+        self, options: RunOptions, notes: Notes, target: Target, configuration: Settings, ledger: Ledger, total: int
     ) -> None:
         self._notes = notes
         self._target = target

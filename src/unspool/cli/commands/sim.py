@@ -88,12 +88,7 @@ def _serve(options: SimOptions, ready: Callable[[str], None], notes: Notes) -> i
 
         recorder = Recorder(options.into or _INTO, tell=notes.line)
         return serve_proxy(
-            options.record,
-            options.host,
-            options.port,
-            record=recorder,
-            tls=_tls(options.record),
-            on_ready=ready,
+            options.record, options.host, options.port, record=recorder, tls=_tls(options.record), on_ready=ready
         )
     if options.upstream:
         from unspool.sim.proxy import serve_proxy

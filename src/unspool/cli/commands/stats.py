@@ -16,9 +16,8 @@ from unspool.terminal.size import size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.kept import StatsOptions
+    from unspool.jsontext import JsonObject
 
 
 def run(options: StatsOptions) -> int:
@@ -26,7 +25,7 @@ def run(options: StatsOptions) -> int:
     blocks = shows_utf8(os.environ)
     stdout = Output(1)
     columns = size_of(stdout.fd)[0] - 1
-    value: dict[str, Any]
+    value: JsonObject
     if options.id is None and (options.since is not None or options.model or options.outcome or options.all):
         found = _sum(options, Notes(Output(2)))
         lines, value = totals.drawn(found, columns, has_blocks=blocks), totals.as_json(found)

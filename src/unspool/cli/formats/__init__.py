@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from unspool.api.deltas import Delta, ToolCall
     from unspool.cli.options.ask import AskOptions
     from unspool.cli.options.shared import RenderingOptions
+    from unspool.jsontext import JsonObject
     from unspool.outcome import Ending
     from unspool.sse import Event
     from unspool.terminal.output import Output
@@ -90,10 +91,10 @@ class Format(ABC):
         """Return the code block that is shown in place of the answer, None where the answer is."""
         return None
 
-    def take_object(self, value: Any) -> None:
+    def take_object(self, value: object) -> None:
         """Take the JSON value that the text of the first choice is."""
 
-    def take_stats(self, facts: dict[str, Any]) -> bool:
+    def take_stats(self, facts: JsonObject) -> bool:
         """Take what ``--stats`` tells. Returns whether this format shows it itself."""
         return False
 

@@ -10,9 +10,9 @@ from unspool.shape import VERSION, describe, describe_ending
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from unspool.api.deltas import Delta
+    from unspool.jsontext import JsonObject
     from unspool.outcome import Ending
     from unspool.sse import Event
     from unspool.terminal.output import Output
@@ -23,7 +23,7 @@ class StreamJsonFormat(Format):
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._stats: dict[str, Any] | None = None
+        self._stats: JsonObject | None = None
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Write the deltas of one turn."""
@@ -42,7 +42,7 @@ class StreamJsonFormat(Format):
         lines.append(dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)}))
         self._output.write(self._output.safe("\n".join(lines) + "\n"))
 
-    def take_stats(self, facts: dict[str, Any]) -> bool:
+    def take_stats(self, facts: JsonObject) -> bool:
         """Write the facts before the end."""
         self._stats = facts
         return True
@@ -55,14 +55,14 @@ class JsonFormat(Format):
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._stats: dict[str, Any] | None = None
+        self._stats: JsonObject | None = None
         self._texts: dict[int, list[str]] = {}
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
-        self._calls: list[dict[str, Any]] = []
-        self._usage: dict[str, Any] | None = None
+        self._calls: list[JsonObject] = []
+        self._usage: JsonObject | None = None
         self._started = Started(None, None)
-        self._object: Any = None
+        self._object: object = None
 
     def show(self, deltas: list[Delta], events: Iterable[Event], at: float) -> None:
         """Keep what arrived."""
@@ -104,11 +104,11 @@ class JsonFormat(Format):
             value["stats"] = {name: fact for name, fact in self._stats.items() if name not in ("type", "version")}
         self._output.write(self._output.safe(dumps(value) + "\n"))
 
-    def take_object(self, value: Any) -> None:
+    def take_object(self, value: object) -> None:
         """Make the value the object's ``object``."""
         self._object = value
 
-    def take_stats(self, facts: dict[str, Any]) -> bool:
+    def take_stats(self, facts: JsonObject) -> bool:
         """Make the facts the object's ``stats``."""
         self._stats = facts
         return True

@@ -6,12 +6,12 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.batch import BenchOptions
     from unspool.client.load import Measures, Schedule
     from unspool.client.load.percentiles import Distribution
     from unspool.config.target import Target
+    from unspool.jsontext import JsonObject
+    from unspool.sim.subprocess_simulator import SubprocessSimulator
     from unspool.terminal.output import Output
 
 # Rows of a histogram, and kinds of errors that are told.
@@ -28,7 +28,9 @@ def progress(measures: Measures, schedule: Schedule) -> str:
     )
 
 
-def report(stdout: Output, target: Target, schedule: Schedule, measures: Measures, simulator: Any) -> str:
+def report(
+    stdout: Output, target: Target, schedule: Schedule, measures: Measures, simulator: SubprocessSimulator | None
+) -> str:
     from unspool.terminal.abilities import shows_utf8
     from unspool.terminal.bars import bars
     from unspool.terminal.safety import one_line
@@ -131,15 +133,20 @@ def _time(seconds: float) -> str:
 
 
 def as_json(
-    options: BenchOptions, target: Target, schedule: Schedule, measures: Measures, begun: str, simulator: Any
-) -> dict[str, Any]:
+    options: BenchOptions,
+    target: Target,
+    schedule: Schedule,
+    measures: Measures,
+    begun: str,
+    simulator: SubprocessSimulator | None,
+) -> JsonObject:
     import platform
 
     from unspool import __version__
     from unspool.client.http.curl import pycurl
 
     elapsed = measures.elapsed or 1e-9
-    told: dict[str, Any] = {
+    told: JsonObject = {
         "object": "unspool.bench",
         "version": 1,
         "time": begun,

@@ -19,16 +19,16 @@ from unspool.outcome import Ending
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from unspool.api.deltas import Delta
     from unspool.cli.formats import Format, View
     from unspool.cli.options.shared import RenderingOptions
+    from unspool.jsontext import JsonObject
     from unspool.sse import Event
     from unspool.terminal.output import Output
 
 
-def choose(schema: dict[str, Any], options: RenderingOptions) -> View:
+def choose(schema: JsonObject, options: RenderingOptions) -> View:
     """Return what makes the format that the options ask for. JSON is shown as it is, unless Markdown is asked for."""
     view = formats.choose(options.replace(raw=options.raw or not options.markdown))
     form = options.format
@@ -42,7 +42,7 @@ class Structured(Wrapper):
     ``cuts`` the format inside gets the JSON alone, and not what is around it.
     """
 
-    def __init__(self, format: Format, output: Output, schema: dict[str, Any], *, tells: bool, cuts: bool) -> None:
+    def __init__(self, format: Format, output: Output, schema: JsonObject, *, tells: bool, cuts: bool) -> None:
         super().__init__(format)
         self._output = output
         self._schema = schema
@@ -104,7 +104,7 @@ class Structured(Wrapper):
         """Return what to say where the answer is complete but does not follow its schema."""
         return self._wrong or super().problem()
 
-    def _judge(self, text: str) -> tuple[Any, str | None]:
+    def _judge(self, text: str) -> tuple[object, str | None]:
         """The value of a whole text, and what is wrong with it."""
         if not text.strip():
             if self._has_called:
@@ -117,5 +117,5 @@ class Structured(Wrapper):
         wrong = mismatch(self._schema, value)
         return value, wrong and f"does not follow the schema: {wrong}"
 
-    def _line(self, value: dict[str, Any]) -> None:
+    def _line(self, value: JsonObject) -> None:
         self._output.write(self._output.safe(dumps(value) + "\n"))

@@ -7,9 +7,9 @@ from unspool.cli.formats import Format
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
 
     from unspool.api.deltas import Delta, ToolCall
+    from unspool.jsontext import JsonObject
     from unspool.outcome import Ending
     from unspool.sse import Event
 
@@ -75,10 +75,10 @@ class Wrapper(Format):
         """Return the code block that is shown in place of the answer."""
         return self.inner.code()
 
-    def take_object(self, value: Any) -> None:
+    def take_object(self, value: object) -> None:
         """Take the JSON value of the first choice."""
         self.inner.take_object(value)
 
-    def take_stats(self, facts: dict[str, Any]) -> bool:
+    def take_stats(self, facts: JsonObject) -> bool:
         """Take what ``--stats`` tells."""
         return self.inner.take_stats(facts)

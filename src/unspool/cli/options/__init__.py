@@ -35,7 +35,7 @@ class UsageError(CommandError):
 class Options(Fields):
     """Base of the objects that hold what a command line says: a field for each option and word. Read-only; `replace` makes a changed copy."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **given: object) -> None:
         for name in given:
             if name not in self.__match_args__:
                 raise TypeError(f"{type(self).__name__} has no {name}")
@@ -171,7 +171,7 @@ def read(command: Command, argv: Sequence[str]) -> Options:
 
 def scan(command: Command, argv: Sequence[str]) -> Options | None:
     """Read a command line whose every option is spelled out; None for one that argparse should look at."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     words: list[str] = []
     at = 0
     while at < len(argv):
@@ -200,7 +200,7 @@ def scan(command: Command, argv: Sequence[str]) -> Options | None:
     return None if place(command, words, values) else command.values(**values)
 
 
-def place(command: Command, words: list[str], values: dict[str, Any]) -> str:
+def place(command: Command, words: list[str], values: dict[str, object]) -> str:
     """Set the attributes of a command's words. Returns what is wrong with their number, "" for nothing."""
     rest = words
     for one in command.words:
@@ -215,7 +215,7 @@ def place(command: Command, words: list[str], values: dict[str, Any]) -> str:
     return (command.excess or "it takes no words") if rest else ""
 
 
-def _set(values: dict[str, Any], option: Option, given: list[str]) -> bool:
+def _set(values: dict[str, object], option: Option, given: list[str]) -> bool:
     """Set the value of an option; False for one that argparse should refuse."""
     if option.choices is not None and given[0] not in option.choices:
         return False
@@ -225,5 +225,8 @@ def _set(values: dict[str, Any], option: Option, given: list[str]) -> bool:
             value = option.type(given[0])
         except ValueError:
             return False
-    values[option.dest] = [*values.get(option.dest, ()), value] if option.is_repeatable else value
+    if option.is_repeatable:
+        before = values.get(option.dest)
+        value = [*(before if isinstance(before, list) else ()), value]
+    values[option.dest] = value
     return True

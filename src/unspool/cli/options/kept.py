@@ -240,11 +240,7 @@ unspool search 流式 --since 30d       a part of a text without blanks\
         "show the timing of an answer, or sums over many",
         lambda options: commands.stats.run(options),
         StatsOptions,
-        (
-            *_WHICH,
-            Option("--all", "sum up all kept answers"),
-            Option("--json", "the same as a JSON object"),
-        ),
+        (*_WHICH, Option("--all", "sum up all kept answers"), Option("--json", "the same as a JSON object")),
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
         description="Show how an answer came in time: the first token, the pauses, the stalls. With a filter or --all: sums over answers, how"
         " they ended, how fast they came, and their tokens by model and day.",

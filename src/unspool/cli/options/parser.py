@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
                     keywords["nargs"] = 2
             self.add_argument(*option.names, **keywords)
 
-    def print_help(self, file: Any = None) -> None:
+    def print_help(self, file: object = None) -> None:
         """Print the help of the command."""
         from unspool.cli.options import help
 
@@ -67,10 +67,10 @@ def read(command: Command, argv: Sequence[str]) -> Options:
     return command.values(**values)
 
 
-def _explained(type: Callable[[str], Any]) -> Callable[[str], Any]:
+def _explained(type: Callable[[str], object]) -> Callable[[str], object]:
     """Let argparse show what a ValueError says, instead of the name of the function that raised it."""
 
-    def explained(text: str) -> Any:
+    def explained(text: str) -> object:
         try:
             return type(text)
         except ValueError as error:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 
 def positive(text: str) -> int:
     """An integer above zero."""
@@ -103,7 +99,7 @@ def speed(text: str) -> float:
     return given
 
 
-def value_of(text: str) -> Any:
+def value_of(text: str) -> object:
     """The value of ``-o KEY VALUE``: JSON, or else the text itself."""
     import jiter
 

@@ -10,13 +10,12 @@ from unspool.client.exchange import build_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.shared import PromptOptions
     from unspool.cli.prompt.conversation import History
     from unspool.cli.prompt.material import Material
     from unspool.cli.prompt.templating import Filling
     from unspool.config.target import Target
+    from unspool.jsontext import JsonObject
     from unspool.terminal.output import Notes
 
 # Fields of the request that -o sets through the prompt, so that each endpoint gives them its own name and checks them.
@@ -50,7 +49,7 @@ def _prompt(
     if not text.strip() and not suffices:
         raise UsageError('there is no prompt; try: unspool "What is Python?", or see unspool --help')
     more = {key: value_of(value) for key, value in options.options}
-    fields: dict[str, Any] = {
+    fields: JsonObject = {
         "temperature": options.temperature,
         "top_p": options.top_p,
         "max_tokens": options.max_tokens,
@@ -59,7 +58,7 @@ def _prompt(
     n = fields.get("n")
     if n is not None and (type(n) is not int or n < 1):
         raise UsageError(f"-o n takes an integer above zero, not {n!r}")
-    messages: str | list[dict[str, Any]] = text
+    messages: str | list[JsonObject] = text
     if material is not None:
         fields.update(material.fields)
         messages = material.messages(text)

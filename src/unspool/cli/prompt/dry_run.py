@@ -10,7 +10,6 @@ from unspool.terminal.output import Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from unspool.client.exchange import Exchange
 
@@ -23,7 +22,7 @@ def show(exchange: Exchange) -> int:
     request = exchange.request()
     hidden = set(exchange.target.auth_headers()) | set(exchange.target.headers)
     stdout = Output(1)
-    body = without_secrets(exchange.body).body
+    body: object = without_secrets(exchange.body).body
     if stdout.is_tty:
         body = _shortened(body)
     lines = [f"{request.method} {_masked_url(request.url, exchange.target.query)}"]
@@ -40,7 +39,7 @@ def _masked_url(url: str, query: Mapping[str, str]) -> str:
     return f"{base}{mark}{'&'.join(shown)}"
 
 
-def _shortened(value: Any) -> Any:
+def _shortened(value: object) -> object:
     if isinstance(value, dict):
         return {name: _shortened(item) for name, item in value.items()}
     if isinstance(value, list):

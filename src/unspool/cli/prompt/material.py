@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from unspool.cli.options.shared import MaterialOptions
     from unspool.cli.prompt.conversation import History
+    from unspool.jsontext import JsonObject
     from unspool.terminal.output import Notes
 
 # What the types of llm's short form of a schema are to JSON Schema, and the names that other people type.
@@ -39,9 +40,9 @@ class Material(Fields):
     """
 
     documents: list[str]
-    parts: list[dict[str, Any]]
-    results: list[dict[str, Any]]
-    fields: dict[str, Any]
+    parts: list[JsonObject]
+    results: list[JsonObject]
+    fields: JsonObject
     took_stdin: bool = False
 
     @property
@@ -49,10 +50,10 @@ class Material(Fields):
         """Whether it is something to ask, also without a word."""
         return bool(self.documents or self.parts or self.results)
 
-    def messages(self, text: str) -> list[dict[str, Any]]:
+    def messages(self, text: str) -> list[JsonObject]:
         """What is said in this turn, with the text of the prompt."""
         words = "\n".join([*self.documents, text] if text else self.documents)
-        content: str | list[dict[str, Any]] = words
+        content: str | list[JsonObject] = words
         if self.parts:
             content = [*([{"type": "text", "text": words}] if words else ()), *self.parts]
         return [*self.results, *([{"role": "user", "content": content}] if content else ())]
@@ -76,15 +77,11 @@ def gather(options: MaterialOptions, notes: Notes, history: History | None) -> M
         else:
             parts.append(part)
     return Material(
-        documents,
-        parts,
-        _results(results, history, notes),
-        _fields(options, history),
-        took_stdin="-" in sources,
+        documents, parts, _results(results, history, notes), _fields(options, history), took_stdin="-" in sources
     )
 
 
-def schema_of(options: MaterialOptions) -> dict[str, Any] | None:
+def schema_of(options: MaterialOptions) -> JsonObject | None:
     """Return the schema that the options ask for, None where they ask for none. Raises ValueError."""
     if options.schema and options.schema_multi:
         raise ValueError("give --schema for one object or --schema-multi for a list of them, not both")
@@ -93,7 +90,7 @@ def schema_of(options: MaterialOptions) -> dict[str, Any] | None:
     return several(read_schema(options.schema_multi)) if options.schema_multi else None
 
 
-def read_schema(given: str | dict[str, Any]) -> dict[str, Any]:
+def read_schema(given: str | JsonObject) -> JsonObject:
     """Return the schema of ``--schema``: a file's name, JSON, or the short form. Raises ValueError."""
     if isinstance(given, dict):
         return given
@@ -107,7 +104,7 @@ def read_schema(given: str | dict[str, Any]) -> dict[str, Any]:
     return short_schema(given)
 
 
-def short_schema(given: str) -> dict[str, Any]:
+def short_schema(given: str) -> JsonObject:
     """Return the schema that ``name, age int, bio: one sentence`` stands for. Raises ValueError for what stands for none.
 
     A field is a name, perhaps a type (``str`` if not said; ``int``, ``float``, ``bool``, and ``[]`` after any of them for a list)
@@ -115,7 +112,7 @@ def short_schema(given: str) -> dict[str, Any]:
     are for may have commas.
     """
     fields = given.splitlines() if "\n" in given.strip() else given.split(",")
-    properties: dict[str, Any] = {}
+    properties: JsonObject = {}
     for field in filter(None, (one.strip() for one in fields)):
         head, _, purpose = field.partition(":")
         name, *types = head.split() or [""]
@@ -129,7 +126,7 @@ def short_schema(given: str) -> dict[str, Any]:
                 f"--schema: {field!r} is no field: a field is a name, perhaps a type ({', '.join(('str', 'int', 'float', 'bool'))},"
                 " or str[] for a list) and perhaps a colon and what it is for; a purpose with commas wants a line of its own"
             )
-        described: dict[str, Any] = {"type": "array", "items": {"type": type}} if listed else {"type": type}
+        described: JsonObject = {"type": "array", "items": {"type": type}} if listed else {"type": type}
         if purpose.strip():
             described["description"] = purpose.strip()
         if name in properties:
@@ -140,11 +137,11 @@ def short_schema(given: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def several(schema: dict[str, Any]) -> dict[str, Any]:
+def several(schema: JsonObject) -> JsonObject:
     """The schema of an object whose ``items`` each follow this one, for the outermost value has to be an object at OpenAI."""
-    definitions: dict[str, Any] = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    definitions: JsonObject = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
     inner = {name: value for name, value in schema.items() if name not in definitions}
-    outer: dict[str, Any] = {
+    outer: JsonObject = {
         "type": "object",
         "properties": {"items": {"type": "array", "items": inner}},
         "required": ["items"],
@@ -152,7 +149,7 @@ def several(schema: dict[str, Any]) -> dict[str, Any]:
     return {**outer, "additionalProperties": False, **definitions}
 
 
-def read_tools(given: str | dict[str, Any]) -> list[dict[str, Any]]:
+def read_tools(given: str | JsonObject) -> list[JsonObject]:
     """Return the tools of ``--tool``: a file of one definition or a list of them, or JSON itself. Raises ValueError."""
     if isinstance(given, dict):
         return [given]
@@ -167,8 +164,8 @@ def read_tools(given: str | dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _fields(options: MaterialOptions, history: History | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _fields(options: MaterialOptions, history: History | None) -> JsonObject:
+    fields: JsonObject = {}
     tools = [tool for given in options.tools for tool in read_tools(given)]
     if not tools and history is not None:
         tools = list(history.tools)
@@ -184,7 +181,7 @@ def _fields(options: MaterialOptions, history: History | None) -> dict[str, Any]
     return fields
 
 
-def _results(given: Sequence[tuple[str, str]], history: History | None, notes: Notes) -> list[dict[str, Any]]:
+def _results(given: Sequence[tuple[str, str]], history: History | None, notes: Notes) -> list[JsonObject]:
     """The messages with what tools brought: one for each call that the last answer has made."""
     pending = history.pending if history is not None else {}
     waiting = ", ".join(f"{id} ({name})" for id, name in pending.items())
@@ -210,7 +207,7 @@ def _results(given: Sequence[tuple[str, str]], history: History | None, notes: N
     return [{"role": "tool", "tool_call_id": id, "content": contents[id]} for id in pending]
 
 
-def _part(source: str, type: str | None, flag: str, notes: Notes) -> dict[str, Any]:
+def _part(source: str, type: str | None, flag: str, notes: Notes) -> JsonObject:
     try:
         if source != "-":
             return attachment.part(os.path.expanduser(source), type=type)
@@ -226,7 +223,7 @@ def _read(path: str, flag: str) -> str:
         raise ValueError(f"{flag}: {error}") from error
 
 
-def _object(text: str, place: str) -> dict[str, Any]:
+def _object(text: str, place: str) -> JsonObject:
     value = _json(text, place)
     if not isinstance(value, dict):
         raise ValueError(f"{place}: a schema is a JSON object")

@@ -14,9 +14,8 @@ from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.cli.options.ask import AskOptions
+    from unspool.jsontext import JsonObject
     from unspool.terminal.output import Notes
 
 
@@ -70,9 +69,9 @@ def save(name: str, options: AskOptions, notes: Notes) -> int:
         raise ValueError("--save keeps what the command line says, not another template: copy that one's file instead")
     if options.attachment_types:
         raise ValueError("--save keeps no --at: use -a, for the type is read from the file")
-    request = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
+    request: JsonObject = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
     request |= {key: value_of(value) for key, value in options.options}
-    said: dict[str, Any] = {
+    said: JsonObject = {
         "model": options.model,
         "profile": options.profile,
         "api": options.api,
