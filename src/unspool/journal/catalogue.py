@@ -1,10 +1,10 @@
-"""The catalogue: what the journals are about, kept in SQLite so that listing and searching ten thousand of them takes no time.
+"""The catalogue: an index of the journals in SQLite, so that listing and searching ten thousand of them is fast.
 
-Journals are the truth, and the catalogue is made from them whenever somebody lists or searches: what is new or has changed is
-read, newest first, and what is gone is taken out. It is never on the way of a stream. One that is missing, damaged or of another
-version is made anew; one that cannot be written is made in memory, for this time.
+The journals are the truth. Each listing or search first brings the catalogue up to date: new and changed journals are read, newest
+first, and removed ones are taken out. No stream waits for it. A catalogue that is missing, damaged or of another version is made
+again; where it cannot be written it is made in memory, for this time.
 
-Two processes may make it at once. Each reads journals without holding a lock, and stores what it read in short transactions.
+Two processes may update it at once. Each reads journals without holding a lock, and stores what it read in short transactions.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
     #: A journal's size in bytes and the time of its last change in nanoseconds.
-    RequestIdentity = tuple[int, int]
+    FileIdentity = tuple[int, int]
 
 #: The name of the file, beside the folder of the journals.
 NAME = "catalogue.sqlite"
 
-# Changed with the schema and with what is stored; another number in a file means that it is made anew.
+# Changed with the schema and with what is stored; a file with another number is made again.
 _VERSION = 1
 # ``outcome`` is '' for a journal without an end, whose writer is asked for when it is listed, and NULL for a file that is no
-# journal. ``prompt`` and ``answer`` are first words here, and the whole text in ``words``.
+# journal. ``prompt`` and ``answer`` are first words here, and the complete text in ``words``.
 _SCHEMA = f"""
 CREATE TABLE streams (
     number INTEGER PRIMARY KEY,
@@ -98,8 +98,7 @@ class Hit(Fields):
 class Catalogue:
     """The catalogue of one folder of journals.
 
-    ``path`` is its file, by default beside the folder. ``tell`` is called with the journals read so far and those to be read
-    while there are many. ``skipped`` holds, after a listing or search, what could not be told of: file names and reasons.
+    ``path`` is its file, by default beside the folder. ``tell`` is called with the number of journals read so far and the number to be read, while there are many. ``skipped`` holds, after a listing or search, what could not be read: file names and reasons.
     """
 
     def __init__(self, folder: str, path: str | None = None, tell: Callable[[int, int], None] | None = None) -> None:
@@ -125,9 +124,9 @@ class Catalogue:
     def entries(self, filter: Filter) -> list[Entry]:
         """Return these streams, newest first. Reads a few from their journals, and makes a catalogue for more."""
         straight = self._straight(filter)
-        if straight is not None:
-            return straight
-        return self._with_database(lambda database: self._listed(database, filter))
+        return (
+            straight if straight is not None else self._with_database(lambda database: self._listed(database, filter))
+        )
 
     def search(self, typed: Iterable[str], filter: Filter) -> list[Hit]:
         """Return these of the streams in which all that was typed is found, newest first. Raises `unspool.journal.fulltext.NoWords`."""
@@ -174,7 +173,7 @@ class Catalogue:
         entries = []
         for row in rows:
             entry = self._settled(*row)
-            if _fits(entry, filter):
+            if not filter.outcomes or entry.outcome in filter.outcomes:
                 entries.append(entry)
                 if len(entries) == filter.most:
                     break
@@ -194,8 +193,8 @@ class Catalogue:
             if len(hits) == filter.most:
                 break
             entry = self._settled(*row)
-            if _fits(entry, filter):
-                # Asked for one by one: a snippet costs more than finding its stream did.
+            if not filter.outcomes or entry.outcome in filter.outcomes:
+                # One by one: a snippet costs more than finding its stream did.
                 found = database.execute(
                     "SELECT snippet(words, -1, ?, ?, '…', 24) FROM words WHERE words MATCH ? AND rowid = ?",
                     [fulltext.BEGIN, fulltext.END, wanted, number],
@@ -225,13 +224,13 @@ class Catalogue:
     def _refresh(self, database: sqlite3.Connection) -> None:
         """Bring the catalogue up to what the folder holds."""
         self.skipped = {}
-        # Asked before the folder is: what another process adds between the two is then news, and not taken for gone.
+        # Read before the folder is: what another process adds between the two is then new, and not taken for removed.
         known = {id: (size, changed) for id, size, changed in database.execute("SELECT id, size, changed FROM streams")}
         present = _present(self.folder)
         gone = known.keys() - present.keys()
         if gone:
             _forget(database, gone)
-        news = sorted((id for id, stamp in present.items() if known.get(id) != stamp), reverse=True)
+        news = sorted((id for id, identity in present.items() if known.get(id) != identity), reverse=True)
         done = 0
         for batch in _batches(news, present):
             if self._tell is not None and len(news) > _BATCH:
@@ -241,31 +240,26 @@ class Catalogue:
         for (id,) in database.execute("SELECT id FROM streams WHERE outcome IS NULL"):
             self.skipped[f"{id}.sse"] = "not a journal"
 
-    def _add(self, database: sqlite3.Connection, ids: list[str], present: dict[str, RequestIdentity]) -> None:
+    def _add(self, database: sqlite3.Connection, ids: list[str], present: dict[str, FileIdentity]) -> None:
         rows: list[tuple[str, Entry | None, str, str]] = []
         for id in ids:
             one = self._read(folders.path_of(self.folder, id))
             if one is not None:
-                rows.append((id, _entry(one), _text(one.question), _text("\n\n".join(one.texts))))
+                prompt, answer = (fulltext.spaced(text[:_MOST_TEXT]) for text in (one.question, "\n\n".join(one.texts)))
+                rows.append((id, _entry(one), prompt, answer))
             elif self.skipped.get(f"{id}.sse") == "not a journal":
                 rows.append((id, None, "", ""))
-        database.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(database):
             for id, entry, prompt, answer in rows:
                 try:
-                    now = _stamp(os.stat(folders.path_of(self.folder, id)))
+                    now = _identity(os.stat(folders.path_of(self.folder, id)))
                 except OSError:
                     continue  # removed in the meantime, by somebody who waits for this transaction to take it out
                 if _stored(database, id) != now:
                     _store(database, id, present[id], entry, prompt, answer)
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
 
     def _read(self, path: str) -> Summary | None:
-        """Return a journal's story; note why there is none. An empty file is a stream about to begin, and not worth a word."""
+        """Return a journal's summary; note why there is none. An empty file is a stream that is about to begin."""
         name = os.path.basename(path)
         try:
             one = summary.read(path)
@@ -282,7 +276,7 @@ class Catalogue:
     # The file
 
     def _with_database(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do this with the catalogue; with a new one if it is no good, and with one in memory if it cannot be written."""
+        """Run an operation on the catalogue: on a new one if the file is damaged, on one in memory if it cannot be written."""
         import sqlite3
 
         for _ in range(3):
@@ -291,7 +285,7 @@ class Catalogue:
             except OSError:
                 break
             except (ValueError, TypeError, sqlite3.DatabaseError) as error:
-                # Not only SQLite notices damage: its messages and its texts may be bytes that are no text any more.
+                # Damage is noticed not only by SQLite: its messages and texts may be bytes that are no text.
                 self.close()
                 code = getattr(error, "sqlite_errorcode", 0)
                 if code == sqlite3.SQLITE_READONLY_DBMOVED:
@@ -310,7 +304,7 @@ class Catalogue:
         import sqlite3
 
         try:
-            # Made here, for SQLite makes files that others can read.
+            # Created here, since SQLite creates files that others can read.
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             pass
@@ -325,12 +319,11 @@ class Catalogue:
         # KiB. A transaction that fits keeps nobody from reading until it is committed.
         database.execute("PRAGMA cache_size = -32000")
         if _version(database) == 0:
-            database.execute("BEGIN IMMEDIATE")
-            # Another process may have made it while this one waited.
-            if _version(database) == 0 and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-            database.execute("COMMIT")
+            with _transaction(database):
+                # Another process may have made it while this one waited.
+                if _version(database) == 0 and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    for statement in _SCHEMA.split(";"):
+                        database.execute(statement)
         if _version(database) != _VERSION:
             raise _Outdated
         return database
@@ -350,19 +343,25 @@ class _Outdated(ValueError):
 
 
 def _refusals() -> tuple[int, ...]:
-    """The codes with which SQLite says that the file may be good, but is not to be had."""
+    """The codes with which SQLite says that the file may be good, but cannot be used now."""
     import sqlite3
 
     names = "BUSY LOCKED READONLY CANTOPEN FULL PERM AUTH NOLFS PROTOCOL"
     return tuple(getattr(sqlite3, f"SQLITE_{name}") for name in names.split())
 
 
+def _transaction(database: sqlite3.Connection) -> sqlite3.Connection:
+    """Begin a transaction that is committed where the ``with`` block ends, or undone where that raises."""
+    database.execute("BEGIN IMMEDIATE")
+    return database
+
+
 def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _present(folder: str) -> dict[str, RequestIdentity]:
-    """The ids of the journals in a folder that are not empty, with their stamps."""
+def _present(folder: str) -> dict[str, FileIdentity]:
+    """The ids of the journals in a folder that are not empty, with their identities."""
     try:
         entries = os.scandir(folder)
     except FileNotFoundError:
@@ -376,11 +375,11 @@ def _present(folder: str) -> dict[str, RequestIdentity]:
                 except OSError:
                     continue
                 if status.st_size:
-                    present[folders.id_of(entry.name)] = _stamp(status)
+                    present[folders.id_of(entry.name)] = _identity(status)
     return present
 
 
-def _batches(ids: list[str], present: dict[str, RequestIdentity]) -> Iterator[list[str]]:
+def _batches(ids: list[str], present: dict[str, FileIdentity]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for id in ids:
@@ -393,24 +392,24 @@ def _batches(ids: list[str], present: dict[str, RequestIdentity]) -> Iterator[li
         yield batch
 
 
-def _stamp(status: os.stat_result) -> RequestIdentity:
+def _identity(status: os.stat_result) -> FileIdentity:
     return (status.st_size, status.st_mtime_ns)
 
 
-def _stored(database: sqlite3.Connection, id: str) -> RequestIdentity | None:
-    row: RequestIdentity | None = database.execute("SELECT size, changed FROM streams WHERE id = ?", [id]).fetchone()
+def _stored(database: sqlite3.Connection, id: str) -> FileIdentity | None:
+    row: FileIdentity | None = database.execute("SELECT size, changed FROM streams WHERE id = ?", [id]).fetchone()
     return row
 
 
 def _store(
-    database: sqlite3.Connection, id: str, stamp: RequestIdentity, entry: Entry | None, prompt: str, answer: str
+    database: sqlite3.Connection, id: str, identity: FileIdentity, entry: Entry | None, prompt: str, answer: str
 ) -> None:
     _remove(database, id)
     if entry is None:
-        values: list[object] = [id, *stamp, None, "", "", ""]
+        values: list[object] = [id, *identity, None, "", "", ""]
     else:
         ended = "" if entry.outcome in (outcome.RUNNING, outcome.INTERRUPTED) else entry.outcome
-        values = [id, *stamp, ended, entry.model, entry.prompt, entry.answer]
+        values = [id, *identity, ended, entry.model, entry.prompt, entry.answer]
     number = database.execute(
         "INSERT INTO streams (id, size, changed, outcome, model, prompt, answer) VALUES (?, ?, ?, ?, ?, ?, ?)", values
     ).lastrowid
@@ -423,17 +422,11 @@ def _remove(database: sqlite3.Connection, id: str) -> None:
 
 
 def _forget(database: sqlite3.Connection, ids: Iterable[str]) -> None:
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with _transaction(database):
         for id in ids:
             _remove(database, id)
-        # The index only notes that a word is gone; writing it anew drops the word itself.
+        # The index only notes that a word is gone; writing it again drops the word itself.
         database.execute("INSERT INTO words (words) VALUES ('optimize')")
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def _condition(filter: Filter) -> tuple[str, list[object]]:
@@ -452,10 +445,6 @@ def _condition(filter: Filter) -> tuple[str, list[object]]:
     return " AND ".join(conditions), values
 
 
-def _fits(entry: Entry, filter: Filter) -> bool:
-    return not filter.outcomes or entry.outcome in filter.outcomes
-
-
 def _entry(one: Summary) -> Entry:
     answer = one.text or next((text for text in one.texts if text), "")
     if not answer and one.tool_calls:
@@ -465,7 +454,3 @@ def _entry(one: Summary) -> Entry:
 
 def _first_words(text: str) -> str:
     return " ".join(text[: 4 * _FIRST_WORDS].split())[:_FIRST_WORDS]
-
-
-def _text(text: str) -> str:
-    return fulltext.spaced(text[:_MOST_TEXT])
