@@ -11,7 +11,7 @@ from unspool import Error
 
 def program() -> None:
     """Entry point of the ``unspool`` command: run it with this process's arguments, and end the process with the exit code."""
-    # Starting makes no garbage worth looking for, and looking costs a twentieth of a whole short answer.
+    # Starting makes no garbage worth looking for, and looking costs a twentieth of a short answer.
     gc.disable()
     from unspool.cli.signals import leave_at_once
 
@@ -25,7 +25,7 @@ def program() -> None:
         except OSError:
             pass
     # All is written, synced and closed by now. Taking the interpreter apart object by object, which the system does at a
-    # stroke, would cost a tenth of a whole short answer.
+    # stroke, would cost a tenth of a short answer.
     os._exit(code)
 
 

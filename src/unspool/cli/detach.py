@@ -1,4 +1,4 @@
-"""``--detach``: the stream goes on in a process of its own, which no terminal ends."""
+"""``--detach``: the stream continues in its own process, which outlives the terminal."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def in_background(work: Callable[[Callable[[str], None]], int]) -> tuple[str | None, int]:
-    """Run ``work`` in a child process, until it calls what it is given with its stream's id; from then on it is on its own.
+    """Run ``work`` in a child process until it passes its stream's id to its argument; then let it run alone.
 
-    Returns the id and 0, or None and the exit code of a child that ended before, having said why on stderr.
+    Returns the id and 0, or None and the exit code of a child that ended before that and said why on stderr.
     """
     read_fd, write_fd = os.pipe()
     pid = os.fork()
@@ -44,7 +44,7 @@ def in_background(work: Callable[[Callable[[str], None]], int]) -> tuple[str | N
 
 
 def _leave(id: str, write_fd: int) -> None:
-    """Leave the terminal: a session of one's own, nothing to read from it or to write to it, and its hanging up means nothing."""
+    """Leave the terminal: a new session, standard descriptors at /dev/null, SIGHUP ignored."""
     os.setsid()
     ignore_hang_up()
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -56,7 +56,7 @@ def _leave(id: str, write_fd: int) -> None:
 
 
 def begin(ask: Callable[[Callable[[str], None]], int], options: AskOptions, notes: Notes) -> int:
-    """Ask in a process of its own, and return the exit code when it has begun to, or has failed to."""
+    """Ask in a child process, and return the exit code once the child has begun, or has failed to."""
     if not hasattr(os, "fork"):
         raise UsageError("--detach is not possible on this system, which has no fork")
     if other := "--dry-run" if options.dry_run else "--no-log" if options.no_log else "":

@@ -57,7 +57,7 @@ class Display:
         self._since = time.monotonic()
 
     def wait(self, answer: Answer) -> float | None:
-        """Draw what tells of the wait; return the seconds until something is to be drawn, None for never."""
+        """Draw the status line; return the seconds until something is to be drawn, None for never."""
         if self._status is None and answer.exchange.attempt == 1 and (self.stdout.is_used or not self.notes.is_tty):
             return self.due()
         seconds, due = self._wait_for_status(answer), self.due()
@@ -94,7 +94,7 @@ class Display:
         self._show_answer(answer, events, at)
 
     def redraw(self) -> None:
-        """Draw below what is on the screen, for others have written there."""
+        """Draw below what is on the screen, since others have written there."""
         self.notes.forget()
         self.format.redraw()
 

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP: noted at once, acted on by the loop of a stream, at any moment."""
+"""Ctrl-C, SIGTERM and SIGHUP: recorded when they arrive, handled by the loop of a stream."""
 
 from __future__ import annotations
 
-# The public module wraps these in enums, whose making costs a tenth of a whole short answer.
+# The public module wraps these in enums, whose making costs a tenth of a short answer.
 import _signal  # type: ignore[import-not-found]
 import os
 
@@ -32,22 +32,22 @@ _WATCHED = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHU
 
 
 def leave_at_once() -> None:
-    """From now on let Ctrl-C end the process without a word, as it should where there is nothing to tidy up.
+    """From now on let Ctrl-C end the process silently: there is nothing to clean up.
 
     Python's own handler raises KeyboardInterrupt wherever the program happens to be: in an import, in a callback, on the way
-    out. A Ctrl-C that the parent has told us to ignore stays ignored.
+    out. A Ctrl-C that the parent process ignores stays ignored.
     """
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _leave)
 
 
 def ignore_hang_up() -> None:
-    """From now on let the terminal's hanging up mean nothing to this process."""
+    """Ignore SIGHUP from now on."""
     _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)
 
 
 def tidy_up_first() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, where something has to be put back: a terminal that does not echo."""
+    """Let Ctrl-C raise KeyboardInterrupt again, where something must be restored, such as a terminal that does not echo."""
     if _signal.getsignal(_signal.SIGINT) is _leave:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
@@ -57,10 +57,10 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 class Signals:
-    """Notes signals instead of dying of them: ``number`` is the first one, 0 until then.
+    """Records signals instead of ending the process: ``number`` is the first one, 0 until then.
 
     ``fd`` can be read from the moment a signal arrives, which wakes a loop that waits. A second signal ends the process at
-    once. Signals that the parent has told us to ignore (nohup, background jobs of a shell) stay ignored.
+    once. Signals that the parent process ignores (nohup, background jobs of a shell) stay ignored.
 
     From the first on, nothing waits any more for the readers of ``screens``. They take what is transient away before the process is
     stopped, or ended at once. A process that was stopped (Ctrl-Z) and continues is woken too, and `has_resumed` says so once: others
@@ -93,7 +93,7 @@ class Signals:
         return (self.fd,)
 
     def has_resumed(self) -> bool:
-        """Whether the process was stopped and has gone on since this was last asked."""
+        """Whether the process was stopped and continued since this was last asked."""
         if not self._has_resumed:
             return False
         self._has_resumed = False

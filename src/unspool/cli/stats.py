@@ -1,4 +1,4 @@
-"""What is counted and kept of an answer beside showing it: for ``-u``, ``--stats`` and ``--copy``."""
+"""Measures an answer for ``-u`` and ``--stats``, and copies it for ``--copy``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stats:
-    """Takes what arrives, live or from a journal, and tells what was asked for when it has ended.
+    """Measures what arrives, live or from a journal, and reports the measurements at the end.
 
     ``facts`` is None until `end` was called.
     """
@@ -53,7 +53,7 @@ class Stats:
         id: str | None,
         format: Format,
     ) -> None:
-        """Sum up, before the format is closed: the JSON ones have a place for it."""
+        """Sum up before the format is closed, since the JSON formats print the sums."""
         pace, usage = self._pace, decoder.usage if decoder is not None else None
         rate = pace.rate(usage)
         self.facts = {
@@ -79,10 +79,10 @@ class Stats:
         self._is_shown = bool(self._stats) and format.take_stats(self.facts)
 
     def tell(self, ending: Ending, display: Display) -> str:
-        """Say it, and copy the answer, when the format is closed. Returns why that could not be copied, "" where it could."""
+        """Report the measurements and copy the answer, after the format is closed. Returns why copying failed, "" where it did not."""
         if self.facts is not None and not self._is_shown:
             if self._stats == "json":
-                # A program asked for it, so it comes also where notes do not.
+                # A program asked for it: print it also where notes are not printed.
                 display.notes.write(display.notes.output.safe(dumps(self.facts) + "\n"))
             elif self._stats:
                 display.note(f"{_counted(self.facts)}; {_timed(self.facts)}", always=True)
@@ -116,7 +116,7 @@ def _seconds(seconds: float | None) -> float | None:
 
 
 def _counted(facts: JsonObject) -> str:
-    """The model, what the server counted, the time, and the speed."""
+    """The model, the server's token counts, the time and the speed."""
     parts = [facts["model"] or "a model without a name"]
     for name, detail, word in (("input", "cached", "in"), ("output", "reasoning", "out")):
         number, within = facts[f"{name}_tokens"], facts[f"{detail}_tokens"]
@@ -132,7 +132,7 @@ def _counted(facts: JsonObject) -> str:
 
 
 def _timed(facts: JsonObject) -> str:
-    """When it came, and what became of it."""
+    """When the answer came, and how it ended."""
     parts = [
         f"{words} {facts[name]:.3f} s"
         for name, words in (

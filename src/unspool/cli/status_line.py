@@ -1,4 +1,4 @@
-"""The status line: what is waited for, on stderr. Imported when somebody has waited, which for a quick answer is never."""
+"""The status line on stderr. Imported only after a wait, so never for a quick answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ERASE = "\r\x1b[K"
 
 
 class StatusLine:
-    """Shows what is waited for, and since when.
+    """Shows what the command waits for, and since when.
 
     It is drawn only where it can be taken back: not on a dumb terminal, nor in a row that the answer has begun (unless the format
     makes room below it), nor from the background of a shell. ``since`` is when the wait began, by `time.monotonic`.

@@ -304,7 +304,7 @@ def _run(profile: Profile, environ: Mapping[str, str]) -> str:
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         raise ConfigError(f"{about} cannot be run: {getattr(error, 'strerror', error)}") from error
-    # Not subprocess.run: after its timeout it goes on reading until the last grandchild has closed the pipe.
+    # Not subprocess.run: after its timeout it still reads until the last grandchild has closed the pipe.
     with process:
         try:
             output, complaint = process.communicate(timeout=KEY_CMD_TIMEOUT)

@@ -71,7 +71,7 @@ class Target(Fields):
         return {"Authorization": f"Bearer {self.key}"} if self.auth == "bearer" else {self.auth: self.key}
 
     def url(self, path: str, model: str = "") -> str:
-        """The whole URL of an endpoint's path, for a model; what is not safe in a URL is percent-encoded."""
+        """The complete URL of an endpoint's path, for a model; what is not safe in a URL is percent-encoded."""
         path = self.paths.get(path, path)
         if "{model}" in path:
             path = path.replace("{model}", percent_encode(model))

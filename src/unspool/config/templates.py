@@ -14,7 +14,7 @@
     [defaults]
     length = "three sentences"
 
-``$input`` is what the prompt says and what is piped in; without it that follows the template's own. Other names are parameters,
+``$input`` is the prompt with standard input; a template without it is put before that. Other names are parameters,
 ``${name}`` where letters follow, and ``$$`` is a dollar sign. Files that are named are looked for beside the template.
 """
 
@@ -158,7 +158,7 @@ def parse(content: bytes, path: str, name: str) -> Template:
 def write(path: str, fields: JsonObject) -> None:
     """Keep a template in this file, for its owner alone, in place of one that may be there."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    # Whole or not at all: nobody wants half a template after a full disk.
+    # Replaced in one step, so that a full disk cannot leave half a template.
     beside = f"{path}.{os.getpid()}"
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text_of(fields))

@@ -139,8 +139,9 @@ _CHECKS: dict[str, Callable[[object], object]] = {
 class Request(Block):
     """What was asked. ``body`` is the request's JSON object to the letter, ``parent`` the stream whose conversation it continues.
 
-    ``pid`` is the process that can be told to stop; ``think_tags`` says whether ``<think>`` in the text is reasoning;
-    ``tools`` is where the tools come from that the command runs. A tape has ``method`` and ``path`` too, and in ``text`` a request that is no JSON object. The gateway adds ``owner``, ``epoch`` and ``listed``.
+    ``pid`` is the process to send a signal to; ``think_tags`` says whether ``<think>`` in the text is reasoning; ``tools`` is where the
+    tools come from that the command runs. A tape has ``method`` and ``path`` too, and in ``text`` a request that is no JSON object. The
+    gateway adds ``owner``, ``epoch`` and ``listed``.
     """
 
     TYPE = record.REQUEST

@@ -1,7 +1,7 @@
 """Words as the full-text index sees them: text prepared for it, what people type made into its queries, hits found again.
 
 The index is SQLite's FTS5 with its ``unicode61`` tokenizer, which folds case and diacritics. It takes a run of letters for a word, so
-in scripts written without blanks a whole sentence would be one. Their characters are therefore kept apart by a separator, and
+in scripts written without blanks a sentence would be one. Their characters are therefore kept apart by a separator, and
 a word of several is looked for as a phrase: any piece of a Chinese text is found, also one of a single character.
 
 FTS5's ``trigram`` tokenizer was the other way. It finds nothing shorter than three characters, and most Chinese words have two; it
@@ -93,7 +93,7 @@ def _pieces(word: str) -> list[str]:
 
 def _quoted(text: str) -> list[str]:
     """Return the text as one phrase of the query language, nothing if no word is in it."""
-    # Without a word a phrase matches nothing, and so would the whole query.
+    # Without a word a phrase matches nothing, and then the query does not either.
     if not any(character.isalnum() for character in text):
         return []
     star = " *" if text.endswith("*") else ""

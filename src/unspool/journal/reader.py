@@ -1,4 +1,4 @@
-"""Reading a journal: whole blocks only, in order, up to the first that is not what was written."""
+"""Reads a journal: complete blocks, in order, up to the first damaged one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Damage(ValueError):
 class Reader:
     """Reads a journal, also one that is still being written.
 
-    `read` returns the records that are whole by now and can be called again for those that follow. What was written at once and
+    `read` returns the records that are complete by now and can be called again for those that follow. What was written at once and
     is torn is not returned: it is either still being written, or was never delivered to anybody. ``damage`` is set when a block is
     not what was written; reading ends there, and all that came before is good. ``ended`` says that the answer's end has been read: the last block but for runs of its tools.
 
@@ -78,7 +78,7 @@ class Reader:
         self._file.close()
 
     def read(self) -> list[Record]:
-        """Return the whole records that follow those already returned."""
+        """Return the complete records that follow those already returned."""
         return [one for batch in self.batches() for one in batch]
 
     def batches(self) -> Iterator[list[Record]]:
@@ -96,7 +96,7 @@ class Reader:
         return self._file.tell()
 
     def torn_at(self) -> int | None:
-        """The offset of what is torn at the end of the file, None when the file ends with a whole block and its checksum."""
+        """The offset of what is torn at the end of the file, None when the file ends with a complete block and its checksum."""
         return self.offset if self._rest or self._tail or self._group else None
 
     def _feed(self, chunk: bytes) -> list[Record]:

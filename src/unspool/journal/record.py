@@ -46,7 +46,7 @@ RESPONSE = "unspool.response"
 #: An answer that came as one body instead of a stream.
 BODY = "unspool.body"
 #: A piece of the answer's bytes as it came over the wire, in a tape that was recorded: ``text``, or ``base64`` where it is no UTF-8,
-#: ``at`` in seconds, and ``more`` where the HTTP chunk goes on in the next piece. The last one has ``end`` instead: how the connection ended.
+#: ``at`` in seconds, and ``more`` where the HTTP chunk continues in the next piece. The last one has ``end`` instead: how the connection ended.
 WIRE = "unspool.wire"
 #: Bytes of an event stream that became no event: lines the format does not know, and an event that was cut.
 IGNORED = "unspool.ignored"

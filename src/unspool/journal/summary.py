@@ -37,10 +37,10 @@ class NoJournal(ValueError):
 
 
 class Summary:
-    """What one journal tells.
+    """What one journal says.
 
     - ``id``, ``path``, ``size`` (bytes read); ``time``, when it was asked, in RFC 3339; ``parent``, the id of the stream whose
-      conversation this one goes on with, or None.
+      conversation this one continues, or None.
     - Asked: ``api``, ``url``, ``profile``, ``model``, ``choices`` and ``body``, the request to the letter; of the body ``system`` and
       ``messages``, in the form of Chat Completions whatever the endpoint was. ``asked`` are those that are not history.
     - Answered: ``texts``, one for each choice, refusals included, as viewers show them; ``reasoning``, ``refusal``,
@@ -51,7 +51,7 @@ class Summary:
       error that the server reported) and ``signal``. ``is_final`` says that the server itself has ended the answer, well or
       not, so that nothing more of it can come.
     - Took: ``ttft`` and ``duration`` in seconds from the sending of the request, None where nothing came; ``attempts``.
-    - ``damage`` is set when a part of the file is not what was written; all that came before it is told.
+    - ``damage`` is set when a part of the file is not what was written; all that came before it is in the summary.
     """
 
     def __init__(self, path: str) -> None:
@@ -109,7 +109,7 @@ class Summary:
 
     @property
     def question(self) -> str:
-        """The text of what a person asked, without the history. Of an answer that goes on with a cut one, that is what the cut one was asked."""
+        """The text of what a person asked, without the history. For an answer that continues a cut one it is the cut one's question."""
         messages = self.messages
         while len(messages) > 1 and messages[-1].get("content") == GO_ON:
             messages = messages[:-2]

@@ -1,4 +1,4 @@
-"""Writing a journal: append before anybody sees, and go on when the disk does not.
+"""Writes a journal: append before delivery, and continue without a journal when the disk fails.
 
 The promises, and what each costs:
 
@@ -90,7 +90,7 @@ class Writer:
 
     @classmethod
     def reopen(cls, path: str, *, sync: str = "interval") -> Writer:
-        """Go on with a journal whose writer is gone, after cutting off the torn block that it may end with.
+        """Continue a journal whose writer is gone, after cutting off the torn block that it may end with.
 
         The next block must be a `record.ATTEMPT`, or after an end a `record.TOOL`. Raises Busy while another process writes it, `unspool.journal.reader.Damage`
         when it holds what was never written, and OSError.
@@ -120,7 +120,7 @@ class Writer:
         writer._fd, writer._memory = fd, None
         writer._next_id, writer.upstream_id, writer._size = reader.next_id, reader.upstream_id, reader.offset
         if not writer._size:
-            writer._write(record.HEADER)  # whoever made the file died before its first line was whole
+            writer._write(record.HEADER)  # whoever made the file died before its first line was complete
         return writer
 
     def own(self, type: str, data: str) -> int:
@@ -192,7 +192,7 @@ class Writer:
                 _sync_folder(os.path.dirname(self.path))
                 self._folder_dirty = False
         except OSError as error:
-            # Go on writing: the data is in the kernel all the same, and only a power cut could take it.
+            # Continue writing: the data is in the kernel all the same, and only a power cut could take it.
             self.trouble = f"the journal may not survive a power cut: {error.strerror} ({self.path})"
         self._synced_at = time.monotonic()
 
@@ -267,7 +267,7 @@ def _lock(fd: int) -> None:
             # A reader that asks whether the writer lives shares the lock for some microseconds. A writer does not share it.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(fd, fcntl.LOCK_UN)
-        # By chance, for others may be doing just the same.
+        # By chance, for others may be doing the same.
         time.sleep(os.urandom(1)[0] / 100_000)
 
 

@@ -69,7 +69,7 @@ def _tools(environment: Mapping[str, str]) -> list[tuple[str, ...]]:
         if sys.platform == "win32" or environment.get("WSL_DISTRO_NAME"):
             tools.append(("clip.exe",))
     if environment.get("TMUX"):
-        # tmux keeps OSC 52 to itself unless it is told otherwise; its own buffer it passes on, and pastes with prefix-].
+        # tmux keeps OSC 52 to itself unless it is configured otherwise; its own buffer it passes on, and pastes with prefix-].
         tools.append(("tmux", "load-buffer", "-w", "-"))
     return [command for command in tools if which(command[0], path=path)]
 

@@ -52,7 +52,7 @@ class Output:
         self.at_line_start = text[-1] == "\n"
 
     def is_abandoned(self) -> bool:
-        """Whether whoever read this pipe or socket has gone away, which writing would otherwise be the first to tell."""
+        """Whether the reader of this pipe or socket has gone, known before a write fails."""
         import select
 
         if not self.has_reader or not hasattr(select, "poll"):
@@ -72,7 +72,7 @@ class Output:
                 os.set_blocking(self.fd, False)
                 self._restore = True
         except (OSError, AttributeError):
-            pass  # closed, so there is nobody to wait for; or a Windows whose pipes cannot be told
+            pass  # closed, so there is nobody to wait for; or Windows, whose pipes cannot be asked
         self._hurried = True
 
     def restore(self) -> None:

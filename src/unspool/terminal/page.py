@@ -92,7 +92,7 @@ class Page:
             self._is_dirty = True
 
     def start_anew(self) -> None:
-        """Take what is on the screen for somebody else's, and show what is not final again below it."""
+        """Leave what is on the screen, and draw what is not final again below it."""
         if self._screen is not None:
             self._screen.forget()
             self._is_dirty = True

@@ -83,7 +83,7 @@ class Screen:
                 self._output.write("\n")
             return
         if same == len(old) - 1 and len(rows) > same:
-            # Prose that goes on in its row is the most frequent frame by far; next come words that move to the next row.
+            # Prose that continues in its row is the most frequent frame by far; next come words that move to the next row.
             change = _change(old[same], rows[same])
             if change is not None and not (_BACK(change) and self._height(old[same:]) > 1):
                 self._output.write("\n".join([change, *rows[same + 1 :]]) + end)
@@ -143,13 +143,13 @@ def _erased(height: int) -> str:
 
 
 def _change(old: str, new: str) -> str | None:
-    """What makes a row another one when it is written at its end, None if the row is better written anew."""
+    """What makes a row another one when it is written at its end, None if the row is better written again."""
     if new.startswith(old):
         return new[len(old) :]
     body = old.removesuffix(_PLAIN)
     escape = body.rfind("\x1b")
     if body != old and new.startswith(body) and body.startswith("\x1b[", escape):
-        # The style in which the row ended goes on.
+        # The style in which the row ended continues.
         return body[escape : body.index("m", escape) + 1] + new[len(body) :]
     kept = next((at for at, (before, after) in enumerate(zip(old, new, strict=False)) if before != after), len(new))
     tail = old[kept:]

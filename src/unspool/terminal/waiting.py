@@ -1,4 +1,4 @@
-"""The line that shows what is waited for."""
+"""The text of the status line."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ LEAVING = ("exit", "quit")
 
 
 def continued(text: str) -> str | None:
-    """Return a text that goes on after Enter, with its line end, or None for one that is whole.
+    """Return a text that continues after Enter, with its line end, or None for a complete one.
 
-    It goes on in triple quotes that it begins with and that are not closed, and after a backslash at its end.
+    It continues inside triple quotes that it begins with, and after a backslash at its end.
     """
     bare = text.strip()
     if bare.startswith(_QUOTES):

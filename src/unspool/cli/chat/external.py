@@ -10,7 +10,7 @@ import tempfile
 
 from unspool.cli.options import CommandError
 
-# Debian's choice of the system, then what is most often there.
+# Debian's system-wide choice, then the most common ones.
 _EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
 
 

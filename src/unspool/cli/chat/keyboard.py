@@ -142,7 +142,7 @@ class Keyboard:
             self.restore()
         handler = signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        # Here it goes on, after fg.
+        # Continues here after fg.
         signal.signal(number, handler)
         if not self._is_resting:
             self.quieten()
@@ -179,7 +179,7 @@ class Interrupts(Signals):
         return (self.fd, *self._keyboard.descriptors)
 
     def has_resumed(self) -> bool:
-        """Whether the process was stopped and has gone on since this was last asked."""
+        """Whether the process was stopped and continued since this was last asked."""
         resumed = super().has_resumed()
         if resumed:
             # A shell may have changed the mode of the terminal in between.

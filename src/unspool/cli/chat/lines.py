@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """Prompts from standard input, one a line, unless a line goes on (`entry.continued`). Blank lines are skipped.
+    """Prompts from standard input, one a line, unless a line continues (`entry.continued`). Blank lines are skipped.
 
     ``screen`` is where to ask for them, None where nobody is asked.
     """

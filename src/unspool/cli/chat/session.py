@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from unspool.config.target import Target
     from unspool.jsontext import JsonObject
 
-# After these an answer with text belongs to the conversation: it is whole, or somebody has decided that it is long enough. All else has
-# failed, and asking it again must not tell the model of the failure.
+# After these an answer with text belongs to the conversation: it is complete, or a person stopped it. Everything else has
+# failed, and the model must not see the failure when the question is asked again.
 _KEEPING = (outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED, outcome.CANCELLED)
 # A text longer than this is more than most models read; sending it would be a mistake.
 _LONGEST_TEXT = 1 << 20
@@ -81,7 +81,7 @@ class Session:
     ``options`` are those of the command line, ``target`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
     is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream in which that is kept, if it
     is; ``ending`` how it ended. ``files`` (name and part) go with the next question. ``is_multiline`` says that Enter makes a line.
-    ``spent`` are the tokens in and out of all answers, ``unknown`` the number of answers whose tokens the server did not tell.
+    ``spent`` are the tokens in and out of all answers, ``unknown`` the number of answers without token counts.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Session:
 
     @property
     def id(self) -> str | None:
-        """The id by which the conversation can be gone on with, None where nothing of it is kept."""
+        """The id with which the conversation can be continued, None where nothing of it is kept."""
         return self.history.parent or None if self.history is not None else None
 
     @property

@@ -171,7 +171,7 @@ def _history(options: AskOptions, settings: Settings) -> History:
 
 def _no_key(target: Target, view: View, notes: Notes) -> int:
     ending = outcome.Ending(outcome.UNAUTHORIZED, missing_key(target))
-    # A program that reads JSON is told as well.
+    # A program that reads JSON gets the ending as well.
     view(Output(1)).close(ending, None)
     notes.line(ending.message, always=True)
     return ending.exit_code

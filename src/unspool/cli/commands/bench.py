@@ -1,4 +1,4 @@
-"""``unspool bench``: a load test of a server, and of how much of what it measures is its own doing."""
+"""``unspool bench``: a load test of a server, which also reports how much of each time unspool itself took."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_DESCRIPTORS = 64
 
 
 def run(options: BenchOptions) -> int:
-    """Measure, print it, and return the exit code: 0 when every answer came whole."""
+    """Measure, print the results, and return the exit code: 0 when every answer is complete."""
     if options.url:
         if options.base_url or options.sim:
             raise UsageError("give the server once: as URL, with --base-url, or as --sim")
@@ -155,7 +155,7 @@ def _now() -> str:
 
 
 def _exit_code(measures: Measures, signal: int) -> int:
-    """0 when all came whole; the code of the outcome when all failures had the same one, else 1."""
+    """0 when all are complete; the code of the outcome when all failures had the same one, else 1."""
     if signal:
         return 128 + signal
     failed = [one for one in measures.outcomes if one not in (outcome.COMPLETE, outcome.LENGTH)]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 #: The file of the prompts that were typed, in the state folder.
 HISTORY = "chat_history"
-# How much of the last answer is shown where a conversation goes on: enough to remember by.
+# Lines of the last answer to show when a conversation continues.
 _RECALLED_LINES = 8
 
 
@@ -170,7 +170,7 @@ def _do(session: Session, text: str) -> tuple[bool, bool]:
 
 
 def _ends_chat(session: Session, ending: Ending) -> bool:
-    """Whether nobody can go on after this: not the person, who has gone, nor a script, whose next line builds on this answer."""
+    """Whether the chat cannot continue: the person has gone, or a script's next line depends on this answer."""
     if ending.outcome == outcome.CLOSED or (ending.outcome == outcome.CANCELLED and ending.signal != signal.SIGINT):
         return True
     return not session.is_watched and ending.outcome not in (outcome.COMPLETE, outcome.LENGTH)

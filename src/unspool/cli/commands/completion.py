@@ -1,4 +1,4 @@
-"""``unspool completion``: what a shell is told so that Tab completes command lines of unspool.
+"""``unspool completion``: scripts with which shells complete command lines of unspool.
 
 The scripts know nothing of the options. At each Tab they ask the command, ``unspool completion candidates SHELL WORD…``, so that they
 never grow stale, and one implementation serves every shell.

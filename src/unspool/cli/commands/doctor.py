@@ -1,4 +1,4 @@
-"""``unspool doctor``: every step from the configuration to the first token, with its time and its verdict.
+"""``unspool doctor``: tests every step from the configuration to the first token, with time and verdict.
 
 What it prints is meant for a bug report: it names where the key comes from and never the key, nor passwords of a proxy, nor the name of
 the home folder.
@@ -77,7 +77,7 @@ def _report(options: DoctorOptions) -> int:
 
 
 def examine(options: DoctorOptions) -> Iterator[Step]:
-    """Go from the configuration to the first token, as far as that leads."""
+    """Test the steps from the configuration to the first token, until one fails that the next ones need."""
     yield Step("unspool", OK, _versions())
     began = time.monotonic()
     try:
@@ -131,7 +131,7 @@ def _journals() -> Step:
     trouble = journal.trouble
     try:
         if journal.path is not None:
-            # What a stream does: create, write, sync. No stream's worth of it stays.
+            # What a stream does: create, write, sync. The file is removed again.
             journal.sync()
             os.unlink(journal.path)
     finally:
@@ -214,7 +214,7 @@ def _certificate(seen: Connection) -> str:
 
 
 def _list(target: Target, reply: Reply) -> Iterator[Step]:
-    """Whether the key is taken, and whether the model is there, as far as the list of models tells."""
+    """Whether the key is accepted and the model exists, as far as the list of models shows."""
     ending, offered = models.read_list(target, reply)
     if ending is not None and ending.outcome == outcome.UNAUTHORIZED:
         yield Step("auth", FAILED, outcome.sentence(ending, None, advice(ending, target)), code=ending.exit_code)

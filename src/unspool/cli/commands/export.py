@@ -1,4 +1,4 @@
-"""``unspool export``: a whole conversation, as Markdown or JSON."""
+"""``unspool export``: a complete conversation, as Markdown or JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``unspool faults``: what the simulator can be told to do wrong."""
+"""``unspool faults``: lists the faults that the simulator can produce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``unspool log`` and ``unspool search``: which answers are kept, and where something was said."""
+"""``unspool log`` and ``unspool search``: lists and searches the kept answers."""
 
 from __future__ import annotations
 
@@ -110,51 +110,51 @@ def _row(entry: Entry, last: str) -> str:
 
 def _json(entry: Entry, more: JsonObject) -> str:
     try:
-        told = summary.read(folder.path_of(streams_dir(), entry.id))
+        one = summary.read(folder.path_of(streams_dir(), entry.id))
     except (OSError, ValueError):
         return ""  # removed a moment ago
-    return dumps({**describe(told), **more}) + "\n"
+    return dumps({**describe(one), **more}) + "\n"
 
 
-def describe(told: summary.Summary) -> JsonObject:
-    """A story as a JSON object. What ``--format json`` has too is the same here, but ``model`` is the one that was asked for."""
+def describe(one: summary.Summary) -> JsonObject:
+    """A summary as a JSON object, with the fields of ``--format json``; ``model`` is the one that was asked for."""
     from unspool import shape
 
-    calls = [shape.describe(one) for one in told.tool_calls]
-    usage = shape.describe(told.usage) if told.usage is not None else None
-    for one in [*calls, usage or {}]:
-        one.pop("type", None)
+    calls = [shape.describe(call) for call in one.tool_calls]
+    usage = shape.describe(one.usage) if one.usage is not None else None
+    for part in [*calls, usage or {}]:
+        part.pop("type", None)
     return {
         "version": shape.VERSION,
-        "id": told.id,
-        "time": told.time,
-        "parent": told.parent,
-        "api": told.api,
-        "profile": told.profile,
-        "url": told.url,
-        "model": told.model,
-        "response_model": told.response_model,
-        "response_id": told.response_id,
-        "system": told.system,
-        "messages": told.messages,
-        "prompt": told.question,
-        "text": told.text,
-        "choices": told.texts,
-        "reasoning": told.reasoning,
-        "refusal": told.refusal,
+        "id": one.id,
+        "time": one.time,
+        "parent": one.parent,
+        "api": one.api,
+        "profile": one.profile,
+        "url": one.url,
+        "model": one.model,
+        "response_model": one.response_model,
+        "response_id": one.response_id,
+        "system": one.system,
+        "messages": one.messages,
+        "prompt": one.question,
+        "text": one.text,
+        "choices": one.texts,
+        "reasoning": one.reasoning,
+        "refusal": one.refusal,
         "tool_calls": calls,
         "usage": usage,
-        "outcome": told.outcome,
-        "finish_reason": told.finish_reason,
-        "message": told.message or None,
-        "status": told.failure.status if told.failure is not None else None,
-        "code": told.failure.code if told.failure is not None else None,
-        "request_id": told.request_id,
-        "attempts": told.attempts,
-        "ttft": told.ttft,
-        "duration": told.duration,
-        "bytes": told.size,
-        "damaged_at": told.damage.offset if told.damage is not None else None,
+        "outcome": one.outcome,
+        "finish_reason": one.finish_reason,
+        "message": one.message or None,
+        "status": one.failure.status if one.failure is not None else None,
+        "code": one.failure.code if one.failure is not None else None,
+        "request_id": one.request_id,
+        "attempts": one.attempts,
+        "ttft": one.ttft,
+        "duration": one.duration,
+        "bytes": one.size,
+        "damaged_at": one.damage.offset if one.damage is not None else None,
     }
 
 
@@ -167,7 +167,7 @@ class _Layout:
         self._model = 0
         widest = max([len(one.model) for one in entries], default=0)
         fixed = 6 + 2 + 16 + 2 + self._outcome + 2
-        # Narrow terminals do without the model: the words tell more.
+        # Narrow terminals leave out the model: the text says more.
         room = most - fixed - 2 - _NARROWEST
         if room >= _NARROWEST:
             self._model = min(widest, _WIDEST_MODEL, max(_NARROWEST, room // 2))

@@ -36,7 +36,7 @@ def _list(options: ModelsOptions) -> int:
     if options.json:
         stdout.write(stdout.safe(dumps(models) + "\n"))
         return 0
-    # A person is told which one is asked where none is named; a program gets names only.
+    # On a terminal the default is marked; a program gets names only.
     marked = target.model if stdout.is_tty else None
     stdout.write("".join(f"{one}{' (default)' if one == marked else ''}\n" for one in names(models)))
     return 0

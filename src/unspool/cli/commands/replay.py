@@ -89,7 +89,7 @@ class _Player:
                 raise BrokenPipeError
 
     def _has_resumed(self, since: float) -> bool:
-        """Whether what woke us is that we were stopped and go on: the time in which we did not run does not count."""
+        """Whether we woke because the process was stopped and continued: the time in between does not count."""
         if not self._signals.has_resumed() or self._signals.number:
             return False
         self._begun += time.monotonic() - since

@@ -133,8 +133,7 @@ def _in_loop(one: Summary, target: Target, options: ResumeOptions, settings: Set
 
 def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:
     """Show what is kept and what follows. Returns the exit code."""
-    told = shows_reasoning(options, notes)
-    display = Display(notes, formats.choose(options), shows_reasoning=told)
+    display = Display(notes, formats.choose(options), shows_reasoning=shows_reasoning(options, notes))
     with (
         Signals(display) as signals,
         Answer(found.exchange, options.limits, reactor=Reactor(), keep_text=False) as answer,
@@ -171,7 +170,7 @@ class Rest:
         """What there is to ask for, None where another process has been quicker. Raises ValueError for what cannot be continued."""
         pid = os.getpid()
         if rest.is_at_server(one):
-            # A background response goes on in its own journal.
+            # A background response continues in its own journal.
             exchange, turns = rest.take_up(one, target, settings, retries=retries, pid=pid, use_proxy=use_proxy)
             return None if exchange is None else cls(exchange, turns, is_same=True)
         # All else is a new stream, whose parent is the cut one.

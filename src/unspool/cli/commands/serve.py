@@ -159,5 +159,5 @@ def _configure_logging(form: str) -> None:
     logger = logging.getLogger("unspool.serve")
     logger.addHandler(handler)
     logger.propagate = False
-    # Requests are many: a person at a terminal is told of trouble, a collector of everything.
+    # Requests are many: a person at a terminal sees warnings, a log collector everything.
     logger.setLevel(logging.INFO if form == "json" else logging.WARNING)

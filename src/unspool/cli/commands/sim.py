@@ -48,7 +48,7 @@ def run(options: SimOptions) -> int:
         # The socket module's own words, where there is a number for it, repeat the address in brackets.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         raise CommandError(f"cannot listen at {options.host} port {options.port}: {reason}") from error
-    # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, is told by the exit code.
+    # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, shows in the exit code.
     return 0 if signal == 2 else 128 + signal
 
 

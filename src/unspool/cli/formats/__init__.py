@@ -71,7 +71,7 @@ class Format(ABC):
     def flush(self) -> None:
         """Show all that has come, though the answer has not ended."""
 
-    # What an answer must have, and what is told beside it
+    # What an answer must have, and what is reported beside it
 
     def problem(self) -> str:
         """Return what is wrong with an answer that is complete otherwise, "" for nothing."""
@@ -79,12 +79,12 @@ class Format(ABC):
 
     @property
     def tool_calls(self) -> Sequence[ToolCall]:
-        """The tool calls that a person is told of beside the answer."""
+        """The tool calls to report beside the answer."""
         return ()
 
     @property
     def extras(self) -> Sequence[Delta]:
-        """The citations, pictures and sounds that a person is told of beside the answer."""
+        """The citations, pictures and sounds to report beside the answer."""
         return ()
 
     def code(self) -> str | None:
@@ -95,7 +95,7 @@ class Format(ABC):
         """Take the JSON value that the text of the first choice is."""
 
     def take_stats(self, facts: JsonObject) -> bool:
-        """Take what ``--stats`` tells. Returns whether this format shows it itself."""
+        """Take the facts of ``--stats``. Returns whether this format shows it itself."""
         return False
 
 

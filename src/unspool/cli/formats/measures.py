@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unspool.sim.subprocess_simulator import SubprocessSimulator
     from unspool.terminal.output import Output
 
-# Rows of a histogram, and kinds of errors that are told.
+# Rows of a histogram, and kinds of errors that are listed.
 _ROWS = 10
 _TOLD_ERRORS = 5
 
@@ -60,11 +60,11 @@ def report(
     for (ended, message), times_met in measures.messages.most_common(_TOLD_ERRORS):
         lines.append(_row(ended, f"{times_met:,}", one_line(message)))
     lines += ["", f"{'':<16}" + "".join(f"{head:>10}" for head in ("p50", "p90", "p95", "p99", "max", "mean"))]
-    told = [("first token", measures.ttft), ("between tokens", measures.gaps), ("for each token", measures.per_token)]
-    told.append(("whole answer", measures.total))
+    rows = [("first token", measures.ttft), ("between tokens", measures.gaps), ("for each token", measures.per_token)]
+    rows.append(("whole answer", measures.total))
     if schedule.rate is not None:
-        told.append(("sent late by", measures.late))
-    for name, times in told:
+        rows.append(("sent late by", measures.late))
+    for name, times in rows:
         values = [*(times.percentile(one) for one in (50, 90, 95, 99)), times.most, times.mean]
         lines.append(f"{name:<16}" + "".join(f"{_time(value) if times.count else '-':>10}" for value in values))
     columns = min(size_of(stdout.fd)[0], 120) - 1
@@ -146,7 +146,7 @@ def as_json(
     from unspool.client.http.curl import pycurl
 
     elapsed = measures.elapsed or 1e-9
-    told: JsonObject = {
+    found: JsonObject = {
         "object": "unspool.bench",
         "version": 1,
         "time": begun,
@@ -214,5 +214,5 @@ def as_json(
     }
     if simulator is not None:
         each = round(simulator.cpu / measures.events, 9) if measures.events else None
-        told["simulator"] = {"cpu": round(simulator.cpu, 6), "cpu_per_event": each}
-    return told
+        found["simulator"] = {"cpu": round(simulator.cpu, 6), "cpu_per_event": each}
+    return found

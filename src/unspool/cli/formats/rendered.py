@@ -34,7 +34,7 @@ class MarkdownFormat(TextFormat):
         return max(0.0, self._ready_at - time.monotonic()) if self._page is None else self._page.due()
 
     def tick(self) -> None:
-        """Do what is due: get ready for the first text, or show what has come."""
+        """Import the renderer when there is time, or draw what is due."""
         if self._page is not None or time.monotonic() >= self._ready_at:
             self._ready().tick()
 

@@ -105,7 +105,7 @@ class Structured(Wrapper):
         return self._wrong or super().problem()
 
     def _judge(self, text: str) -> tuple[object, str | None]:
-        """The value of a whole text, and what is wrong with it."""
+        """The value of a complete text, and what is wrong with it."""
         if not text.strip():
             if self._has_called:
                 return None, None

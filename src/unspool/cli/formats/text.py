@@ -19,7 +19,7 @@ class TextFormat(Format):
     """The answer's text as it arrives: to the letter into a pipe or file, made safe for a terminal.
 
     Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
-    them, each on a line as `unspool.shape.describe` says; a person is told of them beside the answer.
+    them, each on a line as `unspool.shape.describe` says; on a terminal they are reported beside the answer.
     """
 
     def __init__(self, output: Output) -> None:

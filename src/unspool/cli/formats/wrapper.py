@@ -63,12 +63,12 @@ class Wrapper(Format):
 
     @property
     def tool_calls(self) -> Sequence[ToolCall]:
-        """The tool calls that a person is told of beside the answer."""
+        """The tool calls to report beside the answer."""
         return self.inner.tool_calls
 
     @property
     def extras(self) -> Sequence[Delta]:
-        """The citations, pictures and sounds that a person is told of beside the answer."""
+        """The citations, pictures and sounds to report beside the answer."""
         return self.inner.extras
 
     def code(self) -> str | None:
@@ -80,5 +80,5 @@ class Wrapper(Format):
         self.inner.take_object(value)
 
     def take_stats(self, facts: JsonObject) -> bool:
-        """Take what ``--stats`` tells."""
+        """Take the facts of ``--stats``."""
         return self.inner.take_stats(facts)

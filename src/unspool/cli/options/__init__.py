@@ -3,7 +3,7 @@
 The tables are in the modules of this package, one for each kind of command; `unspool.cli.commands` knows which module has which. Two
 readers are driven by them. `scan` reads what people type all day and costs nothing. Whatever it does not recognise (help,
 abbreviations, mistakes) it leaves to `unspool.cli.options.parser`, which builds an argparse parser from the same table and costs a
-third of a whole short answer. Help, completion, the manual and the reference read the tables too.
+third of a short answer. Help, completion, the manual and the reference read the tables too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Conversations: what `-c` and `--cid` go on with."""
+"""Conversations, which `-c` and `--cid` continue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class History(Fields):
     """What was said so far: ``messages`` with the last answer among them, and the ``system`` instruction.
 
     ``parent`` is the id of the stream that said it last. ``target`` is where, None when another is to be asked.
-    ``response_id`` is the server's id for what it said, where it keeps that and need not be told it again. ``tools`` are those that
+    ``response_id`` is the server's id for what it said, where it keeps that, so that it need not be sent again. ``tools`` are those that
     the model could call.
     """
 
@@ -79,7 +79,7 @@ def before(history: History, messages: list[JsonObject]) -> History | None:
 
 
 def _last_answered(kept: str) -> str:
-    """The newest stream with an answer: one that failed before it said anything is nothing to go on with."""
+    """The newest stream with an answer: one that failed before its first token cannot be continued."""
     for id in reversed(folder.ids(kept)):
         try:
             one: Summary = summary.read(folder.path_of(kept, id))

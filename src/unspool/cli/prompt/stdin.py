@@ -1,4 +1,4 @@
-"""What is piped in, or typed where nothing else asks a question."""
+"""Reads standard input: a pipe, a file, or what is typed where there is no other prompt."""
 
 from __future__ import annotations
 

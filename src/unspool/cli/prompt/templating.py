@@ -99,7 +99,7 @@ def save(name: str, options: AskOptions, notes: Notes) -> int:
 
 
 def _kept_schema(given: str | None) -> str | None:
-    """The text of a schema as a template keeps it: a mistake is told now, and the template needs no other file."""
+    """The text of a schema as a template keeps it: a mistake is reported now, and the template needs no other file."""
     if not given:
         return None
     from unspool.cli.prompt.material import read_schema

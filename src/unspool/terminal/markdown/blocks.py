@@ -97,7 +97,7 @@ class Blocks:
         self._breaks = breaks
         self._formulas = _FORMULAS if formulas else {}
         self._containers: list[_Container] = []
-        # Lists that a next item would go on with: by depth, their kind and the next number.
+        # Lists that a next item would continue: by depth, their kind and the next number.
         self._lists: dict[int, tuple[str, int]] = {}
         self._rows: list[Row] = []
         # The containers and the kind of what was written last, and whether the text had an empty line since.
@@ -378,7 +378,7 @@ class Blocks:
         )
 
     def _leaf_block(self, text: str, indent: int, matched: int, opened: bool, above: Paragraph | None) -> bool:
-        """Begin the leaf that a text begins, if it is no paragraph. ``above`` is the paragraph that it would go on with."""
+        """Begin the leaf that a text begins, if it is no paragraph. ``above`` is the paragraph that it would continue."""
         if above is not None:
             if _UNDERLINE.fullmatch(text) and above.is_whole:
                 self._retitle(above, 1 if text[0] == "=" else 2)
