@@ -170,7 +170,7 @@ def test_silence_longer_than_the_idle_timeout_is_cut(unspool, serve):
     server = serve(then_silence(head() + start("chat") + piece("chat", "Py")))
     done = _ask(unspool, server, "--idle-timeout", "50ms")
     assert (done.returncode, done.stdout) == (7, b"Py")
-    assert _one_line(done).startswith("cut: nothing arrived for 0.05 s (--idle-timeout)")
+    assert _one_line(done).startswith("cut: nothing arrived for 0.05 s (idle timeout)")
     assert server.requests[0].hung_up.wait(PATIENCE)
 
 
@@ -178,7 +178,7 @@ def test_an_answer_longer_than_the_whole_timeout_is_cut(unspool, serve):
     server = serve(then_silence(head() + start("chat") + piece("chat", "Py")))
     done = _ask(unspool, server, "--timeout", "300ms")
     assert (done.returncode, done.stdout) == (7, b"Py")
-    assert "(--timeout)" in _one_line(done)
+    assert "(timeout)" in _one_line(done)
 
 
 def test_a_model_that_does_not_exist_is_a_bad_request(unspool, serve):

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import unspool
-from support.server import Server, sends
-from support.wire import SSE_HEAD, error, head
+from support.server import Server, sends, then_silence
+from support.wire import DONE, SSE_HEAD, error, event, head
 
-from .reading import KEY, WHOLE
+from .reading import KEY, WHOLE, finish, piece
 
 pytestmark = pytest.mark.usefixtures("home")
+
+
+@dataclass
+class Step:
+    """What an answer is parsed into."""
+
+    text: str
+    minutes: int
 
 
 def asked(server: Server, **more: Any) -> dict[str, Any]:
@@ -69,6 +77,16 @@ def test_a_journal_that_cannot_be_kept_is_told_once(tmp_path: Path) -> None:
         ({"ca_file": "/no/such/file"}, "ca_file is '/no/such/file'"),
         ({"headers": {"X-A": "line\nbreak"}}, "X-A"),
         ({"temprature": 1}, "temprature.*temperature"),
+        ({"max_tokens": 1.5}, "max_tokens is an int"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"n": True}, "n is an int"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"check": None}, "check is True or False"),
+        ({"headers": {"X-A": 1}}, "headers is a dict of str to str"),
+        ({"tools": len}, "tools is a list"),
+        ({"attachments": "photo.png"}, "attachments is a list"),
+        ({"options": ["a"]}, "options is a dict"),
+        ({"journal": 7}, "journal is a path, True or False"),
     ],
 )
 def test_a_wrong_argument_raises_at_the_call_and_is_named(arguments: dict[str, Any], words: str) -> None:
@@ -155,10 +173,123 @@ def test_what_happens_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:
         assert caplog.records == []
 
 
-def test_a_client_resumes_and_follows(tmp_path: Path) -> None:
-    with Server(sends(SSE_HEAD, WHOLE)) as server, unspool.Client(**asked(server)) as client:
+def test_a_client_resumes_and_follows_what_is_in_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    rest = piece("lo") + finish() + DONE
+    with (
+        Server(sends(SSE_HEAD, piece("Hel")), sends(SSE_HEAD, rest)) as server,
+        unspool.Client(**asked(server, journal=folder, check=False)) as client,
+    ):
         answer = client.stream("hi")
         answer.read()
-        assert client.follow(answer.id or "").read() == "Hello"
-        assert client.resume(answer.id or "").read() == "Hello"
-    assert os.path.isdir(tmp_path)
+        id = answer.id or ""
+        assert client.follow(id).read() == "Hel"
+        assert unspool.follow(id, journal=folder, check=False).read() == "Hel"
+        with pytest.raises(unspool.NotFound):
+            unspool.follow(id)
+        with pytest.raises(unspool.NotFound):
+            unspool.resume(id)
+        resumed = client.resume(id)
+        assert resumed.read() == "Hello"
+    assert {path.stem for path in folder.glob("*.sse")} == {id, resumed.id}
+    assert unspool.resume(id, journal=folder, key=KEY, check=False).outcome is None
+
+
+def test_a_clients_key_and_headers_do_not_go_to_another_server_whose_answer_it_continues() -> None:
+    headers = {"X-Secret": "tok-12345678"}
+    with (
+        Server(sends(SSE_HEAD, piece("Hel")), sends(SSE_HEAD, piece("lo") + finish() + DONE)) as other,
+        Server(sends(SSE_HEAD, piece("Hel")), sends(SSE_HEAD, piece("lo") + finish() + DONE)) as own,
+    ):
+        cut = unspool.stream("hi", **asked(other, key="sk-other", check=False))
+        cut.read()
+        with unspool.Client(**asked(own, headers=headers)) as client:
+            assert client.resume(cut.id or "").read() == "Hello"
+            mine = client.stream("hi", check=False)
+            mine.read()
+            assert client.resume(mine.id or "").read() == "Hello"
+        sent = other.requests[1].head + own.requests[1].head
+    assert KEY.encode() not in other.requests[1].head
+    assert b"tok-12345678" not in other.requests[1].head
+    assert sent.count(KEY.encode()) == 1
+    assert own.requests[1].headers["x-secret"] == "tok-12345678"
+
+
+def test_a_resumed_answer_is_parsed_by_the_schema_that_is_given(tmp_path: Path) -> None:
+    def text(value: str) -> bytes:
+        return event({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": value}}]})
+
+    with Server(
+        sends(SSE_HEAD, text('{"text": "te')), sends(SSE_HEAD, text('a", "minutes": 3}') + finish() + DONE)
+    ) as server:
+        cut = unspool.stream("hi", **asked(server, check=False, schema=Step))
+        cut.read()
+        assert unspool.resume(cut.id or "", schema=Step, key=KEY).parse() == Step("tea", 3)
+
+
+def test_each_of_several_choices_has_its_text_its_calls_and_its_end() -> None:
+    def chunk(choice: int, delta: dict[str, Any], reason: str | None = None) -> bytes:
+        return event({"id": "c", "model": "m", "choices": [{"index": choice, "delta": delta, "finish_reason": reason}]})
+
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    script = [
+        chunk(0, {"content": "Hel"}),
+        chunk(1, {"content": "Hal"}),
+        chunk(2, {"tool_calls": [call]}),
+        chunk(0, {"content": "lo"}),
+        chunk(1, {"content": "lo"}),
+        chunk(0, {}, "stop"),
+        chunk(1, {}, "length"),
+        chunk(2, {}, "tool_calls"),
+    ]
+    with Server(sends(SSE_HEAD, *script, DONE)) as server:
+        answer = unspool.stream("hi", **asked(server, n=3))
+        assert [one.text for one in answer.choices] == ["", "", ""]
+        assert answer.read() == "Hello"
+    assert [one.text for one in answer.choices] == ["Hello", "Hallo", ""]
+    assert [one.finish_reason for one in answer.choices] == ["stop", "length", "tool_calls"]
+    assert [[call.name for call in one.tool_calls] for one in answer.choices] == [[], [], ["weather"]]
+    assert answer.choices[1].message == {"role": "assistant", "content": "Hallo"}
+    assert answer.finish_reason == "stop"
+    followed = unspool.follow(answer.id or "", check=False)
+    followed.read()
+    assert [one.text for one in followed.choices] == ["Hello", "Hallo", ""]
+
+
+def test_the_network_of_a_profile_counts_for_the_library_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as proxy:
+        (tmp_path / "config.toml").write_text(
+            f"""[profiles.work]\nbase_url = "http://model.test/v1"\nproxy = "http://{proxy.host}"\nneeds_key = false\n"""
+        )
+        monkeypatch.setenv("UNSPOOL_CONFIG", str(tmp_path / "config.toml"))
+        assert unspool.stream("hi", profile="work", model="m", api="chat").read() == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"api": "responses", "seed": 1}, 'no seed; use api="chat"'),
+        ({"api": "completions", "tools": [{"name": "f"}]}, 'use api="chat" or api="responses"'),
+        ({"attachments": [b"\x00\x01\x02"]}, "of no known type.*are$"),
+        ({"model": None}, "model is missing"),
+    ],
+)
+def test_messages_name_arguments_and_not_options_of_the_command(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words) as raised:
+        unspool.stream("hi", **{"base_url": "http://127.0.0.1:9/v1", "model": "m", "key": KEY, **arguments})
+    assert "--" not in str(raised.value)
+
+
+def test_a_limit_that_passes_is_named_as_the_argument_is() -> None:
+    with Server(then_silence(SSE_HEAD, piece("Hel"))) as server:
+        with pytest.raises(unspool.StreamCut, match="idle timeout"):
+            unspool.stream("hi", **asked(server, idle_timeout=0.05)).read()
+        with pytest.raises(unspool.StreamCut, match="timeout") as raised:
+            unspool.stream("hi", **asked(server, timeout=0.05)).read()
+    assert "--" not in str(raised.value)
+
+
+def test_a_base_url_without_its_version_is_hinted_at() -> None:
+    with Server(error(404, "Not Found")) as server:
+        with pytest.raises(unspool.BadRequest, match="most base URLs end in /v1"):
+            unspool.stream("hi", **asked(server, base_url=server.url.removesuffix("/v1"))).read()

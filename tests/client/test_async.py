@@ -73,7 +73,7 @@ async def test_a_silent_server_is_cut() -> None:
             assert [text async for text in answer] == []
     assert answer.outcome == "cut"
     assert answer.ending is not None
-    assert "--idle-timeout" in answer.ending.message
+    assert "(idle timeout)" in answer.ending.message
 
 
 async def test_the_total_limit_passes_while_a_retry_is_waited_for_and_nothing_more_is_sent() -> None:
@@ -83,7 +83,7 @@ async def test_the_total_limit_passes_while_a_retry_is_waited_for_and_nothing_mo
         assert len(server.requests) == 1
     assert answer.outcome == "cut"
     assert answer.ending is not None
-    assert "--timeout" in answer.ending.message
+    assert "(timeout)" in answer.ending.message
 
 
 async def test_what_a_limit_leaves_over_is_delivered() -> None:

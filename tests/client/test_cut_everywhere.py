@@ -33,7 +33,7 @@ WAYS: dict[str, Fault | None] = {
     "clean end": None,
     "missing last chunk": Fault(CUT, "the server closed the connection in the middle of the answer"),
     "reset": Fault(CUT, "the connection was reset in the middle of the answer"),
-    "stall": Fault(CUT, "nothing arrived for 300 s (--idle-timeout)"),
+    "stall": Fault(CUT, "nothing arrived for 300 s (idle timeout)"),
 }
 
 

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 import unspool
+from support.effort import rounds
 from support.server import Connection, Server
 from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, LAST_CHUNK, SSE_HEAD, chunk
 from unspool.config import paths
 
-from .reading import KEY, aask, ask, finish, piece
+from .reading import KEY, WHOLE, aask, ask, finish, piece
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -169,6 +170,43 @@ def test_what_a_signal_handler_raises_arrives_as_itself_wherever_it_strikes(erro
     finally:
         signal.signal(signal.SIGALRM, before)
     assert how == {error.__name__: 40}
+
+
+def test_a_client_survives_what_signal_handlers_raise_anywhere_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_finalizers: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: in_finalizers.append(one.exc_type))
+
+    def handler(*_: object) -> None:
+        raise Soft
+
+    def script(connection: Connection) -> None:
+        while True:
+            connection.send(CHUNKED_HEAD, chunk(WHOLE), LAST_CHUNK)
+            if not connection.read_request():
+                return
+
+    before = signal.signal(signal.SIGALRM, handler)
+    how: collections.Counter[str] = collections.Counter()
+    try:
+        with Server(script) as server, unspool.Client(**asked(server), journal=False) as client:
+            for number in range(rounds(2000)):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0002 + number % 30 * 0.0002)
+                    for _ in range(100):
+                        assert client.stream("hi").read() == "Hello"
+                    how["lost"] += 1
+                except Soft:
+                    how["raised"] += 1
+                except Exception as error:
+                    how[repr(error)] += 1
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            assert client.stream("hi").read() == "Hello"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    # Python itself does not let an exception out of a finalizer.
+    assert how.pop("lost", 0) <= len(in_finalizers)
+    assert set(how) == {"raised"}
 
 
 # Tasks and threads

@@ -24,6 +24,7 @@ class Delta(Value):
     """Base of everything a decoder yields."""
 
     __slots__ = ()
+    choice = 0
 
 
 class Part(Delta):

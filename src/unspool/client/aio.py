@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from unspool.client import forks
 from unspool.client.answer import CANCEL_PATIENCE
 from unspool.client.facts import Asked, Facts, T
+from unspool.client.http.curl import again, caught
 from unspool.client.limits import Lapse, Limits
 from unspool.client.loop import LoopTransfer, borrow, give_back, in_background, running_loop
 from unspool.outcome import CANCELLED
@@ -97,7 +98,7 @@ class AsyncReading(Facts[T]):
         """
         from unspool.client.library.objects import NOTHING, Growing
 
-        growing = Growing([] if self._texts is None else self._texts)
+        growing = Growing(self._first.texts)
         while await self._turn(growing.due()) is not None:
             if (value := growing.look()) is not NOTHING:
                 yield value
@@ -293,6 +294,10 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             await self._wait(seconds)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
+            if caught:
+                reactor.cancel(transfer)
+                exchange.stop_interrupted()
+                again()
             deltas = exchange.receive(transfer)
         else:
             # A burst must keep neither the other tasks nor the clocks from their turn.
@@ -387,6 +392,9 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
 
     async def _turn(self, seconds: float | None = None) -> list[Delta] | None:
         exchange = self.exchange
+        if self._before:
+            before, self._before = self._before, []
+            return before
         while exchange.ending is None:
             batch = await self.step(seconds)
             if batch or exchange.events or seconds is not None:

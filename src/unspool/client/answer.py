@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from unspool.client.facts import Asked, Facts, T
-from unspool.client.http.curl import again
+from unspool.client.http.curl import again, caught
 from unspool.client.http.transport import Reactor, Transfer
 from unspool.client.limits import Lapse, Limits
 from unspool.outcome import CANCELLED
@@ -63,7 +63,7 @@ class Reading(Facts[T]):
         """
         from unspool.client.library.objects import NOTHING, Growing
 
-        growing = Growing([] if self._texts is None else self._texts)
+        growing = Growing(self._first.texts)
         for _ in self._turns(growing.due):
             if (value := growing.look()) is not NOTHING:
                 yield value
@@ -186,8 +186,18 @@ class Answer(Asked[T], Reading[T]):
             if self.exchange.journal is not None:
                 self.exchange.journal.forget()
             return
-        if self.exchange.ending is None:
-            self.cancel()
+        try:
+            if self.exchange.ending is None:
+                self.cancel()
+        except BaseException:
+            self._end_interrupted()
+            raise
+        finally:
+            self._give_back()
+        if caught:
+            again()
+
+    def _give_back(self) -> None:
         if self._waker is not None:
             self._waker.close()
             self._waker = None
@@ -233,11 +243,10 @@ class Answer(Asked[T], Reading[T]):
 
     def _end_interrupted(self) -> None:
         """End the stream after an exception that struck anywhere in a turn, so that its journal says so."""
-        exchange = self.exchange
-        if exchange.ending is None:
-            if self._transfer is not None:
-                self._reactor.cancel(self._transfer)
-            exchange.stop_interrupted()
+        self._reactor.is_damaged = True
+        if self._transfer is not None:
+            self._reactor.cancel(self._transfer)
+        self.exchange.stop_interrupted()
 
     def _step(self, seconds: float | None, watch: Iterable[int], errors: Iterable[int]) -> list[Delta]:
         exchange = self.exchange
@@ -306,6 +315,9 @@ class Answer(Asked[T], Reading[T]):
         self._reactor.cancel(transfer)
 
     def _turns(self, due: Callable[[], float | None] | None = None) -> Iterator[list[Delta]]:
+        if self._before:
+            before, self._before = self._before, []
+            yield before
         while self.exchange.ending is None:
             batch = self.step(None if due is None else due())
             if batch or due is not None or self.exchange.events:

@@ -360,20 +360,33 @@ class Exchange:
     def stop_interrupted(self) -> None:
         """End the stream as cancelled after an exception that struck anywhere, also between a write to the journal and its bookkeeping."""
         journal = self.journal
+        is_kept = self.ending is not None
         if journal is not None and journal.path is not None:
             # What is in the file is the truth: number the next block by that.
+            from unspool.journal.reader import Reader
             from unspool.journal.writer import Writer
 
             journal.close()
             try:
-                self.journal = Writer.reopen(journal.path)
+                with Reader(journal.path) as reader:
+                    for _ in reader.batches():
+                        pass
+                    is_kept = reader.ended
+                if not is_kept:
+                    self.journal = Writer.reopen(journal.path)
             except (OSError, ValueError, Error):  # damaged, gone, or taken up by another process
                 pass
-        try:
-            self.stop(CANCELLED, "interrupted by an exception")
-        except Exception:
-            # The decoder was struck in the middle: what it held back is lost.
-            self._end(Ending(CANCELLED, "interrupted by an exception"))
+        ending = self.ending or Ending(CANCELLED, "interrupted by an exception")
+        if self.ending is None and self.state != states.ENDED:
+            try:
+                self.decoder.close()
+            except Exception:
+                pass  # it was struck in the middle: what it held back is lost
+        # It may have struck while the end was being written.
+        self.state, self.ending = states.ENDED, ending
+        if not is_kept:
+            self.ended_at = self.ended_at or round(time.monotonic() - self.sent_at, 3)
+            self._keep(End.of_ending(ending, self.decoder.usage, self.ended_at))
 
     @property
     def done(self) -> bool:
@@ -694,8 +707,8 @@ class Exchange:
     # The journal's own blocks: what stands in each is said here and nowhere else in this package.
 
     def _end(self, ending: Ending) -> None:
-        self._step(states.END)
         ending.message = self._mask.text(ending.message)
+        self._step(states.END)
         self.ending = ending
         self.ended_at = round(time.monotonic() - self.sent_at, 3)
         self._keep(End.of_ending(ending, self.decoder.usage, self.ended_at))

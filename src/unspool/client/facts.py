@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from unspool.api.deltas import Part, Reasoning, Refusal, Text, ToolCall
+from _weakref import ref
+
+from unspool.api.deltas import Finish, Part, Reasoning, Refusal, Text, ToolCall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta, Usage
     from unspool.api.parts import Item
     from unspool.client.exchange import Exchange
+    from unspool.client.kept.continuation import Seam
     from unspool.outcome import Ending
 
     T = TypeVar("T", default=Any)
@@ -42,26 +45,124 @@ class Messages(list["dict[str, Any]"]):
     parent: str | None = None
 
 
-class Facts(Typed[T]):
-    """What is known of an answer, at any moment.
+class Choice:
+    """One of the answers to a prompt, at any moment: as much of it as has come. ``index`` is its number among the ``n`` asked for.
 
-    ``text`` is the text so far, of the first choice, and never waits; ``read`` waits for all of it. ``tool_calls`` are those that are
-    whole by now, ``items`` and ``annotations`` what came beside the text: see `unspool.Item` and `unspool.Annotation`.
+    ``tool_calls`` are the complete ones, ``items`` and ``annotations`` what came beside the text: see `unspool.Item` and `unspool.Annotation`.
     """
 
-    def __init__(self, *, schema: Any = None, check: bool = True, keep_text: bool = True) -> None:
+    def __init__(self, index: int, facts: Facts[Any]) -> None:
+        self.index = index
         self.tool_calls: list[ToolCall] = []
         self.items: list[Item] = []
         self.annotations: list[dict[str, Any]] = []
-        self._schema = schema
-        self._check = check
-        self._texts: list[str] | None = [] if keep_text else None
+        self.texts: list[str] = []
+        #: Why it ended, in the server's word; None until it says.
+        self.finish_reason: str | None = None
+        # Weak: an answer and its choices must not keep each other.
+        self.facts = ref(facts)
         self._reasonings: list[str] = []
         self._refusals: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The text so far, a refusal included."""
+        return "".join(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        """The model's reasoning so far, as far as the server shows it."""
+        return "".join(self._reasonings)
+
+    @property
+    def refusal(self) -> str | None:
+        """What the model said to refuse, so far; None while it does not."""
+        return "".join(self._refusals) or None
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
+        return turn_of(self)[-1]
+
+    def add(self, delta: Delta) -> None:
+        """Take what came of this choice."""
+        if type(delta) is Text or type(delta) is Refusal:
+            self.texts.append(delta.text)
+            if type(delta) is Refusal:
+                self._refusals.append(delta.text)
+        elif type(delta) is Reasoning:
+            self._reasonings.append(delta.text)
+        elif type(delta) is ToolCall:
+            self.tool_calls.append(delta)
+        elif isinstance(delta, Part):
+            from unspool.api.parts import Annotation, Item
+
+            if type(delta) is Item:
+                self.items.append(delta)
+            elif type(delta) is Annotation:
+                self.annotations.append(delta.annotation)
+        elif type(delta) is Finish:
+            self.finish_reason = delta.reason
+
+
+class Facts(Typed[T]):
+    """What is known of an answer, at any moment.
+
+    ``text`` is the text so far, of the first choice, and never waits; ``read`` waits for all of it. So are ``reasoning``, ``tool_calls``,
+    ``items`` and the others; ``choices`` has them for each choice.
+    """
+
+    # What a continued answer begins with, and how it joins on to that: see `continue_from`.
+    _before: list[Delta] = []  # noqa: RUF012
+    _seam: Seam | None = None
+    _first_asked: Messages | None = None
+
+    def __init__(self, *, schema: Any = None, check: bool = True, keep_text: bool = True) -> None:
+        self._schema = schema
+        self._check = check
+        self._keeps = keep_text
+        self._first = Choice(0, self)
+        self._choices = {0: self._first}
         # What arrived last, for whoever reads next: they may change in the middle of it.
         self._batch: Iterator[Delta] = iter(())
         # The pieces of a text in it that somebody has begun to read.
         self._pieces: Iterator[str] = iter(())
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.id or 'without a journal'}, {self._model()}, {self.outcome or 'not ended'}>"
+        )
+
+    def _model(self) -> str:
+        return self.model or "model not known yet"
+
+    @property
+    def choices(self) -> list[Choice]:
+        """All choices, of which ``n`` were asked for; what this object itself says of the answer is about the first."""
+        for index in range(self._decoder.choices if self._decoder is not None else 1):
+            self._choice(index)
+        return [self._choices[index] for index in sorted(self._choices)]
+
+    def _choice(self, index: int) -> Choice:
+        found = self._choices.get(index)
+        if found is None:
+            found = self._choices[index] = Choice(index, self)
+        return found
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tool calls that are complete by now."""
+        return self._first.tool_calls
+
+    @property
+    def items(self) -> list[Item]:
+        """Parts of the answer that have no other place here: see `unspool.Item`."""
+        return self._first.items
+
+    @property
+    def annotations(self) -> list[dict[str, Any]]:
+        """Citations and other annotations of the text."""
+        return self._first.annotations
 
     @property
     def id(self) -> str | None:
@@ -137,22 +238,22 @@ class Facts(Typed[T]):
     @property
     def text(self) -> str:
         """The text so far, of the first choice, a refusal included."""
-        return "".join(self._texts or ())
+        return self._first.text
 
     @property
     def reasoning(self) -> str:
         """The model's reasoning so far, as far as the server shows it."""
-        return "".join(self._reasonings)
+        return self._first.reasoning
 
     @property
     def refusal(self) -> str | None:
         """What the model said to refuse, so far; None while it does not."""
-        return "".join(self._refusals) or None
+        return self._first.refusal
 
     @property
     def message(self) -> dict[str, Any]:
         """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
-        return turn_of(self)[-1]
+        return self._first.message
 
     def reply(self, *more: str | dict[str, Any]) -> Messages:
         """Return the next turn's messages: what was asked, this answer, and what you say to it.
@@ -162,7 +263,7 @@ class Facts(Typed[T]):
             answer = unspool.stream(answer.reply("And in one sentence?"))
         """
         asked = self._asked()
-        messages = Messages([*asked, *turn_of(self)])
+        messages = Messages([*asked, *turn_of(self._first)])
         messages.system, messages.parent = asked.system, self.id
         messages += [{"role": "user", "content": one} if isinstance(one, str) else one for one in more]
         return messages
@@ -180,34 +281,22 @@ class Facts(Typed[T]):
         value: T = validated(self._schema, self.text, self.refusal, self.outcome, self.id)
         return value
 
+    def continue_from(self, kept: list[Delta], seam: Seam | None, asked: Messages) -> None:
+        """Begin with what is kept of the answer that this one continues, to the same question; leave out what the rest repeats of it."""
+        self._before = self._kept(kept)
+        self._seam, self._first_asked = seam, asked
+
     def _kept(self, deltas: list[Delta]) -> list[Delta]:
         """Return the deltas, after keeping what they add to the facts."""
-        texts = self._texts
-        if texts is not None:
+        seam = self._seam
+        if seam is not None:
+            deltas = seam.joined(deltas)
+            if self.ending is not None and (held := seam.close()):
+                deltas.append(Text(held))
+        if self._keeps:
             for one in deltas:
-                if type(one) is Text:
-                    if one.choice == 0:
-                        texts.append(one.text)
-                elif type(one) is Refusal:
-                    if one.choice == 0:
-                        texts.append(one.text)
-                        self._refusals.append(one.text)
-                elif type(one) is Reasoning:
-                    if one.choice == 0:
-                        self._reasonings.append(one.text)
-                elif type(one) is ToolCall and one.choice == 0:
-                    self.tool_calls.append(one)
-                elif isinstance(one, Part):
-                    self._keep_part(one)
+                (self._choice(one.choice) if one.choice else self._first).add(one)
         return deltas
-
-    def _keep_part(self, one: Part) -> None:
-        from unspool.api.parts import Annotation, Item
-
-        if type(one) is Item:
-            self.items.append(one)
-        elif type(one) is Annotation:
-            self.annotations.append(one.annotation)
 
     def _raise(self) -> None:
         """Raise what the ending stands for, where that is to be raised."""
@@ -215,18 +304,22 @@ class Facts(Typed[T]):
             from unspool.client.errors import error_of
 
             error = error_of(self.ending, self.id, self.request_id)
-            if error is not None:
-                raise error
+            try:
+                if error is not None:
+                    raise error
+            finally:
+                del error  # or it and this frame keep each other, and the answer with them
 
 
-def turn_of(answer: Facts[Any]) -> list[dict[str, Any]]:
+def turn_of(answer: Choice) -> list[dict[str, Any]]:
     """Return an answer as the next turn repeats it: its `message`, and before it the items that led to it.
 
     Endpoints that have no items leave them out.
     """
     from unspool.api.conversation import answer as described
 
-    decoder = answer._decoder
+    facts = answer.facts()
+    decoder = facts._decoder if facts is not None else None
     reasoning = decoder.reasoning_fields(answer.reasoning) if decoder is not None else {}
     items = [one.item for one in answer.items if one.is_handed_back]
     return described(answer.text, answer.tool_calls, items, reasoning)
@@ -263,15 +356,16 @@ class Asked(Facts[T]):
         journal = self.exchange.journal
         return journal is not None and journal.path is not None and journal.trouble is None
 
-    def __repr__(self) -> str:
-        model = self.model or self.exchange.prompt.model
-        return f"<{type(self).__name__} {self.id or 'without a journal'}, {model}, {self.outcome or 'not ended'}>"
+    def _model(self) -> str:
+        return self.model or self.exchange.prompt.model
 
     @property
     def _decoder(self) -> Decoder:
         return self.exchange.decoder
 
     def _asked(self) -> Messages:
+        if self._first_asked is not None:
+            return self._first_asked
         # From the request itself, so that answers that were resumed have theirs too.
         prompt = self.exchange.prompt
         system, messages = prompt.system, prompt.messages

@@ -21,14 +21,13 @@ if TYPE_CHECKING:
             """Called in the child: give up what belongs to the parent, without touching it."""
 
 
-# By identity: weakref's own sets cost more to import than all of this.
-_living: dict[int, ref[Inherited]] = {}
+# weakref's own sets cost more to import than all of this, and a callback in Python could be struck by a signal's handler.
+_living: set[ref[Inherited]] = set()
 
 
 def watch(one: Inherited) -> None:
     """Tell this object in the child, after a fork, as long as it lives."""
-    key = id(one)
-    _living[key] = ref(one, lambda _: _living.pop(key, None) and None)
+    _living.add(ref(one, _living.discard))
 
 
 def never_free(one: object) -> None:
@@ -39,7 +38,7 @@ def never_free(one: object) -> None:
 
 
 def _in_child() -> None:
-    for reference in list(_living.values()):
+    for reference in list(_living):
         one = reference()
         if one is not None:
             one._after_fork()

@@ -106,14 +106,12 @@ class Lapse:
         if self.left() > 0:
             return None
         if self.is_over():
-            return Fault(
-                CUT, f"the answer was not complete after the {self.limits.total:g} s allowed for it (--timeout)"
-            )
+            return Fault(CUT, f"the answer was not complete after the {self.limits.total:g} s allowed for it (timeout)")
         now = time.monotonic()
         if self._settled_at is not None and now >= self._settled_at + GRACE:
             return Fault(CUT, "the server kept the connection open after the end of the answer")
         if now < self._active_at + self.limits.idle:
             return Fault(
-                CUT, f"nothing but keep-alives arrived for {self.limits.idle * _HEARTBEATS:g} s (--idle-timeout)"
+                CUT, f"nothing but keep-alives arrived for {self.limits.idle * _HEARTBEATS:g} s (idle timeout)"
             )
-        return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (--idle-timeout)")
+        return Fault(CUT, f"nothing arrived for {self.limits.idle:g} s (idle timeout)")

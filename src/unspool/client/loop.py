@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import weakref
 
 import pycurl
 
@@ -19,7 +18,7 @@ from unspool.journal.writer import SYNC_INTERVAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
     from typing import Any
 
     from unspool.journal.writer import Writer
@@ -130,9 +129,11 @@ class Reactor:
 
     def close(self) -> None:
         """End all transfers and close all connections."""
-        # A coroutine that waits for nothing: one step is all of it, also where nobody can await.
-        with contextlib.suppress(StopIteration):
-            self._multi.aclose().send(None)
+        # A coroutine that waits for nothing: one step is all of it, also where nobody can await. Where the loop is closed, it stops at each
+        # transfer that it ends, whose callback cannot be scheduled any more.
+        for _ in range(len(self._multi.futures()) + 1):
+            with contextlib.suppress(StopIteration, RuntimeError):
+                self._multi.aclose().send(None)
 
     async def _sync(self) -> None:
         # One job at a time for all journals, however many: a thousand streams must not queue a thousand syncs.
@@ -148,7 +149,8 @@ def _sync_each(journals: list[Writer]) -> None:
         journal.sync()
 
 
-_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, int]] = weakref.WeakKeyDictionary()
+# Of each loop the reactor, and how many have borrowed it. Not by weak references: libcurl's callbacks hold the loop.
+_reactors: dict[asyncio.AbstractEventLoop, tuple[Reactor, int]] = {}
 
 
 @contextlib.asynccontextmanager
@@ -156,6 +158,25 @@ async def kept_connections() -> AsyncIterator[None]:
     """Keep the connections of this event loop open between one stream and the next."""
     loop = running_loop()
     borrow(loop)
+    try:
+        yield
+    finally:
+        give_back(loop)
+
+
+def hold(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+    """Keep the connections of the running event loop open until the result is closed or collected, or the loop is shut down.
+
+    An asynchronous generator, since that is what `asyncio.run` closes at its end, before it closes the loop.
+    """
+    borrow(loop)
+    held = _held(loop)
+    with contextlib.suppress(StopIteration):
+        held.asend(None).send(None)
+    return held
+
+
+async def _held(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
@@ -204,13 +225,22 @@ def _in_trio() -> bool:
 
 def borrow(loop: asyncio.AbstractEventLoop) -> Reactor:
     """The reactor of a loop, to be given back. Its connections live until the last who borrowed it has done that."""
-    reactor, users = _reactors.get(loop) or (Reactor(), 0)
+    found = _reactors.get(loop)
+    if found is None:
+        # Of a loop that was closed without being shut down, or while something of it was still held.
+        for other, (reactor, _) in list(_reactors.items()):
+            if other.is_closed():
+                _reactors.pop(other, None)
+                reactor.close()
+    reactor, users = found or (Reactor(), 0)
     _reactors[loop] = (reactor, users + 1)
     return reactor
 
 
 def give_back(loop: asyncio.AbstractEventLoop) -> None:
     """Give back the reactor of a loop."""
+    if loop not in _reactors:
+        return
     # The last stream closes the connections: nothing is left behind for the loop's end to warn about.
     reactor, users = _reactors[loop]
     if users > 1:

@@ -309,7 +309,7 @@ class Session:
             [
                 *(before.messages if before is not None else ()),
                 *(turn.said or (turn.message,)),
-                *([{"role": "assistant", "content": text}] if is_rest else turn_of(answer)),
+                *([{"role": "assistant", "content": text}] if is_rest else turn_of(answer.choices[0])),
             ],
             None,
             kept_id(answer) or (before.parent if before is not None else ""),

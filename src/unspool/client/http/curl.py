@@ -13,13 +13,14 @@ first step of a callback included, and what it raises cannot pass through libcur
 transfer, so that the program would see a cut stream instead of its own exception. Here it is caught, and raised again as soon as libcurl has returned.
 Two ways catch it. A callback that is a generator's ``send`` resumes inside the generator's ``try``, so that nothing escapes. libcurl's
 socket callback has four arguments, which ``send`` cannot take: what escapes from that one arrives at `sys.excepthook`, which is ours
-while libcurl runs.
+while the main thread calls libcurl.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,12 +78,28 @@ def hook(kind: type[BaseException], error: BaseException, trace: TracebackType |
         sys.__excepthook__(kind, error, trace)
 
 
+def calling(call: Callable[..., object], *arguments: object) -> None:
+    """Call something that calls libcurl, and with that our callbacks."""
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.main_thread().ident != get_ident():
+        call(*arguments)  # no handler runs here, and the hook is every thread's
+        return
+    before, sys.excepthook = sys.excepthook, hook
+    try:
+        call(*arguments)
+    finally:
+        sys.excepthook = before
+
+
 def again() -> None:
     """Raise what was caught."""
     if caught:
         error = caught[0]
         caught.clear()
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # or it and this frame keep each other, and the answer with them
 
 
 def guarded(take: Callable[[Any], Any], failed: Any) -> Callable[[Any], Any]:

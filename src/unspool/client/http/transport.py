@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
 from unspool.client import forks
-from unspool.client.http.curl import again, caught, guarded, hook, pycurl
+from unspool.client.http.curl import again, calling, caught, guarded, pycurl
 from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.outcome import CUT, UNREACHABLE, Fault
 
@@ -200,6 +199,11 @@ def keep_bursts() -> None:
     bytes(_LARGEST_BURST)
 
 
+# Reactors with transfers. pycurl closes libcurl's handles as soon as the garbage collector finds them in a cycle, which may be before the
+# answer in the same cycle could end its stream: from here they are reachable until that is done.
+_busy: set[Reactor] = set()
+
+
 class Reactor:
     """Runs transfers in one thread: wait for the network, for other descriptors and for a time, all at once.
 
@@ -216,24 +220,29 @@ class Reactor:
         self._deadline: float | None = None
         #: Whether this is a copy in a child of the process that made it, and of no use.
         self.is_inherited = False
+        #: Whether an exception has struck somewhere in it, so that it should only be closed.
+        self.is_damaged = False
         forks.watch(self)
 
     def _after_fork(self) -> None:
         """In the child: keep the connections from being closed, for they are the parent's."""
         self.is_inherited = True
+        _busy.discard(self)
         forks.never_free(self._multi)
         for transfer in self._transfers.values():
             forks.never_free(transfer.curl)
 
     def start(self, transfer: Transfer) -> None:
         """Begin a transfer; it goes on in `wait`."""
+        _busy.add(self)
         self._transfers[transfer.curl] = transfer
-        self._multi.add_handle(transfer.curl)
+        self._call(self._multi.add_handle, transfer.curl)
 
     def cancel(self, transfer: Transfer, fault: Fault | None = None) -> None:
         """End a transfer now, whatever it is doing, and close its connection; ``fault`` says why, where that is a fault."""
         if self._transfers.pop(transfer.curl, None) is not None:
-            self._multi.remove_handle(transfer.curl)
+            self._call(self._multi.remove_handle, transfer.curl)
+        self._rest()
         transfer.finish(0, "")
         transfer.fault = transfer.fault or fault
 
@@ -243,26 +252,38 @@ class Reactor:
         Returns those descriptors of ``watch`` that can be read, and of ``errors`` that have broken (a pipe without reader). Signals are
         handled, and end nothing by themselves: watch a descriptor that their handler writes to.
         """
+        if caught:
+            again()  # it struck when the transfer was started, and the timer may be lost
         deadline = self._deadline
         if deadline is not None:
             seconds = min(seconds, max(0.0, deadline - time.monotonic()))
         ready, news = _poll(self._sockets, watch, errors, seconds)
-        before, sys.excepthook = sys.excepthook, hook
-        try:
-            for fd, events in ready:
-                # One of them may have been given up on the way, for another's news.
-                if fd in self._sockets:
-                    self._multi.socket_action(fd, events)
-            if deadline is not None and deadline <= time.monotonic():
-                if self._deadline == deadline:
-                    self._deadline = None
-                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-            self._collect()
-        finally:
-            sys.excepthook = before
+        self._call(self._run, ready, deadline)
         if caught:
             again()
         return news
+
+    def _call(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call something that calls libcurl."""
+        calling(call, *arguments)
+        if caught:
+            self.is_damaged = True  # what libcurl said of its sockets or its timer was lost
+
+    def _run(self, ready: list[tuple[int, int]], deadline: float | None) -> None:
+        for fd, events in ready:
+            # One of them may have been given up on the way, for another's news.
+            if fd in self._sockets:
+                self._multi.socket_action(fd, events)
+        if deadline is not None and deadline <= time.monotonic():
+            if self._deadline == deadline:
+                self._deadline = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._collect()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it should start nothing any more: closed, the parent's, or damaged."""
+        return self.is_inherited or self.is_damaged or bool(self._multi.closed)
 
     def settle(self) -> None:
         """Let those transfers come to their end that were left, and end those that cannot by now."""
@@ -277,7 +298,7 @@ class Reactor:
             return
         for transfer in list(self._transfers.values()):
             self.cancel(transfer)
-        self._multi.close()
+        self._call(self._multi.close)
 
     def _collect(self) -> None:
         while True:
@@ -292,7 +313,12 @@ class Reactor:
     def _finish(self, curl: Any, code: int, message: str) -> None:
         transfer = self._transfers.pop(curl)
         self._multi.remove_handle(curl)
+        self._rest()
         transfer.finish(code, message)
+
+    def _rest(self) -> None:
+        if not self._transfers:
+            _busy.discard(self)
 
     def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
         if what == pycurl.POLL_REMOVE:
@@ -403,7 +429,7 @@ def _explain(code: int, message: str, host: str, secure: bool) -> str:
     if code == 7:
         return f"cannot connect to {host}: {message}; check that the server runs, and the base URL"
     if code == _TIMED_OUT:
-        return f"{host} could not be connected to in time (--connect-timeout); check the base URL, and the network"
+        return f"{host} could not be connected to in time (connect timeout); check the base URL, and the network"
     if code in (1, 8):  # 1: something that is no HTTP head at all, such as an SSH server's greeting
         advice = "" if secure else ", which begins with https:// where the server speaks TLS"
         return f"the server at {host} does not speak HTTP; check the base URL{advice}"

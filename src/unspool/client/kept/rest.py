@@ -12,7 +12,6 @@ from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange, is_background
 from unspool.client.kept import continuation
 from unspool.config import ConfigError
-from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader, summary, ulid
 from unspool.journal.blocks import End, Request
 from unspool.journal.reader import Reader
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.config import Settings
-    from unspool.config.target import Target
+    from unspool.config.target import Route, Target
     from unspool.journal.summary import Summary
     from unspool.sse import Event
 
@@ -79,6 +78,7 @@ def take_up(
     retries: int,
     pid: int | None = None,
     use_proxy: bool = True,
+    route: Route | None = None,
 ) -> tuple[Exchange | None, list[tuple[list[Delta], list[Event], float]]]:
     """Continue a stream that the server keeps, in its own journal. Returns what does so, and the turns that are kept.
 
@@ -93,7 +93,7 @@ def take_up(
     if replay.decoder.ended:
         journal.close()
         return None, turns
-    exchange = exchange_of(one, target, one.body, retries=retries, pid=pid, use_proxy=use_proxy)
+    exchange = exchange_of(one, target, one.body, retries=retries, pid=pid, use_proxy=use_proxy, route=route)
     seconds = max(0.0, time.time() - ulid.milliseconds(one.id) / 1000)
     exchange.take_up(journal, replay.decoder, seconds, one.stream_id or "")
     return exchange, turns
@@ -107,6 +107,7 @@ def ask_again(
     retries: int,
     pid: int | None = None,
     use_proxy: bool = True,
+    route: Route | None = None,
 ) -> tuple[Exchange, str, continuation.Seam | None]:
     """Ask for the rest in a new stream, whose parent is the cut one. Returns what does so, the text that is kept, and the seam to it.
 
@@ -121,14 +122,15 @@ def ask_again(
             f"{ulid.short(one.id)} was asked with a secret that is not kept ({', '.join(masked)}), so it cannot be asked again"
         )
     body = continuation.rest_of(one)
-    exchange = exchange_of(one, target, body, retries=retries, pid=pid, use_proxy=use_proxy)
-    text = continuation.text_of(summary.conversation(streams_dir(), one.id))
-    with _locked(streams_dir()):
+    exchange = exchange_of(one, target, body, retries=retries, pid=pid, use_proxy=use_proxy, route=route)
+    kept = os.path.dirname(one.path)
+    text = continuation.text_of(summary.conversation(kept, one.id))
+    with _locked(kept):
         # Of many that resume one stream at once only the first finds no stream that already does.
-        if other := _running_rest(one, body):
+        if other := _running_rest(one, body, kept):
             short = ulid.short(other)
             raise Busy(f"{ulid.short(one.id)} is being resumed by another process as {short}")
-        exchange.begin(Writer(streams_dir(), sync=settings.sync), parent=one.id)
+        exchange.begin(Writer(kept, sync=settings.sync), parent=one.id)
     return exchange, text, None if endpoint(one.api).continues_text else continuation.Seam(text)
 
 
@@ -153,14 +155,14 @@ def _locked(kept: str) -> Iterator[None]:
             os.close(fd)
 
 
-def _running_rest(one: Summary, body: dict[str, Any]) -> str | None:
+def _running_rest(one: Summary, body: dict[str, Any], kept: str) -> str | None:
     """The id of the running stream that asks for the rest of this one, None where there is none."""
     asked = without_secrets(body).body
-    for id in reversed(folder.ids(streams_dir())):
+    for id in reversed(folder.ids(kept)):
         if id < one.id:
             return None
         try:
-            path = folder.path_of(streams_dir(), id)
+            path = folder.path_of(kept, id)
             if id != one.id and reader.is_alive(path):
                 request = Request.first(path)
                 if request.parent == one.id and request.body == asked:
@@ -178,6 +180,7 @@ def exchange_of(
     retries: int,
     pid: int | None = None,
     use_proxy: bool = True,
+    route: Route | None = None,
 ) -> Exchange:
     """What asks a kept stream's server for this, without a journal yet."""
     prompt = Prompt([], one.model, stream=bool(body.get("stream")))
@@ -192,6 +195,7 @@ def exchange_of(
         pid=pid,
         use_proxy=use_proxy,
         tool_sources=sources,
+        route=route,
     )
 
 

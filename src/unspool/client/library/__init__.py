@@ -9,22 +9,24 @@ from _thread import RLock
 from unspool.client import forks
 from unspool.client.answer import Answer
 from unspool.client.http.transport import Reactor
-from unspool.client.library import asking
+from unspool.client.library.arguments import Arguments, ReadingArguments, exchange
+from unspool.config.url import origin
 from unspool.outcome import UNAUTHORIZED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
+    import os
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Any, TypeVar, Unpack, overload
 
     from unspool.client.aio import AsyncAnswer
     from unspool.client.exchange import Exchange
-    from unspool.client.library.asking import Asking, AskOptions, Options, Reading
+    from unspool.client.library.arguments import AskOptions, Options, Question, Reading
     from unspool.client.library.converse import Conversation
     from unspool.client.library.following import AsyncFollowing, Following
-    from unspool.config import Settings
+    from unspool.client.library.resumed import Revived
     from unspool.config.target import Target
 
     T = TypeVar("T")
@@ -40,10 +42,10 @@ _MOST_IDLE = 16
 
 
 @overload
-def stream(prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> Answer[T]: ...
+def stream(prompt: Question, *, schema: type[T], **options: Unpack[Options]) -> Answer[T]: ...
 @overload
-def stream(prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]) -> Answer[Any]: ...
-def stream(prompt: Asking, **options: Any) -> Answer[Any]:
+def stream(prompt: Question, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]) -> Answer[Any]: ...
+def stream(prompt: Question, **options: Any) -> Answer[Any]:
     """Ask a model and return its answer as it streams.
 
     >>> with unspool.stream("What is Python?") as answer:
@@ -74,16 +76,17 @@ def stream(prompt: Asking, **options: Any) -> Answer[Any]:
     Raises ValueError and TypeError for arguments that do not go together, and `ConfigError` for a configuration that cannot be
     used, a missing key among it. The network's errors are raised while iterating: see `Answer`.
     """
-    return _answer("stream", prompt, options)
+    asked, arguments = _begin("stream", prompt, options)
+    return Answer(asked, arguments.limits(), check=arguments.check, schema=arguments.schema)
 
 
 @overload
-def astream(prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> AsyncAnswer[T]: ...
+def astream(prompt: Question, *, schema: type[T], **options: Unpack[Options]) -> AsyncAnswer[T]: ...
 @overload
 def astream(
-    prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
+    prompt: Question, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
 ) -> AsyncAnswer[Any]: ...
-def astream(prompt: Asking, **options: Any) -> AsyncAnswer[Any]:
+def astream(prompt: Question, **options: Any) -> AsyncAnswer[Any]:
     """Ask a model and return its answer as it streams, for asyncio. The arguments are those of `stream`.
 
     >>> async def main():
@@ -94,58 +97,76 @@ def astream(prompt: Asking, **options: Any) -> AsyncAnswer[Any]:
     """
     from unspool.client.aio import AsyncAnswer
 
-    exchange, arguments = _exchange("astream", prompt, options)
-    return AsyncAnswer(exchange, asking.limits_of(arguments), check=arguments["check"], schema=arguments["schema"])
+    asked, arguments = _begin("astream", prompt, options)
+    return AsyncAnswer(asked, arguments.limits(), check=arguments.check, schema=arguments.schema)
 
 
-def resume(id: str, **options: Unpack[Reading]) -> Answer[Any]:
-    """Go on with an answer that was cut, and return it from its beginning, as it streams.
+@overload
+def resume(id: str, *, schema: type[T], **options: Unpack[Reading]) -> Answer[T]: ...
+@overload
+def resume(id: str, *, schema: dict[str, Any] | None = None, **options: Unpack[Reading]) -> Answer[Any]: ...
+def resume(id: str, **options: Any) -> Answer[Any]:
+    """Continue an answer that was cut, and return it from its beginning, as it streams.
 
     >>> with unspool.stream("What is Python?") as answer:
-    ...     first = next(iter(answer))  # and then it is left, which cuts it
+    ...     first = next(iter(answer))  # leaving the block here cuts it
     >>> unspool.resume(answer.id).read().startswith(first)
     True
 
-    ``id`` is any piece of an id that only one stream has. A background response is taken up where it broke, in its own journal, and is
-    the same answer. Everything else is asked for anew, in a new stream with an id of its own; its first piece is what is kept of
-    the old one. An answer that is whole already is returned as it is. ``options`` are those of `stream` that say how to read.
+    ``id`` is any part of an id that only one stream has. A stream that its server keeps (a background response, a gateway's) is continued where it broke, in
+    its own journal, and is the same answer. Any other is asked again for the rest, in a new stream with an id of its own; its first piece is what
+    is kept of the old one. A complete answer is returned as it is. ``options`` are those of `stream` that say how to read; ``journal`` is the folder
+    that has the answer, ``schema`` what the answer has to be.
 
-    Raises NotFound, Busy while another process still writes it, ConfigError, and ValueError for what cannot be gone on with.
+    Raises NotFound, Busy while another process still writes it, ConfigError, and ValueError for what cannot be continued.
     """
-    from unspool.client.library import resumed
+    from unspool.client.library.resumed import answer, read, revive
 
-    arguments = {**asking.READING, **asking.checked("resume", options, asking.READING)}
-    return resumed.resumed(resumed.revived(id, arguments), arguments)
-
-
-def aresume(id: str, **options: Unpack[Reading]) -> AsyncAnswer[Any]:
-    """Go on with an answer that was cut, for asyncio: see `resume`."""
-    from unspool.client.library import resumed
-
-    arguments = {**asking.READING, **asking.checked("aresume", options, asking.READING)}
-    return resumed.aresumed(resumed.revived(id, arguments), arguments)
+    arguments = ReadingArguments("resume", options)
+    return answer(revive(read(id, arguments), arguments), arguments)
 
 
-def follow(id: str, *, after: int | None = None, check: bool = True) -> Following:
+@overload
+def aresume(id: str, *, schema: type[T], **options: Unpack[Reading]) -> AsyncAnswer[T]: ...
+@overload
+def aresume(id: str, *, schema: dict[str, Any] | None = None, **options: Unpack[Reading]) -> AsyncAnswer[Any]: ...
+def aresume(id: str, **options: Any) -> AsyncAnswer[Any]:
+    """Continue an answer that was cut, for asyncio: see `resume`."""
+    from unspool.client.library.resumed import async_answer, read, revive
+
+    arguments = ReadingArguments("aresume", options)
+    return async_answer(revive(read(id, arguments), arguments), arguments)
+
+
+def follow(
+    id: str, *, after: int | None = None, check: bool = True, journal: str | os.PathLike[str] | None = None
+) -> Following:
     """Read an answer from its journal, also while another process writes it, from its beginning to its end.
 
     >>> answer = unspool.stream("What is Python?")
     >>> answer.read() == unspool.follow(answer.id).read()
     True
 
-    ``id`` is any piece of an id that only one stream has. ``after`` leaves out what comes up to that block of the journal: give
-    it the ``last_id`` of what you had. Raises NotFound; while iterating, StreamCut when the process that wrote it is gone before the end.
+    ``id`` is any part of an id that only one stream has. ``after`` leaves out what comes up to that block of the journal: give
+    it the ``last_id`` of what you had. ``journal`` is the folder that has the answer. Raises NotFound; while iterating, StreamCut when the process
+    that wrote it is gone before the end.
     """
     from unspool.client.library.following import Following, path_of
 
-    return Following(path_of(id), after, check=check)
+    return Following(path_of(id, journal), after, check=check)
 
 
-def afollow(id: str, *, after: int | None = None, check: bool = True) -> AsyncFollowing:
+def afollow(
+    id: str, *, after: int | None = None, check: bool = True, journal: str | os.PathLike[str] | None = None
+) -> AsyncFollowing:
     """Read an answer from its journal, for asyncio: see `follow`."""
     from unspool.client.library.following import AsyncFollowing, path_of
 
-    return AsyncFollowing(path_of(id), after, check=check)
+    return AsyncFollowing(path_of(id, journal), after, check=check)
+
+
+# What belongs to a server, and is not sent to another where a client continues an answer of another.
+_SERVERS_OWN = ("key", "headers", "query", "client_cert", "unix_socket")
 
 
 class _Defaults:
@@ -153,28 +174,37 @@ class _Defaults:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._given = dict(options)
-        self._defaults = {**asking.DEFAULTS, **asking.checked(type(self).__name__, options)}
-        self._settings: Settings = asking.settings_for(self._defaults)
-        self._targets: dict[tuple[Any, ...], Target] = {}
+        self._defaults = Arguments(type(self).__name__, options)
+        self._settings = self._defaults.start_settings()
+        self._targets: dict[tuple[str | None, ...], Target] = {}
         self._target(self._defaults)
 
-    def _arguments(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = {**self._defaults, **asking.checked(name, options)}
-        if self._defaults["options"] and options.get("options"):
-            arguments["options"] = {**self._defaults["options"], **options["options"]}
-        return arguments
+    def _arguments(self, name: str, options: Mapping[str, Any]) -> Arguments:
+        merged = {**self._given, **options}
+        if self._defaults.options and options.get("options"):
+            merged["options"] = {**self._defaults.options, **options["options"]}
+        return Arguments(name, merged)
 
-    def _exchange(self, prompt: Asking, arguments: Mapping[str, Any]) -> Exchange:
-        return asking.exchange(prompt, arguments, self._target(arguments), self._settings)
+    def _begin(self, question: Question, options: Mapping[str, Any]) -> tuple[Exchange, Arguments]:
+        arguments = self._arguments("stream", options)
+        return exchange(question, arguments, self._target(arguments), self._settings), arguments
 
-    def _target(self, arguments: Mapping[str, Any]) -> Target:
-        place = tuple(arguments[name] for name in asking.PLACES)
+    def _target(self, arguments: Arguments) -> Target:
+        place = arguments.profile, arguments.base_url, arguments.key, arguments.api
         if place not in self._targets:
-            self._targets[place] = _resolve(arguments, self._settings)
+            self._targets[place] = arguments.target(self._settings)
         return self._targets[place]
 
-    def _reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {**{name: self._defaults[name] for name in asking.READING}, **options}
+    def _revive(self, id: str, options: Mapping[str, Any]) -> tuple[Revived, ReadingArguments]:
+        from unspool.client.library import resumed
+
+        given = {name: value for name, value in self._given.items() if name in ReadingArguments.names()}
+        arguments = ReadingArguments("resume", {**given, **options})
+        one = resumed.read(id, arguments)
+        if origin(one.url) != origin(self._target(self._defaults).base_url):
+            given = {name: value for name, value in given.items() if name not in _SERVERS_OWN}
+            arguments = ReadingArguments("resume", {**given, **options})
+        return resumed.revive(one, arguments), arguments
 
     def _learn(self, outcome: str | None) -> None:
         """Take what an answer's end says: a key that was refused may have run out, and is asked for again."""
@@ -209,6 +239,10 @@ class Client(_Defaults):
         self._lock = RLock()
         self._idle = []
 
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
     def __enter__(self) -> Client:
         return self
 
@@ -218,29 +252,25 @@ class Client(_Defaults):
         self.close()
 
     @overload
-    def stream(self, prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> Answer[T]: ...
+    def stream(self, prompt: Question, *, schema: type[T], **options: Unpack[Options]) -> Answer[T]: ...
     @overload
     def stream(
-        self, prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
+        self, prompt: Question, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
     ) -> Answer[Any]: ...
-    def stream(self, prompt: Asking, **options: Any) -> Answer[Any]:
+    def stream(self, prompt: Question, **options: Any) -> Answer[Any]:
         """Ask a model and return its answer as it streams: see `unspool.stream`. Raises RuntimeError when the client is closed."""
         if self._closed:
             raise RuntimeError("the client is closed")
-        arguments = self._arguments("stream", options)
+        asked, arguments = self._begin(prompt, options)
         answer: Answer[Any] = Answer(
-            self._exchange(prompt, arguments),
-            asking.limits_of(arguments),
-            reactor=self._borrow(),
-            check=arguments["check"],
-            schema=arguments["schema"],
+            asked, arguments.limits(), reactor=self._borrow(), check=arguments.check, schema=arguments.schema
         )
         answer.on_close = self._take_back
         return answer
 
     def converse(
         self,
-        prompt: Asking | None = None,
+        prompt: Question | None = None,
         *,
         tools: Iterable[Callable[..., Any]],
         chain: int = 10,
@@ -253,7 +283,7 @@ class Client(_Defaults):
 
         tools = list(tools)
 
-        def ask(asked: Asking) -> Answer[Any]:
+        def ask(asked: Question) -> Answer[Any]:
             return self.stream(asked, tools=tools, **options)
 
         return begun_conversation(prompt, ask, tools, chain, resume, unfinished, {**self._given, **options})  # type: ignore[typeddict-item]
@@ -262,13 +292,19 @@ class Client(_Defaults):
         """Return a client with these defaults in addition. It has connections of its own."""
         return Client(**{**self._given, **options})
 
-    def resume(self, id: str, **options: Unpack[Reading]) -> Answer[Any]:
-        """Continue an answer that was cut, with this client's defaults for reading: see `unspool.resume`."""
-        return resume(id, **self._reading(options))
+    @overload
+    def resume(self, id: str, *, schema: type[T], **options: Unpack[Reading]) -> Answer[T]: ...
+    @overload
+    def resume(self, id: str, *, schema: dict[str, Any] | None = None, **options: Unpack[Reading]) -> Answer[Any]: ...
+    def resume(self, id: str, **options: Any) -> Answer[Any]:
+        """Continue an answer of this client's folder, with its defaults: see `unspool.resume`. Its key and headers are for its own server only."""
+        from unspool.client.library.resumed import answer
+
+        return answer(*self._revive(id, options))
 
     def follow(self, id: str, *, after: int | None = None) -> Following:
-        """Read an answer from its journal: see `unspool.follow`."""
-        return follow(id, after=after, check=self._defaults["check"])
+        """Read an answer of this client's folder from its journal: see `unspool.follow`."""
+        return follow(id, after=after, check=self._defaults.check, journal=self._defaults.folder())
 
     def close(self) -> None:
         """Close the connections. Streams that still run keep theirs to their end."""
@@ -289,7 +325,7 @@ class Client(_Defaults):
     def _take_back(self, answer: Answer[Any], reactor: Reactor) -> None:
         self._learn(answer.outcome)
         with self._lock:
-            if not self._closed and not reactor.is_inherited and len(self._idle) < _MOST_IDLE:
+            if not self._closed and not reactor.is_closed and len(self._idle) < _MOST_IDLE:
                 self._idle.append(reactor)
                 return
         reactor.close()
@@ -305,13 +341,13 @@ class AsyncClient(_Defaults):
     >>> len(asyncio.run(main()))
     2
 
-    Connections are kept until `aclose`. It may be used in several event loops, one after the other or in threads of their own, and is to
-    be closed in each.
+    Connections are kept until `aclose`, or until the event loop is shut down, as `asyncio.run` does. It may be used in several event loops,
+    one after the other or in threads of their own.
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__(options)
-        self._loops: set[asyncio.AbstractEventLoop] = set()
+        self._held: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
 
     async def __aenter__(self) -> AsyncClient:
         self._keep_connections()
@@ -323,22 +359,19 @@ class AsyncClient(_Defaults):
         await self.aclose()
 
     @overload
-    def stream(self, prompt: Asking, *, schema: type[T], **options: Unpack[Options]) -> AsyncAnswer[T]: ...
+    def stream(self, prompt: Question, *, schema: type[T], **options: Unpack[Options]) -> AsyncAnswer[T]: ...
     @overload
     def stream(
-        self, prompt: Asking, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
+        self, prompt: Question, *, schema: dict[str, Any] | None = None, **options: Unpack[Options]
     ) -> AsyncAnswer[Any]: ...
-    def stream(self, prompt: Asking, **options: Any) -> AsyncAnswer[Any]:
+    def stream(self, prompt: Question, **options: Any) -> AsyncAnswer[Any]:
         """Ask a model and return its answer as it streams: see `unspool.astream`. To be called in a running event loop."""
         from unspool.client.aio import AsyncAnswer
 
         self._keep_connections()
-        arguments = self._arguments("stream", options)
+        asked, arguments = self._begin(prompt, options)
         answer: AsyncAnswer[Any] = AsyncAnswer(
-            self._exchange(prompt, arguments),
-            asking.limits_of(arguments),
-            check=arguments["check"],
-            schema=arguments["schema"],
+            asked, arguments.limits(), check=arguments.check, schema=arguments.schema
         )
         answer.on_close = self._note
         return answer
@@ -347,47 +380,43 @@ class AsyncClient(_Defaults):
         """Return a client with these defaults in addition. It has connections of its own."""
         return AsyncClient(**{**self._given, **options})
 
-    def resume(self, id: str, **options: Unpack[Reading]) -> AsyncAnswer[Any]:
-        """Continue an answer that was cut, with this client's defaults for reading: see `unspool.resume`."""
-        return aresume(id, **self._reading(options))
+    @overload
+    def resume(self, id: str, *, schema: type[T], **options: Unpack[Reading]) -> AsyncAnswer[T]: ...
+    @overload
+    def resume(
+        self, id: str, *, schema: dict[str, Any] | None = None, **options: Unpack[Reading]
+    ) -> AsyncAnswer[Any]: ...
+    def resume(self, id: str, **options: Any) -> AsyncAnswer[Any]:
+        """Continue an answer of this client's folder, with its defaults: see `unspool.resume`. Its key and headers are for its own server only."""
+        from unspool.client.library.resumed import async_answer
+
+        return async_answer(*self._revive(id, options))
 
     def follow(self, id: str, *, after: int | None = None) -> AsyncFollowing:
-        """Read an answer from its journal: see `unspool.follow`."""
-        return afollow(id, after=after, check=self._defaults["check"])
+        """Read an answer of this client's folder from its journal: see `unspool.follow`."""
+        return afollow(id, after=after, check=self._defaults.check, journal=self._defaults.folder())
 
     async def aclose(self) -> None:
         """Close the connections in this event loop. Streams that still run keep theirs to their end."""
-        from unspool.client.loop import give_back, running_loop
+        from unspool.client.loop import running_loop
 
-        loop = running_loop()
-        if loop in self._loops:
-            self._loops.discard(loop)
-            give_back(loop)
+        held = self._held.pop(running_loop(), None)
+        if held is not None:
+            await held.aclose()
 
     def _keep_connections(self) -> None:
-        from unspool.client.loop import borrow, running_loop
+        from unspool.client.loop import hold, running_loop
 
         loop = running_loop()
-        if loop not in self._loops:
-            self._loops = {loop, *(one for one in self._loops if not one.is_closed())}
-            borrow(loop)
+        if loop not in self._held:
+            self._held = {one: held for one, held in self._held.items() if not one.is_closed()}
+            self._held[loop] = hold(loop)
 
     def _note(self, answer: AsyncAnswer[Any]) -> None:
         self._learn(answer.outcome)
 
 
-def _answer(name: str, prompt: Asking, options: Mapping[str, Any]) -> Answer[Any]:
-    exchange, arguments = _exchange(name, prompt, options)
-    return Answer(exchange, asking.limits_of(arguments), check=arguments["check"], schema=arguments["schema"])
-
-
-def _exchange(name: str, prompt: Asking, options: Mapping[str, Any]) -> tuple[Exchange, dict[str, Any]]:
-    arguments = {**asking.DEFAULTS, **asking.checked(name, options)}
-    settings = asking.settings_for(arguments)
-    return asking.exchange(prompt, arguments, _resolve(arguments, settings), settings), arguments
-
-
-def _resolve(arguments: Mapping[str, Any], settings: Settings) -> Target:
-    from unspool.config.settings import resolve
-
-    return resolve(**{name: arguments[name] for name in asking.PLACES}, settings=settings)
+def _begin(name: str, question: Question, options: Mapping[str, Any]) -> tuple[Exchange, Arguments]:
+    arguments = Arguments(name, options)
+    settings = arguments.start_settings()
+    return exchange(question, arguments, arguments.target(settings), settings), arguments

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from unspool.client.aio import AsyncReading
     from unspool.client.answer import Reading
     from unspool.client.facts import Facts, Messages
-    from unspool.client.library.asking import Asking, AskOptions
-    from unspool.client.library.asking import Reading as Reading_
+    from unspool.client.library.arguments import AskOptions, Question
+    from unspool.client.library.arguments import Reading as Reading_
     from unspool.journal.summary import Summary
 
 #: How many answers with calls a conversation may have before it ends, unless its caller says otherwise.
@@ -94,13 +94,13 @@ class Turns:
     ``id`` is the id of the first answer, ``answers`` are all so far, the last of which is ``answer``.
     """
 
-    def __init__(self, tools: Iterable[Callable[..., Any]], first: Asking, chain: int, unfinished: str) -> None:
+    def __init__(self, tools: Iterable[Callable[..., Any]], first: Question, chain: int, unfinished: str) -> None:
         if unfinished not in _UNFINISHED:
             raise ValueError(f"unfinished is {unfinished!r}, and not one of {', '.join(_UNFINISHED)}")
         if type(chain) is not int or chain < 0:
             raise ValueError(f"chain is {chain!r}, and not a number of answers")
         self.functions = Functions(tools)
-        self._next: Asking | None = first
+        self._next: Question | None = first
         self._chain = chain
         self._unfinished = unfinished
         self._id: str | None = None
@@ -200,8 +200,8 @@ class Conversation(Turns):
     def __init__(
         self,
         tools: Iterable[Callable[..., Any]],
-        first: Asking,
-        ask: Callable[[Asking], Reading[Any]],
+        first: Question,
+        ask: Callable[[Question], Reading[Any]],
         *,
         chain: int,
         unfinished: str,
@@ -311,8 +311,8 @@ class AsyncConversation(Turns):
     def __init__(
         self,
         tools: Iterable[Callable[..., Any]],
-        first: Asking,
-        ask: Callable[[Asking], AsyncReading[Any]],
+        first: Question,
+        ask: Callable[[Question], AsyncReading[Any]],
         *,
         chain: int,
         unfinished: str,
@@ -415,7 +415,7 @@ class AsyncConversation(Turns):
 
 
 def converse(
-    prompt: Asking | None = None,
+    prompt: Question | None = None,
     *,
     tools: Iterable[Callable[..., Any]],
     chain: int = DEFAULT_CHAIN,
@@ -446,14 +446,14 @@ def converse(
     """
     from unspool.client import library
 
-    def ask(asked: Asking) -> Reading[Any]:
+    def ask(asked: Question) -> Reading[Any]:
         return library.stream(asked, tools=tools, **options)
 
     return begun_conversation(prompt, ask, tools, chain, resume, unfinished, options)
 
 
 def aconverse(
-    prompt: Asking | None = None,
+    prompt: Question | None = None,
     *,
     tools: Iterable[Callable[..., Any]],
     chain: int = DEFAULT_CHAIN,
@@ -466,7 +466,7 @@ def aconverse(
 
     tools = list(tools)
 
-    def ask(asked: Asking) -> AsyncReading[Any]:
+    def ask(asked: Question) -> AsyncReading[Any]:
         return library.astream(asked, tools=tools, **options)
 
     if resume is None:
@@ -480,8 +480,8 @@ def aconverse(
 
 
 def begun_conversation(
-    prompt: Asking | None,
-    ask: Callable[[Asking], Reading[Any]],
+    prompt: Question | None,
+    ask: Callable[[Question], Reading[Any]],
     tools: Iterable[Callable[..., Any]],
     chain: int,
     resume: str | None,
@@ -501,13 +501,13 @@ def begun_conversation(
     return found
 
 
-def _prompt_of(prompt: Asking | None) -> Asking:
+def _prompt_of(prompt: Question | None) -> Question:
     if prompt is None:
         raise TypeError("give a prompt, or the id of a conversation to resume")
     return prompt
 
 
-def _kept(prompt: Asking | None, resume: str, options: AskOptions) -> tuple[str, Summary, str]:
+def _kept(prompt: Question | None, resume: str, options: AskOptions) -> tuple[str, Summary, str]:
     """The id and the last answer of a conversation to resume, and the journal of that."""
     if prompt is not None:
         raise TypeError("give a prompt or resume, not both")
@@ -517,6 +517,6 @@ def _kept(prompt: Asking | None, resume: str, options: AskOptions) -> tuple[str,
 
 
 def _reading(options: AskOptions) -> Reading_:
-    from unspool.client.library.asking import READING
+    from unspool.client.library.arguments import ReadingArguments
 
-    return {name: value for name, value in options.items() if name in READING}  # type: ignore[return-value]
+    return {name: value for name, value in options.items() if name in ReadingArguments.names()}  # type: ignore[return-value]

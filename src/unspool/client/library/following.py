@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from unspool.client.aio import AsyncReading
@@ -28,9 +29,9 @@ _SHORTEST_NAP = 0.005
 _LONGEST_NAP = 0.1
 
 
-def path_of(piece: str) -> str:
-    """The journal of the stream that a piece of an id names. Raises NotFound."""
-    return folder.locate(streams_dir(), piece)
+def path_of(part: str, journals: str | os.PathLike[str] | None = None) -> str:
+    """The journal of the stream that a part of an id names, in a folder of journals. Raises NotFound."""
+    return folder.locate(streams_dir() if journals is None else os.fspath(journals), part)
 
 
 class Naps:
