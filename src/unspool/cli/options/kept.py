@@ -181,8 +181,8 @@ COMMANDS = (
             *LIMIT_OPTIONS,
         ),
         (Words("id", "ID", f"{ID_HELP} (default: the last answer that was cut)"),),
-        description="Print what is kept of a cut answer, and the rest of it. A background response continues where it broke, and is the"
-        " same answer. For anything else the model is asked to continue, in a new stream, and stderr says so. Where the command ran tools, calls that have"
+        description="Print what is kept of a cut answer, and the rest of it. A background response, or a stream that a"
+        " gateway keeps, continues where it broke, and is the same answer. For anything else the model is asked to continue, in a new stream, and stderr says so. Where the command ran tools, calls that have"
         " finished are not run again.",
         examples="unspool resume\nunspool resume 7F3K9Q > answer.md",
         excess="one ID at a time",
