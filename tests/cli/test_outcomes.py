@@ -195,8 +195,8 @@ def test_a_model_that_does_not_exist_is_a_bad_request(unspool, serve):
 @pytest.mark.parametrize(
     ("answer", "path", "words"),
     [
-        (error(404, "Not Found"), "", "the base URL has no /v1: try --base-url http://127.0.0.1:"),
-        (head(404, "text/html") + b"<title>404</title>", "", "the base URL has no /v1: try"),
+        (error(404, "Not Found"), "", "(most base URLs end in /v1: is it http://127.0.0.1:"),
+        (head(404, "text/html") + b"<title>404</title>", "", "finds the URL that works"),
         (
             error(404, "Not Found"),
             "/v1",

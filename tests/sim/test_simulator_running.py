@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, until
 from unspool.sim import connection, running
 from unspool.sim.faults import middleware
 from unspool.sim.proxy import Proxy
@@ -116,6 +116,7 @@ def test_stopping_does_not_wait_for_an_unstreamed_answer():
         address = urlsplit(simulator.url)
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
         connection.request("POST", "/v1/responses", json.dumps({"model": "m", "input": "Hi"}))
+        until(lambda: simulator.requests)
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         connection.getresponse()
     connection.close()
