@@ -110,8 +110,13 @@ class Channel:
         self.viewers.add(viewer)
         if not self.is_local and self.end is None and self.info.state == RUNNING:
             await self.store.viewing(self.info.id, len(self.viewers))
-            if self._tail is None:
-                self._tail = asyncio.get_running_loop().create_task(self._follow())
+            self.follow()
+
+    def follow(self) -> None:
+        """Read the store from now on, for this process does not produce the stream, or no longer."""
+        self.is_local = False
+        if self._tail is None:
+            self._tail = asyncio.get_running_loop().create_task(self._follow())
 
     async def detach(self, viewer: Viewer) -> None:
         """Count a viewer out."""

@@ -58,6 +58,8 @@ _POLL_INDEX = 0.1
 # Seconds between syncs to the disk, for all streams together: what a power cut can take. A crash of the program takes nothing.
 _SYNC = 1.0
 
+_STOPPED = "this process was stopped for so long that its streams have been ended"
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS worker (id TEXT PRIMARY KEY, renewed REAL NOT NULL, dead INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS stream (
@@ -342,7 +344,7 @@ class FileStore(Store):
         if not self.fenced and self._renew(self._index):
             return
         self.fenced = True
-        raise Fenced("this process was stopped for so long that its streams have been ended")
+        raise Fenced(_STOPPED)
 
     def _renew(self, index: sqlite3.Connection) -> bool:
         now = time.monotonic()
@@ -382,7 +384,13 @@ class FileStore(Store):
 
     def _start_again_when_fenced(self) -> None:
         """Take part again under another name, once everything of the old one has been given up."""
-        if not self.fenced or self._producers:
+        if not self.fenced:
+            return
+        if self._producers:
+            # Those whose upstream is silent would not find out.
+            for producer in list(self._producers.values()):
+                if producer.on_trouble is not None:
+                    producer.on_trouble(Fenced(_STOPPED))
             return
         self._worker = ulid.new()
         self.fenced = False
@@ -637,7 +645,6 @@ class FileProducer(Producer):
                 self.on_cancel()
 
     def abandon(self) -> None:
-        """Give up without an end: the lease is lost, so that the end is another's to write."""
         self._store.release(self.id)
         self.writer.close()
 

@@ -79,10 +79,8 @@ class Ingest:
         try:
             await asyncio.wait({reading})
             end = self._outcome(reading)
-        except Fenced as error:
-            # The end has been written by whoever found the lease expired; the log cannot be trusted to be ours any more.
-            self.channel.publish_end(self.channel.position, End(INTERRUPTED, str(error)))
-            return self.info
+        except Fenced:
+            return self._give_up()
         finally:
             for task in (reading, watching):
                 task.cancel()
@@ -90,6 +88,13 @@ class Ingest:
             if self._call is not None:
                 self._call.leave() if self._decoder.done else self._call.stop()
         await self._end(end)
+        return self.info
+
+    def _give_up(self) -> StreamInfo:
+        """Leave the stream to whoever found the lease expired: the end in the log is theirs, and viewers read it there."""
+        self.producer.abandon()
+        self.info.state = INTERRUPTED
+        self.channel.follow()
         return self.info
 
     def _on_trouble(self, error: StoreError) -> None:
@@ -120,9 +125,9 @@ class Ingest:
         self.info.state = end.outcome
         try:
             position = await self.producer.end(end, self.info)
-        except Fenced as error:
-            end = End(INTERRUPTED, str(error))
-            position = self.channel.position
+        except Fenced:
+            self._give_up()
+            return
         except StoreError:
             position = self.channel.position
         self.channel.publish_end(position, end)

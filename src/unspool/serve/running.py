@@ -163,6 +163,9 @@ def run_workers(
                 os._exit(code)
         os.close(ready_write)
         children[pid] = number
+        if stopping:
+            # The signal came before this child could be told.
+            os.kill(pid, signal.SIGTERM)
         if not os.read(ready_read, 1) and not stopping:
             pass  # it died before it was ready; the loop below sees that
         os.close(ready_read)
@@ -191,5 +194,6 @@ def run_workers(
             code = 1
         print(f"unspool: worker {pid} ended ({os.waitstatus_to_exitcode(status)}); starting another", file=sys.stderr)
         signal.sigtimedwait([], _RESTART_PAUSE)
-        start(ended)
+        if not stopping:
+            start(ended)
     return code

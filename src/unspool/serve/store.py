@@ -106,8 +106,8 @@ class Producer(ABC):
     #: Called for each `append`, in order, once its events survive this process: with the position of the first, and what was appended.
     #: A store without waiting calls it inside `append`; one that gathers events for the network calls it later.
     on_kept: Callable[[int, Events, float], None]
-    #: Called instead, once, where a later append turns out to be refused.
-    on_trouble: Callable[[StoreError], None]
+    #: Called instead, once, where a later append turns out to be refused, or the lease to be lost.
+    on_trouble: Callable[[StoreError], None] | None = None
     #: Why somebody wants the stream to stop, None while nobody does; ``on_cancel`` is called when it is set.
     cancelled: str | None = None
     on_cancel: Callable[[], None] | None = None
@@ -127,6 +127,10 @@ class Producer(ABC):
     @abstractmethod
     async def end(self, end: End, info: StreamInfo) -> int:
         """Append the end, with what ``info`` says of the stream by now. Returns the position; nothing can follow."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Give up without an end: the lease is lost, so that the end is another's to write."""
 
 
 class Store(ABC):
