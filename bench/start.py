@@ -11,6 +11,7 @@ from bench.setting import Setting, attempt
 
 _LIMIT = 110e6
 _CONFIG_LIMIT = 30e6
+_IMPORT_LIMIT = 8e6
 _SCRIPT = "some versions of pip write a script that imports re, others one that does not"
 _CONFIG = """\
 profile = "lab"
@@ -40,6 +41,9 @@ def measure(setting: Setting) -> Iterator[Row]:
     configured = count(_configured(setting))
     more = Budget("more", _CONFIG_LIMIT) if unit == "instructions" else None
     yield Row('unspool "hi", with a config.toml', configured, "without one", ours, unit, more, note)
+    bare = count(_bare(setting))
+    more = Budget("more", _IMPORT_LIMIT) if unit == "instructions" else None
+    yield Row("import unspool", count(_bare(setting, "import unspool")), "python -c pass", bare, unit, more, note)
     rivals = {
         "python -c pass": lambda: _bare(setting),
         "curl": lambda: setting.curl("n=1"),
@@ -71,8 +75,8 @@ def _scriptless(asking: Program, setting: Setting) -> Program:
     return asking._replace(command=(python, "-c", "from unspool.cli import program; program()", *asking.command[1:]))
 
 
-def _bare(setting: Setting) -> Program:
-    return Program((str(environments.unspool() / "python"), "-c", "pass"), setting.environment)
+def _bare(setting: Setting, statement: str = "pass") -> Program:
+    return Program((str(environments.unspool() / "python"), "-c", statement), setting.environment)
 
 
 def _import_openai(setting: Setting) -> Program:
