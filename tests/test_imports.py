@@ -1,13 +1,17 @@
 """What starting costs: nothing heavy is imported on the way of an answer.
 
-Instructions are counted by the benchmarks; here a module that has come back is named.
+The benchmarks count the instructions of an installed wheel; here a module that has come back is named, and where valgrind is installed
+the instructions are counted too.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,21 @@ HEAVY = {
     *("shutil", "signal", "socket", "sqlite3", "ssl", "string", "subprocess", "tempfile", "threading", "tomllib"),
     *("typing", "urllib", "uuid", "starlette", "uvicorn", "anyio", "h11", "pycurl", "pycurl.async_multi", "certifi"),
 }
+
+# What an ordinary answer from Chat Completions imports of this package. Each costs a third of a million instructions, whatever is in it.
+OURS = """
+    unspool.api unspool.api.chat unspool.api.chunks unspool.api.decoder unspool.api.deltas unspool.api.envelope unspool.api.prompt
+    unspool.cli.access unspool.cli.commands unspool.cli.commands.ask unspool.cli.display unspool.cli.formats unspool.cli.formats.text
+    unspool.cli.options unspool.cli.options.ask unspool.cli.options.shared unspool.cli.options.values unspool.cli.prompt
+    unspool.cli.signals unspool.cli.streaming unspool.client unspool.client.answer unspool.client.exchange unspool.client.facts
+    unspool.client.http unspool.client.http.curl unspool.client.http.transport unspool.client.limits unspool.client.states
+    unspool.config unspool.config.paths unspool.config.profiles unspool.config.settings unspool.config.target unspool.config.url
+    unspool.journal unspool.journal.blocks unspool.journal.record unspool.journal.ulid unspool.journal.writer unspool.jsontext
+    unspool.masking unspool.outcome unspool.sse unspool.terminal unspool.terminal.output unspool.value
+"""
+# The budget of an installed command is 110 million instructions. Python's own start and the script that pip writes, which imports re, take
+# 62 of them.
+MOST_INSTRUCTIONS = 48e6
 
 CONFIG = """\
 sync = "always"  # even so
@@ -73,6 +92,57 @@ def test_an_answer_to_a_pipe_imports_nothing_heavy(api: str, config: bool, tmp_p
     code, *imported = done.stderr.split()
     assert code == "0"
     assert HEAVY & set(imported) == set()
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The arguments of a command that gets an answer, and its environment; compiled modules are kept."""
+    with Simulator() as simulator:
+        arguments = ["--base-url", simulator.url, "--api", "chat", "-m", "sim-1", "--no-stdin", "hi in 1 token"]
+        environ = {name: value for name, value in os.environ.items() if name in ("PATH", "VIRTUAL_ENV", "PYTHONPATH")}
+        environ |= {"HOME": str(tmp_path), "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled"), "PYTHONHASHSEED": "0"}
+        yield arguments, environ
+
+
+def test_an_ordinary_answer_imports_these_modules_and_no_more(answering: tuple[list[str], dict[str, str]]) -> None:
+    arguments, environ = answering
+    program = PROGRAM.replace("from unspool.cli import main", "import unspool.cli\nfrom unspool.cli import main")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    code, *imported = done.stderr.split()
+    ours = {name for name in imported if name.startswith("unspool.")}
+    assert (code, ours - {"unspool.cli"} - set(OURS.split())) == ("0", set())
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_an_ordinary_answer_keeps_its_budget_of_instructions(
+    answering: tuple[list[str], dict[str, str]], tmp_path: Path
+) -> None:
+    arguments, environ = answering
+
+    def instructions(program: str) -> int:
+        command = [sys.executable, "-c", program, *arguments]
+        subprocess.run(command, env=environ, capture_output=True, check=True, stdin=subprocess.DEVNULL)  # compiles
+        log = tmp_path / "log"
+        counted = [
+            "valgrind",
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            "--cachegrind-out-file=/dev/null",
+            f"--log-file={log}",
+        ]
+        subprocess.run([*counted, *command], env=environ, capture_output=True, check=True, stdin=subprocess.DEVNULL)
+        found = re.search(r"I\s+refs:\s+([\d,]+)", log.read_text())
+        assert found is not None
+        return int(found[1].replace(",", ""))
+
+    ours = instructions("import re; from unspool.cli import program; program()")
+    assert ours - instructions("import re") <= MOST_INSTRUCTIONS
 
 
 def test_importing_the_package_imports_nothing_of_it() -> None:

@@ -10,7 +10,6 @@ import os
 import select
 import time
 
-from unspool.client import forks
 from unspool.client.http.curl import again, calling, caught, guarded, pycurl
 from unspool.client.limits import CONNECT_TIMEOUT
 from unspool.outcome import CUT, UNREACHABLE, Fault
@@ -207,10 +206,10 @@ _busy: set[Reactor] = set()
 class Reactor:
     """Runs transfers in one thread: wait for the network, for other descriptors and for a time, all at once.
 
-    Connections are kept for the next transfer to the same server.
+    Connections are kept for the next transfer to the same server. ``may_fork`` says that the process may fork while it lives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_fork: bool = True) -> None:
         keep_bursts()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
@@ -222,10 +221,15 @@ class Reactor:
         self.is_inherited = False
         #: Whether an exception has struck somewhere in it, so that it should only be closed.
         self.is_damaged = False
-        forks.watch(self)
+        if may_fork:
+            from unspool.client import forks
+
+            forks.watch(self)
 
     def _after_fork(self) -> None:
         """In the child: keep the connections from being closed, for they are the parent's."""
+        from unspool.client import forks
+
         self.is_inherited = True
         _busy.discard(self)
         forks.never_free(self._multi)
