@@ -81,9 +81,9 @@ def test_a_person_is_shown_percentiles_and_a_histogram(unspool, simulator):
     done = unspool("bench", simulator.url, *ASK, "--requests", "20")
     text = done.stdout.decode()
     assert done.returncode == 0
-    assert "20 whole, 0 failed" in text
+    assert "20 complete, 0 failed" in text
     assert "closed loop" in text
-    for row in ("first token", "between tokens", "for each token", "whole answer"):
+    for row in ("first token", "between tokens", "for each token", "complete answer"):
         assert text.count(f"\n{row}") >= 1
     assert "█" in text
     assert "unspool itself took" in text
@@ -100,7 +100,7 @@ def test_a_failure_is_told_by_its_outcome_and_its_exit_code(unspool, simulator):
     simulator.script("", "cut=5", "")
     done = unspool("bench", simulator.url, *ASK, "--requests", "3", "--concurrency", "1")
     assert done.returncode == 7
-    assert "2 whole, 1 failed" in done.stdout.decode()
+    assert "2 complete, 1 failed" in done.stdout.decode()
     assert "\ncut " in done.stdout.decode()
 
 

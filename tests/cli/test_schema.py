@@ -165,7 +165,7 @@ def test_a_long_object_is_not_told_anew_for_each_of_its_pieces(told):
     [
         (("Sure! Here", " it is"), "the answer is complete, but it is not JSON"),
         (('{"name": "Ada"',), "it is not JSON"),
-        (('{"age": 3}',), "does not follow the schema: the answer lacks 'name'"),
+        (('{"age": 3}',), "does not follow the schema: the answer has no 'name'"),
         (('{"name": 3}',), "'name' of the answer is integer and not string"),
         (("[]",), "the answer is array and not object"),
     ],

@@ -470,7 +470,7 @@ def test_partials_of_a_cut_answer_come_before_the_error() -> None:
             with pytest.raises(unspool.StreamCut):
                 seen.extend(answer.partials())
     assert seen[-1] == {"name": "Te"}
-    with pytest.raises(unspool.InvalidOutput, match="not whole \\(cut\\)"):
+    with pytest.raises(unspool.InvalidOutput, match="incomplete \\(cut\\)"):
         _ = answer.parsed
 
 

@@ -74,7 +74,7 @@ def _members(schema: dict[str, Any], value: Any, place: str, root: Any, depth: i
         return None
     for name in _list(schema, "required"):
         if isinstance(name, str) and name not in value:
-            return f"{place} lacks {name!r}"
+            return f"{place} has no {name!r}"
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         properties = {}

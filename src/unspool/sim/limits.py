@@ -23,7 +23,7 @@ class Exceeded(Exception):
 
     def __init__(self, kind: str, limit: int, used: int, asked: int, wait: float) -> None:
         unit = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}[kind]
-        when = "It is more than a whole minute's." if math.isinf(wait) else f"Please try again in {written(wait)}."
+        when = "It is more than the limit of a minute." if math.isinf(wait) else f"Please try again in {written(wait)}."
         super().__init__(f"Rate limit reached on {unit}: Limit {limit}, Used {used}, Requested {asked}. {when}")
         self.kind = kind
         self.wait = wait

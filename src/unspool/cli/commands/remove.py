@@ -46,7 +46,7 @@ def rm(options: RemoveOptions) -> int:
 def prune(options: PruneOptions) -> int:
     """Remove old answers."""
     if options.older_than is None and options.keep is None:
-        raise UsageError("say which: --older-than TIME, --keep N, or both")
+        raise UsageError("choose what to remove: --older-than TIME, --keep N, or both")
     notes = Notes(Output(2))
     kept = streams_dir()
     ids = folder.ids(kept)

@@ -77,7 +77,8 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
     if one.outcome == outcome.RUNNING:
         raise CommandError(f"{short} still runs: unspool attach {short} follows it")
     if rest.is_whole(one) and not has_open_calls(one):
-        notes.line(f"{short} is complete already ({one.outcome})")
+        why = "" if one.outcome == outcome.COMPLETE else f" ({one.outcome})"
+        notes.line(f"{short} is complete already{why}")
         return show(one.path, options, notes)
     if not one.body:
         raise CommandError(f"{short} does not say what was asked, so it cannot be asked again")

@@ -42,7 +42,7 @@ def report(
         "",
         _row(
             "answers",
-            f"{measures.whole:,} whole, {measures.failed:,} failed",
+            f"{measures.whole:,} complete, {measures.failed:,} failed",
             f"{measures.whole / elapsed:,.1f} a second",
         ),
         *(
@@ -61,7 +61,7 @@ def report(
         lines.append(_row(ended, f"{times_met:,}", one_line(message)))
     lines += ["", f"{'':<16}" + "".join(f"{head:>10}" for head in ("p50", "p90", "p95", "p99", "max", "mean"))]
     rows = [("first token", measures.ttft), ("between tokens", measures.gaps), ("for each token", measures.per_token)]
-    rows.append(("whole answer", measures.total))
+    rows.append(("complete answer", measures.total))
     if schedule.rate is not None:
         rows.append(("sent late by", measures.late))
     for name, times in rows:

@@ -197,7 +197,7 @@ _OPTIONS = (
     ),
     Option(
         "--tape-match HOW",
-        "what has to be as it is on the tape: strict, the whole request (the default); messages, the model and the messages;"
+        "what has to be as it is on the tape: strict, the complete request (the default); messages, the model and the messages;"
         " last-message, the model and what the user said last",
         _TAPES,
         type=_match,

@@ -32,7 +32,10 @@ def meant(argv: list[str]) -> list[str] | None:
         synonym if synonym in NAMES and len(rest) == 1 and first not in ("history", "model") else None
     )
     if name is not None and (len(rest) <= 1 or _looks_like_a_command(name, rest)):
-        raise UsageError(f"did you mean unspool {name}? To ask it as a prompt: unspool ask {first}")
+        import shlex
+
+        typed = shlex.join(argv)
+        raise UsageError(f"did you mean unspool {name}? To ask it as a prompt: unspool ask {typed}")
     return None
 
 

@@ -123,8 +123,8 @@ def short_schema(given: str) -> JsonObject:
         type = _TYPES.get(kind.removesuffix("[]") or "str")
         if len(types) > 1 or type is None or not name.replace("_", "").replace("-", "").isalnum():
             raise ValueError(
-                f"--schema: {field!r} is no field: a field is a name, perhaps a type ({', '.join(('str', 'int', 'float', 'bool'))},"
-                " or str[] for a list) and perhaps a colon and what it is for; a purpose with commas wants a line of its own"
+                f"--schema: {field!r} is no field: a field is a name, optionally a type (str, int, float, bool, or str[] for a list)"
+                " and optionally a colon and a description; for descriptions with commas, write each field on its own line"
             )
         described: JsonObject = {"type": "array", "items": {"type": type}} if listed else {"type": type}
         if purpose.strip():

@@ -83,9 +83,9 @@ def validated(schema: Any, text: str, refusal: str | None, outcome: str | None, 
     except ValueError as error:
         why = ""
         if outcome == LENGTH:
-            why = ", for it stops at the token limit"
+            why = ", because it stops at the token limit"
         elif outcome != COMPLETE:
-            why = f", for it is not whole ({outcome})"
+            why = f", because it is incomplete ({outcome})"
         raise InvalidOutput(f"the answer is not JSON{why or f': {error}'}", text, id) from error
     if schema is None:
         return value
