@@ -699,7 +699,7 @@ class Decoder(decoder.Decoder):
             self._overrule_failure(consistent)
             # A server that numbers all its events 0 does not count.
             if self._disordered and self.last_sequence and response.get("output") and not consistent:
-                self._fail(Failure("events were lost or doubled on the way: the server's complete answer has another text"))
+                self._fail(Failure("events were lost or doubled on the way: the server's complete text differs"))
             elif _has_text(response.get("output")) and not consistent:
                 self._note(_CONTRADICTION)
             elif self._disordered and self.last_sequence and self._open and not response.get("output"):
