@@ -30,7 +30,15 @@ class Running:
     """A gateway in a thread with an event loop of its own."""
 
     def __init__(
-        self, upstream: str, folder: Path, *, key: str | None = None, tokens: Path | None = None, **settings: Any
+        self,
+        upstream: str,
+        folder: Path,
+        *,
+        key: str | None = None,
+        tokens: Path | None = None,
+        keep: float = 86400.0,
+        keep_bytes: int | None = None,
+        **settings: Any,
     ) -> None:
         self.configuration = Configuration(
             Target("upstream", upstream, "chat", key=key),
@@ -38,6 +46,8 @@ class Running:
             Settings(**{"drain": 0.2, **settings}),
             tokens=None if tokens is None else str(tokens),
             use_proxy=False,
+            keep=keep,
+            keep_bytes=keep_bytes,
         )
         self.url = ""
         self.worker: Worker

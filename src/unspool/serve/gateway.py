@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import posixpath
 import time
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ ENDPOINTS = {"/responses": "responses", "/chat/completions": "chat", "/completio
 _EVERYBODYS = ("/models", "/embeddings", "/responses", "/chat/completions", "/completions")
 # An answer that has not begun by then gets its head, and heartbeats.
 _HEAD_PATIENCE = 15.0
+# Seconds that upstream can keep requests of a key and model away with one word.
+_LONGEST_BRAKE = 600.0
 
 
 @dataclass(slots=True)
@@ -123,6 +126,8 @@ class Gateway:
         self._channels: dict[str, Channel] = {}
         self._streams: dict[str, _Stream] = {}
         self._viewers: dict[Viewer, Owner] = {}
+        # Until when upstream wants no more requests, by its key's owner ("" for the gateway's own key) and model.
+        self._brakes: dict[tuple[str, str], float] = {}
         self._page = Page(owners, store, self._answer_stream, settings.page_token)
 
     async def open(self) -> None:
@@ -265,6 +270,11 @@ class Gateway:
             raise Refused(400, "The body is not a JSON object.", "invalid_json")
         asked.body = value
         await self._check_allowed(owner, asked)
+        brake = ("" if self.owners.uses_tokens else owner.id, asked.model)
+        wait = self._brakes.get(brake, 0.0) - time.monotonic()
+        if wait > 0:
+            message = "Upstream has asked this key to wait for this model."
+            return await _error(request, 429, message, "rate_limit_exceeded", cors, retry_after=math.ceil(wait))
         key = request.header("idempotency-key")
         idempotency = None
         if key is not None:
@@ -321,6 +331,8 @@ class Gateway:
             await ingest.run()
             if ingest.failed_before_first_event:
                 await self.store.forget_idempotency(info.id)
+            if ingest.retry_after is not None:
+                self._brake(("" if self.owners.uses_tokens else owner.id, info.model), ingest.retry_after)
             if info.response_id:
                 await self.store.own_object(info.response_id, owner.id)
             tokens = (info.input_tokens or 0) + (info.output_tokens or 0)
@@ -352,6 +364,13 @@ class Gateway:
                 },
             )
             self._idle(ingest.channel)
+
+    def _brake(self, brake: tuple[str, str], seconds: float) -> None:
+        """Send nothing for this key and model for as long as upstream has said."""
+        now = time.monotonic()
+        for one in [one for one, until in self._brakes.items() if until <= now]:
+            del self._brakes[one]
+        self._brakes[brake] = max(self._brakes.get(brake, 0.0), now + min(seconds, _LONGEST_BRAKE))
 
     async def _check_allowed(self, owner: Owner, asked: _Asked) -> None:
         if len(self._streams) >= self.settings.streams:

@@ -41,6 +41,8 @@ class Ingest:
         #: Headers of upstream's response that only the first viewer gets.
         self.live_headers: dict[str, str] = {}
         self.failed_before_first_event = False
+        #: For how many seconds upstream, with a 429, wants no further request.
+        self.retry_after: float | None = None
         self._make_call = call
         self._call: Call | None = None
         self._silence = silence
@@ -227,6 +229,8 @@ class Ingest:
         if call.status != 200:
             self.failed_before_first_event = True
             failure = failures.from_response(call.status, call.headers, data)
+            if call.status == 429:
+                self.retry_after = failure.retry_after
             return End(of_failure(failure), f"upstream answered HTTP {call.status}", upstream=True)
         if isinstance(value, dict | list):
             self._decoder.decode_body(value)
