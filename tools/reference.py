@@ -25,7 +25,7 @@ def commands() -> str:
         "",
         _MADE,
         "",
-        '`unspool COMMAND --help` says the same. `unspool "prompt"` is `unspool ask "prompt"`. How a command ends is told by its',
+        '`unspool COMMAND --help` says the same. `unspool "prompt"` is `unspool ask "prompt"`. Every command ends with an',
         "[exit code](outcomes.md).",
     ]
     for title, names in GROUPS.items():
