@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from support.server import Connection, Server, sends
+import unspool
+from support.server import Connection, Server, sends, then_silence
 from support.waiting import PATIENCE
-from support.wire import SSE_HEAD, error, reply
+from support.wire import SSE_HEAD, error, event, reply
 from unspool.client.answer import Answer
 from unspool.client.errors import Cancelled
 
-from .reading import WHOLE, aask, ask, exchange, piece
+from .reading import KEY, WHOLE, aask, ask, exchange, piece
 
 
 class Watching:
@@ -261,3 +262,44 @@ def test_an_exchange_that_was_stopped_cannot_be_ended_otherwise() -> None:
     assert one.stop("closed") == []
     assert one.ending is not None
     assert one.ending.outcome == "cancelled"
+
+
+@pytest.mark.usefixtures("home")
+async def test_a_background_response_is_cancelled_at_its_server_though_the_scope_is_cancelled_again() -> None:
+    created = {"id": "resp_1", "model": "m", "status": "in_progress", "output": []}
+    first = event({"type": "response.created", "sequence_number": 0, "response": created})
+    text = event({"type": "response.output_text.delta", "sequence_number": 1, "delta": "Hel"})
+    cancelling, asked_again = threading.Event(), threading.Event()
+
+    def cancel(connection: Connection) -> None:
+        cancelling.set()
+        assert asked_again.wait(PATIENCE)
+        connection.reply(200, {**created, "status": "cancelled"})
+
+    with Server(then_silence(SSE_HEAD, first, text), cancel) as server:
+        started = asyncio.Event()
+
+        async def read() -> None:
+            async with unspool.astream(
+                "hi",
+                base_url=server.url,
+                model="m",
+                key=KEY,
+                api="responses",
+                options={"background": True, "store": True},
+            ) as answer:
+                async for _ in answer:
+                    started.set()
+
+        task = asyncio.create_task(read())
+        await started.wait()
+        task.cancel()
+        await asyncio.to_thread(cancelling.wait, PATIENCE)
+        task.cancel()
+        asked_again.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [(one.method, one.path) for one in server.requests] == [
+            ("POST", "/v1/responses"),
+            ("POST", "/v1/responses/resp_1/cancel"),
+        ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from support.server import Connection, Server
 from support.waiting import PATIENCE
+from support.wire import CHUNKED_HEAD, DONE, LAST_CHUNK, chunk
 
-from .reading import WHOLE, ask, piece, read
+from .reading import WHOLE, ask, finish, piece, read
 
 h2_connection = pytest.importorskip("h2.connection")
 h2_config = pytest.importorskip("h2.config")
@@ -171,3 +174,55 @@ def test_cancelling_tells_the_server(h2_tls: ssl.SSLContext) -> None:
             assert next(iter(answer)) == "Hel"
         server._threads[-1].join(PATIENCE)
         assert told
+
+
+FORKING = """
+import gc, os, sys, unspool
+way, url = sys.argv[1:]
+client = unspool.Client(base_url=url, model="m", key="x", api="chat")
+assert client.stream("one").read() == "Hello"  # its connection is kept
+answer = client.stream("two")
+pieces = iter(answer)
+text = next(pieces)
+pid = os.fork()
+if pid == 0:
+    if way == "exit":
+        sys.exit()
+    if way == "close":
+        answer.close()
+        client.close()
+    del answer, pieces, client
+    gc.collect()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+text += "".join(pieces)
+assert (text, answer.outcome) == ("Hello", "complete"), text
+assert client.stream("three").read() == "Hello"
+"""
+
+
+@pytest.mark.parametrize("way", ["exit", "close", "collect"])
+@pytest.mark.parametrize("version", ["HTTP/2", "HTTP/1.1"])
+def test_a_forked_child_does_not_end_its_parents_tls_connection(
+    version: str, way: str, h2_tls: ssl.SSLContext, tls: ssl.SSLContext
+) -> None:
+    def two(stream: Stream) -> None:
+        while True:
+            stream.head()
+            stream.send(piece("Hel"))
+            stream.send(piece("lo") + finish() + DONE, end=True)
+            if not stream.wait_for(h2_events.StreamEnded):
+                return
+
+    def one(connection: Connection) -> None:
+        while True:
+            connection.send(CHUNKED_HEAD, chunk(piece("Hel")))
+            connection.send(chunk(piece("lo") + finish() + DONE), LAST_CHUNK)
+            if not connection.read_request():
+                return
+
+    with serving(h2_tls, two) if version == "HTTP/2" else Server(one, tls=tls) as server:
+        command = [sys.executable, "-c", FORKING, way, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert server.connections <= 2
