@@ -54,7 +54,7 @@ def run(program: str, url: str, home: Path) -> str:
 
 @pytest.mark.parametrize("program", [pytest.param(one, id=one.name) for one in programs()])
 def test_a_program_of_the_documentation_runs(program: Block, url: str, tmp_path: Path) -> None:
-    for package in ("fastapi", "django"):
+    for package in ("fastapi", "django", "flask", "celery"):
         if f"from {package}" in program.text:
             pytest.importorskip(package)
     run(program.text, url, tmp_path)
