@@ -254,3 +254,30 @@ def test_a_finish_reason_that_nobody_knows_is_reported_and_is_no_failure(unspool
     done = _ask(unspool, serve(stream("chat", "Yes.", reason="because")))
     assert (done.returncode, done.stdout) == (0, b"Yes.")
     assert _one_line(done).endswith("does not know: because")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "hint"),
+    [
+        (400, "Unknown parameter: 'stream_options'.", "-o stream_options null"),
+        (422, "Unsupported fields in the request: {'store'}", "-o store null"),
+        (400, "Encrypted content is not supported with this model.", "-o include null"),
+        (
+            400,
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+            "-o max_completion_tokens N",
+        ),
+        (400, "Your organization must be verified to stream this model.", "--no-stream"),
+        (407, "Proxy Authentication Required", "HTTP_PROXY=http://USER:PASSWORD@"),
+        (400, "Invalid model name passed in model=x", "unspool models"),
+    ],
+)
+def test_a_refusal_of_what_unspool_sends_names_the_option_that_helps(unspool, serve, status, said, hint):
+    assert hint in _one_line(_ask(unspool, serve(error(status, said)), api="responses"))
+
+
+@each_api
+def test_no_hint_is_given_twice(unspool, serve, api):
+    words = _one_line(_ask(unspool, serve(error(404, "Not Found")), api=api))
+    assert words.count("--api chat") <= 1
+    assert words.count("/v1: ") <= 1

@@ -122,16 +122,20 @@ def advice(ending: Ending, target: Target) -> str:
         "model" in said and (failure.status == 404 or "invalid model name" in said)
     ):
         return f"unspool models{target.flags} lists what the server has"
-    if "stream_options" in said:
-        return "-o stream_options null leaves that field out"
+    if failure.status == 407:
+        return "the proxy wants a user and a password: HTTP_PROXY=http://USER:PASSWORD@HOST:PORT"
+    if "max_completion_tokens" in said:
+        return "-o max_tokens null -o max_completion_tokens N asks with that name"
+    # What unspool sends without being asked to, as servers name it that do not know it.
+    for field, words in (("stream_options", "stream_options"), ("store", "'store'"), ("include", "encrypted content")):
+        if words in said:
+            return f"-o {field} null leaves that field out"
     if "stream" in said and "verified" in said:
         return "--no-stream asks for the answer in one piece"
     if "https port" in said or "https server" in said:
         return f"the server speaks TLS: try --base-url https{target.base_url.removeprefix('http')}"
     if "use --api" in said:
         return ""
-    if "/v1?" in said:
-        return f"unspool doctor{target.flags} finds the URL that works"
     if failure.status in (404, 405) or "web page" in said:
         return url_advice(target)
     return ""
