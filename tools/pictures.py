@@ -70,9 +70,8 @@ def height(hours: float, range_m: float = 4.0) -> float:
 More of it in [the NOAA's lessons](https://oceanservice.noaa.gov/education/).
 """
 _PLAIN = """\
-A stream that stops is not an answer that is whole. The protocol has an end of its own, and what comes without it has been **cut**: \
-by a proxy that ran out of patience, by a server that was restarted, by a train that went into a tunnel. What had arrived is in \
-the journal; the rest can be asked for.
+A stream that stops is not a complete answer. The protocol has its own end, and a stream without it was **cut**: \
+by a proxy, by a server that restarted, by a train in a tunnel. What arrived is in the journal, and the rest can be requested.
 """
 _MONAD = "A **monad** is a way to chain computations that carry something along: a possible failure, a state, a list of results.\n"
 _FRENCH = "Une **monade** enchaîne des calculs qui portent quelque chose : un échec possible, un état, une liste.\n"
