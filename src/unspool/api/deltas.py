@@ -117,7 +117,7 @@ class ToolCallDelta(Delta):
 
 
 class ToolCall(Delta):
-    """A whole tool call, merged from its pieces. ``arguments`` is the JSON text as the model wrote it, which may not parse.
+    """A complete tool call, merged from its pieces. ``arguments`` is the JSON text as the model wrote it, which may not parse.
 
     ``kind`` is ``"function"``, or ``"custom"`` for a tool whose ``arguments`` are free text. ``extra`` is what the server wants
     back with the call: Google's thought signatures (``extra_content``).

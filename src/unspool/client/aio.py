@@ -69,7 +69,7 @@ class _Events(_Pieces["Event"]):
 
 
 class AsyncReading(Facts[T]):
-    """The ways of reading an answer in asyncio. Each goes on where the others have stopped."""
+    """The ways of reading an answer in asyncio. Each continues where the others stopped."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,8 +93,8 @@ class AsyncReading(Facts[T]):
     async def partials(self) -> AsyncIterator[Any]:
         """Yield the JSON object so far, each time that it has grown: dicts and lists, unvalidated, a new one each time.
 
-        The last one is the whole object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
-        whole text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
+        The last one is the complete object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
+        text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
         """
         from unspool.client.library.objects import NOTHING, Growing
 

@@ -28,7 +28,7 @@ _TURN = 3600.0
 
 
 class Reading(Facts[T]):
-    """The ways of reading an answer in one thread. Each goes on where the others have stopped."""
+    """The ways of reading an answer in one thread. Each continues where the others stopped."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,8 +58,8 @@ class Reading(Facts[T]):
     def partials(self) -> Iterator[Any]:
         """Yield the JSON object so far, each time that it has grown: dicts and lists, unvalidated, a new one each time.
 
-        The last one is the whole object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
-        whole text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
+        The last one is the complete object, which ``parsed`` then has validated. All of them together cost some thirty readings of the
+        text, or a twentieth of the time, whichever is more: a fast stream skips some, a slow one none.
         """
         from unspool.client.library.objects import NOTHING, Growing
 

@@ -36,9 +36,9 @@ else:
 
 
 class Messages(list["dict[str, Any]"]):
-    """A conversation to go on with, as messages of Chat Completions.
+    """A conversation to continue, as messages of Chat Completions.
 
-    ``system`` is its instruction, and ``parent`` the id of the stream that it goes on from, which the next one's journal names.
+    ``system`` is its instruction, and ``parent`` the id of the stream that it continues, which the next one's journal names.
     """
 
     system: str | None = None

@@ -66,7 +66,7 @@ HEADERS = {
 class Relay:
     """Reads answers to their end and serves them from their journals.
 
-    ``heartbeat`` is the silence, in seconds, after which a comment is sent, and ``retry`` what a browser is told to wait before it connects
+    ``heartbeat`` is the silence, in seconds, after which a comment is sent, and ``retry`` the time that a browser waits before it connects
     again. A viewer that leaves means nothing to the answer, unless ``abandon_after`` says after how many seconds without any viewer, in
     whatever process, it is cancelled: enough of them for a page to be loaded again.
 

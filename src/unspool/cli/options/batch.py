@@ -95,7 +95,7 @@ RUN = Command(
             type=positive,
         ),
         Option("--ordered", "print the results in the order of the lines, not as they come", _HOW),
-        Option("--anew", "ask again for what has an answer already", _HOW, sets="again"),
+        Option("--anew", "ask again for lines that have an answer", _HOW, sets="again"),
         Option("-q, --quiet", "print only errors on stderr", _HOW),
         Option("-v, --verbose", "print on stderr how each line ended that has no answer", _HOW),
         *SERVER_OPTIONS,

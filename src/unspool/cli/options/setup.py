@@ -213,7 +213,7 @@ TEMPLATES = Command(
     NoOptions,
     description="Prompts to use again: unspool … --save NAME keeps one, unspool -t NAME uses it.",
     examples="""\
-unspool "Translate to $lang: $input" --save translate
+unspool 'Translate to $lang: $input' --save translate
 unspool -t translate -p lang French "Good morning"
 unspool templates
 unspool templates edit translate\

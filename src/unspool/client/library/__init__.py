@@ -70,7 +70,7 @@ def stream(prompt: Question, **options: Any) -> Answer[Any]:
     ``unix_socket`` a socket to connect to.
 
     How: the answer is kept in a journal unless ``journal`` is False; a path is the folder to keep it in. ``observer`` is an `Observer`. ``retries`` counts the further attempts before the first event.
-    ``timeout`` bounds the whole answer, ``idle_timeout`` the silence between two bytes and ``connect_timeout`` the connecting, in
+    ``timeout`` bounds the complete answer, ``idle_timeout`` the silence between two bytes and ``connect_timeout`` the connecting, in
     seconds. ``check=False`` leaves it to you to look at ``answer.outcome``.
 
     Raises ValueError and TypeError for arguments that do not go together, and `ConfigError` for a configuration that cannot be

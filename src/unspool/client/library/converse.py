@@ -434,7 +434,7 @@ def converse(
     ...     conversation.outcome
     'complete'
 
-    ``tools`` are functions; their annotations and docstrings are what the model is told of them, see `tool`. Calls of one answer
+    ``tools`` are functions; their annotations and docstrings are what the model sees, see `tool`. Calls of one answer
     run at the same time, each in a thread of its own. What a function raises, and a call with wrong arguments, the model gets as an
     error. ``chain`` is how many answers with calls there may be: one more raises TooManyCalls. ``options`` are those of `stream`.
 

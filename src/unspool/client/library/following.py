@@ -54,7 +54,7 @@ class Naps:
 class Followed(Facts):
     """The facts of an answer that is read from its journal.
 
-    ``last_id`` is the id of the last block of the journal that was read: ``follow(id, after=last_id)`` goes on there.
+    ``last_id`` is the id of the last block of the journal that was read: ``follow(id, after=last_id)`` continues there.
     """
 
     def __init__(self, path: str, after: int | None = None, *, check: bool = True) -> None:
@@ -123,7 +123,7 @@ class Following(Followed, Reading):
     """An answer read from its journal: `unspool.follow`. Iterating it yields its text, and waits for more while it is being written."""
 
     def close(self) -> None:
-        """Close the journal. The stream goes on."""
+        """Close the journal. The stream continues."""
         self._journal.close()
 
     def _turns(self, due: Callable[[], float | None] | None = None) -> Iterator[list[Delta]]:
@@ -153,7 +153,7 @@ class AsyncFollowing(Followed, AsyncReading):
         self._coming = self._news()
 
     async def aclose(self) -> None:
-        """Close the journal. The stream goes on."""
+        """Close the journal. The stream continues."""
         self._journal.close()
 
     async def _turn(self, seconds: float | None = None) -> list[Delta] | None:
