@@ -92,7 +92,7 @@ def _check(parts: list[JsonObject], is_openai: bool) -> None:
 class Decoder(ChunkDecoder):
     """Decodes a stream of ``chat.completion.chunk`` objects, or a whole ``chat.completion``."""
 
-    def _text(self, choice: dict[str, Any]) -> Any:
+    def _text(self, choice: JsonObject) -> Any:
         delta = choice.get("delta")
         # Some servers repeat the role.
         if type(delta) is not dict or not (len(delta) == 1 or (len(delta) == 2 and "role" in delta)):

@@ -51,7 +51,7 @@ class ChunkDecoder(Decoder):
             return f"the server closed the stream after {len(self.finish_reasons)} of {self.choices} choices"
         return super().what_is_missing()
 
-    def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, int], out: list[Delta]) -> None:
+    def _take_plain(self, chunk: JsonObject, plain: tuple[str, int], out: list[Delta]) -> None:
         self._seen.add(plain[1])
         if plain[0]:
             self._has_content = True
@@ -80,7 +80,7 @@ class ChunkDecoder(Decoder):
             return text, index
         return None
 
-    def _text(self, choice: dict[str, Any]) -> Any:
+    def _text(self, choice: JsonObject) -> Any:
         """Return what a choice adds to the text, where it says nothing else; None for any other."""
         raise NotImplementedError
 
@@ -99,13 +99,13 @@ class ChunkDecoder(Decoder):
             # An error may share its chunk with the last piece of text (OpenRouter).
             self._chunk(chunk, out)
 
-    def _decode_whole(self, body: dict[str, Any]) -> list[Delta]:
+    def _decode_whole(self, body: JsonObject) -> list[Delta]:
         out: list[Delta] = []
         self._chunk(body, out)
         self.done = True
         return out
 
-    def _chunk(self, chunk: dict[str, Any], out: list[Delta]) -> None:
+    def _chunk(self, chunk: JsonObject, out: list[Delta]) -> None:
         self._start(out, chunk.get("id"), chunk.get("model"))
         self._take_usage(chunk)
         self.service_tier = self.service_tier or word(chunk.get("service_tier"))
@@ -132,7 +132,7 @@ class ChunkDecoder(Decoder):
 
                 self._add_other(out, Annotation(clean(annotation), choice))
 
-    def _take_usage(self, chunk: dict[str, Any]) -> None:
+    def _take_usage(self, chunk: JsonObject) -> None:
         """Keep the latest usage: its own chunk at OpenAI, on the last or on each chunk elsewhere, in ``x_groq`` at Groq."""
         usage = chunk.get("usage")
         if not usage:
@@ -141,7 +141,7 @@ class ChunkDecoder(Decoder):
         if usage and type(usage) is dict:
             self._usage = usage
 
-    def _choice(self, choice: dict[str, Any], index: int, out: list[Delta]) -> None:
+    def _choice(self, choice: JsonObject, index: int, out: list[Delta]) -> None:
         self._seen.add(index)
         message = choice.get("delta")
         if type(message) is not dict:
@@ -169,7 +169,7 @@ class ChunkDecoder(Decoder):
                 self.native_finish_reasons[index] = native
             self._finish(out, reason, index)
 
-    def _message(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
+    def _message(self, message: JsonObject, choice: int, out: list[Delta]) -> None:
         self._reasoning(message, choice, out)
         content = message.get("content")
         if type(content) is str:
@@ -223,7 +223,7 @@ class ChunkDecoder(Decoder):
         fields: JsonObject = {self._reasoning_field: reasoning} if self._reasoning_field and reasoning else {}
         return {**fields, "reasoning_details": self._reasoning_details} if self._reasoning_details else fields
 
-    def _reasoning(self, message: dict[str, Any], choice: int, out: list[Delta]) -> None:
+    def _reasoning(self, message: JsonObject, choice: int, out: list[Delta]) -> None:
         """Take ``reasoning_content`` (DeepSeek, llama.cpp, SGLang) and ``reasoning`` (Ollama, vLLM, OpenRouter).
 
         Gateways send both with the same text, so that either kind of client finds it.
@@ -248,7 +248,7 @@ class ChunkDecoder(Decoder):
             else:
                 self._piece(out, TEXT, _text_of(part.get("text")), choice)
 
-    def _tool_call(self, call: dict[str, Any], choice: int, out: list[Delta]) -> None:
+    def _tool_call(self, call: JsonObject, choice: int, out: list[Delta]) -> None:
         function = call.get("function")
         given = "arguments"
         is_custom = type(function) is not dict and type(call.get("custom")) is dict

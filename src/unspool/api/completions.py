@@ -97,5 +97,5 @@ class Completions(Endpoint):
 class Decoder(ChunkDecoder):
     """Decodes a stream of ``text_completion`` objects, or a whole one."""
 
-    def _text(self, choice: dict[str, Any]) -> Any:
+    def _text(self, choice: JsonObject) -> Any:
         return choice.get("text") if "delta" not in choice and "message" not in choice else None

@@ -92,7 +92,7 @@ class Decoder:
         self._started = False
         self._closed = False
         # The server's own usage object, read when asked for: some servers send one with every token.
-        self._usage: dict[str, Any] | None = None
+        self._usage: JsonObject | None = None
         # The first half of a character that the last piece of a text ended in. The key is the text's choice and kind, or for
         # a tool call's arguments its choice and index. Nearly always empty, which is what the hot loops test.
         self._halves: dict[tuple[int, str | int], str] = {}
@@ -267,11 +267,11 @@ class Decoder:
         """Return the text of a chunk that adds a piece of text and says nothing else, and where it belongs; None for any other."""
         raise NotImplementedError
 
-    def _take_plain(self, chunk: dict[str, Any], plain: tuple[str, Any], out: list[Delta]) -> None:
+    def _take_plain(self, chunk: JsonObject, plain: tuple[str, Any], out: list[Delta]) -> None:
         """Decode a chunk of which `_plain` returned this."""
         raise NotImplementedError
 
-    def _learn(self, data: bytes, chunk: dict[str, Any], plain: tuple[str, Any]) -> Envelope | None:
+    def _learn(self, data: bytes, chunk: JsonObject, plain: tuple[str, Any]) -> Envelope | None:
         """Learn such a chunk's envelope."""
         return envelope.learn(data, chunk, plain, self._plain)
 
@@ -279,11 +279,11 @@ class Decoder:
         """Decode the JSON value of one event of this type."""
         raise NotImplementedError
 
-    def _decode_whole(self, body: dict[str, Any]) -> list[Delta]:
+    def _decode_whole(self, body: JsonObject) -> list[Delta]:
         """Decode a whole answer of this endpoint's shape."""
         raise NotImplementedError
 
-    def _decode_as(self, api: str, body: dict[str, Any]) -> list[Delta]:
+    def _decode_as(self, api: str, body: JsonObject) -> list[Delta]:
         """Decode a whole answer with another endpoint's decoder and take over all that it knows."""
         from unspool.api import endpoint
 
@@ -501,7 +501,7 @@ def _piece_of(kind: str, text: str, choice: int) -> Delta:
     return Reasoning(text, choice, kind)
 
 
-def _read_usage(raw: dict[str, Any]) -> Usage:
+def _read_usage(raw: JsonObject) -> Usage:
     """Read a usage object in either naming: Chat and Completions say prompt and completion, Responses input and output."""
     return Usage(
         _count(raw, "input_tokens", "prompt_tokens"),
@@ -513,7 +513,7 @@ def _read_usage(raw: dict[str, Any]) -> Usage:
     )
 
 
-def _count(counts: dict[str, Any], *names: str) -> int | None:
+def _count(counts: JsonObject, *names: str) -> int | None:
     for name in names:
         count = counts.get(name)
         if is_number(count):
@@ -521,7 +521,7 @@ def _count(counts: dict[str, Any], *names: str) -> int | None:
     return None
 
 
-def _detail(raw: dict[str, Any], name: str, *places: str) -> int | None:
+def _detail(raw: JsonObject, name: str, *places: str) -> int | None:
     for place in places:
         details = raw.get(place)
         if type(details) is dict:

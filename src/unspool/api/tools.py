@@ -21,24 +21,24 @@ _UNLISTED = ("mcp", "namespace", "tool_search")
 _CHOICES = ("auto", "none", "required")
 
 
-def for_chat(prompt: Prompt) -> dict[str, Any]:
+def for_chat(prompt: Prompt) -> JsonObject:
     """The fields ``tools`` and ``tool_choice`` of Chat Completions. Raises ValueError for what describes no tool."""
     tools = [_nested(tool) for tool in _read(prompt)]
     return _fields(tools, _choice(prompt, nested=True))
 
 
-def for_responses(prompt: Prompt) -> dict[str, Any]:
+def for_responses(prompt: Prompt) -> JsonObject:
     """The fields ``tools`` and ``tool_choice`` of the Responses API. Raises ValueError for what describes no tool."""
     tools = [_flat(tool) for tool in _read(prompt)]
     return _fields(tools, _choice(prompt, nested=False))
 
 
-def names(tools: list[dict[str, Any]]) -> list[str]:
+def names(tools: list[JsonObject]) -> list[str]:
     """The names of the tools that have one, in order."""
     return [name for name in map(name_of, tools) if name]
 
 
-def name_of(tool: dict[str, Any]) -> str | None:
+def name_of(tool: JsonObject) -> str | None:
     """The name of a tool in any form, None for one that has none."""
     inner = tool.get(tool.get("type") or "function")
     name = (inner if isinstance(inner, dict) else tool).get("name")
@@ -54,7 +54,7 @@ def is_offered(name: str, body: JsonObject) -> bool:
     return name in names(tools) or any(one.get("type") in _UNLISTED for one in tools)
 
 
-def _read(prompt: Prompt) -> list[dict[str, Any]]:
+def _read(prompt: Prompt) -> list[JsonObject]:
     """The tools, checked, flat, each with its ``type``."""
     flat = []
     for tool in prompt.tools or ():
@@ -77,14 +77,14 @@ def _read(prompt: Prompt) -> list[dict[str, Any]]:
     return flat
 
 
-def _nested(tool: dict[str, Any]) -> dict[str, Any]:
+def _nested(tool: JsonObject) -> JsonObject:
     kind = tool["type"]
     if kind not in _NAMED:
         return tool
     return {"type": kind, kind: {name: value for name, value in tool.items() if name != "type"}}
 
 
-def _flat(tool: dict[str, Any]) -> dict[str, Any]:
+def _flat(tool: JsonObject) -> JsonObject:
     if tool["type"] != "function":
         return tool
     # Chat Completions takes a function without parameters for one that has none, and one without strict for a lax one. The
@@ -109,5 +109,5 @@ def _choice(prompt: Prompt, *, nested: bool) -> Any:
     return {"type": kind, kind: {"name": name}} if nested else {"type": kind, "name": name}
 
 
-def _fields(tools: list[dict[str, Any]], choice: Any) -> dict[str, Any]:
+def _fields(tools: list[JsonObject], choice: Any) -> JsonObject:
     return {"tools": tools or None, "tool_choice": choice}
