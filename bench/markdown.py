@@ -13,7 +13,7 @@ _EARLY, _LATE = 1_000, 20_000
 _TOKENS = (_EARLY, 5_000, _LATE)
 _RIVALS = {"rich": "Rich Live", "streamdown": "streamdown"}
 _TOKEN = 4
-_ESTIMATE = "estimated from the tokens measured: the whole takes Rich Live minutes"
+_ESTIMATE = "estimated from the tokens measured: all of them take Rich Live minutes"
 
 #: What a model writes, as far as renderers care.
 _PIECE = """\

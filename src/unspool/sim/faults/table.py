@@ -478,7 +478,7 @@ cut-byte=K[,HOW]: the same after K bytes of the body
     cut-byte=300,clean
 unterminated: leave out the blank line after the last event
     unterminated
-one-byte: send each byte of the body by itself
+one-byte: send each byte of the body separately
     one-byte
 split-utf8: make each full stop of the text an emoji, and send the bytes cut within characters
     split-utf8
@@ -498,7 +498,7 @@ pings[=data|empty]: send an `event: ping` before each event, with data or withou
     pings=empty
 retry-line=MS: begin the stream with a `retry` field
     retry-line=3000
-gzip[=whole|truncated]: compress the stream, and perhaps leave out the last bytes
+gzip[=whole|truncated]: compress the stream; `truncated` leaves out its end
     gzip=truncated
 content-type=TYPE: label the stream as something else
     content-type=application/json
