@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipapp
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_a_zipapp_streams_in_a_thread_and_in_asyncio(tmp_path: Path) -> None:
     assert _run([sys.executable, str(tmp_path / "app.pyz")], tmp_path) == "True"
 
 
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_ENABLE_SHARED"), reason="PyInstaller needs a shared libpython")
 def test_a_program_frozen_by_pyinstaller_streams_in_a_thread_and_in_asyncio(tmp_path: Path) -> None:
     pytest.importorskip("PyInstaller")
     (tmp_path / "program.py").write_text(PROGRAM)
