@@ -122,23 +122,28 @@ def lose_workers(folder: Path, losses: int, seed: int, pause: float) -> int:
             for pid, since in list(stopped.items()):
                 if now - since > LEASE + 1:
                     del stopped[pid]
-                    os.kill(pid, signal.SIGCONT)
+                    _signal(pid, signal.SIGCONT)
             running = [pid for pid in children(parent.pid) if pid not in stopped]
             if len(running) > 1:
                 pid = chance.choice(running)
                 number = chance.choice([signal.SIGKILL, signal.SIGSTOP])
                 lost_at.append(now)
-                os.kill(pid, number)
+                _signal(pid, number)
                 if number == signal.SIGSTOP:
                     stopped[pid] = now
         for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+            _signal(pid, signal.SIGCONT)
         over.set()
         for thread in threads:
             thread.join(PATIENCE)
             assert not thread.is_alive()
     assert not wrong, "\n".join(wrong)
     return checked[0]
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # one that was killed just now
+        os.kill(pid, number)
 
 
 @pytest.mark.exhaustive
