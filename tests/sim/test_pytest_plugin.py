@@ -1,21 +1,8 @@
-"""The fixture for other people's tests, as the guide shows it."""
-
-import re
-from pathlib import Path
+"""The fixture for other people's tests; `test_testing_guide.py` runs what the guide shows."""
 
 import pytest
 
 from support.pytests import INSTALLED, PLUGIN, run_pytest
-
-GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "simulator.md"
-
-
-@pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not installed")
-def test_the_guide_s_example_passes(tmp_path):
-    pytest.importorskip("openai")
-    (example,) = re.findall(r"```python\n(import openai.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-    done = run_pytest(tmp_path, example)
-    assert (done.returncode, "3 passed" in done.stdout) == (0, True), done.stdout
 
 
 def test_each_test_has_a_simulator_of_its_own_with_its_settings(tmp_path):
