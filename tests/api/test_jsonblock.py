@@ -35,6 +35,7 @@ def test_of_several_blocks_none_is_taken():
 
 
 @given(st.lists(st.sampled_from(["```", "`", "\n", "json", "{", '"a"', "}", " ", "So: "]), max_size=14))
+@example(["\n", "{", "\n", "```", "\n"])
 @example(["```", "\n", '"a"', "```", "\n", "{", "\n", "```"])
 def test_how_the_text_is_cut_changes_nothing(pieces):
     whole, cut = JsonText(), JsonText()

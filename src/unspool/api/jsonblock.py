@@ -26,16 +26,19 @@ class JsonText:
         # The beginning of the line in a block is returned already, so that it closes nothing.
         self._is_begun = False
         self._skipped: list[str] = []
+        # Whether a line has ended that is not blank.
+        self._has_words = False
 
     def feed(self, text: str) -> str:
         """Return what a piece adds to the JSON."""
         if self._is_plain:
             return text
-        if not self._mark and not self.blocks and not self._skipped:
+        if not self._has_words:
             bare = (self._line + text).lstrip()
             if bare and bare[0] in _BEGINNINGS:
                 self._is_plain = True
-                text, self._line = self._line + text, ""
+                text = "".join([*self._skipped, self._line, text])
+                self._skipped, self._line = [], ""
                 return text
         *lines, rest = (self._line + text).split("\n")
         out = [self._take(line) for line in lines]
@@ -55,6 +58,7 @@ class JsonText:
 
     def _take(self, line: str) -> str:
         """Take a line that has ended, or the rest of one in a block."""
+        self._has_words = self._has_words or line.strip() != ""
         if not self._mark:
             if mark := _fence(line):
                 self._mark = mark

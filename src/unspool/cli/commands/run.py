@@ -58,13 +58,13 @@ def _run(options: RunOptions) -> int:
     notes = Notes(Output(2), quiet=options.quiet)
     configuration = settings.load()
     target = whom_to_ask(options, options.model, configuration)
-    if not options.dry_run:
-        check(target, notes)
     named = options.file
     try:
         content = _content(named)
     except OSError as error:
         raise UsageError(f"cannot read {named}: {error.strerror}") from error
+    if not options.dry_run:
+        check(target, notes)
     fields = _defaults(options)
     # All of it is read before anything is asked: a mistake in the last line should not come to light after an hour.
     place = "simulator" if options.sim else ""
