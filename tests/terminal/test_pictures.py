@@ -35,7 +35,7 @@ def test_a_cut_and_what_resumed_it_are_in_the_picture(pictures):
     lines = ["".join(text for _, text in row) for row in drawn(svg)]
     assert any("the server closed the stream before its end" in line for line in lines)
     assert "exit 7" in lines
-    assert " ".join(lines[-2:]).endswith("the rest can be asked for.")
+    assert " ".join(lines[-2:]).endswith("the rest can be requested.")
 
 
 def test_wide_letters_styles_and_hostile_markup_are_drawn_where_the_screen_has_them(pictures):
