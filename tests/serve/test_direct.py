@@ -175,4 +175,5 @@ def test_connections_are_used_again_and_a_closed_one_is_replaced() -> None:
 
     with server(answer) as url:
         run(ask(url))
-    assert seen[0] == seen[1] != seen[2]
+    # The third request may have reached the closing connection before it was sent again on a new one.
+    assert seen[0] == seen[1] != seen[-1]
