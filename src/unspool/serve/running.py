@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import ssl
@@ -151,6 +152,7 @@ def run_workers(
             os.close(ready_read)
             code = 1
             try:
+                signal.set_wakeup_fd(-1)
                 for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(one, signal.SIG_DFL)
                 run(run_worker(configuration, listener, lambda: os.write(ready_write, b"1")))
@@ -177,14 +179,26 @@ def run_workers(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    # A signal that comes just before a call that waits does not end the waiting, and its handler would not run: so what is waited for
+    # is a pipe, which the interpreter's own handler writes to.
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, forward)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     for place in range(count):
         start(place)
     on_ready()
     code = 0
     while children:
-        pid, status = os.wait()
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            select.select([woken], [], [])
+            with contextlib.suppress(BlockingIOError):
+                os.read(woken, 4096)
+            continue
         ended = children.pop(pid, None)
         if configuration.metrics is not None:
             metrics.forget(pid)
