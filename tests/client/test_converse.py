@@ -128,6 +128,14 @@ def test_a_model_that_calls_for_ever_is_stopped(simulator: Simulator) -> None:
     assert len(ran) == 3
 
 
+def test_tools_may_be_any_iterable(simulator: Simulator) -> None:
+    simulator.answer(call("weather", city="Oslo"))
+    simulator.answer("It is {result}.")
+    tools = (one for one in (weather,))
+    assert unspool.converse("?", tools=tools, **asked(simulator)).read() == "It is sunny in Oslo."
+    assert simulator.requests[-1].tools == ["weather"]
+
+
 def test_wrong_arguments_raise_at_the_call() -> None:
     with pytest.raises(TypeError, match="a dict describes a tool"):
         unspool.converse("?", tools=[{"type": "function"}])  # type: ignore[list-item]

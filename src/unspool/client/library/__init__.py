@@ -279,14 +279,15 @@ class Client(_Defaults):
         **options: Unpack[AskOptions],
     ) -> Conversation:
         """Ask a model that may call functions, with this client's defaults: see `unspool.converse`."""
-        from unspool.client.library.converse import begun_conversation
+        from unspool.client.library.converse import Functions, conversation
 
-        tools = list(tools)
+        functions = Functions(tools)
 
         def ask(asked: Question) -> Answer[Any]:
-            return self.stream(asked, tools=tools, **options)
+            return self.stream(asked, tools=functions, **options)
 
-        return begun_conversation(prompt, ask, tools, chain, resume, unfinished, {**self._given, **options})  # type: ignore[typeddict-item]
+        given: AskOptions = {**self._given, **options}  # type: ignore[typeddict-item]
+        return conversation(prompt, functions, ask, chain, unfinished, resume, given)
 
     def with_options(self, **options: Unpack[Options]) -> Client:
         """Return a client with these defaults in addition. It has connections of its own."""

@@ -10,6 +10,8 @@ import asyncio
 import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from unspool import Error
 from unspool.api.deltas import Text
@@ -32,16 +34,16 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta, ToolCall
     from unspool.client.aio import AsyncReading
     from unspool.client.answer import Reading
-    from unspool.client.facts import Facts, Messages
+    from unspool.client.facts import Facts
     from unspool.client.library.arguments import AskOptions, Question
-    from unspool.client.library.arguments import Reading as Reading_
+    from unspool.client.library.arguments import Reading as ReadingOptions
     from unspool.journal.summary import Summary
 
 #: How many answers with calls a conversation may have before it ends, unless its caller says otherwise.
 DEFAULT_CHAIN = 10
 # What `unfinished` may be.
 _UNFINISHED = ("raise", "again", "failed")
-# What the model is told of a call that had begun when the program died, and is not run again.
+# What the model gets for a call that had begun when the program died, and is not run again.
 INTERRUPTED_CALL = "the program died while this call ran; whether it had an effect is not known"
 
 
@@ -88,36 +90,81 @@ class Functions:
         return function(**arguments_of(function, call.parsed()))
 
 
-class Turns:
-    """What is the same in a thread and in asyncio: which answer is next, and what was run for it.
+A = TypeVar("A", bound="Facts[Any]")
 
-    ``id`` is the id of the first answer, ``answers`` are all so far, the last of which is ``answer``.
+
+class Turns(Generic[A]):
+    """What is the same in a thread and in asyncio: which answer is next, what was run for it, and what is known by now.
+
+    ``answers`` are all answers so far.
     """
 
-    def __init__(self, tools: Iterable[Callable[..., Any]], first: Question, chain: int, unfinished: str) -> None:
+    def __init__(
+        self,
+        functions: Functions,
+        first: Question,
+        ask: Callable[[Question], A],
+        *,
+        chain: int = DEFAULT_CHAIN,
+        unfinished: str = "raise",
+    ) -> None:
         if unfinished not in _UNFINISHED:
             raise ValueError(f"unfinished is {unfinished!r}, and not one of {', '.join(_UNFINISHED)}")
         if type(chain) is not int or chain < 0:
             raise ValueError(f"chain is {chain!r}, and not a number of answers")
-        self.functions = Functions(tools)
+        self.functions = functions
+        self.answers: list[A] = []
+        self._ask = ask
         self._next: Question | None = first
         self._chain = chain
         self._unfinished = unfinished
+        # Of a conversation that is resumed: its id, the answer to begin with, and the runs of that one's calls, by their ids.
         self._id: str | None = None
-        #: Runs that are kept of a conversation that is resumed, by the ids of their calls.
+        self._resumed: A | None = None
         self._known: dict[str, ToolRun] = {}
 
-    def begin_after(self, one: Summary, id: str) -> None:
-        """Continue after an answer that is kept, and whose calls may have been run in part."""
-        self._id = id
-        self._known = dict(one.tool_runs)
+    @property
+    def id(self) -> str | None:
+        """The id of the first answer, by which the conversation can be resumed; None without a journal, and before the first piece."""
+        return self._id or (self.answers[0].id if self.answers else None)
 
-    def wanted(self, answers: int, answer: Facts[Any]) -> list[ToolCall]:
-        """The calls of an answer that are to be run, none where the conversation is over. Raises TooManyCalls."""
+    @property
+    def answer(self) -> A | None:
+        """The last answer so far."""
+        return self.answers[-1] if self.answers else None
+
+    @property
+    def text(self) -> str:
+        """The text of the last answer so far."""
+        return self.answers[-1].text if self.answers else ""
+
+    @property
+    def outcome(self) -> str | None:
+        """How the last answer ended, None while it has not."""
+        return self.answers[-1].outcome if self.answers else None
+
+    def begin_with(self, kept: Kept, answer: A) -> Self:
+        """Begin with the last answer of a conversation that is kept, and whose calls may have been run in part."""
+        self._id = kept.id
+        self._known = dict(kept.last.tool_runs)
+        self._resumed = answer
+        return self
+
+    def next_answer(self) -> A | None:
+        """Ask for the next answer; None where the conversation is over."""
+        if self._next is None:
+            return None
+        answer, self._resumed = self._resumed or self._ask(self._next), None
+        self._next = None
+        self.answers.append(answer)
+        return answer
+
+    def wanted(self, answer: A) -> list[ToolCall]:
+        """The calls of an answer that has ended, none where the conversation is over. Raises TooManyCalls."""
         calls = [call for call in answer.tool_calls if call.choice == 0]
         if answer.outcome != COMPLETE or not calls:
             return []
-        if answers > self._chain:
+        if len(self.answers) > self._chain:
             raise TooManyCalls(f"the model still calls tools after {self._chain} answers with calls: chain allows more")
         return calls
 
@@ -138,10 +185,10 @@ class Turns:
                 rest.append(call)
         return results, rest
 
-    def replied(self, answer: Facts[Any], calls: list[ToolCall], results: list[ToolResult]) -> Messages:
-        """What is asked after an answer whose calls have these results."""
+    def reply(self, answer: A, calls: list[ToolCall], results: list[ToolResult]) -> None:
+        """Ask next what follows an answer whose calls have these results."""
         contents = {result.call: result.content for result in results}
-        return answer.reply(*(call.result(contents[call.id]) for call in calls))
+        self._next = answer.reply(*(call.result(contents[call.id]) for call in calls))
 
 
 def result_of(call: ToolCall, value: Any) -> ToolResult:
@@ -174,8 +221,16 @@ def kept_path(answer: Facts[Any]) -> str | None:
     return None
 
 
-def last_of(piece: str, kept: str | None = None) -> tuple[str, Summary]:
-    """The first id and the last answer of the conversation that a piece of an id names. Raises NotFound, and Error while it is being written."""
+@dataclass(slots=True)
+class Kept:
+    """A conversation that is kept: the ``id`` of its first answer, and its ``last`` answer."""
+
+    id: str
+    last: Summary
+
+
+def last_of(piece: str, kept: str | None = None) -> Kept:
+    """The conversation that a piece of an id names. Raises NotFound, and Error while it is being written."""
     kept = kept or streams_dir()
     id = folder.find(kept, piece)
     chain = summary.conversation(kept, id)
@@ -191,47 +246,23 @@ def last_of(piece: str, kept: str | None = None) -> tuple[str, Summary]:
     one = chain[-1] if last == id else summary.read(folder.path_of(kept, last))
     if one.outcome == RUNNING:
         raise Error(f"{ulid.short(one.id)} is still being written by another process")
-    return chain[0].id, one
+    return Kept(chain[0].id, one)
 
 
-class Conversation(Turns):
+class Conversation(Turns["Reading[Any]"]):
     """A conversation in one thread: see `unspool.converse`. Iterating it yields the text of its answers; `deltas` yields all that arrives."""
 
     def __init__(
         self,
-        tools: Iterable[Callable[..., Any]],
+        functions: Functions,
         first: Question,
         ask: Callable[[Question], Reading[Any]],
         *,
-        chain: int,
-        unfinished: str,
-        resumed: Reading[Any] | None = None,
+        chain: int = DEFAULT_CHAIN,
+        unfinished: str = "raise",
     ) -> None:
-        super().__init__(tools, first, chain, unfinished)
-        self.answers: list[Reading[Any]] = []
-        self._ask = ask
-        self._resumed = resumed
+        super().__init__(functions, first, ask, chain=chain, unfinished=unfinished)
         self._stream = self._all()
-
-    @property
-    def id(self) -> str | None:
-        """The id of the first answer, by which the conversation can be resumed; None without a journal, and before the first piece."""
-        return self._id or (self.answers[0].id if self.answers else None)
-
-    @property
-    def answer(self) -> Reading[Any] | None:
-        """The last answer so far."""
-        return self.answers[-1] if self.answers else None
-
-    @property
-    def text(self) -> str:
-        """The text of the last answer so far."""
-        return self.answers[-1].text if self.answers else ""
-
-    @property
-    def outcome(self) -> str | None:
-        """How the last answer ended, None while it has not."""
-        return self.answers[-1].outcome if self.answers else None
 
     def __enter__(self) -> Self:
         return self
@@ -263,14 +294,10 @@ class Conversation(Turns):
             self.answers[-1].close()
 
     def _all(self) -> Generator[Delta]:
-        while self._next is not None:
-            answer = self._resumed if self._resumed is not None else self._ask(self._next)
-            self._resumed = None
-            self.answers.append(answer)
+        while (answer := self.next_answer()) is not None:
             with answer:
                 yield from answer.deltas()
-            self._next = None
-            calls = self.wanted(len(self.answers), answer)
+            calls = self.wanted(answer)
             if not calls:
                 return
             results, rest = self.divided(calls)
@@ -281,7 +308,7 @@ class Conversation(Turns):
                     log.put(done([result]))
                     results.append(result)
                     yield result
-            self._next = self.replied(answer, calls, results)
+            self.reply(answer, calls, results)
 
     def _run(self, calls: list[ToolCall]) -> Iterator[ToolResult]:
         if len(calls) == 1:
@@ -305,44 +332,20 @@ async def _awaited(value: Any) -> Any:
     return await value
 
 
-class AsyncConversation(Turns):
+class AsyncConversation(Turns["AsyncReading[Any]"]):
     """A conversation in asyncio: see `unspool.aconverse`. Iterating it yields the text of its answers; `deltas` yields all that arrives."""
 
     def __init__(
         self,
-        tools: Iterable[Callable[..., Any]],
+        functions: Functions,
         first: Question,
         ask: Callable[[Question], AsyncReading[Any]],
         *,
-        chain: int,
-        unfinished: str,
-        resumed: AsyncReading[Any] | None = None,
+        chain: int = DEFAULT_CHAIN,
+        unfinished: str = "raise",
     ) -> None:
-        super().__init__(tools, first, chain, unfinished)
-        self.answers: list[AsyncReading[Any]] = []
-        self._ask = ask
-        self._resumed = resumed
+        super().__init__(functions, first, ask, chain=chain, unfinished=unfinished)
         self._stream = self._all()
-
-    @property
-    def id(self) -> str | None:
-        """The id of the first answer, by which the conversation can be resumed; None without a journal, and before the first piece."""
-        return self._id or (self.answers[0].id if self.answers else None)
-
-    @property
-    def answer(self) -> AsyncReading[Any] | None:
-        """The last answer so far."""
-        return self.answers[-1] if self.answers else None
-
-    @property
-    def text(self) -> str:
-        """The text of the last answer so far."""
-        return self.answers[-1].text if self.answers else ""
-
-    @property
-    def outcome(self) -> str | None:
-        """How the last answer ended, None while it has not."""
-        return self.answers[-1].outcome if self.answers else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -375,15 +378,11 @@ class AsyncConversation(Turns):
             await self.answers[-1].aclose()
 
     async def _all(self) -> AsyncGenerator[Delta]:
-        while self._next is not None:
-            answer = self._resumed if self._resumed is not None else self._ask(self._next)
-            self._resumed = None
-            self.answers.append(answer)
+        while (answer := self.next_answer()) is not None:
             async with answer:
                 async for delta in answer.deltas():
                     yield delta
-            self._next = None
-            calls = self.wanted(len(self.answers), answer)
+            calls = self.wanted(answer)
             if not calls:
                 return
             results, rest = self.divided(calls)
@@ -401,7 +400,7 @@ class AsyncConversation(Turns):
                 finally:
                     for one in running:
                         one.cancel()
-            self._next = self.replied(answer, calls, results)
+            self.reply(answer, calls, results)
 
     async def _result(self, call: ToolCall) -> ToolResult:
         try:
@@ -446,10 +445,12 @@ def converse(
     """
     from unspool.client import library
 
-    def ask(asked: Question) -> Reading[Any]:
-        return library.stream(asked, tools=tools, **options)
+    functions = Functions(tools)
 
-    return begun_conversation(prompt, ask, tools, chain, resume, unfinished, options)
+    def ask(asked: Question) -> Reading[Any]:
+        return library.stream(asked, tools=functions, **options)
+
+    return conversation(prompt, functions, ask, chain, unfinished, resume, options)
 
 
 def aconverse(
@@ -464,59 +465,58 @@ def aconverse(
     """The same for asyncio: see `converse`. Functions may be of asyncio; the others run in threads."""
     from unspool.client import library
 
-    tools = list(tools)
+    functions = Functions(tools)
 
     def ask(asked: Question) -> AsyncReading[Any]:
-        return library.astream(asked, tools=tools, **options)
+        return library.astream(asked, tools=functions, **options)
 
+    first = _first(prompt, resume)
+    made = AsyncConversation(functions, first, ask, chain=chain, unfinished=unfinished)
     if resume is None:
-        return AsyncConversation(tools, _prompt_of(prompt), ask, chain=chain, unfinished=unfinished)
-    id, one, path = _kept(prompt, resume, options)
-    resumed: AsyncReading[Any]
-    resumed = AsyncFollowing(path) if is_whole(one) else library.aresume(one.id, **_reading(options))
-    found = AsyncConversation(tools, "", ask, chain=chain, unfinished=unfinished, resumed=resumed)
-    found.begin_after(one, id)
-    return found
+        return made
+    kept = last_of(resume, _folder(options))
+    if is_whole(kept.last):
+        return made.begin_with(kept, AsyncFollowing(kept.last.path))
+    return made.begin_with(kept, library.aresume(kept.last.id, **_reading(options)))
 
 
-def begun_conversation(
+def conversation(
     prompt: Question | None,
+    functions: Functions,
     ask: Callable[[Question], Reading[Any]],
-    tools: Iterable[Callable[..., Any]],
     chain: int,
-    resume: str | None,
     unfinished: str,
+    resume: str | None,
     options: AskOptions,
 ) -> Conversation:
     """A conversation that is asked by ``ask``, from its beginning or resumed."""
-    tools = list(tools)
-    if resume is None:
-        return Conversation(tools, _prompt_of(prompt), ask, chain=chain, unfinished=unfinished)
     from unspool.client import library
 
-    id, one, path = _kept(prompt, resume, options)
-    resumed: Reading[Any] = Following(path) if is_whole(one) else library.resume(one.id, **_reading(options))
-    found = Conversation(tools, "", ask, chain=chain, unfinished=unfinished, resumed=resumed)
-    found.begin_after(one, id)
-    return found
+    made = Conversation(functions, _first(prompt, resume), ask, chain=chain, unfinished=unfinished)
+    if resume is None:
+        return made
+    kept = last_of(resume, _folder(options))
+    if is_whole(kept.last):
+        return made.begin_with(kept, Following(kept.last.path))
+    return made.begin_with(kept, library.resume(kept.last.id, **_reading(options)))
 
 
-def _prompt_of(prompt: Question | None) -> Question:
-    if prompt is None:
+def _first(prompt: Question | None, resume: str | None) -> Question:
+    """What is asked first: nothing yet where a conversation is resumed."""
+    if prompt is None and resume is None:
         raise TypeError("give a prompt, or the id of a conversation to resume")
-    return prompt
-
-
-def _kept(prompt: Question | None, resume: str, options: AskOptions) -> tuple[str, Summary, str]:
-    """The id and the last answer of a conversation to resume, and the journal of that."""
-    if prompt is not None:
+    if prompt is not None and resume is not None:
         raise TypeError("give a prompt or resume, not both")
+    return prompt or ""
+
+
+def _folder(options: AskOptions) -> str | None:
+    """The folder of the journals that the options name, None for the usual one."""
     folder = options.get("journal", True)
-    id, one = last_of(resume, None if isinstance(folder, bool) else os.fspath(folder))
-    return id, one, one.path
+    return None if isinstance(folder, bool) else os.fspath(folder)
 
 
-def _reading(options: AskOptions) -> Reading_:
+def _reading(options: AskOptions) -> ReadingOptions:
     from unspool.client.library.arguments import ReadingArguments
 
     return {name: value for name, value in options.items() if name in ReadingArguments.names()}  # type: ignore[return-value]
