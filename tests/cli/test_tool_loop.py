@@ -47,7 +47,7 @@ def crash() -> str:
 
 def hang() -> str:
     "Hang."
-    open(os.environ["STEPS"], "a").write("hanging\\n")
+    open(os.environ["STEPS"], "a").write(f"{os.getpid()}\\n")
     time.sleep(3600)
 
 def _private() -> None:
@@ -251,6 +251,25 @@ def test_killed_anywhere_and_resumed_it_runs_no_finished_call_again(unspool, sim
         assert resumed.returncode == 0, resumed.stderr
         assert resumed.stdout.decode().endswith(LAST)
         assert ran == ["1", "2", "3"], (die, done)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended: nobody may have collected it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to look at processes in")
+def test_a_tool_does_not_outlive_the_command_that_runs_it(unspool, simulator, tools):
+    simulator.answer(call("hang"))
+    child = unspool.start(*ask(simulator), "--functions", tools, "--tools-allow", "all", "go")
+    tool = int(until(lambda: Path(unspool.env["STEPS"]).read_text().strip()))
+    assert not is_gone(tool)
+    child.kill()
+    child.wait()
+    until(lambda: is_gone(tool))
 
 
 def test_a_call_that_had_begun_is_asked_about_at_a_terminal(unspool, simulator, tools):

@@ -31,8 +31,8 @@ class Progress:
 
 
 class Runner:
-    """Runs lines. ``ask`` makes the stream of a line; ``ended`` is told of each line and its stream once that has ended,
-    ``troubled`` of each that has to be asked for again, and why.
+    """Runs lines. ``ask`` makes the stream of a line; ``ended`` is called with each line and its stream once that has ended,
+    ``troubled`` with each line that has to be asked for again, and why.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import selectors
@@ -12,7 +13,7 @@ import time
 from unspool.api.parts import ToolResult
 from unspool.cli.tools import sources
 from unspool.client.library.converse import INTERRUPTED_CALL, begun, done
-from unspool.jsontext import parse
+from unspool.jsontext import dumps, parse
 from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ class Runner:
         return [results[call.id] for call in calls]
 
     def _refusal(self, call: ToolCall, display: Display, signals: Signals, *, had_begun: bool) -> str:
-        """What the model is told where a call is not run, "" where it is. Raises Interrupted."""
+        """What the model gets where a call is not run, "" where it is. Raises Interrupted."""
         tool = self.tools.get(call.name)
         name = one_line(call.name)
         shown = f"{name}({one_line(call.arguments)[:_SHOWN]})"
@@ -167,8 +168,9 @@ class _Process:
         self.open = {self.out, self.err}
         self._output = {self.out: b"", self.err: b""}
         try:
-            with self._child.stdin as stdin:
-                stdin.write(call.arguments.encode("utf-8", "replace"))
+            # Not closed before the call is over: its end tells the process that we have died.
+            self._child.stdin.write(dumps(call.arguments).encode("utf-8", "replace") + b"\n")
+            self._child.stdin.flush()
         except BrokenPipeError:
             pass  # it died already, and says why on its standard error
 
@@ -208,9 +210,10 @@ class _Process:
         except (ProcessLookupError, PermissionError):
             pass
         self._child.wait()
-        for pipe in (self._child.stdout, self._child.stderr):
+        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _ask(question: str, display: Display, signals: Signals) -> str | None:

@@ -3,8 +3,8 @@
 A tool's code never runs in the command's own process: it may hang, crash, print, or end the interpreter.
 
 ``describe SOURCE`` writes the tools of a source, as Chat Completions describes them. ``call SOURCE NAME`` reads the arguments from
-standard input, a JSON object, and writes ``{"content": …, "failed": …}``. Both write one line of JSON to the standard output that the process
-was started with; what the code itself prints goes to standard error.
+the first line of standard input, the JSON text as a JSON string, and writes ``{"content": …, "failed": …}``. Both write one line of JSON to the standard output that the process
+was started with; what the code itself prints goes to standard error. When standard input ends, the command has died: so does a call.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import asyncio
 import inspect
 import json
 import os
+import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -34,12 +36,28 @@ def main(arguments: list[str]) -> int:
     if action == "describe":
         said = [tool(one) for one in functions.values()]
     else:
-        call = ToolCall(0, "", arguments[2], sys.stdin.read())
+        command = os.dup(0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        call = ToolCall(0, "", arguments[2], json.loads(_line(command)))
+        threading.Thread(target=_die_with, args=(command,), daemon=True).start()
         said = run(functions[call.name], call)
     with open(result, "w", encoding="utf-8", errors="replace") as file:
         file.write(json.dumps(said) + "\n")
     return 0
+
+
+def _line(fd: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and (data := os.read(fd, 1 << 16)):
+        line += data
+    return line
+
+
+def _die_with(command: int) -> None:
+    """Wait for the end of the command, and end this process and those that the tool has started."""
+    while os.read(command, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 def run(function: Callable[..., Any], call: ToolCall) -> dict[str, object]:
