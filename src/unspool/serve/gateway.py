@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from unspool.config.url import is_loopback
 from unspool.journal import ulid
-from unspool.jsontext import dumps, parse
+from unspool.jsontext import parse
 from unspool.outcome import CANCELLED, INTERRUPTED, RUNNING
 from unspool.serve import cursor, renderings
 from unspool.serve.channel import Channel, Viewer, sequence_number
@@ -25,6 +25,7 @@ from unspool.serve.http import BodyTooLarge, ClientGone, Headers, Request
 from unspool.serve.ingest import Ingest
 from unspool.serve.metrics import Metrics
 from unspool.serve.owners import Owner, Owners, Refused, Token
+from unspool.serve.passing import Passage, query_of, without_length
 from unspool.serve.store import (
     BODY,
     END,
@@ -36,7 +37,7 @@ from unspool.serve.store import (
     StoreError,
     StreamInfo,
 )
-from unspool.serve.upstream import Upstream, fault_of, read_all
+from unspool.serve.upstream import Upstream, read_all
 from unspool.serve.watching import ROOT, Page
 
 _log = logging.getLogger("unspool.serve")
@@ -44,8 +45,6 @@ _audit = logging.getLogger("unspool.serve.audit")
 
 #: The paths that make streams, with the endpoint of each.
 ENDPOINTS = {"/responses": "responses", "/chat/completions": "chat", "/completions": "completions"}
-# What every token may reach besides; the rest as its ``paths`` say.
-_EVERYBODYS = ("/models", "/embeddings", "/responses", "/chat/completions", "/completions")
 # An answer that has not begun by then gets its head, and heartbeats.
 _HEAD_PATIENCE = 15.0
 # Seconds that upstream can keep requests of a key and model away with one word.
@@ -128,6 +127,7 @@ class Gateway:
         self._viewers: dict[Viewer, Owner] = {}
         # Until when upstream wants no more requests, by its key's owner ("" for the gateway's own key) and model.
         self._brakes: dict[tuple[str, str], float] = {}
+        self._passage = Passage(store, upstream, owners, settings.body_bytes)
         self._page = Page(owners, store, self._answer_stream, settings.page_token)
 
     async def open(self) -> None:
@@ -222,7 +222,7 @@ class Gateway:
             return await self._ask(request, owner, below, cors)
         if below.startswith("/responses/"):
             return await self._response_route(request, owner, below, cors)
-        await self._pass_on(request, owner, below, cors)
+        await self._passage.handle(request, owner, below, cors)
 
     # Who asks
 
@@ -309,7 +309,7 @@ class Gateway:
             self.store,
             producer,
             channel,
-            lambda: self.upstream.call("POST", self.upstream.url(path, _query(request)), headers, asked.raw),
+            lambda: self.upstream.call("POST", self.upstream.url(path, query_of(request)), headers, asked.raw),
             silence=self.settings.silence,
             kept_headers=self._kept_head,
         )
@@ -384,14 +384,7 @@ class Gateway:
             raise Refused(429, f"This token may run {token.streams} streams at once.", "too_many_streams")
         if token.tokens_per_day is not None and await self.store.spend(token.name, 0) >= token.tokens_per_day:
             raise Refused(429, "This token has used up its tokens for today.", "insufficient_quota")
-        for name in ("previous_response_id", "conversation"):
-            value = asked.body.get(name)
-            id = value.get("id") if isinstance(value, dict) else value
-            if isinstance(id, str) and not await self.store.owns_object(id, owner.id):
-                raise Refused(404, f"There is no {name} {id[:100]!r}.", "not_found")
-        for id in _file_ids(asked.body):
-            if not await self.store.owns_object(id, owner.id):
-                raise Refused(404, f"There is no file {id[:100]!r}.", "not_found")
+        await self._passage.check_body(asked.body, owner)
 
     def _abandon_after(self, request: Request) -> float | None:
         asked = request.header("x-unspool-abandon")
@@ -479,7 +472,7 @@ class Gateway:
         if data is None:
             message = channel.end.message if channel.end is not None else "the answer never came"
             return await _error(request, 502, message, "upstream_cut", identity)
-        await request.respond(head.status, [*_without_length(passed), *identity], data)
+        await request.respond(head.status, [*without_length(passed), *identity], data)
 
     async def _await_head(self, request: Request, channel: Channel) -> Head | None:
         deadline = time.monotonic() + _HEAD_PATIENCE
@@ -688,7 +681,7 @@ class Gateway:
         if info is None:
             if self.owners.uses_tokens and not await self.store.owns_object(id, owner.id):
                 return await _error(request, 404, f"There is no response {id[:100]!r}.", "not_found", headers)
-            return await self._pass_on(request, owner, below, cors)
+            return await self._passage.handle(request, owner, below, cors)
         if action == "cancel" and request.method == "POST":
             if info.state == RUNNING:
                 await self.store.cancel(info.id, "cancelled by its owner")
@@ -700,7 +693,7 @@ class Gateway:
             await self._delete(info, owner)
             return await _json(request, 200, {"id": id, "object": "response", "deleted": True}, headers)
         if request.method != "GET" or action:
-            return await self._pass_on(request, owner, below, cors)
+            return await self._passage.handle(request, owner, below, cors)
         if request.query.get("stream") != "true":
             return await _json(request, 200, await self._response_object(info), headers)
         after = request.query.get("starting_after")
@@ -752,75 +745,6 @@ class Gateway:
             found["error"] = {"code": info.state, "message": f"the answer ended as {info.state}"}
         return found
 
-    # Everything else
-
-    async def _pass_on(self, request: Request, owner: Owner, below: str, cors: Headers) -> None:
-        token = owner.token
-        if (
-            token is not None
-            and below not in _EVERYBODYS
-            and not below.startswith("/models/")
-            and not token.allows_path(below)
-        ):
-            raise Refused(404, f"There is nothing at {below[:200]} for this token.", "not_found")
-        if self.owners.uses_tokens:
-            await self._check_objects(below, owner)
-        headers = upstream_headers(request.headers, pass_authorization=not self.owners.uses_tokens)
-        body = await request.body(self.settings.body_bytes) if request.method in ("POST", "PUT", "PATCH") else None
-        call = self.upstream.call(request.method, self.upstream.url(quote(below), _query(request)), headers, body)
-        try:
-            if not await call.head():
-                fault = fault_of(call)
-                raise Refused(
-                    502, fault.message if fault is not None else "Upstream sent nothing.", "upstream_unreachable"
-                )
-            passed = [*_without_length(downstream_headers(call.headers)), *cors]
-            if call.status in (401, 403) and self.owners.uses_tokens:
-                raise Refused(502, "Upstream refuses the gateway's key.", "upstream_unauthorized")
-            if (
-                token is not None
-                and call.status == 200
-                and (below == "/models" or "json" in call.headers.get("content-type", ""))
-            ):
-                data = await read_all(call, self.settings.body_bytes)
-                return await request.respond(call.status, passed, await self._seen(owner, below, data))
-            response = request.stream(call.status, passed)
-            gone = asyncio.ensure_future(request.gone())
-            try:
-                while data := await call.read():
-                    response.write(data)
-                    await response.drained()
-                    if gone.done():
-                        return
-            finally:
-                gone.cancel()
-            if call.fault is not None:
-                response.abort()
-            else:
-                response.end()
-        finally:
-            call.leave() if call.fault is None else call.stop()
-
-    async def _check_objects(self, below: str, owner: Owner) -> None:
-        parts = below.strip("/").split("/")
-        named = parts[0] in ("files", "conversations", "responses", "batches", "vector_stores") and len(parts) > 1
-        if named and not await self.store.owns_object(parts[1], owner.id):
-            raise Refused(404, f"There is no {parts[1][:100]!r} here.", "not_found")
-
-    async def _seen(self, owner: Owner, below: str, data: bytes) -> bytes:
-        """What of a JSON answer a token may see; remembers which objects it obtained."""
-        value = parse(data)
-        if not isinstance(value, dict):
-            return data
-        if below == "/models" and owner.token is not None and isinstance(value.get("data"), list):
-            allowed = [
-                one for one in value["data"] if isinstance(one, dict) and owner.token.allows_model(str(one.get("id")))
-            ]
-            return dumps({**value, "data": allowed}).encode()
-        if isinstance(value.get("id"), str):
-            await self.store.own_object(value["id"], owner.id)
-        return data
-
 
 def normalised(path: str) -> str:
     """A path without dots, doubled slashes and a slash at its end."""
@@ -845,26 +769,8 @@ def described(info: StreamInfo) -> dict[str, object]:
     }
 
 
-def _file_ids(value: object) -> list[str]:
-    """The ids of files that a body names, wherever they stand."""
-    if isinstance(value, dict):
-        found = [one for one in [value.get("file_id")] if isinstance(one, str)]
-        return found + [id for one in value.values() for id in _file_ids(one)]
-    if isinstance(value, list):
-        return [id for one in value for id in _file_ids(one)]
-    return []
-
-
-def _query(request: Request) -> str:
-    return request.target.partition("?")[2]
-
-
 def _is_event_stream(headers: dict[str, str]) -> bool:
     return headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
-
-
-def _without_length(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [one for one in headers if one[0] not in (b"content-length", b"transfer-encoding")]
 
 
 async def _json(request: Request, status: int, value: object, headers: Headers) -> None:
