@@ -26,12 +26,6 @@ def simulator() -> Iterator[Simulator]:
         yield simulator
 
 
-@pytest.fixture
-def gateway(simulator: Simulator, tmp_path: Path) -> Iterator[Running]:
-    with Running(simulator.url, tmp_path / "gateway") as running:
-        yield running
-
-
 def said(found: list[Event]) -> list[tuple[str, str]]:
     return [(one.type, one.data) for one in found]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "_FIRST_WAIT", 0.001)
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNSPOOL_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def gateway(simulator: Simulator, tmp_path: Path) -> Iterator[Running]:
-    with Running(simulator.url, tmp_path / "gateway") as running:
-        yield running
 
 
 def asked(url: str, api: str, **more: Any) -> dict[str, Any]:

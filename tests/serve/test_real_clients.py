@@ -30,12 +30,6 @@ MESSAGES = [{"role": "user", "content": QUESTION}]
 
 
 @pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
 def gateway(simulator: Simulator, tmp_path: Path) -> Iterator[Running]:
     with Running(simulator.url, tmp_path / "gateway", retry_ms=1) as running:
         yield running
