@@ -42,17 +42,17 @@ HEAVY = {
 # What an ordinary answer from Chat Completions imports of this package. Each costs a third of a million instructions, whatever is in it.
 OURS = """
     unspool.api unspool.api.chat unspool.api.chunks unspool.api.decoder unspool.api.deltas unspool.api.envelope unspool.api.prompt
-    unspool.cli.access unspool.cli.commands unspool.cli.commands.ask unspool.cli.display unspool.cli.formats unspool.cli.formats.text
-    unspool.cli.options unspool.cli.options.ask unspool.cli.options.shared unspool.cli.options.values unspool.cli.prompt
+    unspool.cli.access unspool.cli.commands unspool.cli.commands.ask unspool.cli.display unspool.cli.formats
+    unspool.cli.options unspool.cli.options.ask unspool.cli.options.shared unspool.cli.prompt
     unspool.cli.signals unspool.cli.streaming unspool.client unspool.client.answer unspool.client.exchange unspool.client.facts
     unspool.client.http unspool.client.http.curl unspool.client.http.transport unspool.client.limits unspool.client.states
     unspool.config unspool.config.paths unspool.config.profiles unspool.config.settings unspool.config.target unspool.config.url
     unspool.journal unspool.journal.blocks unspool.journal.record unspool.journal.ulid unspool.journal.writer unspool.jsontext
     unspool.masking unspool.outcome unspool.sse unspool.terminal unspool.terminal.output unspool.value
 """
-# The budget of an installed command is 110 million instructions. Python's own start and the script that pip writes, which imports re, take
-# 62 of them.
-MOST_INSTRUCTIONS = 48e6
+# The budget of an installed command is 110 million instructions, which `python -m bench` decides. Python's own start and the script that
+# pip writes, which imports re, take some 64 of them; the rest is here, and a little more, since paths differ.
+MOST_INSTRUCTIONS = 46.5e6
 
 CONFIG = """\
 sync = "always"  # even so

@@ -10,7 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Self, dataclass_transform
+    from typing import Any, ClassVar, Self, dataclass_transform
 else:
 
     def dataclass_transform(**_):
@@ -61,19 +61,29 @@ class Fields(Value):
 
     # No slots: a slot cannot have a default, and classes with slots cannot be combined.
 
-    def __init_subclass__(cls) -> None:
-        names: dict[str, object] = {}
-        for base in reversed(cls.__bases__):
-            names |= dict.fromkeys(getattr(base, "__match_args__", ()))
-        names |= cls.__dict__.get("__annotations__", EMPTY)  # noqa: RUF063 (importing inspect costs too much)
-        cls.__match_args__ = tuple(names)  # type: ignore[misc]
-
     def __init__(self, *values: Any, **named: Any) -> None:
         # Names are not checked here, since type checkers do that and options are created by the dozen at each start.
         fields = self.__dict__
-        for name, value in zip(self.__match_args__, values, strict=False):
-            fields[name] = value
+        if values:
+            fields.update(zip(self._fields(), values, strict=False))
         fields.update(named)
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """The names of all fields, those of the base classes first."""
+        # Found when they are first wanted: most of the classes at an ordinary start are never asked.
+        if "_names" not in cls.__dict__:
+            names: dict[str, None] = {}
+            for base in reversed(cls.__mro__[: cls.__mro__.index(Fields)]):
+                names |= dict.fromkeys(base.__dict__.get("__annotations__", ()))  # noqa: RUF063 (inspect costs too much)
+            cls._names = tuple(names)
+        return cls._names
+
+    _names: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def _fields(cls) -> tuple[str, ...]:
+        return cls.field_names()
 
     def given(self, names: Iterable[str]) -> list[str]:
         """Return those of the names that were given a value."""

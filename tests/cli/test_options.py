@@ -104,7 +104,7 @@ def test_each_attribute_is_set_by_an_option_or_word(command):
     if command.values is ChatOptions:
         set_by |= {one.dest for one in (*ASK.options, *ASK.words)}
     # What the configuration alone sets, through `RenderingOptions.configured`, has no option.
-    assert set(command.values.__match_args__) - {"breaks"} == set_by
+    assert set(command.values.field_names()) - {"breaks"} == set_by
     assert all(hasattr(command.values, name) for name in set_by)
 
 

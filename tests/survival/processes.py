@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from support.waiting import PATIENCE
-from unspool.cli.formats import machine
-from unspool.cli.formats.text import TextFormat
+from unspool.cli.formats import TextFormat, machine
 from unspool.journal.reader import Reader
 from unspool.journal.record import Record
 from unspool.journal.replay import Replay

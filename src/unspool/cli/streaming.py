@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 
 from unspool import outcome
@@ -103,6 +102,8 @@ def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | Non
     except BrokenPipeError:
         return outcome.Ending(outcome.CLOSED)
     except OSError as error:
+        import errno
+
         # A closed terminal refuses what is written before its hang-up reaches us: the shell gets that first.
         if signals.number or (display.stdout.is_tty and error.errno == errno.EIO):
             return outcome.Ending(outcome.CANCELLED, signal=signals.number or _SIGHUP)

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from unspool.config.file import ToolSettings
     from unspool.config.profiles import Profile
 
 #: When a journal is forced to the disk; the second is the default.
@@ -32,14 +33,6 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     choices = list(dict.fromkeys(choices))
     matches = difflib.get_close_matches(word, choices, 1)
     return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"
-
-
-class ToolSettings(Fields):
-    """Tools under one name: the ``functions`` of a Python ``file``, all where none is named. ``allow`` says that they run unasked."""
-
-    file: str
-    functions: tuple[str, ...] = ()
-    allow: bool = False
 
 
 class Settings(Fields):

@@ -44,10 +44,11 @@ from __future__ import annotations
 import os
 
 from unspool.api import NAMES
-from unspool.config import REASONING, SYNC, ConfigError, Settings, ToolSettings, nearest, plain
+from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest, plain
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.target import Route
 from unspool.config.url import parse_base_url
+from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ _PROFILE = (
 )
 # RFC 9110, 5.6.2: what a header's name is made of.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class ToolSettings(Fields):
+    """Tools under one name: the ``functions`` of a Python ``file``, all where none is named. ``allow`` says that they run unasked."""
+
+    file: str
+    functions: tuple[str, ...] = ()
+    allow: bool = False
 
 
 def parse(content: bytes, path: str) -> Settings:

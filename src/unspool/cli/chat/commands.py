@@ -8,8 +8,8 @@ from unspool import api, shape
 from unspool.cli.access import lacks_key, missing_key
 from unspool.cli.chat import external
 from unspool.cli.commands import models
+from unspool.cli.options import value_of
 from unspool.cli.options.shared import MODEL_OPTIONS
-from unspool.cli.options.values import value_of
 from unspool.client.library.attachment import Unattachable
 from unspool.config import nearest
 from unspool.config.paths import streams_dir

@@ -6,9 +6,8 @@ from unspool import outcome
 from unspool.api.prompt import Prompt
 from unspool.cli.access import check, whom_to_ask, with_model
 from unspool.cli.formats.measures import as_json, progress, report, warnings
-from unspool.cli.options import UsageError
+from unspool.cli.options import UsageError, value_of
 from unspool.cli.options.batch import CONCURRENCY, PROMPT, REQUESTS
-from unspool.cli.options.values import value_of
 from unspool.cli.signals import Signals
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.load import Load, Measures, Schedule

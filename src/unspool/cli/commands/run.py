@@ -14,8 +14,7 @@ from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import FIELDS, Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
 from unspool.cli.access import check, whom_to_ask, with_simulator
-from unspool.cli.options import CommandError, UsageError
-from unspool.cli.options.values import value_of
+from unspool.cli.options import CommandError, UsageError, value_of
 from unspool.client.aio import AsyncAnswer
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle

@@ -19,7 +19,7 @@ _OF_TAPES = ("tapes", "tape_match", "tape_ignore", "speed", "tapes_only")
 _OF_FAULTS = ("fault", "script", "drop_after", "upstream")
 _OF_SERVERS = ("host", "port", "record", "into")
 # What has no meaning before another server, which has a pace, keys and responses of its own.
-_OF_THE_SIMULATOR = [name for name in SimOptions.__match_args__ if name not in (*_OF_TAPES, *_OF_FAULTS, *_OF_SERVERS)]
+_OF_THE_SIMULATOR = [name for name in SimOptions.field_names() if name not in (*_OF_TAPES, *_OF_FAULTS, *_OF_SERVERS)]
 
 
 def run(options: SimOptions) -> int:

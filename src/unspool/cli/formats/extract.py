@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool.api.deltas import Text
-from unspool.cli.formats.text import TextFormat
+from unspool.cli.formats import TextFormat
 from unspool.terminal.markdown.fences import Fences
 
 TYPE_CHECKING = False

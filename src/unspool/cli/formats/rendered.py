@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from unspool.cli.formats.text import TextFormat
+from unspool.cli.formats import TextFormat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

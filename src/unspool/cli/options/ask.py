@@ -21,8 +21,8 @@ from unspool.cli.options.shared import (
     LimitOptions,
     OutputOptions,
     PromptOptions,
-    RunToolOptions,
     ServerOptions,
+    ToolRunOptions,
 )
 
 TYPE_CHECKING = False
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class AskOptions(PromptOptions, RunToolOptions, ServerOptions, OutputOptions, LimitOptions):
+class AskOptions(PromptOptions, ToolRunOptions, ServerOptions, OutputOptions, LimitOptions):
     """The options of ``unspool ask``."""
 
+    functions: Sequence[str] = ()
+    run_tools: Sequence[str] = ()
     continues: bool = False
     cid: str | None = None
     template: str | None = None

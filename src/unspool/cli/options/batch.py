@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool.cli import commands
-from unspool.cli.options import Command, Option, Words
+from unspool.cli.options import Command, Option, Words, count, positive, rate, seconds
 from unspool.cli.options.shared import (
     LIMIT_OPTIONS,
     LIMITS,
@@ -20,7 +20,6 @@ from unspool.cli.options.shared import (
     LimitOptions,
     ServerOptions,
 )
-from unspool.cli.options.values import count, positive, rate, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool.cli import commands
-from unspool.cli.options import Command, Option, Options, Words
+from unspool.cli.options import Command, Option, Options, Words, count, moment, speed
 from unspool.cli.options.shared import (
     ADDRESS_OPTIONS,
     FORMAT_OPTIONS,
@@ -20,7 +20,6 @@ from unspool.cli.options.shared import (
     RenderingOptions,
     ToolRunOptions,
 )
-from unspool.cli.options.values import count, moment, speed
 from unspool.outcome import EXIT_CODES
 
 TYPE_CHECKING = False

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from unspool.cli import commands
-from unspool.cli.options import Command, Option, Words
+from unspool.cli.options import Command, Option, Words, count
 from unspool.cli.options.kept import VIEW_OPTIONS
 from unspool.cli.options.shared import ADDRESS_OPTIONS, ID_HELP, AddressOptions, RenderingOptions
-from unspool.cli.options.values import count
 
 
 class PsOptions(AddressOptions):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from unspool.cli import commands
-from unspool.cli.options import Command, Option, Options
-from unspool.cli.options.values import duration, port, positive
+from unspool.cli.options import Command, Option, Options, duration, port, positive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

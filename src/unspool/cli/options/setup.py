@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from unspool.cli import commands
-from unspool.cli.options import Command, Option, Options, Words
+from unspool.cli.options import Command, Option, Options, Words, seconds
 from unspool.cli.options.shared import MODEL_OPTION, SERVER_OPTIONS, ServerOptions
-from unspool.cli.options.values import seconds
 
 
 class ModelsOptions(ServerOptions):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from unspool.cli import formats
-from unspool.cli.options import Option, Options
-from unspool.cli.options.values import count, header, number, positive, seconds
+from unspool.cli.options import Option, Options, count, header, number, positive, seconds
 from unspool.client.limits import CONNECT_TIMEOUT, DEFAULT_RETRIES, IDLE_TIMEOUT, Limits
 
 TYPE_CHECKING = False
@@ -181,13 +180,6 @@ class ToolRunOptions(Options):
     tools_debug: bool = False
     chain_limit: int = 10
     tool_timeout: float = 60.0
-
-
-class RunToolOptions(ToolRunOptions):
-    """The tools that the command runs."""
-
-    functions: Sequence[str] = ()
-    run_tools: Sequence[str] = ()
 
 
 TOOL_SOURCE_OPTIONS = (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from unspool.cli import commands
-from unspool.cli.options import Command, Option, Options, Words
-from unspool.cli.options.values import count, duration, port, positive, rate, speed
+from unspool.cli.options import Command, Option, Options, Words, count, duration, port, positive, rate, speed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

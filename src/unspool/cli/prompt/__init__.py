@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from unspool.api import endpoint
 from unspool.api.prompt import Prompt
-from unspool.cli.options import UsageError
-from unspool.cli.options.values import value_of
+from unspool.cli.options import UsageError, value_of
 from unspool.client.exchange import build_body
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from unspool.cli.options.values import value_of
+from unspool.cli.options import value_of
 from unspool.client.library.attachment import is_url
 from unspool.config import templates
 from unspool.config.templates import Template

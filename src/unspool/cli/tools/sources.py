@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unspool.api.prompt import Prompt
-    from unspool.cli.options.shared import RunToolOptions
+    from unspool.cli.options.ask import AskOptions
     from unspool.config import Settings
     from unspool.jsontext import JsonObject
 
@@ -34,7 +34,7 @@ class RunnableTool:
     allowed: bool = False
 
 
-def find(options: RunToolOptions, settings: Settings) -> dict[str, RunnableTool]:
+def find(options: AskOptions, settings: Settings) -> dict[str, RunnableTool]:
     """The tools that the options name. Raises UsageError."""
     found: dict[str, RunnableTool] = {}
     for given in options.functions:
