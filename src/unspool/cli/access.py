@@ -5,6 +5,7 @@ from __future__ import annotations
 from unspool import outcome
 from unspool.api import NAMES
 from unspool.cli.options import CommandError, UsageError
+from unspool.config.url import has_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,15 +145,7 @@ def advice(ending: Ending, target: Target) -> str:
 def url_advice(target: Target) -> str:
     """Say which URL or endpoint to try after the server has nothing at this one."""
     if not has_version(target.base_url):
-        return (
-            f"the base URL has no /v1: try --base-url {target.base_url}/v1; "
-            f"unspool doctor{target.flags} finds the URL that works"
-        )
+        # That most have a version is in the message already.
+        return f"try --base-url {target.base_url}/v1; unspool doctor{target.flags} finds the URL that works"
     others = " or ".join(f"--api {name}" for name in NAMES if name != target.api)
     return f"the server may not have this endpoint: try {others}; unspool doctor{target.flags} looks for the right URL"
-
-
-def has_version(base_url: str) -> bool:
-    """Whether a part of the URL's path is a version, such as ``v1``."""
-    parts = base_url.partition("://")[2].split("/")[1:]
-    return any(part[:1] == "v" and part[1:2].isdigit() for part in parts)

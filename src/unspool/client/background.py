@@ -1,7 +1,8 @@
 """Taking up a stream where its connection broke, from a server that continues it and keeps it.
 
-Background responses: ``GET /responses/{id}?stream=true&starting_after=N``. A response that was created with ``background`` and ``store`` goes on at the server when a connection breaks, and its events have
-numbers. So the same answer can be continued, with nothing lost and nothing twice.
+Background responses: ``GET /responses/{id}?stream=true&starting_after=N``. A response that was created with ``background`` and ``store``
+continues at the server when a connection breaks, and its events have numbers. So the same answer can be continued, with nothing lost and
+nothing twice.
 Where the server will not stream it again (OpenAI refuses after five minutes), the response is polled until it has ended,
 and what is missing is taken from its text.
 

@@ -15,7 +15,7 @@ from unspool.api.deltas import Failure, Started
 from unspool.client import states
 from unspool.client.http import Request, route_to
 from unspool.client.limits import DEFAULT_RETRIES, LOADING_PATIENCE
-from unspool.config.url import host, origin, same_origin
+from unspool.config.url import has_version, host, origin, same_origin
 from unspool.journal import ulid
 from unspool.journal.blocks import Attempt, End, Response
 from unspool.journal.blocks import Request as RequestBlock
@@ -67,7 +67,8 @@ class Exchange:
 
     ``body`` replaces what the prompt would make; ``parent`` is the id of the stream whose conversation this one continues;
     ``pid`` is the process to be told when somebody wants the stream to stop; ``throttle`` decides, in place of `unspool.client.retry`, on the
-    wait before each further attempt; ``route`` says how to get there, None as the profile does; ``tool_sources`` is where the tools come from that the command runs.
+    wait before each further attempt; ``route`` says how to get there, None as the profile does;
+    ``tool_sources`` is where the tools come from that the command runs.
 
     ``state`` is one of `unspool.client.states`, and ``ending`` is set once it is ``ended``. ``retry_reason`` says why the next attempt is
     made, for a person. ``headers`` are those of the newest answer. ``sent_at`` is when the last
@@ -742,12 +743,12 @@ def build_body(target: Target, prompt: Prompt, api_name: str) -> dict[str, Any]:
 
 
 def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:
-    """Whether what this request asked for goes on at the server when the connection breaks, and can be found there."""
+    """Whether what this request asked for continues at the server when the connection breaks, and can be found there."""
     return is_background(body) and bool(decoder.response_id)
 
 
 def is_background(body: dict[str, Any]) -> bool:
-    """Whether a request asks for a response that the server goes on with and keeps, whoever listens."""
+    """Whether a request asks for a response that the server continues and keeps, whoever listens."""
     return bool(body.get("background")) and body.get("store") is not False
 
 
@@ -755,12 +756,6 @@ def is_openai(base_url: str) -> bool:
     """Whether this is OpenAI's own API, or Azure's, which know the newer fields."""
     name = host(base_url)
     return name == "api.openai.com" or name.endswith((".api.openai.com", ".openai.azure.com"))
-
-
-def has_version(base_url: str) -> bool:
-    """Whether a base URL has a path segment that names a version, such as ``/v1`` or ``/v1beta``, or leads to a deployment."""
-    path = base_url.partition("://")[2].partition("/")[2]
-    return any(part[:1] == "v" and part[1:2].isdigit() for part in path.split("/")) or "deployments" in path
 
 
 def is_whole(data: str) -> bool:

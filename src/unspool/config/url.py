@@ -141,3 +141,9 @@ def _split_authority(authority: str, scheme: str, source: str) -> tuple[str, int
 
 def _only(text: str, allowed: str) -> bool:
     return not text.strip(allowed)
+
+
+def has_version(base_url: str) -> bool:
+    """Whether a base URL has a path segment that names a version, such as ``/v1`` or ``/v1beta``, or leads to a deployment."""
+    path = base_url.partition("://")[2].partition("/")[2]
+    return any(part[:1] == "v" and part[1:2].isdigit() for part in path.split("/")) or "deployments" in path

@@ -12,7 +12,7 @@ import time
 from unspool import outcome
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.api.prompt import Prompt
-from unspool.cli.access import advice, has_version, lacks_key, missing_key, whom_to_ask, with_simulator
+from unspool.cli.access import advice, lacks_key, missing_key, whom_to_ask, with_simulator
 from unspool.cli.commands import models
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
@@ -20,6 +20,7 @@ from unspool.client.http import Request, route_to, whole
 from unspool.client.http.transport import proxy_for
 from unspool.client.limits import Limits
 from unspool.config import ConfigError, paths, settings
+from unspool.config.url import has_version
 from unspool.terminal.abilities import shows_utf8
 from unspool.terminal.output import Output
 from unspool.terminal.safety import one_line
