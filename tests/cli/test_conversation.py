@@ -138,6 +138,25 @@ def test_reasoning_that_nobody_stores_is_handed_back_in_every_later_turn(unspool
     assert [one["role"] for one in messages] == ["user", "assistant", "tool", "assistant", "user", "assistant", "user"]
 
 
+def test_a_conversation_is_continued_with_phases_and_items_in_the_order_in_which_they_came(unspool, serve):
+    thoughts = [{"type": "reasoning", "id": f"rs_{n}", "summary": [], "encrypted_content": f"gAAA{n}"} for n in (1, 2)]
+    remark = {**_said("Let me see."), "phase": "commentary"}
+    final = {**_said("One."), "id": "m2", "phase": "final_answer"}
+    server = serve(_answered(thoughts[0], remark, thoughts[1], final), *[_answered(_said("More."))] * 2)
+    asked = ["--base-url", server.url, "--api", "responses", "-m", "gpt-5"]
+    assert unspool(*asked, "count").stdout.startswith(b"Let me see.One.")
+    handed_back = [
+        thoughts[0],
+        {"type": "message", "role": "assistant", "content": "Let me see.", "phase": "commentary"},
+        thoughts[1],
+        {"type": "message", "role": "assistant", "content": "One.", "phase": "final_answer"},
+    ]
+    for _ in range(2):  # the second time from the request that repeats them
+        unspool(*asked, "-c", "more")
+        assert json.loads(server.requests[-1].body)["input"][1:5] == handed_back
+    assert len(json.loads(server.requests[-1].body)["input"]) == 8
+
+
 @pytest.mark.parametrize("model", ["gpt-4.1", "gpt-5-chat-latest", "llama", "openai/gpt-oss-120b"])
 def test_only_models_known_to_reason_are_asked_for_their_reasoning(unspool, model):
     assert "include" not in body(

@@ -83,6 +83,53 @@ def responses_check(body: dict[str, Any], turn: int) -> str | None:
     return None if had == expected else f"reasoning is {had}, and not {expected}"
 
 
+# Responses with phases: each turn is handed back as it came, and reasoning stands right before what it led to.
+
+
+def phased_items(turn: int) -> Events:
+    def thought(name: str) -> dict[str, Any]:
+        return {"type": "reasoning", "id": f"rs_{turn}{name}", "summary": [], "encrypted_content": f"{turn}{name}"}
+
+    def said(phase: str, text: str) -> dict[str, Any]:
+        parts = [{"type": "output_text", "text": text, "annotations": []}]
+        return {"type": "message", "id": f"msg_{turn}", "role": "assistant", "phase": phase, "content": parts}
+
+    if turn == TURNS:
+        return [thought("a"), said("final_answer", "done")]
+    search = {"type": "web_search_call", "id": f"ws_{turn}", "status": "completed", "action": {"type": "search"}}
+    call = {"type": "function_call", "id": f"fc_{turn}", "call_id": f"call_{turn}", "name": "look", "arguments": "{}"}
+    return [thought("a"), said("commentary", f"Look {turn}."), thought("b"), search, thought("c"), call]
+
+
+def phased_answer(turn: int) -> Events:
+    items = phased_items(turn)
+    response = {"id": f"resp_{turn}", "model": "gpt-5", "status": "completed", "output": items}
+    events: Events = [{"type": "response.created", "response": {**response, "status": "in_progress", "output": []}}]
+    for index, item in enumerate(items):
+        for part in item.get("content", ()):
+            place = {"output_index": index, "content_index": 0}
+            events.append({"type": "response.output_text.delta", **place, "delta": part["text"]})
+        events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    return [
+        {**one, "sequence_number": number}
+        for number, one in enumerate([*events, {"type": "response.completed", "response": response}])
+    ]
+
+
+def phased_check(body: dict[str, Any], turn: int) -> str | None:
+    given = body["input"] if isinstance(body["input"], list) else []
+    expected = [name for number in range(turn) for name in [*map(shown, phased_items(number + 1)), "output"]]
+    had = ["output" if one["type"] == "function_call_output" else shown(one) for one in given[1:]]
+    return None if had == expected else f"the input is {had}, and not {expected}"
+
+
+def shown(item: dict[str, Any]) -> str:
+    """What an item says, in either of the forms that the endpoint takes."""
+    content = item.get("content") or ""
+    text = content if isinstance(content, str) else content[0]["text"]
+    return " ".join([item["type"], item.get("encrypted_content", ""), item.get("phase", ""), text])
+
+
 # Chat Completions: DeepSeek's reasoning_content with calls, Google's signatures, results after their calls.
 
 
@@ -131,13 +178,15 @@ def look() -> str:
 
 LOOPS = {
     "responses": (responses_check, responses_answer, "gpt-5", [look, sql()]),
+    "responses with phases": (phased_check, phased_answer, "gpt-5", [look]),
     "chat": (chat_check, chat_answer, "m", [look]),
 }
 
 
-@pytest.mark.parametrize("api", LOOPS)
-def test_an_agent_of_five_turns_hands_back_what_the_endpoint_wants(api: str) -> None:
-    check, answer_of, model, tools = LOOPS[api]
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_agent_of_five_turns_hands_back_what_the_endpoint_wants(loop: str) -> None:
+    check, answer_of, model, tools = LOOPS[loop]
+    api = loop.partition(" ")[0]
     script = Refusing(check, answer_of)
     with Server(script) as server, unspool.Client(base_url=server.url, key=KEY, api=api, model=model) as client:
         answer = client.stream("Look around", tools=tools)
@@ -149,9 +198,10 @@ def test_an_agent_of_five_turns_hands_back_what_the_endpoint_wants(api: str) -> 
     assert (answer.text, script.turn, script.refused) == ("done", TURNS, [])
 
 
-@pytest.mark.parametrize("api", LOOPS)
-async def test_an_agent_of_five_turns_works_in_asyncio(api: str) -> None:
-    check, answer_of, model, tools = LOOPS[api]
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_an_agent_of_five_turns_works_in_asyncio(loop: str) -> None:
+    check, answer_of, model, tools = LOOPS[loop]
+    api = loop.partition(" ")[0]
     script = Refusing(check, answer_of)
     with Server(script) as server:
         async with unspool.AsyncClient(base_url=server.url, key=KEY, api=api, model=model) as client:
@@ -164,16 +214,40 @@ async def test_an_agent_of_five_turns_works_in_asyncio(api: str) -> None:
     assert (answer.text, script.turn, script.refused) == ("done", TURNS, [])
 
 
-def test_a_conversation_moves_from_one_endpoint_to_the_other() -> None:
+@pytest.mark.parametrize("answer_of", [responses_answer, phased_answer])
+def test_a_conversation_moves_from_one_endpoint_to_the_other(answer_of: Callable[[int], Events]) -> None:
     def chat(body: dict[str, Any], turn: int) -> str | None:
-        wrong = [one for one in body["messages"] if "role" not in one]
-        return f"no message: {json.dumps(wrong)}" if wrong else None
+        wrong = [one for one in body["messages"] if "role" not in one or "phase" in one]
+        roles = [one["role"] for one in body["messages"]]
+        if wrong or roles != ["user", "assistant", "tool"]:
+            return f"no messages of Chat Completions: {json.dumps(body['messages'])}"
+        return None
 
-    first = Refusing(responses_check, responses_answer)
+    first = Refusing(lambda body, turn: None, answer_of)
     second = Refusing(chat, lambda turn: chat_answer(TURNS))
     with Server(first) as one, Server(second) as other:
         answer = unspool.stream("Look", base_url=one.url, key=KEY, api="responses", model="gpt-5", tools=[look])
-        answer.read()
+        text = answer.read()
+        assert (answer.message["content"] or "", len(answer.message["tool_calls"])) == (text, 1)
         more = answer.reply(answer.tool_calls[0].result("seen"))
         assert unspool.stream(more, base_url=other.url, key=KEY, api="chat", model="m", tools=[look]).read() == "done"
     assert second.refused == []
+
+
+def test_an_answer_that_comes_complete_is_handed_back_in_its_order_too() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def whole(connection: Connection) -> None:
+        asked.append(connection.json)
+        turn = len(asked)
+        response = {"id": f"resp_{turn}", "object": "response", "model": "gpt-5", "status": "completed"}
+        connection.reply(200, {**response, "output": phased_items(turn)})
+
+    with (
+        Server(whole) as server,
+        unspool.Client(base_url=server.url, key=KEY, api="responses", model="gpt-5") as client,
+    ):
+        answer = client.stream("Look", tools=[look])
+        answer.read()
+        client.stream(answer.reply(answer.tool_calls[0].result("seen")), tools=[look]).read()
+    assert phased_check(asked[1], 1) is None

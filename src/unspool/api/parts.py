@@ -84,7 +84,8 @@ class Item(Part):
     @property
     def is_handed_back(self) -> bool:
         """Whether the next turn has to repeat it: a server that stores nothing has no other copy, or waits for an answer to it."""
-        return self.awaits_program or bool(self.item.get("encrypted_content"))
+        item = self.item
+        return self.awaits_program or bool(item.get("encrypted_content")) or item.get("type") == "message"
 
     @property
     def awaits_program(self) -> bool:

@@ -104,8 +104,15 @@ def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_items(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages without the items that only the Responses API takes, such as encrypted reasoning."""
-    return [message for message in messages if "role" in message or "type" not in message]
+    """Return the messages without what only the Responses API takes: items, such as encrypted reasoning, and the phase of a message.
+
+    Messages of one answer that are apart there become one: others refuse calls without their results right after them.
+    """
+    if all("role" in message and "phase" not in message for message in messages):
+        return list(messages)
+    from unspool.api.conversation import in_messages
+
+    return in_messages(messages)
 
 
 def reasons(model: str) -> bool:

@@ -172,7 +172,8 @@ def _items(message: JsonObject) -> list[JsonObject]:
     items = []
     # A message that only called tools may have "" for its text, which here would be a message of its own.
     if content or (content is not None and not calls):
-        items.append(_message(role, content))
+        phase = message.get("phase")
+        items.append({**_message(role, content), "phase": phase} if phase else _message(role, content))
     for call in calls:
         if "custom" in call:
             items.append({"type": "custom_tool_call", "call_id": call["id"], **call["custom"]})
@@ -232,7 +233,8 @@ def _messages_of(given: object) -> list[JsonObject]:
         elif type(item.get("role")) is str:
             content = item.get("content")
             parts = [_chat_part(part) for part in content] if type(content) is list else content
-            messages.append({"role": item["role"], "content": parts})
+            message = {"role": item["role"], "content": parts}
+            messages.append({**message, "phase": item["phase"]} if item.get("phase") else message)
         elif type(kind) is str and kind != "item_reference":
             messages.append(item)
     return messages
@@ -600,17 +602,18 @@ class Decoder(decoder.Decoder):
     def _catch_up(self, output: Any, out: list[Delta]) -> bool:
         """Give out what the whole output has beyond the pieces, and return whether it begins with just these."""
         items = [item for item in output if type(item) is dict] if type(output) is list else []
-        wholes = [part for number, item in enumerate(items) for part in _parts_of(item, number)]
-        streamed = {kind: self._streamed(kind, wholes) for kind in (TEXT, REFUSAL, SUMMARY, REASONING)}
-        for key, text in wholes:
-            skip = streamed[key[0]]
-            if skip is None:
-                continue
-            streamed[key[0]] = max(0, skip - len(text))
-            if len(text) > skip:
-                self._halves.pop((0, key[0]), None)
-                self._add_to(key, text[skip:], out)
-        for item in items:
+        wholes = [_parts_of(item, number) for number, item in enumerate(items)]
+        flat = [part for parts in wholes for part in parts]
+        streamed = {kind: self._streamed(kind, flat) for kind in (TEXT, REFUSAL, SUMMARY, REASONING)}
+        for item, parts in zip(items, wholes, strict=True):
+            for key, text in parts:
+                skip = streamed[key[0]]
+                if skip is None:
+                    continue
+                streamed[key[0]] = max(0, skip - len(text))
+                if len(text) > skip:
+                    self._halves.pop((0, key[0]), None)
+                    self._add_to(key, text[skip:], out)
             self._call_item({}, item, True, out)
             self._other_item(item, out)
         return bool(items) and streamed[TEXT] is not None

@@ -56,6 +56,8 @@ class Choice:
         self.tool_calls: list[ToolCall] = []
         self.items: list[Item] = []
         self.annotations: list[dict[str, Any]] = []
+        #: What the next turn repeats beside the text: see `unspool.api.conversation.note`.
+        self.parts: list[tuple[int, ToolCall | Item]] = []
         self.texts: list[str] = []
         #: Why it ended, in the server's word; None until it says.
         self.finish_reason: str | None = None
@@ -82,7 +84,9 @@ class Choice:
     @property
     def message(self) -> dict[str, Any]:
         """The answer so far as a message of Chat Completions, which every endpoint takes as history: text and tool calls."""
-        return turn_of(self)[-1]
+        from unspool.api.prompt import without_items
+
+        return (without_items(turn_of(self)) or [{"role": "assistant", "content": ""}])[-1]
 
     def add(self, delta: Delta) -> None:
         """Take what came of this choice."""
@@ -94,15 +98,22 @@ class Choice:
             self._reasonings.append(delta.text)
         elif type(delta) is ToolCall:
             self.tool_calls.append(delta)
+            self._note(delta)
         elif isinstance(delta, Part):
             from unspool.api.parts import Annotation, Item
 
             if type(delta) is Item:
                 self.items.append(delta)
+                self._note(delta)
             elif type(delta) is Annotation:
                 self.annotations.append(delta.annotation)
         elif type(delta) is Finish:
             self.finish_reason = delta.reason
+
+    def _note(self, part: ToolCall | Item) -> None:
+        from unspool.api.conversation import note
+
+        note(self.parts, self.texts, part)
 
 
 class Facts(Typed[T]):
@@ -312,17 +323,16 @@ class Facts(Typed[T]):
 
 
 def turn_of(answer: Choice) -> list[dict[str, Any]]:
-    """Return an answer as the next turn repeats it: its `message`, and before it the items that led to it.
+    """Return an answer as the next turn repeats it: messages, and the items between them, in the order in which they came.
 
-    Endpoints that have no items leave them out.
+    Endpoints that have no items leave them out, and get one message.
     """
     from unspool.api.conversation import answer as described
 
     facts = answer.facts()
     decoder = facts._decoder if facts is not None else None
     reasoning = decoder.reasoning_fields(answer.reasoning) if decoder is not None else {}
-    items = [one.item for one in answer.items if one.is_handed_back]
-    return described(answer.text, answer.tool_calls, items, reasoning)
+    return described(answer.text, answer.parts, reasoning)
 
 
 class Asked(Facts[T]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from unspool import api, outcome
-from unspool.api.conversation import plain
+from unspool.api.conversation import answer, note, plain
 from unspool.api.deltas import Reasoning, Refusal, Text, ToolCall, ToolCallDelta
 from unspool.api.parts import Item
 from unspool.journal import folder as folders
@@ -45,7 +45,7 @@ class Summary:
       ``messages``, in the form of Chat Completions whatever the endpoint was. ``asked`` are those that are not history.
     - Answered: ``texts``, one for each choice, refusals included, as viewers show them; ``reasoning``, ``refusal``,
       ``tool_calls`` and what became of them (``tool_runs``, by their ids; ``tool_sources`` is where the tools came from), ``usage``;
-      ``items`` and ``reasoning_fields`` are what the next turn repeats beside the text and the calls; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
+      ``turn`` is the first choice as the next turn repeats it, empty where nothing came; the server's own ``response_id``, ``response_model`` and ``request_id``; ``stream_id``, under
       which a gateway keeps the stream.
     - Ended: ``outcome``, one of the words of `unspool.outcome`; ``message``, ``finish_reason``, ``failure`` (the
       error that the server reported) and ``signal``. ``is_final`` says that the server itself has ended the answer, well or
@@ -74,8 +74,7 @@ class Summary:
         self.tool_calls: list[ToolCall] = []
         self.tool_runs: dict[str, ToolRun] = {}
         self.tool_sources: list[str] = []
-        self.items: list[JsonObject] = []
-        self.reasoning_fields: JsonObject = {}
+        self.turn: list[JsonObject] = []
         self.usage: Usage | None = None
         self.response_id: str | None = None
         self.response_model: str | None = None
@@ -184,6 +183,7 @@ class _Builder:
         self._texts: dict[int, list[str]] = {}
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
+        self._parts: list[tuple[int, ToolCall | Item]] = []
 
     def read(self) -> None:
         """Read all that the journal holds by now."""
@@ -228,8 +228,8 @@ class _Builder:
         found.texts = ["".join(self._texts.get(number, ())) for number in numbers]
         found.reasoning = "".join(self._reasoning)
         found.refusal = "".join(self._refusal)
-        if decoder is not None:
-            found.reasoning_fields = decoder.reasoning_fields(found.reasoning)
+        if decoder is not None and (found.text or self._parts):
+            found.turn = answer(found.text, self._parts, decoder.reasoning_fields(found.reasoning))
 
     def _add(self, deltas: list[Delta]) -> None:
         for delta in deltas:
@@ -242,5 +242,10 @@ class _Builder:
                 self._reasoning.append(delta.text)
             elif type(delta) is ToolCall:
                 self._summary.tool_calls.append(delta)
-            elif type(delta) is Item and delta.is_handed_back:
-                self._summary.items.append(delta.item)
+                self._note(delta)
+            elif type(delta) is Item:
+                self._note(delta)
+
+    def _note(self, part: ToolCall | Item) -> None:
+        if part.choice == 0:
+            note(self._parts, self._texts.get(0, []), part)

@@ -85,6 +85,6 @@ def _last_answered(kept: str) -> str:
             one: Summary = summary.read(folder.path_of(kept, id))
         except (OSError, summary.NoJournal):
             continue
-        if one.text or one.tool_calls or one.items:
+        if one.turn:
             return id
     raise folder.NotFound("there is no conversation to continue yet")

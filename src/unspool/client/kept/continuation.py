@@ -7,7 +7,6 @@ what it brings is a new answer, which must never pass for the old one.
 from __future__ import annotations
 
 from unspool.api import NAMES, endpoint
-from unspool.api.conversation import answer
 from unspool.api.deltas import Text
 from unspool.config.paths import streams_dir
 from unspool.journal import summary, ulid
@@ -33,11 +32,8 @@ def messages(stories: list[Summary]) -> list[dict[str, Any]]:
     for story in stories:
         # A request carries the whole history, unless it left that to the server.
         before = found if story.body.get("previous_response_id") else []
-        found = [*before, *story.history]
         # Of several choices the first is what was answered.
-        calls = [call for call in story.tool_calls if call.choice == 0]
-        if story.text or calls or story.items:
-            found += answer(story.text, calls, story.items, story.reasoning_fields)
+        found = [*before, *story.history, *story.turn]
     return joined(found)
 
 
