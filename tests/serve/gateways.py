@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -16,6 +18,7 @@ from support.waiting import PATIENCE
 from unspool.config.target import Target
 from unspool.serve.gateway import Settings
 from unspool.serve.loop import run as run_loop
+from unspool.serve.owners import hash_token, new_token
 from unspool.serve.running import Configuration, Worker, listen
 from unspool.sse import Decoder, Event
 
@@ -24,6 +27,34 @@ CHAT: dict[str, Any] = {
     "stream": True,
     "messages": [{"role": "user", "content": "What is Python?"}],
 }
+
+
+def write_tokens(file: Path, *entries: str) -> list[str]:
+    """Write a file of tokens, one for each entry, which is TOML without the hash; returns the tokens."""
+    tokens = [new_token() for _ in entries]
+    written = [
+        f'[[token]]\nhash = "{hash_token(token)}"\n{entry}\n' for token, entry in zip(tokens, entries, strict=True)
+    ]
+    file.write_text("".join(written))
+    return tokens
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def raw(url: str, target: str, *headers: str, method: str = "GET", body: bytes = b"") -> tuple[int, str, bytes]:
+    """Send a request exactly as it is written, which `requests` would tidy up. Returns the status, the head and the body."""
+    parts = urlsplit(url)
+    lines = [f"{method} {target} HTTP/1.1", "Connection: close", f"Content-Length: {len(body)}", *headers]
+    if not any(one.lower().startswith("host:") for one in headers):
+        lines.append(f"Host: {parts.netloc}")
+    with socket.create_connection((parts.hostname or "", parts.port or 80), PATIENCE) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode("latin-1").lower(), rest
 
 
 class Running:

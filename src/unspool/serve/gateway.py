@@ -20,12 +20,12 @@ from unspool.jsontext import parse
 from unspool.outcome import CANCELLED, INTERRUPTED, RUNNING
 from unspool.serve import cursor, renderings
 from unspool.serve.channel import Channel, Viewer, sequence_number
-from unspool.serve.headers import STREAM_HEADERS, downstream_headers, upstream_headers
+from unspool.serve.headers import CREDENTIALS, STREAM_HEADERS, downstream_headers, upstream_headers
 from unspool.serve.http import BodyTooLarge, ClientGone, Headers, Request
 from unspool.serve.ingest import Ingest
 from unspool.serve.metrics import Metrics
 from unspool.serve.owners import Owner, Owners, Refused, Token
-from unspool.serve.passing import Passage, query_of, without_length
+from unspool.serve.passing import REFUSED_KEY, Passage, query_of, without_length
 from unspool.serve.store import (
     BODY,
     END,
@@ -135,7 +135,7 @@ class Gateway:
         await self.store.open()
         self.upstream.open()
 
-    async def close(self) -> None:
+    async def drain(self) -> None:
         """Take no new streams, let those under way end for as long as the settings say, and interrupt the rest."""
         self.draining.on = True
         tasks = [one.task for one in self._streams.values()]
@@ -146,19 +146,22 @@ class Gateway:
         tasks = [one.task for one in self._streams.values()]
         if tasks:
             await asyncio.wait(tasks)
+
+    async def close(self) -> None:
+        """Let go of the store and upstream, after `drain`."""
         for channel in list(self._channels.values()):
             channel.close()
         self.upstream.close()
         await self.store.close()
 
     def replace_tokens(self, tokens: list[Token]) -> None:
-        """Use these tokens from now on. Viewers and streams whose token is gone are ended at once."""
+        """Use these tokens from now on. Viewers whose token is gone are ended at once, and streams whose owner has none left."""
         self.owners.replace(tokens)
         for viewer, owner in list(self._viewers.items()):
             if not self.owners.is_current(owner):
                 viewer.response.abort()
         for stream in self._streams.values():
-            if not self.owners.is_current(stream.owner):
+            if not self.owners.is_known(stream.owner):
                 stream.ingest.stop("the token was removed")
 
     async def handle(self, request: Request) -> None:
@@ -230,7 +233,7 @@ class Gateway:
         """Refuse foreign hosts and origins; returns the CORS headers of an answer."""
         if self.settings.is_loopback:
             host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
-            if not is_loopback(host.strip("[]")) and host not in self.settings.allowed_hosts:
+            if not is_loopback(host) and host not in self.settings.allowed_hosts:
                 raise Refused(
                     421, f"This gateway does not answer for the host {host[:100]!r}; see --allowed-hosts.", "host"
                 )
@@ -251,8 +254,8 @@ class Gateway:
         raise Refused(403, f"The origin {origin[:100]!r} may not use this gateway; see --cors.", "origin")
 
     def _owner(self, request: Request) -> Owner:
-        authorization = request.header("authorization")
-        if authorization is None and (key := request.header("api-key")):
+        authorization, *others = map(request.header, CREDENTIALS)
+        if authorization is None and (key := next(filter(None, others), None)):
             authorization = f"Bearer {key}"
         user = request.header("x-unspool-user")
         owner = self.owners.find(authorization, user if self.owners.uses_tokens else None)
@@ -304,7 +307,7 @@ class Gateway:
             return await self._answer(request, channel, cors, owner, replayed=True)
         channel = self._channel(info)
         channel.is_local = True
-        headers = upstream_headers(request.headers, pass_authorization=not self.owners.uses_tokens)
+        headers = upstream_headers(request.headers, with_account=not self.owners.uses_tokens)
         ingest = Ingest(
             self.store,
             producer,
@@ -312,6 +315,7 @@ class Gateway:
             lambda: self.upstream.call("POST", self.upstream.url(path, query_of(request)), headers, asked.raw),
             silence=self.settings.silence,
             kept_headers=self._kept_head,
+            refused_key=REFUSED_KEY if self.owners.uses_tokens else None,
         )
         stream = _Stream(ingest, owner, asyncio.get_running_loop().create_task(self._produce(ingest, owner)))
         self._streams[info.id] = stream
@@ -322,19 +326,24 @@ class Gateway:
             await self._answer(request, channel, cors, owner, ingest=ingest)
         except ClientGone:
             pass
-        if request.is_gone and not asked.is_streamed and key is None and channel.end is None:
+        if channel.end is not None:
+            return
+        if request.is_gone and not asked.is_streamed and key is None:
             ingest.stop("the client left")
+        else:
+            # It may have left before it became a viewer.
+            self._idle(channel)
 
     async def _produce(self, ingest: Ingest, owner: Owner) -> None:
         info = ingest.info
         try:
             await ingest.run()
-            if ingest.failed_before_first_event:
-                await self.store.forget_idempotency(info.id)
             if ingest.retry_after is not None:
                 self._brake(("" if self.owners.uses_tokens else owner.id, info.model), ingest.retry_after)
             if info.response_id:
                 await self.store.own_object(info.response_id, owner.id)
+            if self.owners.uses_tokens and info.endpoint == "responses":
+                await self._own_items(info, ingest.channel.position, owner)
             tokens = (info.input_tokens or 0) + (info.output_tokens or 0)
             if owner.token is not None and tokens:
                 await self.store.spend(owner.token.name, tokens)
@@ -364,6 +373,14 @@ class Gateway:
                 },
             )
             self._idle(ingest.channel)
+
+    async def _own_items(self, info: StreamInfo, position: int, owner: Owner) -> None:
+        """Record the parts of a response, which its last event repeats, or its body."""
+        for entry in await self.store.read(info.id, max(position - 3, 0)):
+            value = parse(entry.data) if entry.kind in (EVENT, BODY) else None
+            response = value.get("response", value) if isinstance(value, dict) else None
+            if isinstance(response, dict):
+                await self._passage.own_items(response, owner)
 
     def _brake(self, brake: tuple[str, str], seconds: float) -> None:
         """Send nothing for this key and model for as long as upstream has said."""
@@ -460,12 +477,13 @@ class Gateway:
         if head is None:
             outcome = channel.end.outcome if channel.end is not None else info.state
             message = channel.end.message if channel.end is not None else "the answer never began"
+            if message == REFUSED_KEY:
+                return await _error(request, 502, message, "upstream_unauthorized", identity)
+            if ingest is not None and ingest.store_failed:
+                return await _error(request, 503, message, "store_unavailable", identity, retry_after=5)
             return await _error(request, 504 if "timed out" in message else 502, message, outcome, identity)
         live = ingest.live_headers if ingest is not None else head.headers
         passed = downstream_headers(live, replayed=replayed)
-        if head.status in (401, 403) and self.owners.uses_tokens:
-            # Upstream's own words can show a part of the gateway's key.
-            return await _error(request, 502, "Upstream refuses the gateway's key.", "upstream_unauthorized", identity)
         if head.status == 200 and _is_event_stream(head.headers):
             return await self._view(request, channel, rendering, 0, [*passed, *identity], owner)
         data = await self._await_body(request, channel)
@@ -602,6 +620,9 @@ class Gateway:
     ) -> None:
         """Send a stream from where the client was."""
         headers = [*headers, (b"x-unspool-id", info.id.encode())]
+        if "starting_after" in request.query:
+            message = "starting_after is for /v1/responses/{id}; use Last-Event-ID or after here."
+            return await _error(request, 400, message, "invalid_cursor", headers)
         after = request.header("last-event-id") or request.query.get("after")
         position = 0
         if after:
@@ -678,9 +699,7 @@ class Gateway:
         _, _, id, *rest = below.split("/")
         action = "/".join(rest)
         info = await self.store.find_response(id, owner.id)
-        if info is None:
-            if self.owners.uses_tokens and not await self.store.owns_object(id, owner.id):
-                return await _error(request, 404, f"There is no response {id[:100]!r}.", "not_found", headers)
+        if info is None or info.endpoint != "responses":
             return await self._passage.handle(request, owner, below, cors)
         if action == "cancel" and request.method == "POST":
             if info.state == RUNNING:
@@ -783,5 +802,7 @@ async def _error(
 ) -> None:
     """Answer with an error in the API's shape."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    more = [*headers] if retry_after is None else [*headers, (b"retry-after", b"%d" % retry_after)]
+    more = list(dict.fromkeys([*headers, *STREAM_HEADERS]))
+    if retry_after is not None:
+        more.append((b"retry-after", b"%d" % retry_after))
     await _json(request, status, {"error": {"message": message, "type": kind, "param": None, "code": code}}, more)

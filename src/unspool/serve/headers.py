@@ -12,8 +12,6 @@ _UP = frozenset(
         "accept-language",
         "content-type",
         "idempotency-key",
-        "openai-organization",
-        "openai-project",
         "openai-beta",
         "traceparent",
         "tracestate",
@@ -32,6 +30,11 @@ _UP = frozenset(
         "x-stainless-timeout",
     }
 )
+
+#: Credentials, of which the first that a request has goes upstream where callers have their own keys.
+CREDENTIALS = ("authorization", "api-key", "x-api-key")
+# Whose account of that key is asked: the caller's choice only where the key is the caller's.
+_ACCOUNT = ("openai-organization", "openai-project")
 
 #: Headers of upstream's response that a client gets.
 _DOWN = frozenset(
@@ -67,13 +70,16 @@ STREAM_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 
-def upstream_headers(headers: Iterable[tuple[bytes, bytes]], *, pass_authorization: bool) -> dict[str, str]:
-    """The headers of a client's request that go to upstream. ``pass_authorization`` is for the caller's own key."""
+def upstream_headers(headers: Iterable[tuple[bytes, bytes]], *, with_account: bool) -> dict[str, str]:
+    """The headers of a client's request that go to upstream. ``with_account``: with the caller's own key, and whose account it asks."""
     passed: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("ascii").lower()
-        if name in _UP or (pass_authorization and name in ("authorization", "api-key", "x-api-key")):
+        if name in _UP or (with_account and (name in CREDENTIALS or name in _ACCOUNT)):
             passed[name] = raw_value.decode("latin-1")
+    for name in [one for one in CREDENTIALS if one in passed][1:]:
+        # The owner is that of the first; another's key beside it must not be what upstream goes by.
+        del passed[name]
     return passed
 
 

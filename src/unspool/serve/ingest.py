@@ -10,7 +10,7 @@ from collections.abc import Callable
 from unspool import api, sse
 from unspool.api import failure as failures
 from unspool.jsontext import parse
-from unspool.outcome import CANCELLED, COMPLETE, CUT, INTERRUPTED, Ending, Fault, judge, of_failure
+from unspool.outcome import CANCELLED, COMPLETE, CUT, ERROR, INTERRUPTED, Ending, Fault, judge, of_failure
 from unspool.serve.channel import HEARTBEAT_SECONDS, Channel
 from unspool.serve.store import End, Fenced, Head, Producer, Store, StoreError, StreamInfo
 from unspool.serve.upstream import Call, fault_of, read_all
@@ -33,6 +33,7 @@ class Ingest:
         *,
         silence: float,
         kept_headers: Callable[[int, dict[str, str]], Head],
+        refused_key: str | None = None,
     ) -> None:
         self.store = store
         self.producer = producer
@@ -40,13 +41,14 @@ class Ingest:
         self.info: StreamInfo = channel.info
         #: Headers of upstream's response that only the first viewer gets.
         self.live_headers: dict[str, str] = {}
-        self.failed_before_first_event = False
         #: For how many seconds upstream, with a 429, wants no further request.
         self.retry_after: float | None = None
         self._make_call = call
         self._call: Call | None = None
         self._silence = silence
         self._kept_headers = kept_headers
+        # What to say, and keep, instead of upstream's own words where it refuses the key.
+        self._refused_key = refused_key
         body = self.info.request.get("body")
         n = body.get("n") if isinstance(body, dict) else None
         self._decoder = api.endpoint(self.info.endpoint).decoder(n if isinstance(n, int) and n > 0 else 1)
@@ -60,6 +62,7 @@ class Ingest:
         self._stop_outcome = CANCELLED
         self._reading: asyncio.Task[End] | None = None
         self._trouble: StoreError | None = None
+        self.store_failed = False
         producer.on_cancel = lambda: self.stop(producer.cancelled or "cancelled")
         producer.on_kept = channel.publish_events
         producer.on_trouble = self._on_trouble
@@ -115,6 +118,7 @@ class Ingest:
         except Fenced:
             raise
         except StoreError as error:
+            self.store_failed = True
             return End(INTERRUPTED, f"the gateway could not keep the answer: {error}")
 
     async def _end(self, end: End) -> None:
@@ -125,6 +129,8 @@ class Ingest:
         self.info.model = self._decoder.model or self.info.model
         self.info.ended = time.time()
         self.info.state = end.outcome
+        if not self.channel.begun and end.outcome != COMPLETE:
+            await self._forget_idempotency()
         try:
             position = await self.producer.end(end, self.info)
         except Fenced:
@@ -134,12 +140,18 @@ class Ingest:
             position = self.channel.position
         self.channel.publish_end(position, end)
 
+    async def _forget_idempotency(self) -> None:
+        """Let the request be sent again: it failed before its first event. Comes before the client hears of that."""
+        with contextlib.suppress(StoreError):
+            await self.store.forget_idempotency(self.info.id)
+
     async def _read(self) -> End:
         call = self._call = self._make_call()
         if not await call.head():
             fault = fault_of(call) or Fault(CUT, "upstream sent nothing")
-            self.failed_before_first_event = True
             return End(fault.outcome, fault.message)
+        if self._refused_key is not None and call.status in (401, 403):
+            return End(ERROR, self._refused_key)
         self.live_headers = dict(call.headers)
         head = self._kept_headers(call.status, call.headers)
         self.channel.publish_head(await self.producer.head(head), head)
@@ -222,12 +234,14 @@ class Ingest:
             return End(CUT, str(error))
         at = time.monotonic() - self._sent_at
         self.info.ttft = at
-        self.channel.publish_body(await self.producer.body(data, at), data, at)
+        position = await self.producer.body(data, at)
+        if call.status != 200:
+            await self._forget_idempotency()
+        self.channel.publish_body(position, data, at)
         if call.fault is not None:
             return End(call.fault.outcome, call.fault.message)
         value = parse(data)
         if call.status != 200:
-            self.failed_before_first_event = True
             failure = failures.from_response(call.status, call.headers, data)
             if call.status == 429:
                 self.retry_after = failure.retry_after

@@ -68,7 +68,7 @@ class Owner:
     @property
     def is_admin(self) -> bool:
         """Whether every owner's streams may be listed."""
-        return self.token is not None and self.token.admin
+        return self.token is not None and self.token.admin and self.id == self.token.name
 
 
 def hash_token(token: str) -> str:
@@ -127,13 +127,18 @@ class Owners:
         token = self._tokens.get(owner.token.digest)
         return token is not None and (token.expires is None or token.expires > time.time())
 
+    def is_known(self, owner: Owner) -> bool:
+        """Whether any token of the owner's name is left."""
+        tokens = self._tokens
+        return owner.token is None or tokens is None or any(one.name == owner.token.name for one in tokens.values())
+
     def sign(self, text: str) -> str:
         """A signature that only this gateway can make."""
         return self._hmac(b"link", text)
 
     def verify(self, text: str, signature: str) -> bool:
         """Whether `sign` made this signature of the text."""
-        return hmac.compare_digest(self.sign(text), signature)
+        return hmac.compare_digest(self.sign(text).encode(), signature.encode("utf-8", "replace"))
 
     def digest(self, *parts: str | bytes) -> str:
         """A keyed hash of several parts, for keys of a table that must not say what they are made of."""

@@ -13,16 +13,23 @@ from urllib.parse import quote
 from unspool.jsontext import dumps, parse
 from unspool.serve.headers import downstream_headers, upstream_headers
 from unspool.serve.http import Headers, Request
-from unspool.serve.owners import Owner, Owners, Refused
+from unspool.serve.owners import Owner, Owners, Refused, Token
 from unspool.serve.store import Store
 from unspool.serve.upstream import Upstream, fault_of, read_all
 
-# What every token may reach besides; the rest as its ``paths`` say.
-_EVERYBODYS = ("/models", "/embeddings", "/responses", "/chat/completions", "/completions")
-# What upstream keeps under ids, as the first part of their paths.
-_KEPT = ("files", "conversations", "responses", "batches", "vector_stores")
-# Fields that name one file, and several.
-_FILE, _FILES = ("file_id", "input_file_id"), "file_ids"
+# What upstream keeps under ids, whatever these look like. Elsewhere a part of a path with a digit is an id.
+_KEPT = ("chat/completions", "files", "conversations", "responses", "batches", "vector_stores")
+# Paths below these that are no ids.
+_ACTIONS = ("/responses/input_tokens", "/responses/compact")
+# Fields of a body that name what upstream keeps: one thing, and several.
+_NAMES_ONE = ("file_id", "input_file_id", "training_file", "validation_file", "vector_store_id", "container")
+_NAMES_SEVERAL = ("file_ids", "vector_store_ids")
+# Fields of an object by which upstream tells of others that it made of it.
+_MADE = ("output_file_id", "error_file_id", "result_file_id")
+
+
+#: What a caller hears where upstream's own words can show a part of the gateway's key.
+REFUSED_KEY = "Upstream refuses the gateway's key."
 
 
 class Passage:
@@ -37,19 +44,18 @@ class Passage:
     async def handle(self, request: Request, owner: Owner, below: str, cors: Headers) -> None:
         """Pass a request on, and its answer back. Raises Refused."""
         token = owner.token
-        if (
-            token is not None
-            and below not in _EVERYBODYS
-            and not below.startswith("/models/")
-            and not token.allows_path(below)
-        ):
+        if token is not None and not _may_reach(token, request.method, below):
             raise Refused(404, f"There is nothing at {below[:200]} for this token.", "not_found")
         body = await request.body(self._body_bytes) if request.method in ("POST", "PUT", "PATCH") else None
         if self._owners.uses_tokens:
             await self._check_path(below, owner)
             if body:
-                await self.check_body(parse(body), owner)
-        headers = upstream_headers(request.headers, pass_authorization=not self._owners.uses_tokens)
+                value = parse(body)
+                if value is None and "json" in (request.header("content-type") or ""):
+                    # Upstream may read more in it than is checked here.
+                    raise Refused(400, "The body is not JSON.", "invalid_json")
+                await self.check_body(value, owner)
+        headers = upstream_headers(request.headers, with_account=not self._owners.uses_tokens)
         call = self._upstream.call(request.method, self._upstream.url(quote(below), query_of(request)), headers, body)
         try:
             if not await call.head():
@@ -59,14 +65,12 @@ class Passage:
                 )
             passed = [*without_length(downstream_headers(call.headers)), *cors]
             if call.status in (401, 403) and self._owners.uses_tokens:
-                raise Refused(502, "Upstream refuses the gateway's key.", "upstream_unauthorized")
-            if (
-                token is not None
-                and call.status == 200
-                and (below == "/models" or "json" in call.headers.get("content-type", ""))
-            ):
+                raise Refused(502, REFUSED_KEY, "upstream_unauthorized")
+            if request.method == "HEAD":
+                return await request.respond(call.status, passed)
+            if token is not None and call.status == 200 and "json" in call.headers.get("content-type", ""):
                 data = await read_all(call, self._body_bytes)
-                return await request.respond(call.status, passed, await self._seen(owner, below, data))
+                return await request.respond(call.status, passed, await self._seen(owner, request.method, below, data))
             response = request.stream(call.status, passed)
             gone = asyncio.ensure_future(request.gone())
             try:
@@ -85,23 +89,32 @@ class Passage:
             call.leave() if call.fault is None else call.stop()
 
     async def check_body(self, body: object, owner: Owner) -> None:
-        """Raise Refused where a body names what its owner did not obtain here."""
+        """Raise Refused where a body names a model that its token may not use, or what its owner did not obtain here."""
         if isinstance(body, dict):
+            model = body.get("model")
+            if owner.token is not None and model is not None and not owner.token.allows_model(str(model)):
+                raise Refused(403, f"This token may not use the model {str(model)[:100]!r}.", "model_not_allowed")
             for name in ("previous_response_id", "conversation"):
                 value = body.get(name)
                 id = value.get("id") if isinstance(value, dict) else value
                 if isinstance(id, str) and not await self._store.owns_object(id, owner.id):
                     raise Refused(404, f"There is no {name} {id[:100]!r}.", "not_found")
-        for id in _file_ids(body):
+        for id in _ids(body):
             if not await self._store.owns_object(id, owner.id):
-                raise Refused(404, f"There is no file {id[:100]!r}.", "not_found")
+                raise Refused(404, f"There is no {id[:100]!r} here.", "not_found")
 
     async def _check_path(self, below: str, owner: Owner) -> None:
-        kind, *ids = below.strip("/").split("/")
-        if kind in _KEPT and ids and not await self._store.owns_object(ids[0], owner.id):
-            raise Refused(404, f"There is no {ids[0][:100]!r} here.", "not_found")
+        if any(character in below for character in "%;?#"):
+            # A server behind might decode it once more, to another path. No id has one of them.
+            raise Refused(404, f"There is nothing at {below[:200]}.", "not_found")
+        if below.startswith("/models/"):
+            model = below.removeprefix("/models/")
+            if owner.token is not None and not owner.token.allows_model(model):
+                raise Refused(404, f"There is no model {model[:100]!r} for this token.", "not_found")
+        elif (id := _id_in(below)) is not None and not await self._store.owns_object(id, owner.id):
+            raise Refused(404, f"There is no {id[:100]!r} here.", "not_found")
 
-    async def _seen(self, owner: Owner, below: str, data: bytes) -> bytes:
+    async def _seen(self, owner: Owner, method: str, below: str, data: bytes) -> bytes:
         """What of a JSON answer a token may see; remembers which objects it obtained."""
         value = parse(data)
         if not isinstance(value, dict):
@@ -111,16 +124,47 @@ class Passage:
             allows = owner.token.allows_model
             models = [one for one in listed if isinstance(one, dict) and allows(str(one.get("id")))]
             return dumps({**value, "data": models}).encode()
-        if below.strip("/") in _KEPT and isinstance(listed, list):
+        if method == "GET" and isinstance(listed, list) and not below.startswith("/models/") and not _id_in(below):
             own = [one for one in listed if isinstance(one, dict) and await self._owns(one.get("id"), owner)]
-            # Where a page begins and ends would name what others have.
-            return dumps({**value, "data": own, "first_id": None, "last_id": None}).encode()
-        if isinstance(value.get("id"), str):
-            await self._store.own_object(value["id"], owner.id)
+            # Where upstream's page begins and ends would name what others have.
+            ends = {"first_id": own[0]["id"], "last_id": own[-1]["id"]} if own else {"first_id": None, "last_id": None}
+            return dumps({**value, "data": own, **ends}).encode()
+        for name in ("id", *_MADE):
+            if isinstance(value.get(name), str):
+                await self._store.own_object(value[name], owner.id)
+        await self.own_items(value, owner)
         return data
+
+    async def own_items(self, response: dict[str, object], owner: Owner) -> None:
+        """Record the parts of a response, which later requests may refer to."""
+        output = response.get("output")
+        for item in output if isinstance(output, list) else ():
+            if isinstance(item, dict) and isinstance(item.get("id"), str):
+                await self._store.own_object(item["id"], owner.id)
 
     async def _owns(self, id: object, owner: Owner) -> bool:
         return isinstance(id, str) and await self._store.owns_object(id, owner.id)
+
+
+def _may_reach(token: Token, method: str, below: str) -> bool:
+    """Whether a token may ask this of upstream: models, embeddings, its own responses, and what its ``paths`` say."""
+    reads = method in ("GET", "HEAD")
+    return (
+        token.allows_path(below)
+        or (reads and (below == "/models" or below.startswith("/models/")))
+        or (method == "POST" and below == "/embeddings")
+        or below.startswith("/responses/")
+    )
+
+
+def _id_in(below: str) -> str | None:
+    """The first id in a path; what follows is a part of what it names."""
+    if below in _ACTIONS:
+        return None
+    for kind in _KEPT:
+        if below.startswith(f"/{kind}/"):
+            return below.removeprefix(f"/{kind}/").partition("/")[0]
+    return next((one for one in below.split("/")[2:] if any(map(str.isdigit, one))), None)
 
 
 def query_of(request: Request) -> str:
@@ -133,16 +177,21 @@ def without_length(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     return [one for one in headers if one[0] not in (b"content-length", b"transfer-encoding")]
 
 
-def _file_ids(value: object) -> Iterator[str]:
-    """Yield the ids of files that a body names, wherever they stand."""
+def _ids(value: object) -> Iterator[str]:
+    """Yield the ids of what upstream keeps that a body names, wherever they stand."""
     if isinstance(value, dict):
         for name, one in value.items():
-            if name in _FILE and isinstance(one, str):
+            if name in _NAMES_ONE and isinstance(one, str):
                 yield one
-            elif name == _FILES and isinstance(one, list):
+            elif name in _NAMES_SEVERAL and isinstance(one, list):
                 yield from (id for id in one if isinstance(id, str))
             elif name != "metadata":
-                yield from _file_ids(one)
+                yield from _ids(one)
     elif isinstance(value, list):
         for one in value:
-            yield from _file_ids(one)
+            # A reference to a part of an earlier response may leave out its type.
+            if isinstance(one, dict) and (one.get("type") == "item_reference" or one.keys() <= {"id", "type"}):
+                if isinstance(id := one.get("id"), str):
+                    yield id
+            else:
+                yield from _ids(one)

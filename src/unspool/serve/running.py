@@ -98,6 +98,8 @@ class Worker:
 
     async def stop(self) -> None:
         """Drain, and close everything."""
+        # Who comes meanwhile hears that new streams are not taken, or reads on in one that still runs.
+        await self.gateway.drain()
         self._server.stop_accepting()
         await self.gateway.close()
         await self._server.close()

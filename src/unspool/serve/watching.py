@@ -151,7 +151,7 @@ class Page:
     def _owner(self, request: Request) -> Owner | None:
         """Who is signed in, None for nobody any more."""
         text, signature = _cookie(request)
-        if not text or not hmac.compare_digest(self._owners.digest("page", text), signature):
+        if not text or not hmac.compare_digest(self._owners.digest("page", text).encode(), signature.encode()):
             return None
         id, digest, expires = json.loads(text)
         if expires < time.time():
