@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 
 from unspool.config import ConfigError
 from unspool.config.file import parse
+from unspool.config.replacing import replace
 from unspool.jsontext import dumps
 
 TYPE_CHECKING = False
@@ -40,7 +40,10 @@ def change(path: str, key: str, value: str | None) -> None:
     if not same:
         raise ConfigError(f"{key} stands in {path} in a form that only a person can change: unspool config edit")
     parse(after, path)
-    _replace(path, after)
+    try:
+        replace(path, after)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _changed(text: str, parts: list[str], value: str | None) -> str:
@@ -102,16 +105,3 @@ def _toml(value: str) -> str:
         except tomllib.TOMLDecodeError:
             pass
     return dumps(value)
-
-
-def _replace(path: str, content: bytes) -> None:
-    beside = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(content)
-        # Through a link: what it leads to is what people keep under version control.
-        os.replace(beside, os.path.realpath(path))
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error

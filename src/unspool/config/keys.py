@@ -120,6 +120,8 @@ def _without(name: str, lines: list[str]) -> list[str]:
 
 
 def _change(edit: Callable[[list[str]], list[str]], environ: Mapping[str, str]) -> None:
+    from unspool.config.replacing import replace  # only here: every request reads keys
+
     path = os.path.realpath(keys_file(environ))
     folder = os.path.dirname(path)
     try:
@@ -132,30 +134,8 @@ def _change(edit: Callable[[list[str]], list[str]], environ: Mapping[str, str]) 
                 fcntl.flock(lock, fcntl.LOCK_EX)
             lines = _read(path)
             _parse(lines, path)
-            _replace(path, folder, "".join(f"{line}\n" for line in edit(lines)))
+            replace(path, "".join(f"{line}\n" for line in edit(lines)).encode("utf-8", "surrogateescape"), 0o600)
         finally:
             os.close(lock)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _replace(path: str, folder: str, content: str) -> None:
-    import tempfile
-
-    descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600 and O_EXCL
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content.encode("utf-8", "surrogateescape"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    if os.name == "posix":
-        # The new name, too, has to reach the disk.
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -26,6 +26,7 @@ import tomllib
 
 from unspool import unicode
 from unspool.config import ConfigError, nearest, paths
+from unspool.config.replacing import replace
 from unspool.value import Fields
 
 TYPE_CHECKING = False
@@ -156,13 +157,8 @@ def parse(content: bytes, path: str, name: str) -> Template:
 
 
 def write(path: str, fields: JsonObject) -> None:
-    """Keep a template in this file, for its owner alone, in place of one that may be there."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    # Replaced in one step, so that a full disk cannot leave half a template.
-    beside = f"{path}.{os.getpid()}"
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text_of(fields))
-    os.replace(beside, path)
+    """Keep a template in this file, in place of one that may be there. Raises OSError."""
+    replace(path, text_of(fields).encode())
 
 
 def text_of(fields: JsonObject) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from unspool.config.replacing import replace
 from unspool.jsontext import dumps, parse
 
 #: As many prompts as are kept; bash keeps 500, zsh and fish thousands.
@@ -32,32 +34,23 @@ class PromptHistory:
         kept = list(dict.fromkeys(reversed(texts)))[:MOST]
         kept.reverse()
         if len(texts) > 2 * MOST:
-            self._rewrite(kept)
+            with suppress(OSError):
+                replace(self._path, _lines(kept))
         return kept
 
     def add(self, text: str) -> None:
         """Keep a prompt."""
         if self._path is None:
             return
-        try:
+        with suppress(OSError):
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            self._write(self._path, [text], os.O_APPEND)
-        except OSError:
-            pass
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                # In one piece, so that two chats cannot write into each other's lines.
+                os.write(fd, _lines([text]))
+            finally:
+                os.close(fd)
 
-    def _rewrite(self, texts: list[str]) -> None:
-        new = f"{self._path}.{os.getpid()}"
-        try:
-            self._write(new, texts, os.O_TRUNC)
-            os.replace(new, self._path or new)
-        except OSError:
-            pass
 
-    @staticmethod
-    def _write(path: str, texts: list[str], flag: int) -> None:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600)
-        try:
-            # In one piece, so that two chats cannot write into each other's lines.
-            os.write(fd, "".join(dumps(text) + "\n" for text in texts).encode("utf-8", "replace"))
-        finally:
-            os.close(fd)
+def _lines(texts: list[str]) -> bytes:
+    return "".join(dumps(text) + "\n" for text in texts).encode("utf-8", "replace")
