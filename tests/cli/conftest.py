@@ -112,7 +112,8 @@ class Unspool:
 
     def journals(self) -> list[Path]:
         """The files of all streams kept, oldest first."""
-        return sorted(self.streams.glob("*.sse")) if self.streams.is_dir() else []
+        kept = [*self.streams.glob("*.sse"), *self.streams.parent.glob("runs/*/streams/*.sse")]
+        return sorted(kept, key=lambda path: path.name)
 
     def journal(self) -> str:
         """The content of the only journal."""

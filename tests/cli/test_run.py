@@ -266,9 +266,10 @@ def test_a_run_that_is_under_way_is_not_begun_again(unspool, serve):
 
 
 def test_a_result_that_could_not_be_kept_is_printed_all_the_same(unspool, serve):
-    unspool.streams.parent.mkdir(parents=True)
-    unspool.streams.write_text("in the way")
-    done = unspool("run", _prompts(unspool, 2), "--base-url", serve(_echo).url, "-m", "m")
+    run = unspool.streams.parent / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "streams").write_text("in the way")
+    done = unspool("run", _prompts(unspool, 2), "--name", "mine", "--base-url", serve(_echo).url, "-m", "m")
     assert (done.returncode, _texts(done)) == (0, ["p0", "p1"])
     assert b"a second run would ask for it again" in done.stderr
 
@@ -282,7 +283,7 @@ def test_progress_is_shown_to_a_person_and_taken_back(unspool):
 
 def test_no_key_is_in_the_ledger_and_it_is_private(unspool, serve):
     unspool("run", _prompts(unspool, 1), "--base-url", serve(_echo).url, "-m", "m", "--key", "sk-secret")
-    (ledger,) = (unspool.home / "state" / "runs").iterdir()
+    (ledger,) = (unspool.home / "state" / "runs").glob("*/*.run")
     assert b"sk-secret" not in ledger.read_bytes()
     assert os.stat(ledger).st_mode & 0o777 == 0o600
 

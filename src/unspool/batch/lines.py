@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from unspool.config.target import Target
 
-#: Characters of a line's key, which are hexadecimal digits.
-KEY_LENGTH = 32
+# Characters of a key, which are hexadecimal digits.
+_KEY_LENGTH = 32
 
 #: Fields of a `Prompt` that a plain line may have.
 FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
@@ -39,10 +39,11 @@ class Unreadable(ValueError):
 class Line(Value):
     """One line of the file as a request. ``number`` counts from 1; ``is_batch`` says which form it had, and its result will have.
 
-    ``key`` is the same for the same request under the same name, and differs within one file.
+    ``key`` is the same for the same request under the same name, and differs within one file. ``text_key`` is too, and is the same for the
+    same line whichever server and model it is for.
     """
 
-    __slots__ = ("number", "custom_id", "is_batch", "api", "prompt", "body", "key")
+    __slots__ = ("number", "custom_id", "is_batch", "api", "prompt", "body", "key", "text_key")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Line(Value):
         prompt: Prompt,
         body: dict[str, Any],
         key: str,
+        text_key: str,
     ) -> None:
         self.number = number
         self.custom_id = custom_id
@@ -61,6 +63,7 @@ class Line(Value):
         self.prompt = prompt
         self.body = body
         self.key = key
+        self.text_key = text_key
 
 
 class Lines:
@@ -115,11 +118,13 @@ class Lines:
             self._names[custom_id] = number
         is_batch = "body" in value
         api_name, prompt, body = self._batch(value) if is_batch else self._plain(value)
-        content = dumps([self._place, api_name, custom_id, body])
+        key = self._key(dumps([self._place, api_name, custom_id, body]))
+        return Line(number, custom_id, is_batch, api_name, prompt, body, key, self._key(dumps(value)))
+
+    def _key(self, content: str) -> str:
         # The same line twice is two requests.
         count = self._seen[content] = self._seen.get(content, 0) + 1
-        key = sha256(f"{count} {content}".encode("utf-8", "replace")).hexdigest()[:KEY_LENGTH]
-        return Line(number, custom_id, is_batch, api_name, prompt, body, key)
+        return sha256(f"{count} {content}".encode("utf-8", "replace")).hexdigest()[:_KEY_LENGTH]
 
     def _batch(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:
         if value.get("method", "POST") != "POST":

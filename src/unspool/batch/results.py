@@ -12,6 +12,7 @@ from unspool import outcome
 from unspool.api.jsonblock import json_in
 from unspool.api.validation import mismatch
 from unspool.journal import reader, record, summary
+from unspool.journal.folder import path_of
 from unspool.journal.summary import Summary
 from unspool.journal.unframed import Body
 from unspool.jsontext import clean, loads, parse
@@ -155,10 +156,12 @@ def _seconds(moment: str) -> int:
     return timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")) if moment else 0
 
 
-def kept(folder: str, ids: list[str]) -> Summary | None:
-    """Of a line's streams, newest first, return the story of the first whose answer is whole; None when none is."""
-    from unspool.journal.folder import path_of
+def kept(folder: str, ids: list[str], *, failed: bool = False) -> Summary | None:
+    """Of a line's streams, newest first, return the story of the first whose answer is complete; None when none is.
 
+    With ``failed`` it is the newest one in that case, None where none is kept.
+    """
+    newest: Summary | None = None
     for id in ids:
         try:
             told = summary.read(path_of(folder, id))
@@ -166,4 +169,5 @@ def kept(folder: str, ids: list[str]) -> Summary | None:
             continue
         if told.outcome in ANSWERED:
             return told
-    return None
+        newest = newest or told
+    return newest if failed else None

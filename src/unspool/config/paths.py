@@ -33,6 +33,11 @@ def streams_dir(environ: Mapping[str, str] = os.environ) -> str:
     return os.path.join(state_dir(environ), "streams")
 
 
+def runs_dir(environ: Mapping[str, str] = os.environ) -> str:
+    """The folder that holds a folder for each run of a file of prompts."""
+    return os.path.join(state_dir(environ), "runs")
+
+
 def config_dir(environ: Mapping[str, str] = os.environ) -> str:
     """The folder of the configuration file and the key file."""
     return _folder(environ, "XDG_CONFIG_HOME", ".config")

@@ -56,8 +56,30 @@ def find(folder: str, piece: str) -> str:
 
 
 def locate(folder: str, piece: str | None) -> str:
-    """Return the file of the stream that a piece of an id names, or without one of the newest. Raises NotFound."""
-    return path_of(folder, newest(folder) if piece is None else find(folder, piece))
+    """Return the file of the stream that a piece of an id names, or without one of the newest. Raises NotFound.
+
+    Where no stream of the folder has that piece, those of the runs beside it are looked for.
+    """
+    if piece is None:
+        return path_of(folder, newest(folder))
+    try:
+        return path_of(folder, find(folder, piece))
+    except NotFound:
+        for run in runs(folder):
+            try:
+                return path_of(run, find(run, piece))
+            except NotFound:
+                pass
+        raise
+
+
+def runs(folder: str) -> list[str]:
+    """The folders of the streams of runs, which are beside that of all other streams."""
+    beside = os.path.join(os.path.dirname(folder), "runs")
+    try:
+        return [os.path.join(beside, name, "streams") for name in sorted(os.listdir(beside))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def newest(folder: str) -> str:

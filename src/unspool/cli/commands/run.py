@@ -9,10 +9,11 @@ import sys
 import time
 
 from unspool import outcome
-from unspool.batch import results
+from unspool.batch import parts, results
 from unspool.batch.ledger import Busy, Ledger
 from unspool.batch.lines import FIELDS, Lines, Unreadable
 from unspool.batch.runner import Runner, exit_code_of
+from unspool.cli import parts as merging
 from unspool.cli.access import check, whom_to_ask, with_simulator
 from unspool.cli.options import CommandError, UsageError, value_of
 from unspool.client.aio import AsyncAnswer
@@ -56,39 +57,63 @@ def run(options: RunOptions) -> int:
 def _run(options: RunOptions) -> int:
     notes = Notes(Output(2), quiet=options.quiet)
     configuration = settings.load()
-    target = whom_to_ask(options, options.model, configuration)
+    reads_only = options.merge or options.status
+    # Their lines are found by the text, so that no option of the shards, such as the model, need be repeated.
+    target = whom_to_ask(options, options.model or ("any" if reads_only else None), configuration)
     named = options.file
+    if sum((options.merge, options.status, options.shard.count > 1)) > 1:
+        raise UsageError("--merge and --status are of all shards: give only one of --shard, --merge and --status")
     try:
         content = _content(named)
     except OSError as error:
         raise UsageError(f"cannot read {named}: {error.strerror}") from error
-    if not options.dry_run:
+    if not (options.dry_run or reads_only):
         check(target, notes)
     fields = _defaults(options)
+    folder = os.path.join(paths.runs_dir(), options.name or parts.default_name(named))
     # All of it is read before anything is asked: a mistake in the last line should not come to light after an hour.
     place = "simulator" if options.sim else ""
-    total = sum(1 for _ in Lines(target, fields, place=place).read(content))
+    total = sum(options.shard.has(one) for one in Lines(target, fields, place=place).read(content))
     if options.dry_run:
-        return _dry_run(next(Lines(target, fields, place=place).read(content), None), total, target, notes)
+        first = next(filter(options.shard.has, Lines(target, fields, place=place).read(content)), None)
+        return _dry_run(first, total, target, notes)
+    if options.merge:
+        return merging.merge(folder, named, Lines(target, fields, place=place).read(content), notes)
+    if options.status:
+        return merging.status(folder, named, Lines(target, fields, place=place).read(content))
+    ledger = _ledger(folder, options)
     try:
-        ledger = Ledger(
-            os.path.join(paths.state_dir(), "runs"),
-            "-" if named == "-" else os.path.realpath(named),
-            anew=options.again,
-        )
-    except Busy as error:
-        raise CommandError(f"{named} is being run by another process") from error
-    try:
-        if ledger.damaged:
+        if ledger.streams.damaged:
             notes.line(
-                f"{ledger.path} is damaged: {ledger.damaged} of its lines cannot be read, and what they recorded is asked again",
+                f"{ledger.path} is damaged: {ledger.streams.damaged} of its lines cannot be read, and what they recorded is asked again",
                 always=True,
             )
-        lines = Lines(target, fields, place=place).read(content)
+        lines = (one for one in Lines(target, fields, place=place).read(content) if options.shard.has(one))
         work = _Run(options, notes, target, configuration, ledger, total)
         return asyncio.run(work.run(lines))
     finally:
         ledger.close()
+
+
+def _ledger(folder: str, options: RunOptions) -> Ledger:
+    """Open the ledger of the shard. Raises CommandError where another process has it, or the run has another number of shards."""
+    shard = options.shard
+    path = os.path.join(folder, shard.file_name)
+    is_new = not os.path.exists(path)
+    try:
+        ledger = Ledger(path, anew=options.again)
+    except Busy as error:
+        what = options.file if shard.count == 1 else f"shard {shard} of {options.file}"
+        raise CommandError(f"{what} is being run by another process") from error
+    # After it is made: of two shards that begin at once, at least one sees the other.
+    try:
+        parts.parts_in(folder)
+    except parts.PartsError as error:
+        if is_new:
+            os.unlink(path)
+        ledger.close()
+        raise CommandError(f"{error}; give the same N as before, or --name another for a new run") from error
+    return ledger
 
 
 def _defaults(options: RunOptions) -> dict[str, Any]:
@@ -145,7 +170,7 @@ class _Run:
         self._use_proxy = not options.sim
         self._limits = options.limits
         self._stdout = Output(1)
-        self._folder = paths.streams_dir()
+        self._folder = parts.streams_of(os.path.dirname(ledger.path))
         self._throttle = Throttle(options.concurrency)
         self._runner = Runner(self._throttle, self._ask, self._ended, self._troubled)
         self._began = time.monotonic()
@@ -189,7 +214,7 @@ class _Run:
         """The lines to ask for. The others' results are printed on the way."""
         for line in lines:
             self._turns.append(line.number)
-            told = results.kept(self._folder, self._ledger.streams(line.key))
+            told = results.kept(self._folder, self._ledger.streams.of(line.key))
             if told is None:
                 yield line
             else:
@@ -201,7 +226,7 @@ class _Run:
         if journal.warning:
             self._notes.line(journal.warning, always=True)
         if journal.trouble is None:
-            self._ledger.begin(line.key, journal.id)
+            self._ledger.begin(line, journal.id)
         exchange = Exchange(
             self._target,
             line.prompt,

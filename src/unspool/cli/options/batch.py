@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.batch.parts import Shard, run_name, shard
 from unspool.cli import commands
 from unspool.cli.options import Command, Option, Words, count, positive, rate, seconds
 from unspool.cli.options.shared import (
@@ -50,6 +51,10 @@ class RunOptions(ServerOptions, LimitOptions):
     verbose: bool = False
     # A run has time, and an answer that was refused at first is still wanted.
     retries: int = 8
+    shard: Shard = Shard()
+    merge: bool = False
+    status: bool = False
+    name: str = ""
     file: str = ""
 
 
@@ -94,6 +99,20 @@ RUN = Command(
             type=positive,
         ),
         Option("--ordered", "print the results in the order of the lines, not as they come", _HOW),
+        Option(
+            "--shard I/N",
+            "ask only the lines of shard I of N, counted from 0: N commands, on one machine or on many, ask all lines once",
+            _HOW,
+            type=shard,
+        ),
+        Option("--merge", "ask nothing; print the results of all shards in the order of the lines", _HOW),
+        Option("--status", "ask nothing; print how many lines of each shard are answered", _HOW),
+        Option(
+            "--name NAME",
+            "the name of the run, under which its answers are kept (default: the file's name and digits of its path)",
+            _HOW,
+            type=run_name,
+        ),
         Option("--anew", "ask again for lines that have an answer", _HOW, sets="again"),
         Option("-q, --quiet", "print only errors on stderr", _HOW),
         Option("-v, --verbose", "print on stderr how each line ended that has no answer", _HOW),
@@ -114,6 +133,8 @@ RUN = Command(
     examples="""\
 unspool run prompts.jsonl > results.jsonl
 unspool run batch.jsonl --concurrency 50 --ordered > results.jsonl
+unspool run prompts.jsonl --shard 0/4 > part-0.jsonl
+unspool run prompts.jsonl --merge > results.jsonl
 unspool run prompts.jsonl -P ollama -m llama3.2 -s "Answer in one word"\
 """,
     epilog='A line is {"prompt": "What is Python?"}, or a request of OpenAI\'s Batch API: {"custom_id": "1", "url":'
