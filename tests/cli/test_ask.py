@@ -125,8 +125,8 @@ def test_further_choices_follow_the_first(unspool, serve):
         (("-o", "n", "2.5"), "-o n takes an integer above zero, not 2.5"),
         (("-o", "seed"), "-o/--option: expected 2 arguments"),
         (("--format", "xml"), "--format: invalid choice: 'xml'"),
-        (("--modle", "m"), "unrecognized arguments: --modle"),
-        (("--temp", "0"), "unrecognized arguments: --temp"),
+        (("--modle", "m"), "unknown option: --modle (did you mean --model?)"),
+        (("--temp", "0"), "unknown option: --temp"),
         (("-m",), "-m/--model: expected one argument"),
     ],
 )

@@ -193,3 +193,30 @@ def test_reasoning_goes_back_with_the_results_of_calls_in_the_fields_it_came_in(
         {"type": "reasoning.encrypted", "index": 1, "data": "zzz"},
     ]
     assert said["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_what_the_built_in_simulator_said_is_continued_by_the_built_in_simulator(unspool, api):
+    first = unspool("--sim", "--api", api, "Hi in 3 tokens")
+    done = unspool("-c", "And in 4 tokens?")
+    assert (done.returncode, b"from the built-in simulator" in done.stderr) == (0, True)
+    asked = request(unspool, 1)
+    assert (asked["api"], asked["model"], asked["parent"]) == (api, "sim-1", unspool.journals()[0].stem)
+    assert first.stdout.decode() in json.dumps(asked["body"])
+    assert unspool("chat", "--cid", unspool.journals()[0].stem, input=b"More in 2 tokens\n").returncode == 0
+
+
+def test_what_the_built_in_simulator_said_is_continued_elsewhere_where_a_server_is_named(unspool, sim):
+    unspool("--sim", "Hi in 3 tokens")
+    assert unspool("-c", "--base-url", sim.url, "more").stderr == b""
+
+
+def test_a_cut_answer_of_the_built_in_simulator_is_resumed(unspool):
+    child = unspool.start("--sim", "a story in 3000 tokens")
+    shown = child.stdout.read(20)
+    child.terminate()
+    shown += child.communicate()[0]
+    done = unspool("resume")
+    assert done.returncode == 0
+    assert done.stdout.startswith(shown)
+    assert len(done.stdout) > len(shown)

@@ -40,7 +40,19 @@ def test_another_name_of_a_command_is_that_command(unspool, paid, typed, same):
 
 
 @pytest.mark.parametrize(
-    "typed", [("modles", "-P", "groq"), ("key", "openai"), ("delete", "7F3K9Q"), ("kyes", "set", "openai")]
+    "typed",
+    [
+        ("modles", "-P", "groq"),
+        ("key", "openai"),
+        ("delete", "7F3K9Q"),
+        ("kyes", "set", "openai"),
+        ("serch", "foo", "bar"),
+        ("saerch", "event", "stream", "-n", "3"),
+        ("shw", "7F3K9Q", "--json"),
+        ("caht", "hello", "there"),
+        ("modles", "--sim"),
+        ("exprt", "7F3K9Q", "--json"),
+    ],
 )
 def test_what_may_be_a_mistyped_command_is_refused_with_the_command(unspool, paid, typed):
     done = unspool(*typed)
@@ -54,10 +66,15 @@ def test_what_may_be_a_mistyped_command_is_refused_with_the_command(unspool, pai
         ("history", "lesson"),
         ("ask", "history"),
         ("prompt", "engineering", "tips"),
+        ("what", "is", "it"),
+        ("starch", "in", "potatoes"),
+        ("expert", "advice", "needed"),
+        ("how", "are", "you", "--json", "--raw"),
     ],
 )
 def test_words_that_only_begin_like_a_command_are_a_prompt(unspool, paid, typed):
-    assert unspool(*typed).stdout.strip() == b"ok"
+    done = unspool(*typed)
+    assert (done.returncode, b"ok" in done.stdout, len(paid.requests)) == (0, True, 1)
 
 
 def test_prompt_before_a_prompt_is_not_part_of_it(unspool, paid):
@@ -83,3 +100,27 @@ def test_a_hint_has_the_options_that_name_the_server(unspool, serve):
     done = unspool("--base-url", server.url, "hi")
     assert f"unspool models --base-url {server.url} lists".encode() in done.stderr
     assert b"unspool models -P groq lists" in unspool("-P", "groq", "--key", "k", "hi").stderr
+
+
+def test_an_unknown_option_is_refused_with_the_one_that_is_spelt_much_like_it(unspool, paid):
+    for typed, meant in (("--temprature", "--temperature"), ("--max_tokens=3", "--max-tokens"), ("--xyzzy", None)):
+        done = unspool(typed, "hi")
+        hint = f" (did you mean {meant}?)" if meant else ""
+        line = f"unspool: unknown option: {typed}{hint}; see unspool ask --help\n"
+        assert (done.returncode, done.stderr.decode()) == (2, line)
+    assert paid.requests == []
+
+
+def test_a_name_that_is_like_no_profile_brings_the_list_of_profiles(unspool):
+    assert b"called 'nope': use one of openai, " in unspool("-P", "nope", "hi").stderr
+    assert b"called 'opnai': did you mean 'openai'?" in unspool("-P", "opnai", "hi").stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", [("-f", "nofile"), ("--functions", "nofile"), ("-T", "nofile.py"), ("--schema", "{"), ("-o", "n", "0")]
+)
+@pytest.mark.parametrize("prompt", [("hi",), ()])
+def test_a_wrong_argument_is_reported_before_a_missing_key(unspool, wrong, prompt):
+    seen = unspool.on_terminal(*wrong, *prompt)
+    assert (seen.code, b"no API key" in seen.output) == (2, False)
+    assert b"no API key" in unspool("--profile", "groq", "hi").stderr

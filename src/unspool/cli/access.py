@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.outcome import Ending
+    from unspool.sim.running import Simulator
     from unspool.terminal.output import Notes
 
     _Options = TypeVar("_Options", bound=ServerOptions)
 
+#: The profile of the built-in simulator in journals. No table of a configuration file is likely to have this name.
+SIMULATOR = "built-in simulator"
 # Seconds for the list of models of a server that has no default one.
 _MODELS_TIMEOUT = 5.0
 
@@ -36,6 +39,8 @@ def whom_to_ask(options: ServerOptions, model: str | None, settings: Settings | 
         model=model or ("sim-1" if options.sim else None),
         api=options.api,
     )
+    if options.sim:
+        target.name = SIMULATOR
     return with_headers(target, options)
 
 
@@ -80,14 +85,19 @@ def with_simulator(
     """
     if not options.sim:
         return work(options)
+    with simulator(at_once=announce is None) as running:
+        if announce is not None:
+            announce(running.url)
+        return work(options.replace(base_url=running.url, profile=None))
+
+
+def simulator(*, at_once: bool = False) -> Simulator:
+    """Return the built-in simulator, which runs in a ``with`` block. It takes as long as a model does unless it answers ``at_once``."""
     from unspool.sim.running import Simulator
     from unspool.sim.simulator import REALISTIC_ITL, REALISTIC_TTFT, SimulatorSettings
 
-    pace = SimulatorSettings() if announce is None else SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)
-    with Simulator(pace) as simulator:
-        if announce is not None:
-            announce(simulator.url)
-        return work(options.replace(base_url=simulator.url, profile=None))
+    pace = SimulatorSettings() if at_once else SimulatorSettings(ttft=REALISTIC_TTFT, itl=REALISTIC_ITL)
+    return Simulator(pace)
 
 
 def lacks_key(target: Target) -> bool:

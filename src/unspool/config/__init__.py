@@ -28,11 +28,17 @@ class ConfigError(Error):
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ": did you mean 'x'?" for the choice spelt most like a word, or what there is to choose from."""
+    choices = list(dict.fromkeys(choices))
+    match = close(word, choices)
+    return f": did you mean {match!r}?" if match else f": use one of {', '.join(choices)}"
+
+
+def close(word: str, choices: Iterable[str]) -> str:
+    """Return the choice that is spelt so much like a word that it may be meant, "" where there is none."""
     import difflib
 
-    choices = list(dict.fromkeys(choices))
-    matches = difflib.get_close_matches(word, choices, 1)
-    return f": did you mean {matches[0]!r}?" if matches else f": use one of {', '.join(choices)}"
+    # At 0.6, the default, "nope" would stand for "openai".
+    return next(iter(difflib.get_close_matches(word, list(choices), 1, 0.7)), "")
 
 
 class Settings(Fields):

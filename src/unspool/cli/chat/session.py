@@ -10,7 +10,7 @@ from unspool import outcome
 from unspool.api import endpoint
 from unspool.api.conversation import plain
 from unspool.cli import formats
-from unspool.cli.access import advice, lacks_key, missing_key
+from unspool.cli.access import SIMULATOR, advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
 from unspool.cli.commands.resume import Rest
 from unspool.cli.display import Display
@@ -149,7 +149,9 @@ class Session:
             one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
             if rest.is_whole(one):
                 raise UsageError("the last answer is complete; /retry asks for another one")
-            target = rest.endpoint_of(one, self.options.key, self.settings)
+            # The built-in simulator that answered may have been that of an earlier command.
+            is_here = one.profile == self.target.name == SIMULATOR
+            target = self.target if is_here else rest.endpoint_of(one, self.options.key, self.settings)
             if lacks_key(target):
                 raise UsageError(missing_key(target))
             found = Rest.of(one, target, self.settings, retries=self.options.retries, use_proxy=proxied)

@@ -6,7 +6,7 @@ import os
 
 from unspool import outcome
 from unspool.cli import formats
-from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_headers, with_model, with_simulator
+from unspool.cli.access import SIMULATOR, lacks_key, missing_key, whom_to_ask, with_headers, with_model, with_simulator
 from unspool.cli.display import Display
 from unspool.cli.options import UsageError
 from unspool.cli.prompt import as_text, build
@@ -20,6 +20,7 @@ from unspool.terminal.output import Notes, Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from unspool.api.prompt import Prompt
     from unspool.cli.formats import View
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from unspool.cli.tools.sources import RunnableTool
     from unspool.config import Settings
     from unspool.config.target import Target
+
+    _Options = TypeVar("_Options", bound=AskOptions)
 
 
 def run(options: AskOptions) -> int:
@@ -71,6 +74,8 @@ def _begin(options: AskOptions, notes: Notes, started: Callable[[str], None] | N
     def announce(url: str) -> None:
         notes.line(f"the answer comes from the built-in simulator ({url}), not from a model")
 
+    if options.continues or options.cid:
+        options = where_continued(options)
     return with_simulator(options, lambda options: _ask(options, notes, filling, started), announce)
 
 
@@ -82,10 +87,11 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     target, history = whom(options, settings)
     view = formats.of_answer(options)
     keyless = lacks_key(target) and not options.dry_run
-    # Nobody should type a prompt, or wait for one, only to hear that it cannot be asked.
-    if keyless and (options.prompt or os.isatty(0)):
-        return _no_key(target, view, notes)
-    target = with_model(target, use_proxy=not options.sim, looks=not options.dry_run)
+    if not keyless:
+        target = with_model(target, use_proxy=not options.sim, looks=not options.dry_run)
+    elif options.prompt or os.isatty(0):
+        # Nobody should type a prompt, or wait for one, only to read that it cannot be asked. The other arguments are checked first.
+        options = options.replace(prompt=options.prompt or ["?"], no_stdin=True)
     prompt = build(options, target, notes, history, filling)
     tools: dict[str, RunnableTool] = {}
     if options.functions or options.run_tools:
@@ -155,6 +161,22 @@ def whom(options: AskOptions, settings: Settings) -> tuple[Target, History | Non
     if history is not None and history.target is not None:
         target = with_headers(history.target, options)
     return target, history
+
+
+def where_continued(options: _Options) -> _Options:
+    """The options with ``--sim`` where they continue what the built-in simulator said, whose address is gone by now."""
+    from unspool.cli.prompt import conversation
+    from unspool.journal.folder import NotFound
+
+    if options.sim or options.names_server:
+        return options
+    try:
+        last = conversation.last(options.cid)
+    except NotFound as error:
+        raise UsageError(str(error)) from error
+    if last.profile != SIMULATOR:
+        return options
+    return options.replace(sim=True, api=options.api or last.api, model=options.model or last.model)
 
 
 def _history(options: AskOptions, settings: Settings) -> History:

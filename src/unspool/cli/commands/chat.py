@@ -49,6 +49,8 @@ _RECALLED_LINES = 8
 def run(options: ChatOptions) -> int:
     """Converse, and return the exit code."""
     # The chat's greeting says who answers.
+    if options.continues or options.cid:
+        options = ask.where_continued(options)
     return with_simulator(options, _chat, lambda url: None)
 
 

@@ -7,7 +7,7 @@ import os
 from unspool import outcome
 from unspool.api.deltas import Text
 from unspool.cli import formats
-from unspool.cli.access import check
+from unspool.cli.access import SIMULATOR, check, simulator
 from unspool.cli.commands.show import show
 from unspool.cli.display import Display
 from unspool.cli.formats.joined import Joined
@@ -18,7 +18,7 @@ from unspool.client.answer import Answer
 from unspool.client.http.transport import Reactor
 from unspool.client.kept import rest
 from unspool.config.paths import streams_dir
-from unspool.config.settings import load
+from unspool.config.settings import load, resolve
 from unspool.journal import folder, summary, ulid
 from unspool.terminal.output import Notes, Output
 
@@ -82,14 +82,23 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
         return show(one.path, options, notes)
     if not one.body:
         raise CommandError(f"{short} does not say what was asked, so it cannot be asked again")
-    target = rest.endpoint_of(one, options.key, settings)
+    if one.profile != SIMULATOR:
+        return _ask(one, rest.endpoint_of(one, options.key, settings), options, settings, notes)
+    # The simulator that began the answer ended with its command.
+    with simulator() as running:
+        target = resolve(base_url=running.url, model=one.model, api=one.api, settings=settings).replace(name=SIMULATOR)
+        return _ask(one, target, options, settings, notes)
+
+
+def _ask(one: Summary, target: Target, options: ResumeOptions, settings: Settings, notes: Notes) -> int:
     check(target, notes)
     if one.tool_sources:
         return _in_loop(one, target, options, settings, notes)
-    found = Rest.of(one, target, settings, retries=options.retries)
+    found = Rest.of(one, target, settings, retries=options.retries, use_proxy=target.name != SIMULATOR)
     if found is None:
         return show(one.path, options, notes)
     code = _stream(found, options, notes)
+    short = ulid.short(one.id)
     if code == outcome.EXIT_CODES[outcome.UNREACHABLE] and not found.is_same:
         notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
     return code

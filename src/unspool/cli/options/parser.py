@@ -48,8 +48,21 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and where help is, and end the process with 2."""
         from unspool.terminal.output import Notes, Output
 
+        what, _, unknown = message.partition("unrecognized arguments: ")
+        if unknown and not what:
+            option = next((word for word in unknown.split(" ") if word[:1] == "-"), unknown)
+            message = f"unknown option: {option}{self._meant(option)}"
         Notes(Output(2)).line(f"{message.replace('argument ', '', 1)}; see {self.prog} --help")
         raise SystemExit(2)
+
+    def _meant(self, unknown: str) -> str:
+        """Ask whether an option was meant that is spelt much like an unknown one; "" where there is none."""
+        from unspool.config import close
+
+        typed = unknown.partition("=")[0].lstrip("-")
+        longs = [name[2:] for option in self._command.options for name in option.names if name[:2] == "--"]
+        match = close(typed.replace("_", "-").lower(), longs)
+        return f" (did you mean --{match}?)" if match else ""
 
 
 def read(command: Command, argv: Sequence[str]) -> Options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool.cli.commands import NAMES, find
-from unspool.cli.options import UsageError
+from unspool.cli.options import UsageError, scan
 
 # Names that people type by habit, from other tools or for the plural.
 _SYNONYMS = {
@@ -28,14 +28,14 @@ def meant(argv: list[str]) -> list[str] | None:
     synonym = _SYNONYMS.get(first)
     if synonym is not None and (_looks_like_a_command(synonym, rest) or (synonym == "ask" and len(rest) == 1)):
         return [synonym, *rest]
-    name = _near(first) or (
-        synonym if synonym in NAMES and len(rest) == 1 and first not in ("history", "model") else None
-    )
-    if name is not None and (len(rest) <= 1 or _looks_like_a_command(name, rest)):
+    name, certain = _near(first)
+    if not name and synonym in NAMES and len(rest) == 1 and first not in ("history", "model"):
+        name = synonym
+    if name and (len(rest) <= 1 or _looks_like_a_command(name, rest) or _fits(name, rest, certain=certain)):
         import shlex
 
-        typed = shlex.join(argv)
-        raise UsageError(f"did you mean unspool {name}? To ask it as a prompt: unspool ask {typed}")
+        meant = shlex.join([name, *rest])
+        raise UsageError(f"did you mean unspool {meant}? To ask it as a prompt: unspool ask {shlex.join(argv)}")
     return None
 
 
@@ -46,8 +46,19 @@ def _looks_like_a_command(name: str, rest: list[str]) -> bool:
     return name in NAMES and any(one.name == f"{name} {rest[0]}" for one in find(name).actions)
 
 
-def _near(word: str) -> str | None:
-    """The command that a word is one slip away from: a letter too many, too few, another, or two that changed places."""
+def _fits(name: str, rest: list[str], *, certain: bool) -> bool:
+    """Whether the command takes these options and words. One that takes any words fits every prompt: the slip has to be ``certain``."""
+    command = find(name)
+    takes_any = any(one.most is None for one in command.words)
+    return (certain or not takes_any) and scan(command, rest) is not None
+
+
+def _near(word: str) -> tuple[str, bool]:
+    """The command that a word is one slip away from: a letter too many, too few, another, or two that changed places.
+
+    "" where there is none. The slip is certain where it makes no other word: two letters that changed places, or one too many or too few
+    in a long name. Another letter may make one ("what" of chat, "starch" of search).
+    """
     for name in NAMES:
         if abs(len(word) - len(name)) > 1 or len(name) < 3:
             continue
@@ -55,9 +66,10 @@ def _near(word: str) -> str | None:
         places = range(len(longer))
         if len(longer) > len(shorter):
             if any(longer[:at] + longer[at + 1 :] == shorter for at in places):
-                return name
+                return name, len(name) > 5
             continue
         differing = [at for at in places if word[at] != name[at]]
-        if len(differing) == 1 or (len(differing) == 2 and sorted(word) == sorted(name)):
-            return name
-    return None
+        swapped = len(differing) == 2 and sorted(word) == sorted(name)
+        if swapped or len(differing) == 1:
+            return name, swapped
+    return "", False

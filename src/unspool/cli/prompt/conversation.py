@@ -48,21 +48,21 @@ def find(
 
     It continues at the ``same_server``, with the same model, unless ``base_url`` is another's. Raises `unspool.journal.folder.NotFound`.
     """
-    kept = streams_dir()
-    id = folder.find(kept, piece) if piece else _last_answered(kept)
-    stories = summary.conversation(kept, id)
-    last = stories[-1]
-    target = endpoint_of(last, key, settings) if same_server else None
+    stories = summary.conversation(streams_dir(), last(piece).id)
+    newest = stories[-1]
+    target = endpoint_of(newest, key, settings) if same_server else None
     if target is not None and base_url is not None and base_url.rstrip("/") != target.base_url:
         target = None
-    is_stored = endpoint(last.api).stores_responses and last.body.get("store") is True and last.outcome == COMPLETE
+    is_stored = (
+        endpoint(newest.api).stores_responses and newest.body.get("store") is True and newest.outcome == COMPLETE
+    )
     return History(
         continuation.messages(stories),
-        last.system,
-        last.id,
+        newest.system,
+        newest.id,
         target,
-        last.response_id if is_stored and target is not None else None,
-        tools if type(tools := last.body.get("tools")) is list else (),
+        newest.response_id if is_stored and target is not None else None,
+        tools if type(tools := newest.body.get("tools")) is list else (),
     )
 
 
@@ -78,13 +78,19 @@ def before(history: History, messages: list[JsonObject]) -> History | None:
     return History(messages, None, parent, None, None)
 
 
-def _last_answered(kept: str) -> str:
-    """The newest stream with an answer: one that failed before its first token cannot be continued."""
+def last(piece: str | None) -> Summary:
+    """The answer to continue: the one that a piece of an id names, or else the newest that has an answer. Raises NotFound.
+
+    One that failed before its first token cannot be continued.
+    """
+    kept = streams_dir()
+    if piece:
+        return summary.read(folder.locate(kept, piece))
     for id in reversed(folder.ids(kept)):
         try:
-            one: Summary = summary.read(folder.path_of(kept, id))
+            one = summary.read(folder.path_of(kept, id))
         except (OSError, summary.NoJournal):
             continue
         if one.turn:
-            return id
+            return one
     raise folder.NotFound("there is no conversation to continue yet")
