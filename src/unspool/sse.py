@@ -267,7 +267,7 @@ class Decoder:
         return runs
 
     def _plain_blocks(self, blocks: bytes, runs: list[EventBatch]) -> None:
-        """Take whole blocks, given without the first ``data: `` and the last blank line.
+        """Take complete blocks, given without the first ``data: `` and the last blank line.
 
         Hot: those that are one ``data: …`` line are found all at once, and the others by `_typed_blocks`.
         """
@@ -287,7 +287,7 @@ class Decoder:
             self._add(runs, "message", utf8[first:], blocks)
 
     def _typed_blocks(self, blocks: bytes, runs: list[EventBatch]) -> None:
-        """Take whole blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
+        """Take complete blocks, of which the common one is an ``event: …`` line and then a ``data: …`` line."""
         lines = blocks.split(b"\n")
         name = lines[0]
         if name[:7] == b"event: " and len(name) > 7:

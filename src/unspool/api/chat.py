@@ -90,7 +90,7 @@ def _check(parts: list[JsonObject], is_openai: bool) -> None:
 
 
 class Decoder(ChunkDecoder):
-    """Decodes a stream of ``chat.completion.chunk`` objects, or a whole ``chat.completion``."""
+    """Decodes a stream of ``chat.completion.chunk`` objects, or a complete ``chat.completion``."""
 
     def _text(self, choice: JsonObject) -> Any:
         delta = choice.get("delta")

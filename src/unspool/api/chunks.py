@@ -1,6 +1,6 @@
 """What Chat Completions and the legacy Completions share: chunks with ``choices``, each of which may add to its answer.
 
-A whole, unstreamed answer of either is one such chunk, with ``message`` where a streamed one has ``delta``.
+A complete, unstreamed answer of either is one such chunk, with ``message`` where a streamed one has ``delta``.
 """
 
 from __future__ import annotations

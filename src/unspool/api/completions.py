@@ -1,7 +1,7 @@
 """The legacy Completions endpoint, plain text continued: ``POST /v1/completions``.
 
 OpenAI itself has shut down the last models that it served here; vLLM, llama.cpp, SGLang, Ollama and others still do. Shapes
-are those of OpenAI's published OpenAPI document (2.3.0, ``CreateCompletionResponse``), in which a streamed chunk and a whole
+are those of OpenAI's published OpenAPI document (2.3.0, ``CreateCompletionResponse``), in which a streamed chunk and a complete
 answer are the same object.
 """
 
@@ -95,7 +95,7 @@ class Completions(Endpoint):
 
 
 class Decoder(ChunkDecoder):
-    """Decodes a stream of ``text_completion`` objects, or a whole one."""
+    """Decodes a stream of ``text_completion`` objects, or a complete one."""
 
     def _text(self, choice: JsonObject) -> Any:
         return choice.get("text") if "delta" not in choice and "message" not in choice else None

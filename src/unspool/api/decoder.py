@@ -156,7 +156,7 @@ class Decoder:
         return self._without_think_tags(out) if self.reads_think_tags and out else out
 
     def decode_body(self, body: Any) -> list[Delta]:
-        """Return the deltas of a whole answer that came as one JSON object, unstreamed.
+        """Return the deltas of a complete answer that came as one JSON object, unstreamed.
 
         The answer may have any endpoint's shape, for servers and proxies mix them up. Anything else yields nothing and leaves
         a ``failure``. `close` is still to be called.
@@ -182,7 +182,7 @@ class Decoder:
         return {}
 
     def close(self) -> list[Delta]:
-        """Say that nothing more comes; return what was held back: half characters, whole tool calls, the usage."""
+        """End the stream; return what was held back: half characters, complete tool calls, the usage."""
         out: list[Delta] = []
         if self._closed:
             return out
@@ -280,16 +280,16 @@ class Decoder:
         raise NotImplementedError
 
     def _decode_whole(self, body: JsonObject) -> list[Delta]:
-        """Decode a whole answer of this endpoint's shape."""
+        """Decode a complete answer of this endpoint's shape."""
         raise NotImplementedError
 
     def _decode_as(self, api: str, body: JsonObject) -> list[Delta]:
-        """Decode a whole answer with another endpoint's decoder and take over all that it knows."""
+        """Decode a complete answer with another endpoint's decoder and copy its state."""
         from unspool.api import endpoint
 
         other = endpoint(api).decoder(self.choices)
         if type(self) is type(other):
-            # Pieces of it may have been streamed before: only what they lack is new.
+            # Pieces of it may have been streamed before: only the missing part is new.
             return self._decode_whole(body)
         deltas = other._decode_whole(body)
         for fact in Decoder(self.choices).__dict__:
@@ -310,7 +310,7 @@ class Decoder:
             except ValueError:
                 self._fail(failures.read(data))
         elif data == "[DONE]":
-            # Compared whole: the same text inside an answer does not end it. One that has blanks around it does.
+            # The data must equal it: the same text inside an answer does not end it. One with blanks around it does.
             self.done = True
         elif data:
             try:
@@ -373,7 +373,7 @@ class Decoder:
         out.append(delta)
 
     def _piece(self, out: list[Delta], kind: str, text: str, choice: int = 0) -> str:
-        """Add a piece of text of some kind, in whole characters, and return what was added."""
+        """Add a piece of text of some kind, without half characters, and return what was added."""
         text = self._join((choice, kind), text)
         if text:
             self._begin(out)
@@ -382,7 +382,7 @@ class Decoder:
         return text
 
     def _join(self, key: tuple[int, str | int], text: str) -> str:
-        """Return the text that is whole once this piece has come, and hold back half a character at its end."""
+        """Return the text up to the end of this piece, and hold back half a character at its end."""
         text = self._halves.pop(key, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._halves[key] = text[-1]

@@ -73,7 +73,7 @@ def text_of(utf8: list[bytes]) -> Text:
 
 
 def apart(deltas: Iterable[Delta]) -> Iterator[Delta]:
-    """Yield these deltas with each piece of text by itself."""
+    """Yield these deltas with each piece of text separately."""
     for delta in deltas:
         if type(delta) is Text and delta._utf8 is not None:
             for piece in delta.pieces:

@@ -88,7 +88,7 @@ def cut(pieces: list[bytes], middle: bytes) -> tuple[list[bytes], list[bytes]]:
 
 
 def unescaped(text: bytes) -> bytes | None:
-    """Return what the inside of a JSON string says; None where it is none, or not in whole characters."""
+    """Return the text of the inside of a JSON string; None where it is not one, or has half characters."""
     try:
         value: str = from_json(b'"%b"' % text)
     except ValueError:
@@ -97,7 +97,7 @@ def unescaped(text: bytes) -> bytes | None:
 
 
 def all_unescaped(texts: list[bytes]) -> list[bytes]:
-    """Return what these say, up to the first that is not the inside of a JSON string in whole characters."""
+    """Return the texts up to the first that is not the inside of a JSON string, or has half characters."""
     together = b"".join(texts)
     if 0x22 not in together and 0x5C not in together:
         return texts

@@ -110,7 +110,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: 
 
 
 def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """Return the text in one line of whole characters, shortened to ``longest`` characters."""
+    """Return the text in one line, without half characters, shortened to ``longest`` characters."""
     # Cut before the work, generously: a body may have megabytes.
     line = " ".join(whole(text[: longest * 8]).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

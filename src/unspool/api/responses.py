@@ -39,7 +39,7 @@ _PIECES = {
     "response.reasoning_text.delta": REASONING,
     "response.reasoning.delta": REASONING,  # Open Responses
 }
-# What repeats a whole part, and where in the event its text is.
+# Events that repeat a complete part, and the field that has its text.
 _WHOLE_PARTS = {
     "response.output_text.done": (TEXT, "text"),
     "response.refusal.done": (REFUSAL, "refusal"),
@@ -324,21 +324,21 @@ class _Numbered(Envelope):
 
 
 class Decoder(decoder.Decoder):
-    """Decodes a stream of Responses events, or a whole ``response`` object.
+    """Decodes a stream of Responses events, or a complete ``response`` object.
 
-    Events are told apart by the ``type`` in their JSON, for some servers send no ``event:`` line.
+    Events are distinguished by the ``type`` in their JSON, since some servers send no ``event:`` line.
     """
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)
         # Parts of answers by kind, output index and index in the item, in the order in which they began.
         self._parts: dict[tuple[str, int, int], _Part] = {}
-        # Parts for which no whole text has come yet. A server that numbers its pieces otherwise than their whole leaves one
-        # here, and then a whole that seems new may repeat it.
+        # Parts whose complete text has not arrived. If a server numbers the pieces of a part and its complete text differently,
+        # the part stays here, and a complete text that seems new may repeat it.
         self._open: set[tuple[str, int, int]] = set()
         self._last_summary: tuple[str, int, int] | None = None
-        # Events count from 0 without a hole. Where they do not, the whole response decides whether anything was lost: some
-        # servers count in ways of their own.
+        # Events count from 0 without a hole. Otherwise the final response decides whether anything was lost: some servers
+        # count differently.
         self._next_sequence: int | None = None
         self._disordered = False
         self._terminated = False
@@ -527,7 +527,7 @@ class Decoder(decoder.Decoder):
     def _decode_whole(self, body: JsonObject) -> list[Delta]:
         out: list[Delta] = []
         status = body.get("status")
-        # One that leaves its status out is whole all the same, for it came whole; a background one may be in progress.
+        # Without a status it is complete, since all of it arrived; a background response may be in progress.
         if status in _TERMINAL.values() or type(status) is not str:
             self._terminal(status if type(status) is str else "completed", body, out)
         else:
@@ -578,7 +578,7 @@ class Decoder(decoder.Decoder):
         self._parts.setdefault(key, _Part()).add(self._piece(out, kind, text))
 
     def _catch_up_part(self, kind: str, chunk: JsonObject, text: Any, out: list[Delta]) -> None:
-        """Give out what the whole of a part has beyond its pieces, if it begins with just these: some servers skip them."""
+        """Emit what the complete part adds to its pieces, if it begins with them: some servers skip pieces."""
         if type(text) is not str:
             return
         text = whole(text)
@@ -586,7 +586,7 @@ class Decoder(decoder.Decoder):
         self._open.discard(key)
         part = self._parts.get(key)
         if part is None:
-            # Some servers number whole parts otherwise than their pieces.
+            # Some servers number complete parts and pieces differently.
             if any(other[0] == kind for other in self._open):
                 return
             if any(one.is_all_of(text) for other, one in self._parts.items() if other[0] == kind):
@@ -600,7 +600,7 @@ class Decoder(decoder.Decoder):
             self._add_to(key, text[part.length :], out)
 
     def _catch_up(self, output: Any, out: list[Delta]) -> bool:
-        """Give out what the whole output has beyond the pieces, and return whether it begins with just these."""
+        """Emit what the complete output adds to the pieces, and return whether it begins with them."""
         items = [item for item in output if type(item) is dict] if type(output) is list else []
         wholes = [_parts_of(item, number) for number, item in enumerate(items)]
         flat = [part for parts in wholes for part in parts]
@@ -619,9 +619,9 @@ class Decoder(decoder.Decoder):
         return bool(items) and streamed[TEXT] is not None
 
     def _streamed(self, kind: str, wholes: list[tuple[tuple[str, int, int], str]]) -> int | None:
-        """Return how many characters of this kind's whole text were streamed, None if others were.
+        """Return how many characters of this kind's complete text were streamed, None if the streamed text differs.
 
-        All parts of a kind are compared as one text: a server may number them otherwise here than in the stream.
+        All parts of a kind are compared as one text: a server may number them differently here and in the stream.
         """
         text = "".join(text for key, text in wholes if key[0] == kind)
         position = 0
@@ -662,7 +662,7 @@ class Decoder(decoder.Decoder):
             self._call_done(chunk, item.get(_CALL_ITEMS[type_]), id, name, out)
 
     def _call_done(self, chunk: JsonObject, arguments: Any, id: str | None, name: str | None, out: list[Delta]) -> None:
-        """Take a call's whole arguments; tell of the call as soon as its id and name are known too."""
+        """Take a call's complete arguments; emit the call as soon as its id and name are known too."""
         call = self._known_call(id)
         if call is None:
             call = self._fragment(out, 0, self._call_index(chunk), id, name, "")
@@ -719,9 +719,9 @@ class Decoder(decoder.Decoder):
             self._fail(failures.read(response.get("error")))
 
     def _overrule_failure(self, consistent: bool) -> None:
-        """Forget an error that the server got over: it says that the response is complete.
+        """Forget an error from which the server recovered: it says that the response is complete.
 
-        An event that could not be read is forgotten only if the whole response shows that nothing of its text is missing.
+        An event that could not be read is forgotten only if the complete response shows that nothing of its text is missing.
         """
         if self.failure is not None and (consistent or self.failure.type != failures.MALFORMED_EVENT):
             self.failure = None
@@ -738,7 +738,7 @@ def _key(kind: str, chunk: JsonObject) -> tuple[str, int, int]:
 
 
 def _parts_of(item: JsonObject, output_index: int) -> list[tuple[tuple[str, int, int], str]]:
-    """Return the parts of a whole item that hold text, each with its key."""
+    """Return the parts of a complete item that hold text, each with its key."""
     parts = []
     for field in ("summary", "content"):
         contents = item.get(field)

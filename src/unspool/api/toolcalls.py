@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """One tool call being received. ``index`` is its number among the calls of its choice; ``emitted`` once told as whole."""
+    """One tool call being received. ``index`` is its number among the calls of its choice; ``emitted`` once it was emitted."""
 
     __slots__ = ("index", "id", "name", "pieces", "emitted", "is_text", "extra")
 
@@ -16,7 +16,7 @@ class Call:
         self.index = index
         self.id: str | None = None
         self.name: str | None = None
-        # A list joined once: arguments can be a whole file, in pieces of a token.
+        # A list joined once: arguments can be as long as a file, in pieces of a token.
         self.pieces: list[str] = []
         self.emitted = False
         # A custom tool's input is free text, where a function's arguments are JSON.

@@ -64,7 +64,7 @@ def citations(extras: Sequence[Delta]) -> list[str]:
 
 
 def _decoded(pieces: list[str]) -> bytes:
-    """Decode base64: each piece by itself as it was sent, or, where one is no base64, all of them together."""
+    """Decode base64: each piece separately, or all together where a piece is not base64."""
     try:
         return b"".join(map(binascii.a2b_base64, pieces))
     except (ValueError, binascii.Error):

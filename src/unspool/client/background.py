@@ -89,7 +89,7 @@ class Resumption:
         """
         if self.gap or (closed and self.tries):
             # The same request would bring the same gap; or, twice in good order, nothing, because the response was cancelled
-            # or because there is no more to stream. The response itself says which, and has the whole text.
+            # or because there is no more to stream. The response itself says which, and has the complete text.
             self.gap = False
             self.polling = True
         self.tries += 1

@@ -83,7 +83,7 @@ _CLASSES: dict[str, type[StreamError]] = {
     outcome.CANCELLED: Cancelled,
 }
 
-# These are answers, whole as far as the model was allowed to go; the caller reads `outcome` to see why they stop.
+# These are answers, complete as far as the model was allowed to go; the caller reads `outcome` to see why they stop.
 _ANSWERS = frozenset({outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED, outcome.CLOSED})
 
 

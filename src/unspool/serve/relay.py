@@ -449,7 +449,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-# Blocks that are told in one go, and merged: enough for a long answer to be read anew in few events, few enough to take no time.
+# Blocks that are merged into one event: enough for a long answer to be read again in few events, few enough to take no time.
 _SLICE = 512
 
 

@@ -18,7 +18,7 @@ or in the background, and gives it out again.
 ``proxy`` does to the answers of any other server, byte by byte, what the faults do to its own. ``pytest_plugin`` lends the simulator to
 other people's tests.
 
-Importing this package imports nothing else: starlette and uvicorn cost more than a whole answer does.
+Importing this package imports nothing else: starlette and uvicorn cost more than a complete answer does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The rate limits of a whole account, as OpenAI keeps them: requests and tokens a minute, told in headers and, when used up, by 429.
+"""The rate limits of an account, as at OpenAI: requests and tokens a minute, reported in headers and, when used up, with 429.
 
 "Rate limits", OpenAI's guide: a limit is refilled all the time and not once a minute; a request costs the larger of its max_tokens and an
-estimate made from its characters; ``x-ratelimit-reset-*`` is the time until the limit is whole again.
+estimate made from its characters; ``x-ratelimit-reset-*`` is the time until the limit is full again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Limits:
 
 
 class _Bucket:
-    """``left`` of ``limit``, refilled at an even rate, whole again after a minute."""
+    """``left`` of ``limit``, refilled at an even rate, full again after a minute."""
 
     def __init__(self, limit: int, now: float) -> None:
         self.limit = limit
@@ -86,7 +86,7 @@ class _Bucket:
 
     @property
     def reset(self) -> float:
-        """Seconds until it is whole."""
+        """Seconds until it is full."""
         return (self.limit - self.left) * _MINUTE / self.limit
 
     def refill(self, now: float) -> None:

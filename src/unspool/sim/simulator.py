@@ -406,5 +406,5 @@ def _check_request(request: Request, body: bytes) -> None:
 
 
 def _masked(key: str) -> str:
-    """Enough of a key to recognise it by. A short one is hidden whole."""
+    """Part of a key, enough to recognise it. A short key is hidden completely."""
     return f"{key[:3]}{'*' * 8}{key[-4:]}" if len(key) >= 16 else "*" * 8

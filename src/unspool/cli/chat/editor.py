@@ -274,5 +274,5 @@ def _names_something(text: str) -> bool:
 def _shown(text: str) -> str:
     if text.isprintable():
         return text
-    # Each carriage return by itself: two characters that became one would move all that follows.
+    # Each carriage return separately: two characters that became one would move everything after them.
     return "".join(one if one in "\t\r\n" else Sanitizer().feed(one) for one in text)

@@ -206,7 +206,7 @@ def _around(hit: Hit, most: int) -> str:
     left = most
     for begin, end in [*hit.hits, (len(hit.snippet), len(hit.snippet))]:
         for piece, bold in ((text[at - start : begin - start], False), (text[begin - start : end - start], True)):
-            # Blanks at the ends of a piece are between words of the whole.
+            # Blanks at the ends of a piece are between words of the text.
             safe = " " * piece[:1].isspace() + one_line(piece) + " " * (piece[-1:].isspace() and bool(piece.strip()))
             shown = clip(safe, left)
             left -= cells(shown)

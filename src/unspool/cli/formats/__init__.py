@@ -141,7 +141,7 @@ class TextFormat(Format):
         return [part.transcript] if isinstance(part, Audio) and part.choice == 0 and part.transcript else []
 
     def close(self, ending: Ending, id: str | None) -> None:
-        """Write what was kept back, and on a terminal the line end that the answer lacks."""
+        """Write the text that was held back, and on a terminal a missing line end."""
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
         if self._tool_calls and not self._has_text and not self._others and not self._output.is_tty:

@@ -86,7 +86,7 @@ class Transfer:
 
     @property
     def status(self) -> int:
-        """The HTTP status of the answer, 0 while its head is not whole."""
+        """The HTTP status of the answer, 0 while its head is not complete."""
         if not self._status and self._head_whole and not self.over:
             # A proxy's answer to CONNECT has a head too. libcurl knows which is which, but cannot be asked in its callback.
             self._status = int(self.curl.getinfo(pycurl.RESPONSE_CODE))

@@ -27,10 +27,10 @@ _LONGEST_OVERLAP = 400
 
 
 def messages(stories: list[Summary]) -> list[dict[str, Any]]:
-    """The messages of a conversation, its last answer included, partial or whole, from the stories of its streams, oldest first."""
+    """The messages of a conversation, its last answer included, partial or complete, from the stories of its streams, oldest first."""
     found: list[dict[str, Any]] = []
     for story in stories:
-        # A request carries the whole history, unless it left that to the server.
+        # A request carries the complete history, unless it left that to the server.
         before = found if story.body.get("previous_response_id") else []
         # Of several choices the first is what was answered.
         found = [*before, *story.history, *story.turn]

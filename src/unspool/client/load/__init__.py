@@ -1,7 +1,7 @@
 """Many streams at once, measured: the load that `unspool bench` puts on a server.
 
 One thread and one loop drive all of them, as `unspool.client.http.transport.Reactor` drives one: libcurl's sockets in a selector, for what
-polls a list would go through all of them for each event. Every stream is a whole `Exchange`, so that how it ended is judged as the command
+polls a list would go through all of them for each event. Every stream is an `Exchange`, so that how it ended is judged as the command
 would. Nothing is kept in journals.
 
 The loop measures itself too, for a client that cannot keep up makes any server look slow.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unspool.client.http import Request
     from unspool.outcome import Fault
 
-#: The outcomes of an answer that came whole, as far as it was asked for: a load test limits the tokens on purpose.
+#: The outcomes of a complete answer: a load test limits the tokens on purpose.
 WHOLE = (COMPLETE, LENGTH)
 
 _CONTENT = (Text, Reasoning, Refusal, ToolCallDelta)
@@ -81,7 +81,7 @@ class Measures:
     """What was measured. Times are in seconds.
 
     ``ttft`` is from the request, or when it was due, to the first piece of content; ``gaps`` between two reads of content of a stream;
-    ``per_token`` from the first to the last piece, for each token in between; ``total`` from the request to the last event of a whole answer.
+    ``per_token`` from the first to the last piece, for each token in between; ``total`` from the request to the last event of a complete answer.
     ``late`` is how long after it was due a request was sent. ``lag`` is how long the loop was late for its own heartbeat, which is how
     long an event has to wait to be read; ``own_lag`` is what of all that it was busy with its own work. ``rates`` are tokens a second of single streams.
     """
@@ -104,7 +104,7 @@ class Measures:
 
     @property
     def whole(self) -> int:
-        """The answers that came whole."""
+        """The complete answers."""
         return sum(self.outcomes[outcome] for outcome in WHOLE)
 
     @property

@@ -65,7 +65,7 @@ class Distribution:
         return sum(count for bucket, count in self._buckets.items() if _middle(bucket) > edge)
 
     def as_json(self) -> dict[str, Any]:
-        """The whole of it: percentiles, and for each bucket where it ends and how many are in it."""
+        """The distribution as JSON: percentiles, and for each bucket its end and its count."""
         told = {f"p{percent}": round(self.percentile(percent), 6) for percent in TOLD}
         edge = {"min": round(self.least, 6) if self.count else 0.0, "mean": round(self.mean, 6)}
         buckets = [[round(_end(bucket), 9), self._buckets[bucket]] for bucket in sorted(self._buckets)]

@@ -1,5 +1,5 @@
 """The answers of the simulator. Each text endpoint has a module (``completions``, ``chat``, ``responses``) with its ``PATH``, its ``FIELDS`` and
-the object that it answers with, whole or as the frames of an event stream: `Completion`, `ChatCompletion`, `ModelResponse`. They share:
+the object that it answers with, in one piece or as the frames of an event stream: `Completion`, `ChatCompletion`, `ModelResponse`. They share:
 
 - ``fields`` reads a request's body and refuses what is wrong in it, ``messages`` the conversation in it, ``tools`` what may be called,
   ``formats``, ``schemas`` and ``patterns`` the JSON that is asked for, ``thinking`` how hard to think. ``models`` says what goes with a

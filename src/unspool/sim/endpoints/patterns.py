@@ -2,7 +2,7 @@
 
 This reads the subset that JSON Schema recommends (Core, 6.4 "Regular expressions"): characters and their escapes, ``\\d \\w \\s`` and their
 opposites, ``.``, classes with ranges, groups, alternatives, the quantifiers ``* + ? {n} {n,} {n,m}``, lazy ones too, and anchors. References
-to groups and look-around are not followed: the caller compares the text with the whole expression.
+to groups and look-around are not followed: the caller matches the text with the expression.
 """
 
 from __future__ import annotations

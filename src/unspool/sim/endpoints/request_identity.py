@@ -13,7 +13,7 @@ _PADDING_BLOCK = 16
 class RequestIdentity:
     """Marks the answer to one request.
 
-    ``created`` is the Unix time, in whole seconds, at which the request came in.
+    ``created`` is the Unix time, in seconds, at which the request came in.
     """
 
     def __init__(self, *, seed: int, method: str, path: str, body: bytes, clock: Callable[[], float]) -> None:

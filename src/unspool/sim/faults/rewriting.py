@@ -485,7 +485,7 @@ _WORDS = re.compile(r" ?[^ ]+(?: [^ ]+)?")
 
 
 def texts(change: Callable[[str], str]) -> Rewriter:
-    """Change what the model says, character by character, so that a whole text is still the sum of its pieces."""
+    """Change what the model says, character by character, so that a complete text is still the sum of its pieces."""
 
     def rewrite(frame: Frame) -> Sequence[Frame | Step]:
         body = body_of(frame)
@@ -504,7 +504,7 @@ def halved_characters(character: str) -> Rewriter:
         if body is None or character not in frame.data:
             return [frame]
         if "choices" not in body and not str(body.get("type")).endswith(".delta"):
-            # A whole text, where the character is whole too.
+            # A complete text, which has complete characters.
             return [frame]
         ours = _changed(body, lambda text: text.partition(character)[0] + first if character in text else text)
         rest = _changed(body, lambda text: second + text.partition(character)[2] if character in text else text)

@@ -48,7 +48,7 @@ def without_secrets(target: str) -> str:
 class Mask:
     """Masks the pieces of one answer, also where a key is cut between two of them.
 
-    `feed` returns all that is known to be whole, or None while the end of what came may be the beginning of a key; `close` returns the rest.
+    `feed` returns the finished bytes, or None while the last bytes may be the beginning of a key; `close` returns the rest.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -73,7 +73,7 @@ class Mask:
         self._before = b""
 
     def all(self, data: bytes) -> bytes:
-        """The data, whole as it is, with every key in it masked."""
+        """The data with every key in it masked."""
         return self._pattern.sub(lambda key: b"*" * len(key[0]), data)
 
     def text(self, text: str) -> str:

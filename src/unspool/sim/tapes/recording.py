@@ -157,7 +157,7 @@ class Recording:
     def close(self, how: str) -> None:
         """End the tape: the connection has ended with an end of file (`CUT`) or a RST (`RESET`), or the client hung up (`LEFT`).
 
-        An answer that was whole by then has ended well, however its connection did afterwards.
+        An answer that is complete has ended well, whatever happens to its connection afterwards.
         """
         if self._is_over:
             return

@@ -37,7 +37,7 @@ _UNDERLINE = re.compile(r"(=+|-+) *")
 _FENCE = re.compile(r"(`{3,})([^`]*)|(~{3,})(.*)")
 _FORMULAS = {"$$": r".*\$\$ *", "\\[": r".*\\\] *"}
 _MARKERS = re.compile(r"(?: {0,3}(?:>|[-+*](?= )|\d{1,9}[.)](?= )) ?)*")
-# The beginning of what is known only when the line is whole: headings, rules, fences, tables, HTML.
+# The beginning of blocks that only a complete line identifies: headings, rules, fences, tables, HTML.
 _STRUCTURE = re.compile(r"#{1,6} |\||`{3}|~{3}|<[A-Za-z/!?]|[-*_= ]*$")
 _TABS = re.compile(r"[ \t>*+\-\d.)]*\t")
 _HTML = (
@@ -87,7 +87,7 @@ class _Container:
 
 
 class Blocks:
-    """Takes lines, gives rows of at most ``width`` cells, save for code, whose lines are left whole."""
+    """Takes lines, returns rows of at most ``width`` cells. Lines of code are not wrapped."""
 
     def __init__(self, width: int, *, show_urls: bool = True, formulas: bool = True, breaks: bool = False) -> None:
         self.width = width
@@ -138,12 +138,12 @@ class Blocks:
         return self.take()
 
     def more(self, text: str) -> None:
-        """Add to the paragraph more of the line that was begun with ``whole=False``."""
+        """Add more of the line that was begun with ``whole=False`` to the paragraph."""
         leaf = self.leaf if isinstance(self.leaf, Paragraph) else self._begin_paragraph()
         self._write(leaf.take(text, continues=True))
 
     def is_prose(self, beginning: str) -> bool:
-        """Whether the beginning of a long line tells that the line belongs to a paragraph, whatever its rest is."""
+        """Whether the beginning of a long line proves that the line belongs to a paragraph."""
         if self.is_verbatim(beginning):
             return False
         text = beginning[self._continued(beginning)[1] :]
@@ -153,7 +153,7 @@ class Blocks:
         return not _STRUCTURE.match(text.lstrip(" \t"))
 
     def is_verbatim(self, beginning: str) -> bool:
-        """Whether a line that begins so belongs to an open leaf that wants its lines whole."""
+        """Whether a line that begins so belongs to an open leaf that needs complete lines."""
         matched, _ = self._continued(beginning)
         return matched == len(self._containers) and self.leaf is not None and not isinstance(self.leaf, Paragraph)
 
@@ -169,7 +169,7 @@ class Blocks:
             self.leaf.resize(max(1, self._room))
 
     def line(self, line: str, *, whole: bool = True) -> None:
-        """Take a line, without its end. One that is not whole is the beginning of a long one, and prose."""
+        """Take a line, without its end. Without ``whole`` it is the beginning of a long line of prose."""
         if "\t" in line and (tabs := _TABS.match(line)):
             line = tabs[0].expandtabs(4) + line[tabs.end() :]
         matched, position = self._continued(line)

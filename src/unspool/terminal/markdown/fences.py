@@ -15,9 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unspool.terminal.style import Row
 
-# What the line that closes a fence may begin with; anything else is code, whatever follows.
+# The beginning of a line that may close a fence; anything else is code.
 _MAY_CLOSE = re.compile(r"[ \t]*(?:`+|~+)?[ \t]*")
-# A beginning that is longer, and still may close the fence, is not looked at again before its line is whole.
+# A longer beginning that may still close the fence is not examined again before its line is complete.
 _LOOKED_AT = 256
 # Prose is wrapped and thrown away, at a width that makes little of that.
 _WIDTH = 1000

@@ -178,7 +178,7 @@ def _joins(mark: str) -> bool:
 
 
 class Code:
-    """A block of code. Each line is final at once, and is not wrapped: the terminal does that, so that copying gives it whole."""
+    """A block of code. Each line is final immediately. The terminal wraps it, so that copying gives the complete line."""
 
     kind = "code"
 
