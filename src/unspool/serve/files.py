@@ -272,7 +272,8 @@ class FileStore(Store):
 
     async def running(self, owner: str) -> int:
         found = self._index.execute(
-            "SELECT count(*) FROM stream WHERE owner = ? AND state = ?", (owner, RUNNING)
+            "SELECT count(*) FROM stream WHERE state = ? AND (owner = ? OR substr(owner, 1, ?) = ?)",
+            (RUNNING, owner, len(owner) + 1, f"{owner}/"),
         ).fetchone()
         return int(found[0])
 
@@ -611,7 +612,15 @@ class FileProducer(Producer):
         return self.write(Body(data.decode("utf-8", "replace"), at=round(at, 3)))
 
     async def end(self, end: End, info: StreamInfo) -> int:
-        position = self.write(_block_of(end))
+        try:
+            position = self.write(_block_of(end))
+        except Fenced:
+            raise
+        except StoreError:
+            # The log has no end then, but the stream must not count as running.
+            self.writer.close()
+            await self.ended(end, info)
+            raise
         await asyncio.to_thread(self.writer.close)
         await self.ended(end, info)
         return position

@@ -397,7 +397,7 @@ class Gateway:
             return
         if not token.allows_model(asked.model):
             raise Refused(403, f"This token may not use the model {asked.model[:100]!r}.", "model_not_allowed")
-        if token.streams is not None and await self.store.running(owner.id) >= token.streams:
+        if token.streams is not None and await self.store.running(token.name) >= token.streams:
             raise Refused(429, f"This token may run {token.streams} streams at once.", "too_many_streams")
         if token.tokens_per_day is not None and await self.store.spend(token.name, 0) >= token.tokens_per_day:
             raise Refused(429, "This token has used up its tokens for today.", "insufficient_quota")
@@ -672,8 +672,10 @@ class Gateway:
                 await asyncio.wait([stream.task])
             else:
                 await self._until_ended(info.id)
-        if info.endpoint == "responses" and info.response_id:
-            await self._tell_upstream("DELETE", f"/responses/{quote(info.response_id, safe='')}", owner)
+        # Whether a chat was stored there only upstream knows.
+        kept_at = {"responses": "/responses/", "chat": "/chat/completions/"}.get(info.endpoint)
+        if kept_at and info.response_id:
+            await self._tell_upstream("DELETE", kept_at + quote(info.response_id, safe=""), owner)
         await self.store.delete(info.id)
 
     async def _until_ended(self, id: str) -> None:
@@ -701,7 +703,7 @@ class Gateway:
         info = await self.store.find_response(id, owner.id)
         if info is None or info.endpoint != "responses":
             return await self._passage.handle(request, owner, below, cors)
-        if action == "cancel" and request.method == "POST":
+        if action == "cancel" and request.method == "POST" and not await self._continues_upstream(info):
             if info.state == RUNNING:
                 await self.store.cancel(info.id, "cancelled by its owner")
                 await self._tell_upstream("POST", f"/responses/{quote(id, safe='')}/cancel", owner)
@@ -711,7 +713,7 @@ class Gateway:
         if request.method == "DELETE" and not action:
             await self._delete(info, owner)
             return await _json(request, 200, {"id": id, "object": "response", "deleted": True}, headers)
-        if request.method != "GET" or action:
+        if request.method != "GET" or action or await self._continues_upstream(info):
             return await self._passage.handle(request, owner, below, cors)
         if request.query.get("stream") != "true":
             return await _json(request, 200, await self._response_object(info), headers)
@@ -732,6 +734,12 @@ class Gateway:
         channel = self._channel(info)
         identity = [*headers, (b"x-unspool-id", info.id.encode())]
         await self._view(request, channel, self._rendering(request, info), 0, identity, owner, skip_to=skip_to)
+
+    async def _continues_upstream(self, info: StreamInfo) -> bool:
+        """Whether upstream knows more of a response than the log: it was answered in the background, and had not ended then."""
+        entries = await self.store.read(info.id, 0, 4)
+        value = next((parse(one.data) for one in entries if one.kind == BODY), None)
+        return isinstance(value, dict) and value.get("status") in ("queued", "in_progress")
 
     async def _has_sequence_numbers(self, info: StreamInfo) -> bool:
         for entry in await self.store.read(info.id, 0, 4):

@@ -199,7 +199,7 @@ class Store(ABC):
 
     @abstractmethod
     async def running(self, owner: str) -> int:
-        """How many streams of an owner run, over all processes."""
+        """How many streams of an owner and its users (``OWNER/…``) run, over all processes."""
 
     @abstractmethod
     async def spend(self, owner: str, tokens: int) -> int:

@@ -1,0 +1,292 @@
+"""What callers may use, how streams end, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from support import wire
+from support.server import Connection, Server, then_silence
+from support.waiting import PATIENCE, until
+from unspool.serve import gateway as gateway_module
+from unspool.serve import ingest as ingest_module
+from unspool.sim.running import Simulator
+from unspool.sim.simulator import SimulatorSettings
+
+from .gateways import CHAT, Running, bearer, each_event, events, write_tokens
+
+RESPONSES = {"model": "gpt-5.4-mini", "stream": True, "input": "What is Python?"}
+
+
+@pytest.fixture
+def silent() -> Iterator[Server]:
+    """An upstream that begins an answer and says nothing more."""
+    with Server(then_silence(wire.SSE_HEAD + wire.start("chat") + wire.piece("chat", "Hi"))) as server:
+        yield server
+
+
+# Tokens
+
+
+def test_a_token_is_refused_after_its_expiry(simulator: Simulator, tmp_path: Path) -> None:
+    past, future = write_tokens(tmp_path / "t", 'name = "a"\nexpires = 2020-01-31', 'name = "b"\nexpires = 2999-01-31')
+    with Running(simulator.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway:
+        for answer in (gateway.ask(headers=bearer(past)), gateway.get("/streams", headers=bearer(past))):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "token_expired")
+        assert gateway.ask(headers=bearer(future)).status_code == 200
+        assert len(simulator.requests) == 1
+
+
+def test_two_tokens_of_a_name_are_one_owner_and_one_can_go(silent: Server, tmp_path: Path) -> None:
+    file = tmp_path / "t"
+    old, new = write_tokens(file, 'name = "app"', 'name = "app"')
+    with Running(silent.url, tmp_path / "g", key="sk-gateway", tokens=file) as gateway:
+        asked = gateway.ask(headers=bearer(old))
+        id = asked.headers["X-Unspool-Id"]
+        watched = gateway.get(f"/streams/{id}", headers=bearer(new))
+        [first, second] = file.read_text().split("[[token]]")[1:]
+        file.write_text("[[token]]" + second)
+        gateway.loop.call_soon_threadsafe(gateway.worker.reload)
+        with pytest.raises(requests.RequestException):
+            events(asked)
+        assert gateway.get(f"/streams/{id}", headers=bearer(old)).status_code == 401
+        # The stream is the name's, which still has a token.
+        [one] = gateway.get("/streams", headers=bearer(new)).json()["data"]
+        assert one["state"] == "running"
+        file.write_text("")
+        gateway.loop.call_soon_threadsafe(gateway.worker.reload)
+        with pytest.raises(requests.RequestException):
+            events(watched)
+        assert first != second
+
+
+def test_a_token_runs_so_many_streams_at_once_and_then_others(silent: Server, tmp_path: Path) -> None:
+    limited, other = write_tokens(tmp_path / "t", 'name = "app"\nstreams = 2', 'name = "other"')
+    with Running(silent.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway:
+        statuses: list[int] = []
+        asked: list[requests.Response] = []
+
+        def ask() -> None:
+            answer = gateway.ask(headers=bearer(limited))
+            asked.append(answer)
+            statuses.append(answer.status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert sorted(statuses) == [200] * 2 + [429] * 6
+        assert gateway.ask(headers=bearer(other)).status_code == 200
+        running = next(one for one in asked if one.status_code == 200).headers["X-Unspool-Id"]
+        assert gateway.ask({}, f"/streams/{running}/cancel", headers=bearer(limited)).status_code == 202
+        until(lambda: gateway.ask(headers=bearer(limited)).status_code == 200)
+
+
+def test_the_users_of_a_trusted_token_share_its_limit_of_streams(silent: Server, tmp_path: Path) -> None:
+    [token] = write_tokens(tmp_path / "t", 'name = "app"\nstreams = 2\ntrusted = true')
+    with Running(silent.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway:
+        asked = [gateway.ask(headers={**bearer(token), "X-Unspool-User": user}) for user in ("a", "b", "c")]
+        assert [one.status_code for one in asked] == [200, 200, 429]
+
+
+def test_a_token_uses_so_many_tokens_a_day(simulator: Simulator, tmp_path: Path) -> None:
+    limited, other = write_tokens(tmp_path / "t", 'name = "app"\ntokens_per_day = 1', 'name = "other"')
+    with Running(simulator.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway:
+        events(gateway.ask(RESPONSES, "/responses", headers=bearer(limited)))
+        until(lambda: gateway.ask(RESPONSES, "/responses", headers=bearer(limited)).status_code == 429)
+        refused = gateway.ask(headers=bearer(limited))
+        assert refused.json()["error"]["code"] == "insufficient_quota"
+        assert gateway.ask(headers=bearer(other)).status_code == 200
+
+
+# Silence
+
+
+def test_a_stream_whose_upstream_is_silent_gets_its_head_and_comments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gateway_module, "_HEAD_PATIENCE", 0.05)
+    monkeypatch.setattr(ingest_module, "HEARTBEAT_SECONDS", 0.05)
+    with Server() as server, Running(server.url, tmp_path / "g") as gateway:
+        answer = gateway.ask()
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
+        upstream = server.accept()
+        pieces = answer.iter_content(None)
+        held = b""
+        while held.count(b":\n") < 3:
+            held += next(pieces)
+        assert b"data:" not in held
+        upstream.send(wire.stream("chat", "Hi"))
+        upstream.close()
+        assert b"".join(pieces).rstrip().endswith(b"data: [DONE]")
+
+
+def test_a_refusal_after_the_head_is_an_error_event(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gateway_module, "_HEAD_PATIENCE", 0.0)
+    with Server(wire.error(500, "broken")) as server, Running(server.url, tmp_path / "g") as gateway:
+        found = events(gateway.ask())
+        assert "broken" in found[-1].data
+        assert "[DONE]" not in [one.data for one in found]
+
+
+# Clients that leave
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_request_that_is_not_streamed_stops_when_its_client_leaves(begun: bool, tmp_path: Path) -> None:
+    with Server() as server, Running(server.url, tmp_path / "g") as gateway:
+        upstream = leave(
+            server, gateway, {**CHAT, "stream": False}, wire.head(type="application/json") if begun else b""
+        )
+        assert upstream.wait_closed()
+        until(lambda: [one["state"] for one in gateway.get("/streams").json()["data"]] == ["cancelled"])
+
+
+def test_a_client_that_leaves_before_the_head_is_counted_as_gone(tmp_path: Path) -> None:
+    with Server() as server, Running(server.url, tmp_path / "g") as gateway:
+        upstream = leave(server, gateway, CHAT, b"", "X-Unspool-Abandon: 0")
+        assert upstream.wait_closed()
+
+
+def test_with_an_idempotency_key_a_request_that_is_not_streamed_goes_on(tmp_path: Path) -> None:
+    body = {**CHAT, "stream": False}
+    with Server() as server, Running(server.url, tmp_path / "g") as gateway:
+        upstream = leave(server, gateway, body, b"", "Idempotency-Key: k")
+        upstream.reply(
+            200, {"id": "c", "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
+        )
+        again = requests.post(
+            f"{gateway.url}/chat/completions",
+            data=json.dumps(body),
+            headers={**bearer("sk-alice"), "Idempotency-Key": "k"},
+            timeout=PATIENCE,
+        )
+        assert again.json()["id"] == "c"
+        assert len(server.requests) == 1
+
+
+def leave(server: Server, gateway: Running, body: object, begins: bytes, *headers: str) -> Connection:
+    """Ask, and leave as soon as upstream has the request and has sent this; returns upstream's connection."""
+    import socket
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(gateway.url)
+    data = json.dumps(body)
+    lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(data)}", *headers]
+    with socket.create_connection((parts.hostname or "", parts.port or 80), PATIENCE) as client:
+        client.sendall("\r\n".join([*lines, "Authorization: Bearer sk-alice", "", data]).encode())
+        upstream = server.accept()
+        upstream.send(begins)
+    return upstream
+
+
+# Restarts
+
+
+def test_while_draining_new_streams_are_503_and_running_ones_are_read_on(tmp_path: Path) -> None:
+    with (
+        Simulator(SimulatorSettings(itl=0.05)) as simulator,
+        Running(simulator.url, tmp_path / "g", drain=60.0) as gateway,
+    ):
+        asked = gateway.ask()
+        reading = each_event(asked)
+        begun = next(reading)
+        gateway.loop.call_soon_threadsafe(gateway._stop.set)
+        ready = gateway.url.removesuffix("/v1") + "/readyz"
+        until(lambda: requests.get(ready, timeout=PATIENCE).status_code == 503)
+        refused = gateway.ask()
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        again = gateway.get(f"/streams/{asked.headers['X-Unspool-Id']}?after={begun.id}")
+        rest = [one.data for one in reading]
+        assert rest[-1] == "[DONE]"
+        assert [one.data for one in events(again)] == rest
+
+
+def test_a_stream_that_outlasts_the_drain_ends_as_interrupted(silent: Server, tmp_path: Path) -> None:
+    with Running(silent.url, tmp_path / "g", drain=0.0) as gateway:
+        asked = gateway.ask()
+        reading = each_event(asked)
+        next(reading)
+        gateway.loop.call_soon_threadsafe(gateway._stop.set)
+        last = json.loads([one.data for one in reading][-1])
+        assert last["error"]["code"] == "interrupted"
+        assert "restarted" in last["error"]["message"]
+
+
+def test_what_is_asked_again_is_a_stream_of_its_own(tmp_path: Path) -> None:
+    cut = wire.SSE_HEAD + wire.start("chat") + wire.piece("chat", "Hi")
+    with Server(cut, wire.stream("chat", "Ho")) as server, Running(server.url, tmp_path / "g") as gateway:
+        first, second = gateway.ask(), gateway.ask()
+        assert first.headers["X-Unspool-Id"] != second.headers["X-Unspool-Id"]
+        assert "Ho" not in first.text
+        assert "Hi" not in second.text
+        assert (
+            json.loads(events(gateway.get(f"/streams/{first.headers['X-Unspool-Id']}"))[-1].data)["error"]["code"]
+            == "cut"
+        )
+        assert len(server.requests) == 2
+
+
+# Keeping
+
+
+def test_what_is_not_to_be_stored_is_never_listed_and_gone_soon_after(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Running(simulator.url, tmp_path / "g") as gateway:
+        asked = gateway.ask({**RESPONSES, "store": False}, "/responses")
+        id = asked.headers["X-Unspool-Id"]
+        assert gateway.get("/streams").json()["data"] == []
+        complete = events(asked)
+        assert [one.data for one in events(gateway.get(f"/streams/{id}"))] == [one.data for one in complete]
+        assert gateway.get("/streams").json()["data"] == []
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 590.0)
+        assert gateway.get(f"/streams/{id}").status_code == 200
+        monkeypatch.setattr(time, "time", lambda: real() + 610.0)
+        until(lambda: gateway.get(f"/streams/{id}").status_code == 404)
+        assert not (tmp_path / "g/streams" / f"{id}.sse").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "there"),
+    [("/responses", RESPONSES, "/v1/responses/r1"), ("/chat/completions", CHAT, "/v1/chat/completions/r1")],
+)
+def test_what_is_deleted_here_is_deleted_upstream_too(
+    path: str, body: dict[str, object], there: str, tmp_path: Path
+) -> None:
+    api = "responses" if path == "/responses" else "chat"
+    with (
+        Server(wire.stream(api, "Hi"), wire.reply(200, b"{}")) as server,
+        Running(server.url, tmp_path / "g") as gateway,
+    ):
+        asked = gateway.ask(body, path)
+        events(asked)
+        id = asked.headers["X-Unspool-Id"]
+        deleted = requests.delete(f"{gateway.url}/streams/{id}", headers=bearer("sk-alice"), timeout=PATIENCE)
+        assert deleted.json() == {"id": id, "object": "stream", "deleted": True}
+        [_, last] = server.requests
+        assert (last.method, last.path, last.headers["authorization"]) == ("DELETE", there, "Bearer sk-alice")
+        assert gateway.get(f"/streams/{id}").status_code == 404
+        assert not list((tmp_path / "g/streams").iterdir())
+
+
+def test_a_running_stream_that_is_deleted_stops_upstream(tmp_path: Path) -> None:
+    with Server() as server, Running(server.url, tmp_path / "g") as gateway:
+        found: list[requests.Response] = []
+        asking = threading.Thread(target=lambda: found.append(gateway.ask()))
+        asking.start()
+        upstream = server.accept()
+        upstream.send(wire.SSE_HEAD + wire.event({"id": None, "choices": []}))
+        asking.join(PATIENCE)
+        path = f"{gateway.url}/streams/{found[0].headers['X-Unspool-Id']}"
+        assert requests.delete(path, headers=bearer("sk-alice"), timeout=PATIENCE).status_code == 200
+        assert upstream.wait_closed()
+        assert requests.get(path, headers=bearer("sk-alice"), timeout=PATIENCE).status_code == 404
