@@ -98,7 +98,7 @@ def test_a_run_that_is_damaged_says_so_and_asks_again_only_what_it_has_lost(unsp
     prompts = unspool.home / "prompts.jsonl"
     prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
     unspool("run", *ask(server.url), "--concurrency", "1", str(prompts))
-    (ledger,) = (unspool.home / "state" / "runs").glob("*.run")
+    (ledger,) = (unspool.home / "state" / "runs").glob("*/*.run")
     first, second = ledger.read_bytes().splitlines(keepends=True)
     # A digit of the key becomes another, so that it still looks like one.
     ledger.write_bytes(bytes([first[0] ^ 1]) + first[1:] + second)

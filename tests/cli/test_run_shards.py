@@ -228,3 +228,55 @@ def test_the_recipe_with_gnu_parallel_answers_each_line_once(unspool, serve, on_
     command = f"seq 0 3 | parallel --retries 3 'unspool run prompts.jsonl --shard {{}}/4 --base-url {server.url} -m m > part-{{}}.jsonl'"
     assert _recipe(unspool, command) == ALL
     assert len(server.requests) == COUNT
+
+
+def test_the_answers_of_a_run_stay_out_of_what_a_person_asked(unspool, serve):
+    server = serve(_echo)
+    arguments = ("--base-url", server.url, "-m", "m")
+    unspool("Mine", *arguments)
+    unspool("run", _file(unspool, 3), *arguments)
+    assert unspool("last").stdout.strip() == b"Mine"
+    assert len(unspool("log").stdout.splitlines()) == 1
+    assert unspool("search", "p1").returncode == 1
+    assert b"1 answer" in unspool("stats", "--all").stdout
+    unspool("-c", "More", *arguments)
+    assert [one["content"] for one in server.requests[-1].json["messages"]] == ["Mine", "Mine", "More"]
+
+
+def test_a_run_is_listed_by_its_name_its_beginning_or_its_file(unspool, serve):
+    path = _file(unspool, 3)
+    unspool("run", path, "--base-url", serve(_echo).url, "-m", "m")
+    unspool("run", path, "--name", "other", "--base-url", serve(_echo).url, "-m", "m")
+    for name in (path, "prompts", "other"):
+        listed = unspool("log", "--run", name)
+        assert (listed.returncode, len(listed.stdout.splitlines())) == (0, 3)
+    assert len(unspool("search", "p1", "--run", "other").stdout.splitlines()) == 1
+    assert json.loads(unspool("stats", "--run", "other", "--json").stdout)["answers"] == 3
+    records = [json.loads(line) for line in unspool("log", "--run", "other", "--json").stdout.splitlines()]
+    assert sorted(one["text"] for one in records) == ["p0", "p1", "p2"]
+    missing = unspool("log", "--run", "none")
+    assert (missing.returncode, missing.stdout) == (1, b"")
+    assert b"no run has a name that begins with 'none'; there are other, prompts-" in missing.stderr
+
+
+def test_an_answer_of_a_run_is_shown_exported_listed_as_it_runs_and_removed_by_its_id(unspool, serve):
+    path = _file(unspool, 2)
+    done = unspool("run", path, "--base-url", serve(_echo).url, "-m", "m")
+    one = json.loads(done.stdout.splitlines()[0])
+    assert unspool("show", one["id"]).stdout.decode().strip() == one["text"]
+    assert one["text"] in unspool("export", one["id"]).stdout.decode()
+    assert unspool("rm", "-y", one["id"]).returncode == 0
+    assert len(unspool("log", "--run", path).stdout.splitlines()) == 1
+    server = serve(lambda connection: connection.wait_closed())
+    child = unspool.start("run", path, "--name", "slow", "--concurrency", "1", "--base-url", server.url, "-m", "m")
+    assert server.arrived.wait(PATIENCE)
+    assert len(unspool("ps").stdout.splitlines()) == 1
+    child.kill()
+    child.communicate(timeout=PATIENCE)
+
+
+def test_a_run_is_pruned_by_age_and_never_by_number(unspool, serve):
+    unspool("run", _file(unspool, 3), "--base-url", serve(_echo).url, "-m", "m")
+    assert unspool("prune", "--keep", "0", "-y").stdout.startswith(b"removed 0 answers")
+    assert unspool("prune", "--older-than", "0s", "-y").stdout.startswith(b"removed 3 answers")
+    assert not unspool.journals()

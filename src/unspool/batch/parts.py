@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from unspool.batch.ledger import Streams
+from unspool.journal.folder import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,21 @@ def run_name(text: str) -> str:
     ):
         raise ValueError(f"{text!r} cannot be a run's name: letters, digits, -, _ and . can")
     return text
+
+
+def find(folder: str, wanted: str) -> str:
+    """The folder of the run in ``folder`` that has this name, is of this file, or alone has a name that begins so. Raises NotFound."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except FileNotFoundError:
+        names = []
+    exact = [one for one in (wanted, default_name(wanted)) if one in names]
+    found = exact[:1] or [one for one in names if wanted and one.startswith(wanted)]
+    if len(found) != 1:
+        there = ", ".join((found or names)[:10]) + (", …" if len(found or names) > 10 else "")
+        what = "several runs have" if found else "no run has"
+        raise NotFound(f"{what} a name that begins with {wanted!r}; there are {there or 'none'}")
+    return os.path.join(folder, found[0])
 
 
 def streams_of(folder: str) -> str:

@@ -8,7 +8,7 @@ from unspool import outcome
 from unspool.cli import formats
 from unspool.cli.display import Display
 from unspool.cli.streaming import verdict, wanted_stats
-from unspool.config.paths import streams_dir
+from unspool.config.paths import runs_dir, streams_dir
 from unspool.journal import folder, record
 from unspool.journal.replay import Replay
 
@@ -35,6 +35,15 @@ def locate(wanted: str | None) -> str:
                 raise folder.NotFound(f"{wanted} is not a journal, or not of a version this program reads")
         return wanted
     return folder.locate(streams_dir(), wanted)
+
+
+def streams_in(run: str | None) -> str:
+    """The folder of the journals of a run, or of all answers outside runs. Raises folder.NotFound."""
+    if run is None:
+        return streams_dir()
+    from unspool.batch import parts
+
+    return parts.streams_of(parts.find(runs_dir(), run))
 
 
 class View:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from unspool import outcome
 from unspool.api.conversation import plain
 from unspool.cli.options import CommandError, dates
@@ -22,10 +24,9 @@ if TYPE_CHECKING:
 def run(options: ExportOptions) -> int:
     """Print the conversation, and return the exit code."""
     notes = Notes(Output(2))
-    kept = streams_dir()
-    id = folder.id_of(folder.locate(kept, options.id))
+    path = folder.locate(streams_dir(), options.id)
     try:
-        stories = summary.conversation(kept, id)
+        stories = summary.conversation(os.path.dirname(path), folder.id_of(path))
     except summary.NoJournal as error:
         raise CommandError(str(error)) from error
     except OSError as error:

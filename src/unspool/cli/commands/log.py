@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from unspool.cli.options import UsageError, dates
-from unspool.config.paths import streams_dir
+from unspool.cli.viewing import streams_in
 from unspool.journal import folder, fulltext, summary, ulid
 from unspool.journal.catalogue import Catalogue, Entry, Filter, Hit
 from unspool.jsontext import dumps
@@ -32,23 +32,25 @@ _WIDEST_MODEL = 24
 def log(options: LogOptions) -> int:
     """List the kept answers, and return the exit code."""
     if options.names_server:
+        if options.run:
+            raise UsageError("--run lists a run of this machine; a gateway knows no runs")
         from unspool.cli import gateway
 
         return gateway.log(options)
+    kept = streams_in(options.run)
     if options.path:
-        kept = streams_dir()
         Output(1).write((folder.locate(kept, options.id) if options.id else kept) + "\n")
         return 0
     if options.id:
         raise UsageError("an ID goes with --path; to print an answer: unspool show ID")
     notes = Notes(Output(2))
     filter = _filter(options)
-    with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
+    with Catalogue(kept, tell=_progress(notes)) as catalogue:
         entries = catalogue.entries(filter)
         _tell_skipped(catalogue, notes)
     stdout = Output(1)
     if options.json:
-        _put(stdout, entries, lambda one: _json(one, {}))
+        _put(stdout, entries, lambda one: _json(kept, one, {}))
     elif stdout.is_tty:
         layout = _Layout(entries, size_of(stdout.fd)[0])
         _put(stdout, entries, lambda one: layout.line(one, layout.words(one)))
@@ -61,15 +63,16 @@ def search(options: SearchOptions) -> int:
     """Find kept answers, and return the exit code."""
     notes = Notes(Output(2))
     filter = _filter(options)
+    kept = streams_in(options.run)
     try:
-        with Catalogue(streams_dir(), tell=_progress(notes)) as catalogue:
+        with Catalogue(kept, tell=_progress(notes)) as catalogue:
             hits = catalogue.search(list(options.words), filter)
             _tell_skipped(catalogue, notes)
     except fulltext.NoWords as error:
         raise UsageError(str(error)) from error
     stdout = Output(1)
     if options.json:
-        _put(stdout, hits, lambda one: _json(one.entry, {"snippet": one.snippet, "hits": one.hits}))
+        _put(stdout, hits, lambda one: _json(kept, one.entry, {"snippet": one.snippet, "hits": one.hits}))
     elif stdout.is_tty:
         layout = _Layout([one.entry for one in hits], size_of(stdout.fd)[0])
         _put(stdout, hits, lambda one: layout.line(one.entry, _around(one, layout.left), width_known=True))
@@ -108,9 +111,9 @@ def _row(entry: Entry, last: str) -> str:
     return "\t".join(map(one_line, fields)) + "\n"
 
 
-def _json(entry: Entry, more: JsonObject) -> str:
+def _json(kept: str, entry: Entry, more: JsonObject) -> str:
     try:
-        one = summary.read(folder.path_of(streams_dir(), entry.id))
+        one = summary.read(folder.path_of(kept, entry.id))
     except (OSError, ValueError):
         return ""  # removed a moment ago
     return dumps({**describe(one), **more}) + "\n"

@@ -29,8 +29,9 @@ def run(options: PsOptions) -> int:
 
         return gateway.ps(options)
     kept, stdout = streams_dir(), Output(1)
-    for id in folder.ids(kept):
-        path = folder.path_of(kept, id)
+    paths = [folder.path_of(one, id) for one in (kept, *folder.runs(kept)) for id in folder.ids(one)]
+    for path in sorted(paths, key=folder.id_of):
+        id = folder.id_of(path)
         try:
             if not reader.is_alive(path):
                 continue

@@ -24,23 +24,23 @@ def rm(options: RemoveOptions) -> int:
     """Remove all that were named, or nothing if one of the names is wrong."""
     notes = Notes(Output(2))
     kept = streams_dir()
-    ids: list[str] = []
+    paths: list[str] = []
     for piece in options.ids:
         try:
-            id = folder.find(kept, piece)
+            path = folder.locate(kept, piece)
         except folder.NotFound as error:
             raise CommandError(f"{error}; nothing is removed") from error
-        if _is_running(kept, id):
-            raise CommandError(f"{ulid.short(id)} is still being written; nothing is removed")
-        if id not in ids:
-            ids.append(id)
+        if _is_running(path):
+            raise CommandError(f"{ulid.short(folder.id_of(path))} is still being written; nothing is removed")
+        if path not in paths:
+            paths.append(path)
     if not options.yes:
-        for id in ids if _asks() else ():
-            notes.line(_described(kept, id))
-        if not _agreed("remove it?" if len(ids) == 1 else f"remove these {len(ids)}?"):
+        for path in paths if _asks() else ():
+            notes.line(_described(path))
+        if not _agreed("remove it?" if len(paths) == 1 else f"remove these {len(paths)}?"):
             return 1
-    removed, _ = _remove(kept, ids, notes)
-    return 0 if removed == len(ids) else 1
+    removed, _ = _remove(paths, notes)
+    return 0 if removed == len(paths) else 1
 
 
 def prune(options: PruneOptions) -> int:
@@ -52,41 +52,45 @@ def prune(options: PruneOptions) -> int:
     ids = folder.ids(kept)
     if options.keep is not None:
         ids = ids[: max(0, len(ids) - options.keep)]
+    paths = [folder.path_of(kept, id) for id in ids]
     if options.older_than is not None:
+        # --keep counts what somebody asked: a run of thousands must not push that out, nor be torn by it.
+        paths += [folder.path_of(run, id) for run in folder.runs(kept) for id in folder.ids(run)]
         earliest = ulid.earliest(options.older_than)
-        ids = [id for id in ids if id < earliest]
-    ids = [id for id in ids if _is_ours(kept, id) and not _is_running(kept, id)]
-    amount = _amount(len(ids), sum(_size(kept, id) for id in ids))
+        paths = [path for path in paths if folder.id_of(path) < earliest]
+    paths = [path for path in paths if _is_ours(path) and not _is_running(path)]
+    amount = _amount(len(paths), sum(map(_size, paths)))
     stdout = Output(1)
     if options.dry_run:
         stdout.write(f"would remove {amount}\n")
         return 0
-    if ids and not options.yes and not _agreed(f"remove {amount}?"):
+    if paths and not options.yes and not _agreed(f"remove {amount}?"):
         return 1
-    removed, size = _remove(kept, ids, notes)
+    removed, size = _remove(paths, notes)
     stdout.write(f"removed {_amount(removed, size)}\n")
-    return 0 if removed == len(ids) else 1
+    return 0 if removed == len(paths) else 1
 
 
-def _remove(kept: str, ids: Sequence[str], notes: Notes) -> tuple[int, int]:
+def _remove(paths: Sequence[str], notes: Notes) -> tuple[int, int]:
     """Remove these journals and forget them; return how many are gone, and how many bytes they had."""
-    gone = []
+    gone: dict[str, list[str]] = {}
     bytes = 0
-    for id in ids:
-        size = _size(kept, id)
+    for path in paths:
+        size = _size(path)
         try:
-            os.unlink(folder.path_of(kept, id))
+            os.unlink(path)
         except FileNotFoundError:
             pass  # another process was faster
         except OSError as error:
-            notes.line(one_line(f"cannot remove {folder.path_of(kept, id)}: {error.strerror}"), always=True)
+            notes.line(one_line(f"cannot remove {path}: {error.strerror}"), always=True)
             continue
-        gone.append(id)
+        gone.setdefault(os.path.dirname(path), []).append(folder.id_of(path))
         bytes += size
     # After the files: a catalogue that another process is making at this moment would otherwise take them in again.
-    with Catalogue(kept) as catalogue:
-        catalogue.forget(gone)
-    return len(gone), bytes
+    for kept, ids in gone.items():
+        with Catalogue(kept) as catalogue:
+            catalogue.forget(ids)
+    return sum(map(len, gone.values())), bytes
 
 
 def _asks() -> bool:
@@ -104,35 +108,36 @@ def _agreed(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _described(kept: str, id: str) -> str:
+def _described(path: str) -> str:
     """Say in a line which stream this is, as far as it can be read."""
     said = ""
     try:
-        said = " ".join(summary.read(folder.path_of(kept, id)).question[:400].split())[:60]
+        said = " ".join(summary.read(path).question[:400].split())[:60]
     except (OSError, ValueError):
         pass
+    id = folder.id_of(path)
     return one_line(f"{ulid.short(id)}, {dates.shown(ulid.milliseconds(id))}: {said}")
 
 
-def _is_running(kept: str, id: str) -> bool:
+def _is_running(path: str) -> bool:
     try:
-        return is_alive(folder.path_of(kept, id))
+        return is_alive(path)
     except OSError:
         return False
 
 
-def _is_ours(kept: str, id: str) -> bool:
+def _is_ours(path: str) -> bool:
     """Whether this is a journal, or the beginning of one: nothing else is removed without being named."""
     try:
-        with open(folder.path_of(kept, id), "rb") as file:
+        with open(path, "rb") as file:
             return record.HEADER.startswith(file.read(len(record.HEADER)))
     except OSError:
         return False
 
 
-def _size(kept: str, id: str) -> int:
+def _size(path: str) -> int:
     try:
-        return os.stat(folder.path_of(kept, id)).st_size
+        return os.stat(path).st_size
     except OSError:
         return 0
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from unspool.cli import timeline, totals
-from unspool.cli.viewing import locate
-from unspool.config.paths import streams_dir
+from unspool.cli.viewing import locate, streams_in
 from unspool.journal import folder, summary, ulid
 from unspool.journal.reader import Reader
 from unspool.jsontext import dumps
@@ -26,7 +25,9 @@ def run(options: StatsOptions) -> int:
     stdout = Output(1)
     columns = size_of(stdout.fd)[0] - 1
     value: JsonObject
-    if options.id is None and (options.since is not None or options.model or options.outcome or options.all):
+    if options.id is None and (
+        options.since is not None or options.model or options.outcome or options.run or options.all
+    ):
         found = _sum(options, Notes(Output(2)))
         lines, value = totals.drawn(found, columns, has_blocks=blocks), totals.as_json(found)
     else:
@@ -39,7 +40,7 @@ def run(options: StatsOptions) -> int:
 
 def _sum(options: StatsOptions, notes: Notes) -> totals.Totals:
     """Read the journals that the options ask for."""
-    kept = streams_dir()
+    kept = streams_in(options.run)
     first = ulid.earliest(options.since) if options.since is not None else ""
     found = totals.Totals()
     ids = [id for id in folder.ids(kept) if id >= first]

@@ -65,6 +65,7 @@ class FilterOptions(Options):
     model: str = ""
     outcome: Sequence[str] = ()
     since: int | None = None
+    run: str | None = None
     json: bool = False
 
 
@@ -87,6 +88,7 @@ class StatsOptions(Options):
     model: str = ""
     outcome: Sequence[str] = ()
     since: int | None = None
+    run: str | None = None
     all: bool = False
     json: bool = False
     id: str | None = None
@@ -119,6 +121,10 @@ _WHICH = (
     Option("--model NAME", "only answers of models whose name contains this"),
     Option(f"--outcome {'|'.join(tuple(EXIT_CODES))}...", "only answers that ended so; repeatable"),
     Option("--since TIME", "only answers since then: 2h, 3d, today, 2026-11-01", type=moment),
+    Option(
+        "--run NAME",
+        "the answers of a run: its name, the beginning of it, or its file (default: all answers outside runs)",
+    ),
 )
 _FILTERS = (
     Option("-n, --count N", "the most answers to list, 0 for all (default: {default})", type=count),
@@ -201,6 +207,7 @@ COMMANDS = (
         examples="""\
 unspool log
 unspool log -n 0 --since today --outcome cut
+unspool log --run prompts.jsonl --outcome cut
 unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
 less "$(unspool log --path 7F3K9Q)"\
 """,
@@ -247,6 +254,7 @@ unspool search 流式 --since 30d       a part of a text without blanks\
 unspool stats
 unspool stats 7F3K9Q
 unspool stats --since 7d
+unspool stats --run prompts.jsonl
 unspool stats --all --json | jq .models\
 """,
         excess="one ID at a time",
