@@ -1,4 +1,4 @@
-"""What a terminal can do and its user wants: colours, links, a theme. All of it comes from the environment.
+"""Abilities of a terminal and wishes of its user: colours, links, a theme. All of it comes from the environment.
 
 The terminal itself is not queried: a late reply would end up in the shell.
 """
@@ -23,7 +23,7 @@ _LINKING = (
     "ALACRITTY_WINDOW_ID",
 )
 _LINKING_PROGRAMS = frozenset(("iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "rio", "zed", "Tabby"))
-# What Python itself puts into LC_CTYPE where the locale is C (PEP 538), which says nothing about the terminal.
+# Python itself puts this into LC_CTYPE if the locale is C (PEP 538); it says nothing about the terminal.
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 # The first VTE whose handling of OSC 8 does not crash.
 _VTE = 5000

@@ -68,7 +68,7 @@ def cells(text: str) -> int:
 
 
 def clip(text: str, columns: int, mark: str = "…") -> str:
-    """Cut a text of one line to this many cells, with a mark in place of what is cut off."""
+    """Cut a text of one line to this many cells, with a mark in place of the rest."""
     if cells(text) <= columns:
         return text
     room = columns - cells(mark)

@@ -23,11 +23,11 @@ _PATIENCE = 5.0
 
 
 class NoClipboard(Exception):
-    """No clipboard is available; the message says what was tried."""
+    """No clipboard is available; the message lists the tools that were tried."""
 
 
 def copy(text: str, terminal: Output | None, environment: Mapping[str, str] = os.environ) -> str:
-    """Put a text on the clipboard and return what did it. ``terminal`` is written to where no tool can be used.
+    """Put a text on the clipboard and return the name of the tool. If no tool can be used, write to ``terminal``.
 
     Raises NoClipboard.
     """
@@ -75,12 +75,12 @@ def _tools(environment: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 
 def _run(command: tuple[str, ...], text: str) -> str:
-    """Give a text to a command; return what went wrong."""
+    """Give a text to a command; return the error, if any."""
     import subprocess
 
     data = text.encode("utf-16-le" if command[0] == "clip.exe" else "utf-8", "replace")
     try:
-        # What it leaves behind must not hold our pipes open, so it gets none; nor may its words reach the terminal.
+        # Processes that it leaves behind must not hold our pipes open, so it gets none; its messages must not reach the terminal.
         done = subprocess.run(
             command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_PATIENCE, check=False
         )

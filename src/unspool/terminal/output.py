@@ -6,7 +6,7 @@ import os
 
 
 class Output:
-    """A descriptor that text is written to without buffering: what `write` was given is out when it returns.
+    """A descriptor that text is written to without buffering: the text is written when `write` returns.
 
     Raises BrokenPipeError when nobody reads it any more, OSError when it cannot be written.
     """
@@ -82,7 +82,7 @@ class Output:
             os.set_blocking(self.fd, True)
 
     def leave(self) -> None:
-        """Take what is transient off the screen, which here is nothing: all that is written stays."""
+        """Remove transient rows from the screen; here there are none."""
 
     def _wait(self) -> None:
         import select
@@ -91,7 +91,7 @@ class Output:
 
 
 class Notes:
-    """Messages on stderr: lines, and one passing line that is taken back before anything else is written.
+    """Messages on stderr: lines, and one transient line that is erased before anything else is written.
 
     Any of them may quote a server, so they are made safe here. While an answer is shown, write with
     `unspool.cli.display.Display.note`, which makes room on the screen first.
@@ -150,7 +150,7 @@ class Notes:
             self.write(self._erasure())
 
     def forget(self) -> None:
-        """Leave the passing line where it is, for the cursor may be anywhere by now."""
+        """Leave the transient line where it is, since the cursor may be anywhere by now."""
         self._passing = False
 
     @property

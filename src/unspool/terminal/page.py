@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Seconds between two frames.
 _FRAME = 1 / 30
 # Seconds for which the beginning of a line is held back that may become this or that. Models mostly send what decides it with the next
-# token; one that thinks at this point, or has stopped there, should not leave a person without what came.
+# token; if the model thinks or has stopped at this point, the person should see the text.
 _PATIENCE = 0.15
 
 
@@ -74,25 +74,25 @@ class Page:
         return max(0.0, self._held_until - self._clock()) if self._held_until is not None else None
 
     def tick(self) -> None:
-        """Show what has changed, if it is time to."""
+        """Show changes, if it is time to."""
         due = self._next if self._is_dirty else self._held_until
         if due is not None and self._clock() >= due:
             self._show()
 
     def status(self, line: str | None) -> None:
-        """Show a line, made safe and short enough, below what has come, until the next one; None takes it away."""
+        """Show a line, made safe and short enough, below the text until the next one; None removes it."""
         if self._screen is not None and line != self._status:
             self._status = line
             self._show()
 
     def step_aside(self) -> None:
-        """Leave the place below the final lines to somebody else, until the next frame."""
+        """Leave the place below the final lines to other writers, until the next frame."""
         if self._screen is not None:
             self._screen.clear()
             self._is_dirty = True
 
     def start_anew(self) -> None:
-        """Leave what is on the screen, and draw what is not final again below it."""
+        """Leave the screen unchanged, and draw the rows that are not final again below it."""
         if self._screen is not None:
             self._screen.forget()
             self._is_dirty = True
@@ -115,7 +115,7 @@ class Page:
         self._next = self._clock() + _FRAME
 
     def _is_out_of_patience(self) -> bool:
-        """Whether what is held back has been for long enough."""
+        """Whether the text has been held back for long enough."""
         held = self._markdown.held
         if held != self._held:
             self._held, self._held_until = held, self._clock() + _PATIENCE if held else None

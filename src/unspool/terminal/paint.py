@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Schemes that a click may open. A file: link from a model could run a program.
 _SCHEMES = ("https://", "http://", "mailto:")
-# What VTE accepts; longer ones are ignored there and by others.
+# The limit of VTE; it and others ignore longer ones.
 _LONGEST_URL = 2083
 _UNSAFE_IN_URL = re.compile(r"[^!-~]")
 _LONE = re.compile("[\ud800-\udfff]")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 12
 
-# Synchronized output: the terminal shows what is between them at once. Those that do not know it ignore it.
+# Synchronized output: the terminal shows the text between them in one frame. Others ignore the sequences.
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 # How a change of a row begins that goes back in it, which nothing can where the row is wrapped.
 _BACK = re.compile(r"\x1b\[\d+D").match
@@ -76,7 +76,7 @@ class Screen:
         end = "" if live else "\n"
         self._live = live
         if same == len(old):
-            # All that was there stays: what is new follows it.
+            # All existing text stays: the new text follows it.
             if len(rows) > same:
                 self._output.write(("\n" if old else "") + "\n".join(rows[same:]) + end)
             elif old and not live:
@@ -98,12 +98,12 @@ class Screen:
         self._output.write(f"{_BEGIN}{_erased(height)}{change}{_END}")
 
     def clear(self) -> None:
-        """Take the live rows away, so that somebody else may write; the next frame brings them back."""
+        """Erase the live rows, so that others may write; the next frame writes them again."""
         if self._live:
             self._erase(self._height(self._live))
 
     def forget(self) -> None:
-        """Leave the live rows where they are, for the cursor may be anywhere by now; the next frame writes them again."""
+        """Leave the live rows where they are, since the cursor may be anywhere by now; the next frame writes them again."""
         if self._live:
             self._leave()
 
@@ -118,7 +118,7 @@ class Screen:
         while len(live) > 1 and self._height(live) > room:
             live = live[1:]
         if live and self._height(live) > room:
-            # A URL in a low window: of what has scrolled away nothing could be taken back.
+            # A URL in a low window: rows that have scrolled away cannot be erased.
             text = without(live[0])
             return [text[-room * self.columns // (1 if text.isascii() else 2) :]]
         return live
@@ -134,7 +134,7 @@ class Screen:
 
 
 def _erased(height: int) -> str:
-    """What erases so many rows from the last one upwards, and leaves the cursor where the first began.
+    """The sequence that erases so many rows from the last one upwards, and leaves the cursor where the first began.
 
     Row by row (EL) and not all at once (ED): where ED begins at the upper left corner, tmux keeps what is erased in its history
     (screen_write_clearendofscreen), from which it would come back as a second copy.
@@ -143,7 +143,7 @@ def _erased(height: int) -> str:
 
 
 def _change(old: str, new: str) -> str | None:
-    """What makes a row another one when it is written at its end, None if the row is better written again."""
+    """The text that turns a row into another one when written at its end, None if the row is better written again."""
     if new.startswith(old):
         return new[len(old) :]
     body = old.removesuffix(_PLAIN)

@@ -1,4 +1,4 @@
-"""How a span of text looks: its style says what it is, a theme says how that is shown."""
+"""The look of a span of text: its style says its role, a theme the colours of each role."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LIGHT = {
     INSERTED: "32",
     DELETED: "31",
 }
-#: Bold and underline, and no colour: what NO_COLOR asks for.
+#: Bold and underline without colour, for NO_COLOR.
 COLOURLESS = {CODE: "1"}
 
 

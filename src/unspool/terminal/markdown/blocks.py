@@ -1,9 +1,9 @@
 """The blocks of Markdown, a line at a time: CommonMark's first phase, with rows coming out as soon as they are final.
 
-What is open is a stack of containers (quotes, list items) and one leaf. A line continues some of the containers, may open more, and
+The open blocks are a stack of containers (quotes, list items) and one leaf. A line continues some of the containers, may open more, and
 the rest of it goes to the leaf. Differences from CommonMark, all because a stream cannot be taken back:
 
-- An empty row stands between two items of a list where the text has one, whatever the rest of the list does.
+- An empty row separates two items of a list if the text has one there, regardless of the rest of the list.
 - A link reference counts from its definition on, and the definition is shown.
 - ``===`` under a paragraph that is longer than some rows is text, as those rows are out.
 - ``$$`` and ``\\[`` alone on a line begin a formula, which is shown as written.
@@ -77,7 +77,7 @@ class _Container:
     __slots__ = ("first", "indent", "is_empty", "is_shown", "rest")
 
     def __init__(self, first: Span, rest: Span, indent: int = 0) -> None:
-        #: What precedes the first row, and the others.
+        #: The prefix of the first row, and of the others.
         self.first = first
         self.rest = rest
         #: How far the lines of an item are indented, 0 for a quote.
@@ -100,7 +100,7 @@ class Blocks:
         # Lists that a next item would continue: by depth, their kind and the next number.
         self._lists: dict[int, tuple[str, int]] = {}
         self._rows: list[Row] = []
-        # The containers and the kind of what was written last, and whether the text had an empty line since.
+        # The containers and the kind of the last written leaf, and whether the text had an empty line since.
         self._last: list[_Container] = []
         self._last_kind = ""
         self._gap = False
@@ -131,7 +131,7 @@ class Blocks:
         return rows
 
     def finish(self) -> list[Row]:
-        """End all that is open; return the rest of the rows."""
+        """End all open blocks; return the rest of the rows."""
         self._close_leaf()
         self._close(0)
         self._lists.clear()
@@ -158,7 +158,7 @@ class Blocks:
         return matched == len(self._containers) and self.leaf is not None and not isinstance(self.leaf, Paragraph)
 
     def resize(self, width: int, *, keep: bool = False) -> None:
-        """Wrap what is not final at another width. With ``keep`` the open leaf keeps its own, and its rows."""
+        """Wrap the rows that are not final at another width. With ``keep`` the open leaf keeps its width and rows."""
         if keep and self.leaf is not None:
             self._next_width = width
             if isinstance(self.leaf, Table):
@@ -203,11 +203,11 @@ class Blocks:
         self._write(self._begin_paragraph().take(text))
 
     def forget_leaf(self) -> None:
-        """Drop the open leaf, in a copy: it would be shown as what it will not be."""
+        """Drop the open leaf, in a copy: it would be shown as another kind of block."""
         self.leaf, self._leaf_is_new = None, False
 
     def leave_open(self) -> None:
-        """Write what is known of the open leaf, in a copy, and not its end."""
+        """Write the known part of the open leaf, in a copy, without its end."""
         if isinstance(self.leaf, Code):
             self.forget_leaf()
 
@@ -238,7 +238,7 @@ class Blocks:
         return matched, position
 
     def _open_containers(self, rest: str, matched: int) -> tuple[str, bool]:
-        """Open the containers that the rest of a line begins; return what is left of it, and whether there were any."""
+        """Open the containers that the rest of a line begins; return the remaining text, and whether there were any."""
         opened = False
         while True:
             text = rest.lstrip(" ")
@@ -306,7 +306,7 @@ class Blocks:
         return rest
 
     def _make_room(self, matched: int, opened: bool) -> None:
-        """Close what the line does not continue, before something new is opened in what it does."""
+        """Close the containers that the line does not continue, before a block is opened in the others."""
         if not opened:
             self._close_leaf()
             self._close(matched)
@@ -479,7 +479,7 @@ class Blocks:
         return self.width - sum(len(one.rest[0]) for one in self._shown(self._containers))
 
     def _shown(self, containers: list[_Container]) -> list[_Container]:
-        """The outer containers, as far as half of the width goes: deeper ones are not indented any more."""
+        """The outer containers, up to half of the width: deeper ones are not indented."""
         left = self.width // 2
         for number, one in enumerate(containers):
             left -= len(one.rest[0])
@@ -515,7 +515,7 @@ class Blocks:
         self._gap = False
         self._last = self._containers.copy()
         self._last_kind = kind
-        # Something stands between what was a list here and whatever comes.
+        # Something separates the previous list from the next block.
         self._forget_lists(len(self._containers))
 
     def _forget_lists(self, depth: int) -> None:

@@ -1,4 +1,4 @@
-"""Colours for code, a line at a time: what a line looks like depends on the lines before it and never on those after.
+"""Colours for code, a line at a time: the colours of a line depend on the lines before it, never on those after.
 
 Pygments does not fit: its lexers look ahead over lines, so a block would be lexed again for every line that arrives, or would look
 different when streamed, and importing it costs 52 million instructions. Between lines only the open construct is kept: a block
@@ -22,7 +22,7 @@ _WORD = r"(?P<word>[A-Za-z_][\w]*)"
 
 
 class Family:
-    """Languages that look alike: one expression for what they are made of, and their words."""
+    """Languages with the same syntax: one expression for their tokens, and their keywords."""
 
     def __init__(
         self, *parts: str, words: str = "", many: tuple[tuple[str, str, int], ...] = (), fold: bool = False
@@ -34,7 +34,7 @@ class Family:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What the code is made of; made when the first code of the family comes, for it takes a millisecond."""
+        """The tokens of the code; compiled for the first code of the family, since it takes a millisecond."""
         openers = "|".join(re.escape(begin) for begin in self.many)
         return re.compile("|".join([*([f"(?P<many>{openers})"] if openers else []), *self._parts]))
 
@@ -219,7 +219,7 @@ class Highlighter:
         return row
 
     def _through(self, row: Row, text: str, begin: int, inside: int) -> int:
-        """Add what is open to the row, from ``begin`` to its end or the line's; return where that is."""
+        """Add the open token to the row, from ``begin`` to its end or the line's; return that position."""
         assert self._family is not None
         end, style = self._family.many[self._open]
         at = text.find(end, inside)

@@ -3,11 +3,11 @@
     page = Markdown(80)
     for piece in answer:
         for line in page.feed(piece): ...     # append it; it never changes
-        page.preview()                        # what finish() would add now
+        page.preview()                        # the rows that finish() would add now
     page.finish()
 
-What `feed` and `finish` return together depends on the text alone and not on how it was cut: decisions are made at line ends, and
-in long lines at places that the text itself determines. What one piece costs does not depend on how much came before it.
+The rows of `feed` and `finish` together depend only on the text, not on its pieces: decisions are made at line ends, and
+in long lines at places that the text itself determines. The cost of a piece does not depend on the length of the text before it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _STRUCTURE = 8192
 _TAIL = 2000
 # Beginnings of lines that say nothing yet: showing them would show a list or a rule for a moment where emphasis follows.
 _UNDECIDED = re.compile(r"(?:[-+*_=~`|:$<>#\\ \t]|\d{1,9}(?:[.)]|$))*")
-# What a line is made of that may turn out to close a block of code or a formula.
+# The characters of a line that may close a block of code or a formula.
 _MAY_CLOSE = " \t`~$\\]>"
 _LONE = re.compile("[\ud800-\udfff]")
-# Half of it is for text, wherever that stands, and the widest character takes four cells.
+# Half of it is for text, and the widest character takes four cells.
 _NARROWEST = 8
 
 
@@ -61,10 +61,10 @@ class Markdown:
         self._painter = Painter(theme, links=links, columns=columns)
         self._blocks = Blocks(max(width, _NARROWEST), show_urls=not self._painter.links, breaks=breaks)
         self._sanitizer = Sanitizer()
-        # The line that has not ended: its beginning, and what else there is of it.
+        # The line that has not ended: its beginning, and the rest so far.
         self._line = ""
         self._rest: list[str] = []
-        # Whether it is prose, and was given away as it came.
+        # Whether it is prose, and was rendered as it arrived.
         self._given = False
         self._number = 1
         # The width that follows when the line is part of a block, 0 for the same.
@@ -104,7 +104,7 @@ class Markdown:
     def preview(self, *, all: bool = False) -> list[str]:
         """Return the lines that are not final yet, as `finish` would most likely return them. Only a line with a URL is wider than ``width``.
 
-        Marks that are open are shown as if they were closed. What says nothing yet is left out, or, with ``all``, shown as it is.
+        Open marks are shown as if they were closed. Marks without text are left out, or, with ``all``, shown unchanged.
         """
         blocks = self._blocks.copy()
         if not self._given:
@@ -116,7 +116,7 @@ class Markdown:
         return self._painted([part for row in rows for part in _broken(row, width)])
 
     def resize(self, width: int, *, keep: bool = False) -> None:
-        """Continue at another width. What is final stays as it is; with ``keep`` so does the preview of the open block."""
+        """Continue at another width. Final rows do not change; with ``keep`` neither does the preview of the open block."""
         width = max(width, _NARROWEST)
         if keep and self._line:
             self._next_width = width  # its block is not known yet
@@ -163,7 +163,7 @@ class Markdown:
             self.resize(self._next_width, keep=True)
 
     def _look_ahead(self, blocks: Blocks, all: bool) -> None:
-        """Give a copy of the blocks what has come of the line."""
+        """Give the beginning of the line to a copy of the blocks."""
         leaf = blocks.leaf
         if isinstance(leaf, (Code, Verbatim)) and (not self._line or blocks.is_verbatim(self._line)):
             if len(self._line) > _TAIL:

@@ -24,14 +24,14 @@ _WIDTH = 1000
 
 
 class _Structure(Blocks):
-    """The blocks alone, without what they would look like."""
+    """The blocks alone, without rendering."""
 
     def open_fence(self) -> Code | None:
         """The fenced code that the next line may belong to."""
         return self.leaf if isinstance(self.leaf, Code) and self.leaf.fence else None
 
     def inside(self, line: str) -> str | None:
-        """What a line holds within the containers that are open, None if it leaves one of them."""
+        """The text of a line within the open containers, None if it leaves one of them."""
         column = 0
         for one in self._containers:
             if one.indent:
@@ -65,7 +65,7 @@ class Fences:
         # The line that has not ended: its beginning, while that may close a fence, and the parts after it.
         self._head = ""
         self._parts: list[str] = []
-        # Whether the line is code for certain, and was given out as it came.
+        # Whether the line is certainly code, and was returned as it arrived.
         self._given = False
         self._found: list[tuple[int, str]] = []
 

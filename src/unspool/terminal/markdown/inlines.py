@@ -49,7 +49,7 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 class References:
-    """The link references known so far: what a stream has not said yet, nobody can follow."""
+    """The link references known so far: a stream may define more later."""
 
     def __init__(self) -> None:
         self._urls: dict[str, str] = {}
@@ -67,7 +67,7 @@ class References:
             self._urls.setdefault(_folded(label), url)
 
     def resolve(self, link: BrokenLink) -> tuple[str, str] | None:
-        """What pulldown-cmark asks about a label that it does not know."""
+        """Called by pulldown-cmark for a label that it does not know."""
         url = self._urls.get(_folded(str(link["reference"])))
         return None if url is None else (url, "")
 
@@ -220,7 +220,7 @@ _HALF_TEXT = re.compile(r"!?\[([^\[\]]*)$")
 
 
 def completed(text: str) -> str:
-    """Return a text that is still arriving with the ends that its open marks lack, so that it looks as it most likely will."""
+    """Close the open marks of a text that is still arriving, so that it looks as it probably will."""
     if not _UNRESOLVED.search(text):
         return text
     text = _HALF_LINK.sub(r"[\1](<>)", text)

@@ -27,7 +27,7 @@ _ANY_BREAK = re.compile(r"(?: *|\\)\n$")
 
 
 class Paragraph:
-    """Prose. It is parsed in stretches of a few rows, so that what is open at its end is all that is ever parsed again.
+    """Prose. It is parsed in stretches of a few rows, so that only the open end is parsed again.
 
     A stretch ends at the first blank after ``_USUAL`` rows at which no emphasis, code or link is open; after ``_MOST`` rows at any
     blank, and marks that are open there stay marks; after twice that anywhere. All three depend on the text alone, and not on
@@ -76,7 +76,7 @@ class Paragraph:
 
     @property
     def text(self) -> str:
-        """What is not parsed yet."""
+        """The text that is not parsed yet."""
         return self._source
 
     def take(self, text: str, *, continues: bool = False) -> list[Row]:
@@ -141,7 +141,7 @@ class Paragraph:
         return text, found
 
     def _next_cut(self) -> int:
-        """Where the stretch ends, 0 while it does not. What precedes a place and one character after it decide."""
+        """The end of the stretch, 0 if it has none yet. The text before a position and one character after it decide."""
         source, width = self._source, self._wrapper.width
         usual, most = self._USUAL * width, self._MOST * width
         tried, size, asked = self._tried

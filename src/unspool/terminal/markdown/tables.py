@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_LIVE = 10
 # A column that is narrower than this, and not so by nature, cannot be read.
 _NARROWEST = 6
-# What later and longer cells may find free when the widths are fixed.
+# Width that stays free for later and longer cells when the widths are fixed.
 _SPARE = 6
 _GAP = 3
 
@@ -60,7 +60,7 @@ class Table:
         self._show_urls = show_urls
         self._header = self._parse(header, BOLD)
         self._rows: list[list[Row]] = []
-        # What each column would like to have, then what it has.
+        # The width that each column needs, then the one that it has.
         self._natural = [max(1, row_cells(cell)) for cell in self._header]
         self._widths: list[int] | None = None
         self._records = False

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Blanks that a row may be broken at; a no-break space is none.
 _PIECES = re.compile(r" +|[^ ]+")
-# What may not begin a row, and what may not end one (JIS X 4051, the common part).
+# Characters that may not begin a row, and those that may not end one (JIS X 4051, the common part).
 _CLOSING = set("、。，．：；？！」』）］｝〉》】〕〗〙〛ー…‥々ぁぃぅぇぉっゃゅょァィゥェォッャュョ・,.;:?!)]}»”’%")
 _OPENING = set("「『（［｛〈《【〔〖〘〚([{«“‘")
 # After these a word that is longer than a row is broken first: URLs, paths.
@@ -55,7 +55,7 @@ class Wrapper:
         return other
 
     def at(self, width: int) -> Wrapper:
-        """A wrapper of another width, with what is not in a finished row."""
+        """A wrapper of another width, with the text that is not in a finished row."""
         other = Wrapper(width, keeps_urls=self._keeps_urls)
         other.add([*self._row, *self._blanks, *[run for run, _ in self._word]])
         return other
@@ -86,7 +86,7 @@ class Wrapper:
                 if self._word_width > (_LONGEST_URL if self._is_url() else 4) * self.width or (
                     self._word_size > _FULL * self.width
                 ):
-                    # No word any more, and what is not placed is looked at with every token.
+                    # It is not a word, and unplaced text is examined with every token.
                     self._end_word()
 
     def end_row(self) -> None:
