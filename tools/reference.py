@@ -125,7 +125,10 @@ def _entry(name: str, one: Any) -> list[str]:
     lines += [f"`{one.__name__}`{bases}" if bases else "", "", *_prose(one)]
     if isinstance(one, type):
         for member, value in _members(one):
-            lines += ["", f"#### `{member}{_signature(value) or ''}`", "", *_prose(value)]
+            form = f"{member}{_signature(value) or ''}"
+            # A heading is one line.
+            heading = ["", f"#### `{member}`", "", "```text", form, "```", ""] if "\n" in form else ["", f"#### `{form}`", ""]
+            lines += [*heading, *_prose(value)]
     return lines
 
 
