@@ -127,7 +127,9 @@ def _entry(name: str, one: Any) -> list[str]:
         for member, value in _members(one):
             form = f"{member}{_signature(value) or ''}"
             # A heading is one line.
-            heading = ["", f"#### `{member}`", "", "```text", form, "```", ""] if "\n" in form else ["", f"#### `{form}`", ""]
+            heading = (
+                ["", f"#### `{member}`", "", "```text", form, "```", ""] if "\n" in form else ["", f"#### `{form}`", ""]
+            )
             lines += [*heading, *_prose(value)]
     return lines
 
