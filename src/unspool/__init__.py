@@ -64,7 +64,9 @@ if TYPE_CHECKING:
     from unspool.client.library.following import Following as Following
     from unspool.client.library.tools import tool as tool
     from unspool.client.observing import Logging as Logging
+    from unspool.client.observing import Observation as Observation
     from unspool.client.observing import Observer as Observer
+    from unspool.client.observing import Tracing as Tracing
     from unspool.config import ConfigError as ConfigError
     from unspool.journal.folder import NotFound as NotFound
     from unspool.journal.writer import Busy as Busy
@@ -84,7 +86,7 @@ _NAMES = {
     "unspool.client.library.following": "AsyncFollowing Following",
     "unspool.client.library": "AsyncClient Client afollow aresume astream follow resume stream",
     "unspool.client.library.tools": "tool",
-    "unspool.client.observing": "Logging Observer",
+    "unspool.client.observing": "Logging Observation Observer Tracing",
     "unspool.config": "ConfigError",
     "unspool.journal.folder": "NotFound",
     "unspool.journal.writer": "Busy",
@@ -121,6 +123,7 @@ __all__ = [
     "Logprobs",
     "Messages",
     "NotFound",
+    "Observation",
     "Observer",
     "RateLimited",
     "Reading",
@@ -136,6 +139,7 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "ToolResult",
+    "Tracing",
     "Unauthorized",
     "UnfinishedCall",
     "Unreachable",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
@@ -142,25 +143,39 @@ def test_a_proxy_that_is_given_is_used_whatever_the_environment_says(monkeypatch
 
 
 def test_an_observer_is_told_of_requests_attempts_and_the_end_and_of_no_secret() -> None:
-    told: list[tuple[Any, ...]] = []
+    told: list[tuple[str, unspool.Observation, str]] = []
 
     class Watching(unspool.Observer):
-        def on_request(self, *arguments: Any) -> None:
-            told.append(("request", *arguments))
+        def on_request(self, seen: unspool.Observation) -> None:
+            told.append(("request", seen, repr(seen)))
 
-        def on_attempt(self, *arguments: Any) -> None:
-            told.append(("attempt", *arguments))
+        def on_attempt(self, seen: unspool.Observation) -> None:
+            assert (seen.attempt, seen.reason) == (2, "busy")
+            told.append(("attempt", seen, repr(seen)))
 
-        def on_end(self, *arguments: Any) -> None:
-            told.append(("end", *arguments))
+        def on_end(self, seen: unspool.Observation) -> None:
+            told.append(("end", seen, repr(seen)))
 
     with Server(sends(error(503, "busy")), sends(SSE_HEAD, WHOLE)) as server:
-        answer = unspool.stream("a secret prompt", **asked(server, observer=Watching()))
+        answer = unspool.stream("a secret prompt", **asked(server, observer=Watching(), query={"token": "abc-12345"}))
         answer.read()
+        url = f"{server.url}/chat/completions"
     assert [one[0] for one in told] == ["request", "attempt", "request", "end"]
-    assert {one[1] for one in told} == {answer.id}
-    assert KEY not in repr(told)
-    assert "secret prompt" not in repr(told)
+    (seen,) = {one[1] for one in told}
+    assert (seen.id, seen.api, seen.method, seen.url, seen.model) == (answer.id, "chat", "POST", url, "m")
+    assert (seen.ending, seen.usage, seen.finish_reasons) == (answer.ending, answer.usage, ("stop",))
+    assert (seen.response_id, seen.response_model) == (answer.response_id, answer.model)
+    assert seen.first_piece is not None
+    assert seen.seconds is not None
+    assert 0 <= seen.first_piece <= seen.seconds
+    shown = "".join(one[2] for one in told)
+    assert [word for word in (KEY, "secret prompt", "Hello", "abc-12345") if word in shown] == []
+
+
+def test_tracing_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    with pytest.raises(ImportError, match=r"pip install 'unspool\[otel\]'"):
+        unspool.Tracing()
 
 
 def test_what_happens_can_be_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unspool.api.prompt import Prompt
     from unspool.client.background import Resumption
     from unspool.client.http import Incoming
-    from unspool.client.observing import Observer
+    from unspool.client.observing import Watch
     from unspool.client.throttle import Throttle
     from unspool.config.target import Route, Target
     from unspool.journal.blocks import Block
@@ -125,7 +125,7 @@ class Exchange:
         self._redirects = 0
         self._resumption: Resumption | None = None
         self._give_up_at: float | None = None
-        self.observer: Observer | None = None
+        self.watch: Watch | None = None
         # What the present attempt has been answered: see `_new_answer`.
         self._sse: sse.Decoder | jsonlines.Decoder
         self._may_be_lines = False
@@ -182,9 +182,8 @@ class Exchange:
         if self._resumption is not None:
             self._location = self._resumption.location(self.decoder.last_sequence, self._last_event_id)
         location = self._location
-        if self.observer is not None:
-            method = "GET" if self._resumption is not None else self._method
-            self.observer.on_request(self._id, method, location.partition("?")[0], self.prompt.model)
+        if self.watch is not None:
+            self.watch.request(self, "GET" if self._resumption is not None else self._method, location)
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if self.prompt.stream else "application/json",
@@ -485,16 +484,9 @@ class Exchange:
                 pid=self._pid,
             )
         )
-        self._tell_attempt(wait)
+        if self.watch is not None:
+            self.watch.attempt(self, wait)
         return wait
-
-    def _tell_attempt(self, wait: float) -> None:
-        if self.observer is not None:
-            self.observer.on_attempt(self._id, self.attempt, wait, self.retry_reason)
-
-    @property
-    def _id(self) -> str | None:
-        return self.journal.id if self.journal is not None else None
 
     def _finish_poll(self, fault: Fault | None) -> tuple[list[Delta], float | None]:
         """Take a poll's answer: the response as it stands, of which only what is missing is new.
@@ -683,7 +675,8 @@ class Exchange:
         message = failure.message if failure is not None else fault.message if fault is not None else ""
         self.retry_reason = self._mask.text(message)
         self._keep(Attempt(self.attempt, round(wait, 3), self.retry_reason))
-        self._tell_attempt(wait)
+        if self.watch is not None:
+            self.watch.attempt(self, wait)
         return wait
 
     def _explained(self, outcome: str, failure: Failure, finish_reason: str | None) -> Ending:
@@ -713,8 +706,8 @@ class Exchange:
         self.ending = ending
         self.ended_at = round(time.monotonic() - self.sent_at, 3)
         self._keep(End.of_ending(ending, self.decoder.usage, self.ended_at))
-        if self.observer is not None:
-            self.observer.on_end(self._id, ending, self.ended_at)
+        if self.watch is not None:
+            self.watch.end(self)
 
     def _keep(self, block: Block) -> None:
         if self.journal is not None:

@@ -108,6 +108,13 @@ class ReadingArguments:
         """The limits that the arguments set."""
         return Limits(self.connect_timeout, self.idle_timeout, self.timeout)
 
+    def watch(self, exchange: Exchange) -> None:
+        """Report this exchange to the observer, if there is one."""
+        if self.observer is not None:
+            from unspool.client.observing import Watch
+
+            exchange.watch = Watch(self.observer)
+
     def folder(self) -> str:
         """Where answers are kept."""
         from unspool.config.paths import streams_dir
@@ -273,7 +280,7 @@ def exchange(question: Question, arguments: Arguments, target: Target, settings:
         # The command's words for what is an argument here.
         words = str(error).partition("; --at ")[0].replace("--api chat", 'api="chat"')
         raise ValueError(words.replace("--api responses", 'api="responses"')) from None
-    made.observer = arguments.observer
+    arguments.watch(made)
     if arguments.journal:
         from unspool.journal.writer import Writer
 

@@ -63,7 +63,7 @@ def revive(one: Summary, arguments: ReadingArguments) -> Revived:
     if target.needs_key and not target.key:
         raise ConfigError(f"no API key for {target.name}: pass key, or {target.key_hint}")
     found = _continued(one, target, settings, arguments)
-    found.exchange.observer = arguments.observer
+    arguments.watch(found.exchange)
     return found
 
 
