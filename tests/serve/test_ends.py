@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
 from .gateways import CHAT, Running, bearer, each_event, events, write_tokens
+from .test_gateway_life import children, workers
 
 RESPONSES = {"model": "gpt-5.4-mini", "stream": True, "input": "What is Python?"}
 
@@ -290,3 +292,61 @@ def test_a_running_stream_that_is_deleted_stops_upstream(tmp_path: Path) -> None
         assert requests.delete(path, headers=bearer("sk-alice"), timeout=PATIENCE).status_code == 200
         assert upstream.wait_closed()
         assert requests.get(path, headers=bearer("sk-alice"), timeout=PATIENCE).status_code == 404
+
+
+# Storage that fails
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[tuple[Server, str, int]]:
+    """An upstream that a test plays, and a gateway in a process of its own: its URL, and the id of the process that writes."""
+    with Server() as server, workers(server.url, tmp_path / "g", 1) as (url, parent):
+        [worker] = children(parent.pid)
+        yield server, url, worker
+
+
+def limit_files(pid: int, size: int) -> None:
+    """Let a process write no file beyond this size, as on a disk that is full."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def ask(url: str, **headers: str) -> requests.Response:
+    return requests.post(
+        f"{url}/chat/completions", json=CHAT, headers={**bearer("sk-alice"), **headers}, stream=True, timeout=PATIENCE
+    )
+
+
+def test_where_nothing_can_be_kept_a_request_is_503_before_its_head(full: tuple[Server, str, int]) -> None:
+    server, url, worker = full
+    limit_files(worker, 0)
+    refused = ask(url)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert refused.json()["error"]["code"] == "store_unavailable"
+    assert not server.requests
+
+
+def test_a_stream_that_can_no_longer_be_kept_ends_as_interrupted(full: tuple[Server, str, int]) -> None:
+    server, url, worker = full
+    found: list[requests.Response] = []
+    asking = threading.Thread(target=lambda: found.append(ask(url)))
+    asking.start()
+    upstream = server.accept()
+    upstream.send(wire.SSE_HEAD + wire.start("chat") + wire.piece("chat", "kept"))
+    asking.join(PATIENCE)
+    reading = each_event(found[0])
+    seen = [next(reading), next(reading)]
+    limit_files(worker, 1024)
+    upstream.send(wire.piece("chat", "x" * 4096))
+    rest = list(reading)
+    assert "xxx" not in "".join(one.data for one in rest)
+    assert json.loads(rest[-1].data)["error"]["code"] == "interrupted"
+    assert "kept" in seen[-1].data
+    assert upstream.wait_closed()
+    limit_files(worker, resource.RLIM_INFINITY)
+
+    def states() -> list[str]:
+        listed = requests.get(f"{url}/streams", headers=bearer("sk-alice"), timeout=PATIENCE)
+        return [one["state"] for one in listed.json()["data"]]
+
+    until(lambda: states() == ["interrupted"])

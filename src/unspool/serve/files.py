@@ -110,6 +110,7 @@ class FileStore(Store):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._producers: dict[str, FileProducer] = {}
+        self.unrecorded: list[tuple[End, StreamInfo, int]] = []
         self._watches: dict[str, _Watch] = {}
         self._poller: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -182,7 +183,13 @@ class FileStore(Store):
         producer = self._producers[info.id] = FileProducer(self, writer, info.epoch)
         request = {key: value for key, value in info.request.items() if key not in ("owner", "epoch")}
         asked = Request.of({**request, "owner": info.owner, "epoch": info.epoch, "listed": info.listed})
-        producer.write(asked.replace(body=without_secrets(asked.body).body))
+        try:
+            producer.write(asked.replace(body=without_secrets(asked.body).body))
+        except StoreError:
+            producer.abandon()
+            with contextlib.suppress(sqlite3.Error, OSError, StoreError):
+                self._remove([info.id])
+            raise
         return producer, info
 
     async def adopt(self, writer: Writer, info: StreamInfo) -> FileProducer:
@@ -331,6 +338,12 @@ class FileStore(Store):
             ),
         )
 
+    def _record_ends(self) -> None:
+        """Record the ends that a full disk kept out of the index."""
+        while self.unrecorded:
+            self.record_end(*self.unrecorded[0])
+            del self.unrecorded[0]
+
     def _insert(self, index: sqlite3.Connection, info: StreamInfo) -> None:
         index.execute(
             "INSERT OR REPLACE INTO stream (id, owner, endpoint, model, created, state, listed, abandon_after, epoch, worker)"
@@ -342,8 +355,11 @@ class FileStore(Store):
 
     def _check_lease_again(self) -> None:
         # Long stopped, or the thread could not run: only the index knows whether somebody took our streams.
-        if not self.fenced and self._renew(self._index):
-            return
+        try:
+            if not self.fenced and self._renew(self._index):
+                return
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.folder}: {error}") from error
         self.fenced = True
         raise Fenced(_STOPPED)
 
@@ -375,6 +391,7 @@ class FileStore(Store):
         try:
             while True:
                 with contextlib.suppress(sqlite3.Error, OSError, StoreError):
+                    self._record_ends()
                     self._start_again_when_fenced()
                     self._end_orphans()
                     self._retire()
@@ -569,10 +586,14 @@ class FileStore(Store):
             raise StoreError(f"{self.folder}: {error}") from error
         try:
             yield self._index
-        except BaseException:
-            self._index.execute("ROLLBACK")
+            self._index.execute("COMMIT")
+        except BaseException as error:
+            # SQLite may have done that itself, on a full disk.
+            if self._index.in_transaction:
+                self._index.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(f"{self.folder}: {error}") from error
             raise
-        self._index.execute("COMMIT")
 
     def _select(self, index: sqlite3.Connection, condition: str, values: tuple[object, ...]) -> list[StreamInfo]:
         try:
@@ -632,7 +653,11 @@ class FileProducer(Producer):
             size = os.path.getsize(self.writer.path or "")
         except OSError:
             size = 0  # removed by somebody
-        self._store.record_end(end, info, size)
+        try:
+            self._store.record_end(end, info, size)
+        except StoreError:
+            self._store.unrecorded.append((end, info, size))
+            raise
 
     def check(self) -> None:
         """Raise Fenced once the lease is lost."""
