@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from support.wire import reply, stream
+from support.server import then_silence
+from support.wire import head, reply, start, stream
 
 
 def _models(*names: str) -> bytes:
@@ -99,3 +100,14 @@ def test_the_default_model_is_marked_for_a_person_only(unspool, serve):
     _configure(unspool, f'[profiles.a]\nbase_url = "{server.url}"\nmodel = "b-2"\n')
     assert unspool("models", "-P", "a").stdout == b"a-1\nb-2\n"
     assert [line for line in unspool.on_terminal("models", "-P", "a").lines if line] == ["a-1", "b-2 (default)"]
+
+
+def test_a_profile_has_timeouts_that_give_way_to_the_command_line(unspool, serve):
+    server = serve(*[then_silence(head() + start("chat"))] * 2)
+    _configure(
+        unspool, f'[profiles.slow]\nbase_url = "{server.url}"\nmodel = "m"\nidle_timeout = "300ms"\ntimeout = 60\n'
+    )
+    done = unspool("-P", "slow", "--retries", "0", "hi")
+    assert (done.returncode, b"nothing arrived for 0.3 s (idle timeout)" in done.stderr) == (7, True)
+    done = unspool("-P", "slow", "--retries", "0", "--idle-timeout", "400ms", "hi")
+    assert (done.returncode, b"nothing arrived for 0.4 s (idle timeout)" in done.stderr) == (7, True)

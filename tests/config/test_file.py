@@ -68,6 +68,18 @@ def test_a_byte_order_mark_is_no_content() -> None:
     ("text", "message"),
     [
         ('modle = "x"', "config.toml: modle: there is no such setting: did you mean 'model'?"),
+        (
+            '[profiles.a]\nextends = "groq"\ntimeout = 0',
+            'config.toml: profiles.a.timeout: must be a time above zero, such as 90, "90s" or "10m"',
+        ),
+        (
+            "[profiles.a]\nextends = 'groq'\nidle_timeout = true",
+            "config.toml: profiles.a.idle_timeout: must be a time above zero",
+        ),
+        (
+            "[profiles.a]\nextends = 'groq'\nconnect_timeout = 'soon'",
+            "config.toml: profiles.a.connect_timeout: must be a time above zero",
+        ),
         ("model = 4", "config.toml: model: must be a string that is not empty"),
         ('model = ""', "config.toml: model: must be a string that is not empty"),
         ('sync = "sometimes"', "config.toml: sync: must be one of always, interval, never"),

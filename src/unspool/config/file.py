@@ -33,6 +33,7 @@
     ca_file = "~/company.pem"   # the authorities to trust
     client_cert = "~/me.pem"    # with client_key, where the key is in a file of its own
     proxy = "http://proxy.example.com:3128"  # "none" for no proxy
+    idle_timeout = "10m"        # the longest time without data; so too connect_timeout, and timeout for the complete answer
 
 ``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
 split as a shell would. A table named like a built-in profile changes that one. A profile keeps the variables that the built-in one
@@ -73,6 +74,9 @@ _PROFILE = (
     "client_cert",
     "client_key",
     "proxy",
+    "connect_timeout",
+    "idle_timeout",
+    "timeout",
 )
 # RFC 9110, 5.6.2: what a header's name is made of.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -229,9 +233,16 @@ def _network(table: _Table) -> Route | None:
         raise table.error("proxy", 'must be a URL, or "none"')
     if "client_key" in files and "client_cert" not in files:
         raise table.error("client_key", "needs client_cert beside it")
-    if not files and proxy is None:
+    connect, idle, total = (table.seconds(key) for key in ("connect_timeout", "idle_timeout", "timeout"))
+    if not files and proxy is None and not (connect or idle or total):
         return None
-    return Route(**files, proxy="" if proxy == "none" else proxy)
+    return Route(
+        **files,
+        proxy="" if proxy == "none" else proxy,
+        connect_timeout=connect,
+        idle_timeout=idle,
+        timeout=total,
+    )
 
 
 def _key_env(table: _Table) -> tuple[str, ...] | None:
@@ -314,6 +325,20 @@ class _Table:
         if value is not None and value not in choices:
             raise self.error(key, f"must be one of {', '.join(choices)}")
         return value
+
+    def seconds(self, key: str) -> float | None:
+        value: object = self._fields.get(key)
+        if value is None:
+            return None
+        from unspool import durations
+
+        try:
+            time = 0.0 if type(value) is bool else durations.parse(str(value))
+        except ValueError:
+            time = 0.0
+        if not time:
+            raise self.error(key, 'must be a time above zero, such as 90, "90s" or "10m"')
+        return time
 
     def boolean(self, key: str) -> bool | None:
         value: bool | None = self._fields.get(key)

@@ -16,7 +16,8 @@ class Route(Fields):
 
     ``ca_file`` holds the certificate authorities to trust (PEM) instead of the system's; ``client_cert`` and ``client_key`` identify this side (mutual TLS;
     the key may be in the certificate's file). ``proxy`` is a proxy's URL, "" for none at all, None for what the environment says.
-    ``unix_socket`` is the path of a socket to connect to instead of the URL's host.
+    ``unix_socket`` is the path of a socket to connect to instead of the URL's host. The timeouts are in seconds: to connect, without
+    data, and for the complete answer; None for the usual ones.
     """
 
     ca_file: str | None = None
@@ -24,6 +25,9 @@ class Route(Fields):
     client_key: str | None = None
     proxy: str | None = None
     unix_socket: str | None = None
+    connect_timeout: float | None = None
+    idle_timeout: float | None = None
+    timeout: float | None = None
 
 
 class Target(Fields):

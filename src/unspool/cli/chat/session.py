@@ -264,7 +264,8 @@ class Session:
         with Interrupts(self.keyboard, display) as signals:
             self.keyboard.quieten()
             try:
-                with Answer(begin(), options.limits, reactor=Reactor(may_fork=False)) as answer:
+                exchange = begin()
+                with Answer(exchange, options.limits(exchange.target), reactor=Reactor(may_fork=False)) as answer:
                     if found is not None:
                         found.show_kept(display)
                     ending = stream(answer, display, signals, wanted_stats(options))

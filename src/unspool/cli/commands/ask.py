@@ -148,7 +148,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
     with Signals(display) as signals:
         needs_journal = started is not None
         exchange = begin(prompt, parent)
-        with Answer(exchange, options.limits, reactor=Reactor(may_fork=False), keep_text=False) as answer:
+        with Answer(exchange, options.limits(target), reactor=Reactor(may_fork=False), keep_text=False) as answer:
             ending = stream(answer, display, signals, wanted_stats(options), needs_journal=needs_journal)
             report(answer, ending, display, verbose=options.verbose)
     return ending.exit_code

@@ -69,10 +69,12 @@ def _bench(options: BenchOptions, simulator: SubprocessSimulator | None) -> int:
             notes.passing("unspool: warming up")
             at_once = min(options.warm_up, schedule.concurrency)
             warm_up = Schedule(concurrency=at_once, requests=options.warm_up)
-            warm = Load(make, warm_up, options.limits, tick=lambda _: signals.number != 0, watch=signals.fd).run()
+            warm = Load(
+                make, warm_up, options.limits(target), tick=lambda _: signals.number != 0, watch=signals.fd
+            ).run()
             warmed = warm.events
         begun = _now()
-        load = Load(make, schedule, options.limits, tick=tick, watch=signals.fd)
+        load = Load(make, schedule, options.limits(target), tick=tick, watch=signals.fd)
         measures = load.run() if not signals.number else load.measures
         notes.clear()
         if simulator is not None:

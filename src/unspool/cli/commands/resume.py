@@ -146,7 +146,9 @@ def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:
     display = Display(notes, formats.choose(options), shows_reasoning=shows_reasoning(options, notes))
     with (
         Signals(display) as signals,
-        Answer(found.exchange, options.limits, reactor=Reactor(may_fork=False), keep_text=False) as answer,
+        Answer(
+            found.exchange, options.limits(found.exchange.target), reactor=Reactor(may_fork=False), keep_text=False
+        ) as answer,
     ):
         found.show_kept(display)
         stats = wanted_stats(options)

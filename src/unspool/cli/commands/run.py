@@ -168,7 +168,7 @@ class _Run:
         self._verbose = options.verbose
         self._retries = options.retries
         self._use_proxy = not options.sim
-        self._limits = options.limits
+        self._limits = options.limits(target)
         self._stdout = Output(1)
         self._folder = parts.streams_of(os.path.dirname(ledger.path))
         self._throttle = Throttle(options.concurrency)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from unspool.config import Settings
+    from unspool.config.target import Target
 
 PROMPT = "prompt"
 MODEL = "model"
@@ -299,13 +300,20 @@ class TimeOptions(Options):
     """How long an answer may take."""
 
     timeout: float | None = None
-    idle_timeout: float = IDLE_TIMEOUT
-    connect_timeout: float = CONNECT_TIMEOUT
+    idle_timeout: float | None = None
+    connect_timeout: float | None = None
 
-    @property
-    def limits(self) -> Limits:
-        """The times as a client takes them."""
-        return Limits(self.connect_timeout, self.idle_timeout, self.timeout)
+    def limits(self, target: Target) -> Limits:
+        """The times as a client takes them: those of the command line, else those of the server's profile, else the usual ones."""
+        route = target.network
+        connect, idle, total = (
+            (route.connect_timeout, route.idle_timeout, route.timeout) if route is not None else (None, None, None)
+        )
+        return Limits(
+            self.connect_timeout or connect or CONNECT_TIMEOUT,
+            self.idle_timeout or idle or IDLE_TIMEOUT,
+            self.timeout or total,
+        )
 
 
 TIME_OPTIONS = (
@@ -315,8 +323,10 @@ TIME_OPTIONS = (
         LIMITS,
         type=seconds,
     ),
-    Option("--idle-timeout TIME", "the longest time without data (default: {default} s)", LIMITS, type=seconds),
-    Option("--connect-timeout TIME", "the longest time to connect (default: {default} s)", LIMITS, type=seconds),
+    Option("--idle-timeout TIME", f"the longest time without data (default: {IDLE_TIMEOUT:g} s)", LIMITS, type=seconds),
+    Option(
+        "--connect-timeout TIME", f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)", LIMITS, type=seconds
+    ),
 )
 
 

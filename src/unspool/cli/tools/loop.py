@@ -76,7 +76,7 @@ class ToolLoop:
             turn = _TurnView(self._view, options.format, may_continue=self._answers <= options.chain_limit)
             display = Display(self._notes, turn, shows_reasoning=shows_reasoning(options, self._notes))
             with Signals(display) as signals:
-                with Answer(exchange, options.limits, reactor=Reactor()) as answer:
+                with Answer(exchange, options.limits(exchange.target), reactor=Reactor()) as answer:
                     if show_kept is not None:
                         show_kept(display)
                         show_kept = None
