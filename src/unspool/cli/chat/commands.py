@@ -187,12 +187,12 @@ def _resume(session: Session, rest: str) -> None:
 
 
 def _edit(session: Session, rest: str) -> None:
-    before = session.turn.text if session.turn is not None else ""
+    before = session.question.text if session.question is not None else ""
     with session.keyboard.resting():
         text = external.compose(before)
     if not text.strip():
         session.notes.line("the prompt is empty, so nothing is asked")
-    elif session.turn is None:
+    elif session.question is None:
         _show_question(session, text)
         session.ask(text)
     elif text == before:

@@ -67,8 +67,8 @@ class Keyboard:
             signal.signal(number, handler)
 
     def quieten(self) -> None:
-        """Put the terminal into our mode."""
-        if self._before is None:
+        """Put the terminal into our mode, unless another has it."""
+        if self._before is None or self._is_resting:
             return
         mode = [*self._before]
         # Enter must stay what it is for the line editor, and Ctrl-C must not throw away what is typed and what is still to be shown.
@@ -84,18 +84,27 @@ class Keyboard:
             self._set(self._before, _PASTE_OFF)
 
     @contextlib.contextmanager
-    def resting(self) -> Iterator[None]:
-        """Let another program have the terminal, with its signals: an editor."""
+    def lent(self) -> Iterator[None]:
+        """Leave the terminal to a question, in its usual mode. What was typed before is no answer to it."""
+        self.take()
         self.restore()
         self._is_resting = True
-        # Ctrl-C is the other program's; a handler, unlike an ignored signal, is not inherited.
-        before = signal.signal(signal.SIGINT, lambda number, frame: None)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
             self._is_resting = False
             self.quieten()
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Let another program have the terminal, with its signals: an editor."""
+        with self.lent():
+            # Ctrl-C is the other program's; a handler, unlike an ignored signal, is not inherited.
+            before = signal.signal(signal.SIGINT, lambda number, frame: None)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGINT, before)
 
     def take(self) -> None:
         """Take what has been typed out of the terminal, without waiting."""
@@ -110,7 +119,7 @@ class Keyboard:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What can be read when something is typed."""
-        return (0,) if self._before is not None and not self._is_gone else ()
+        return (0,) if self._before is not None and not self._is_gone and not self._is_resting else ()
 
     def typed(self) -> bytes:
         """Return what was taken, and forget it."""
@@ -144,8 +153,7 @@ class Keyboard:
         os.kill(os.getpid(), number)
         # Continues here after fg.
         signal.signal(number, handler)
-        if not self._is_resting:
-            self.quieten()
+        self.quieten()
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         """End the program from wherever it is: every answer is in its journal, so there is nothing else to tidy up."""

@@ -12,17 +12,15 @@ from unspool.api.conversation import plain
 from unspool.cli import formats
 from unspool.cli.access import SIMULATOR, advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
-from unspool.cli.commands.resume import Rest
-from unspool.cli.display import Display
+from unspool.cli.commands.resume import Rest, has_open_calls
 from unspool.cli.options import UsageError
 from unspool.cli.prompt import as_text, build, conversation
 from unspool.cli.prompt.conversation import History
 from unspool.cli.prompt.material import Material
-from unspool.cli.streaming import kept_id, report, shows_reasoning, stream, wanted_stats
-from unspool.client.answer import Answer
+from unspool.cli.streaming import kept_id, report
+from unspool.cli.tools.loop import ToolLoop
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.facts import turn_of
-from unspool.client.http.transport import Reactor
 from unspool.client.kept import continuation, rest
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
@@ -35,13 +33,18 @@ from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from unspool.api.deltas import Usage
+    from unspool.api.deltas import ToolCall, Usage
+    from unspool.api.parts import ToolResult
+    from unspool.api.prompt import Prompt
     from unspool.cli.chat.keyboard import Keyboard
+    from unspool.cli.display import Display
     from unspool.cli.options.chat import ChatOptions
+    from unspool.cli.tools.running import Runner
+    from unspool.client.answer import Answer
+    from unspool.client.facts import Facts
     from unspool.config import Settings
     from unspool.config.target import Target
+    from unspool.journal.summary import Summary
     from unspool.jsontext import JsonObject
 
 # After these an answer with text belongs to the conversation: it is complete, or a person stopped it. Everything else has
@@ -79,8 +82,8 @@ class Session:
     """A conversation and everything that commands change of it.
 
     ``options`` are those of the command line, ``target`` is whom it asks, ``history`` what was said so far (None: nothing). ``turn``
-    is the last question, answered or not; ``text`` its answer, as much as there is; ``answer_id`` the stream in which that is kept, if it
-    is; ``ending`` how it ended. ``files`` (name and part) go with the next question. ``is_multiline`` says that Enter makes a line.
+    is what was asked last, answered or not; ``question`` the last that a person asked; ``text`` the answer, as much as there is; ``answer_id``
+    the stream in which that is kept, if it is; ``ending`` how it ended. ``files`` (name and part) go with the next question. ``is_multiline`` says that Enter makes a line.
     ``spent`` are the tokens in and out of all answers, ``unknown`` the number of answers without token counts.
     """
 
@@ -105,6 +108,7 @@ class Session:
         self.is_multiline = False
         self.files: list[tuple[str, JsonObject]] = []
         self.turn: Turn | None = None
+        self.question: Turn | None = None
         self.text = ""
         self.answer_id: str | None = None
         self.ending: Ending | None = None
@@ -112,6 +116,12 @@ class Session:
         self.spent = (0, 0)
         self.answers = self.unknown = 0
         self.view = formats.of_answer(options)
+        self.runner: Runner | None = None
+        if options.functions or options.run_tools:
+            from unspool.cli.tools import sources
+            from unspool.cli.tools.running import Runner
+
+            self.runner = Runner(sources.find(options, settings), options, keyboard.lent)
         # What was given for the calls that wait for their results.
         self._results: dict[str, str] = {}
         if history is not None:
@@ -136,8 +146,9 @@ class Session:
 
     def ask_again(self, text: str | None = None) -> Ending:
         """Ask the last question again in place of it, or another one."""
-        assert self.turn is not None
-        return self._ask(self.turn if text is None else self.turn.replace(text=text, results=()))
+        turn = self.turn if text is None else self.question
+        assert turn is not None
+        return self._ask(turn if text is None else turn.replace(text=text))
 
     def resume(self) -> Ending:
         """Get the rest of the last answer, which stopped too early. Raises Error where it has none, or it cannot be had."""
@@ -147,6 +158,8 @@ class Session:
         proxied = not self.options.sim
         try:
             one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
+            if has_open_calls(one) and self.pending:
+                return self._run_open_calls(self.turn, one)
             if rest.is_whole(one):
                 raise UsageError("the last answer is complete; /retry asks for another one")
             # The built-in simulator that answered may have been that of an earlier command.
@@ -159,7 +172,18 @@ class Session:
             raise UsageError(str(error)) from error
         if found is None:
             raise UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
-        return self._stream(self.turn, lambda: found.exchange, found)
+        answers = _Answers(self, self.turn, is_rest=True)
+        return self._finish(answers, answers.continue_with(found.exchange.prompt, found.exchange, found.show_kept))
+
+    def _run_open_calls(self, turn: Turn, one: Summary) -> Ending:
+        """Run what is left of the calls of the last answer, with the tools that it was asked with."""
+        if self.runner is None:
+            from unspool.cli.tools import sources
+            from unspool.cli.tools.running import Runner
+
+            self.runner = Runner(sources.of_sources(one.tool_sources, self.settings), self.options, self.keyboard.lent)
+        answers = _Answers(self, turn)
+        return self._finish(answers, answers.continue_after(one))
 
     def attach(self, source: str) -> str:
         """Let a file go with the next question, and return what it is called. Raises Unattachable."""
@@ -172,7 +196,7 @@ class Session:
 
     def clear(self) -> None:
         """Forget what was said. Whom to ask and how stays, and so does the system instruction."""
-        self.history = self.turn = self.answer_id = None
+        self.history = self.turn = self.question = self.answer_id = None
         self.text = ""
         self.files.clear()
 
@@ -220,70 +244,81 @@ class Session:
         messages = list(history.messages)
         while messages and messages[-1].get("role") == "assistant":
             self.text = plain(messages.pop().get("content"))
-        if messages and messages[-1].get("role") == "user":
+        results: list[JsonObject] = []
+        while messages and messages[-1].get("role") == "tool":
+            results.insert(0, messages.pop())
+        if results:
+            given = tuple((str(one.get("tool_call_id")), plain(one.get("content"))) for one in results)
+            self.turn = Turn("", (), conversation.before(history, messages), given, tuple(results))
+            self.answer_id = history.parent or None
+        elif messages and messages[-1].get("role") == "user":
             before = conversation.before(history, messages[:-1])
-            self.turn = _turn_of(messages[-1].get("content"), before)
+            self.turn = self.question = _turn_of(messages[-1].get("content"), before)
             self.answer_id = history.parent or None
 
     def _ask(self, turn: Turn) -> Ending:
+        turn, prompt = self.prompt(turn)
+        answers = _Answers(self, turn)
+        return self._finish(answers, answers.continue_with(prompt, self.begin(prompt, turn)))
+
+    def _finish(self, answers: _Answers, ending: Ending) -> Ending:
+        """Take how the answers to a question ended, and leave the next prompt a line."""
+        self.ending = ending
+        # What one turn leaves behind is garbage in the next.
+        gc.unfreeze()
+        stdout = answers.display.stdout
+        if stdout.is_tty or not stdout.at_line_start:
+            stdout.write("\n")  # the next prompt is not part of the answer
+        return ending
+
+    def prompt(self, turn: Turn) -> tuple[Turn, Prompt]:
+        """What asks a turn, and the turn with what it says. Raises UsageError for what cannot be asked."""
         options = self.options
         asked = options.replace(prompt=(), files=(), attachments=(), no_stdin=True, tool_results=turn.results)
         if turn.results:
-            prompt = build(asked, self.target, self.notes, turn.before)
+            # What had to call a tool has called one.
+            prompt = build(asked.replace(tool_choice=None), self.target, self.notes, turn.before)
             turn = turn.replace(said=tuple(prompt.messages[-len(turn.results) :]))
         else:
             if turn.before is not None and turn.before.pending:
                 names = ", ".join(turn.before.pending.values())
-                raise UsageError(f"the model waits for a result of {names}: /result TEXT gives it, /retry asks again")
+                way = "/resume runs it, " if self.runner is not None and self.answer_id is not None else ""
+                raise UsageError(
+                    f"the model waits for a result of {names}: {way}/result TEXT gives it, /retry asks again"
+                )
             # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
             prompt = build(asked.replace(prompt=[turn.text or "."]), self.target, self.notes, turn.before)
             turn = turn.replace(said=(turn.message,))
             prompt = prompt.replace(messages=[*prompt.messages[:-1], turn.message])
+        if self.runner is not None:
+            from unspool.cli.tools import sources
+
+            prompt = sources.offered(prompt, self.runner.tools)
         try:
             build_body(self.target, prompt, self.target.api)
         except ValueError as error:
             raise UsageError(str(error)) from error
+        return turn, prompt
 
-        def begin() -> Exchange:
-            return Exchange(
-                self.target,
-                prompt,
-                journal=Writer(None if options.no_log else streams_dir(), sync=self.settings.sync),
-                retries=options.retries,
-                parent=(turn.before.parent or None) if turn.before is not None else None,
-                pid=os.getpid(),
-                use_proxy=not options.sim,
-            )
-
-        return self._stream(turn, begin)
-
-    def _stream(self, turn: Turn, begin: Callable[[], Exchange], found: Rest | None = None) -> Ending:
-        """Show the answer to a question, or the rest that was found of one, and take it into the conversation."""
+    def begin(self, prompt: Prompt, turn: Turn) -> Exchange:
+        """Begin the stream that asks a turn."""
         options = self.options
-        display = Display(self.notes, self.view, shows_reasoning=shows_reasoning(options, self.notes))
-        with Interrupts(self.keyboard, display) as signals:
-            self.keyboard.quieten()
-            try:
-                exchange = begin()
-                with Answer(exchange, options.limits(exchange.target), reactor=Reactor(may_fork=False)) as answer:
-                    if found is not None:
-                        found.show_kept(display)
-                    ending = stream(answer, display, signals, wanted_stats(options))
-                    self._take(turn, answer, ending, is_rest=found is not None)
-                    words = self._sentence(answer, ending)
-                    name = "NAME " if len(answer.tool_calls) > 1 else ""
-                    hint = f"to continue: /result {name}TEXT"
-                    report(answer, ending, display, verbose=options.verbose, sentence=words, hint=hint)
-            finally:
-                # What one turn leaves behind is garbage in the next.
-                gc.unfreeze()
-        if display.stdout.is_tty or not display.stdout.at_line_start:
-            display.stdout.write("\n")  # the next prompt is not part of the answer
-        return ending
+        return Exchange(
+            self.target,
+            prompt,
+            journal=Writer(None if options.no_log else streams_dir(), sync=self.settings.sync),
+            retries=options.retries,
+            parent=(turn.before.parent or None) if turn.before is not None else None,
+            pid=os.getpid(),
+            use_proxy=not options.sim,
+            tool_sources=self.runner.sources if self.runner is not None else None,
+        )
 
-    def _take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:
+    def take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:
         """Take an answer into the conversation, or leave that as it was before."""
-        self.turn, self.ending, self.usage = turn, ending, answer.usage
+        self.turn, self.usage = turn, answer.usage
+        if not turn.results:
+            self.question = turn
         text, id = answer.text, kept_id(answer)
         if is_rest and text:
             # With all that it is the rest of, as it stands in the journals; where the disk took no more, as it was shown.
@@ -308,11 +343,14 @@ class Session:
             endpoint(self.target.api).stores_responses and self.options.store and ending.outcome == outcome.COMPLETE
         )
         is_stored = is_stored and not is_rest
+        said = turn_of(answer.choices[0])
+        if is_rest:
+            said[-1] = {**said[-1], "content": text}
         self.history = History(
             [
                 *(before.messages if before is not None else ()),
                 *(turn.said or (turn.message,)),
-                *([{"role": "assistant", "content": text}] if is_rest else turn_of(answer.choices[0])),
+                *said,
             ],
             None,
             kept_id(answer) or (before.parent if before is not None else ""),
@@ -321,7 +359,7 @@ class Session:
             before.tools if before is not None else (),
         )
 
-    def _sentence(self, answer: Answer, ending: Ending) -> str:
+    def sentence(self, answer: Answer, ending: Ending) -> str:
         """Say how an answer ended, and what that means for the conversation."""
         if ending.outcome == outcome.CANCELLED and ending.signal == signal.SIGINT and self.is_watched:
             if answer.text:
@@ -338,6 +376,46 @@ class Session:
             return words
         ways = "/resume gets the rest, and /retry asks again" if has_rest else "and /retry asks again"
         return f"{words or 'the answer is empty'}; the conversation is as it was, {ways}"
+
+
+class _Answers(ToolLoop):
+    """The answers to a question of a chat: the first, and after it those to the results of its calls."""
+
+    def __init__(self, session: Session, turn: Turn, *, is_rest: bool = False) -> None:
+        super().__init__(
+            session.runner,
+            session.options,
+            session.notes,
+            session.view,
+            lambda prompt, _: session.begin(prompt, self._turn),
+        )
+        self._session = session
+        self._turn = turn
+        self._is_rest = is_rest
+
+    def _watching(self, display: Display) -> Interrupts:
+        self._session.keyboard.quieten()
+        return Interrupts(self._session.keyboard, display)
+
+    def _take(self, answer: Answer, ending: Ending) -> None:
+        self._session.take(self._turn, answer, ending, is_rest=self._is_rest)
+        self._is_rest = False
+
+    def _report(self, answer: Answer, ending: Ending, display: Display) -> None:
+        words = self._session.sentence(answer, ending)
+        name = "NAME " if len(answer.tool_calls) > 1 else ""
+        hint = f"to continue: /result {name}TEXT"
+        report(answer, ending, display, verbose=self._session.options.verbose, sentence=words, hint=hint)
+
+    def _follow(
+        self, prompt: Prompt, answer: Facts[object], calls: list[ToolCall], results: list[ToolResult]
+    ) -> tuple[Prompt, Exchange]:
+        given = tuple((one.call, one.content) for one in results)
+        self._turn, prompt = self._session.prompt(Turn("", (), self._session.history, given))
+        return prompt, self._session.begin(prompt, self._turn)
+
+    def _hint(self, id: str) -> str:
+        return "/resume continues"
 
 
 def _is_kept(answer: Answer, ending: Ending) -> bool:

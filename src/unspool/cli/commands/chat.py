@@ -102,13 +102,13 @@ def _greet(session: Session) -> None:
     target = session.target
     where = "the built-in simulator" if session.options.sim else target.name
     session.notes.line(f"{target.model} at {where}; /help lists the commands")
-    if session.turn is None or not session.text:
+    if session.question is None or not session.text:
         return
     lines = session.text.strip("\n").split("\n")
     shown = lines[-_RECALLED_LINES:]
     if len(shown) < len(lines):
         shown.insert(0, "…")
-    session.say(f"> {one_line(session.turn.text)}\n" + "\n".join(shown))
+    session.say(f"> {one_line(session.question.text)}\n" + "\n".join(shown))
 
 
 def _say_how_to_go_on(session: Session) -> None:

@@ -134,11 +134,11 @@ def _in_loop(one: Summary, target: Target, options: ResumeOptions, settings: Set
     runner = Runner(sources.of_sources(one.tool_sources, settings), options)
     loop = ToolLoop(runner, options, notes, formats.choose(options), begin)
     if has_open_calls(one):
-        return loop.continue_after(one)
+        return loop.continue_after(one).exit_code
     found = Rest.of(one, target, settings, retries=options.retries)
     if found is None:
         return show(one.path, options, notes)
-    return loop.continue_with(prompt_of(one, Messages(one.messages)), found.exchange, found.show_kept)
+    return loop.continue_with(prompt_of(one, Messages(one.messages)), found.exchange, found.show_kept).exit_code
 
 
 def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:

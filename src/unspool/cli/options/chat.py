@@ -13,6 +13,8 @@ from unspool.cli.options.shared import (
     SCHEMA_OPTIONS,
     SERVER_OPTIONS,
     TOOL_OPTIONS,
+    TOOL_RUN_OPTIONS,
+    TOOL_SOURCE_OPTIONS,
 )
 
 
@@ -30,6 +32,8 @@ CHAT = Command(
         *FILE_OPTIONS,
         *SCHEMA_OPTIONS,
         *TOOL_OPTIONS[:2],
+        *TOOL_SOURCE_OPTIONS,
+        *TOOL_RUN_OPTIONS,
         *CONVERSATION_OPTIONS,
         *OUTPUT_OPTIONS,
         NO_LOG_OPTION,

@@ -8,12 +8,10 @@ from unspool.cli.display import Display
 from unspool.cli.formats.wrapper import Wrapper
 from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
-from unspool.cli.tools.running import Interrupted, Runner
 from unspool.client.answer import Answer
+from unspool.client.facts import Messages
 from unspool.client.http.transport import Reactor
-from unspool.client.library.following import Following
 from unspool.journal import ulid
-from unspool.journal.toolruns import ToolLog
 from unspool.jsontext import dumps
 from unspool.outcome import CANCELLED, COMPLETE, ERROR, Ending
 from unspool.shape import describe_ending
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
     from unspool.cli.formats import Format, View
     from unspool.cli.options.ask import AskOptions
     from unspool.cli.options.kept import ResumeOptions
+    from unspool.cli.tools.running import Runner
     from unspool.client.exchange import Exchange
-    from unspool.client.facts import Facts, Messages
+    from unspool.client.facts import Facts
     from unspool.journal.summary import Summary
     from unspool.journal.toolruns import ToolRun
     from unspool.sse import Event
@@ -42,11 +41,14 @@ _CONVERSATION = ("messages", "input", "instructions", "prompt", "model", "stream
 
 
 class ToolLoop:
-    """Asks, runs the calls of the answer, and asks on with their results, until an answer has none."""
+    """Asks, runs the calls of the answer, and asks on with their results, until an answer has none.
+
+    Without a ``runner`` nothing is run, and the first answer is the last. A subclass says what its command does differently.
+    """
 
     def __init__(
         self,
-        runner: Runner,
+        runner: Runner | None,
         options: AskOptions | ResumeOptions,
         notes: Notes,
         view: View,
@@ -61,53 +63,79 @@ class ToolLoop:
         self._detached = detached
         self._view = view
         self._answers = 0
+        #: What shows the newest answer.
+        self.display: Display
 
     def ask(self, prompt: Prompt, parent: str | None) -> int:
         """Ask a prompt, and return the exit code of the loop."""
-        return self.continue_with(prompt, self._begin(prompt, parent))
+        return self.continue_with(prompt, self._begin(prompt, parent)).exit_code
 
     def continue_with(
         self, prompt: Prompt, exchange: Exchange, show_kept: Callable[[Display], None] | None = None
-    ) -> int:
-        """Show the answer of an exchange, and continue the loop after it."""
+    ) -> Ending:
+        """Show the answer of an exchange, and continue the loop after it. Returns how the loop ended."""
         options = self._options
         while True:
             self._answers += 1
             turn = _TurnView(self._view, options.format, may_continue=self._answers <= options.chain_limit)
-            display = Display(self._notes, turn, shows_reasoning=shows_reasoning(options, self._notes))
-            with Signals(display) as signals:
-                with Answer(exchange, options.limits(exchange.target), reactor=Reactor()) as answer:
+            display = self.display = Display(self._notes, turn, shows_reasoning=shows_reasoning(options, self._notes))
+            with self._watching(display) as signals:
+                with Answer(
+                    exchange, options.limits(exchange.target), reactor=Reactor(may_fork=self._runner is not None)
+                ) as answer:
                     if show_kept is not None:
                         show_kept(display)
                         show_kept = None
                     ending = stream(answer, display, signals, wanted_stats(options), needs_journal=self._detached)
-                    calls = turn.calls if ending.outcome == COMPLETE else []
+                    calls = turn.calls if self._runner is not None and ending.outcome == COMPLETE else []
+                    self._take(answer, ending)
                     if not calls or self._answers > options.chain_limit:
-                        report(answer, ending, display, verbose=options.verbose)
-                        return self._limit(ending, display) if calls else ending.exit_code
+                        self._report(answer, ending, display)
+                        return self._limit(ending, display) if calls else ending
                 journal = exchange.journal
                 path = journal.path if journal is not None else None
                 outcome = self._run(calls, {}, path, answer.id, display, signals)
             if isinstance(outcome, Ending):
-                return outcome.exit_code
-            messages = replied(answer, calls, outcome)
-            prompt = _next(prompt, messages, len(calls), answer.response_id)
-            exchange = self._begin(prompt, messages.parent)
+                return outcome
+            prompt, exchange = self._follow(prompt, answer, calls, outcome)
 
-    def continue_after(self, one: Summary) -> int:
-        """Run what is left of the calls of a kept answer, and continue the loop."""
+    def continue_after(self, one: Summary) -> Ending:
+        """Run what is left of the calls of a kept answer, and continue the loop. Returns how the loop ended."""
+        from unspool.client.library.following import Following
+
         self._answers += 1
         with Following(one.path, check=False) as answer:
             answer.read()
         calls = [call for call in answer.tool_calls if call.choice == 0]
-        display = Display(self._notes, _TurnView(self._view, self._options.format, may_continue=True))
-        with Signals(display) as signals:
+        display = self.display = Display(self._notes, _TurnView(self._view, self._options.format, may_continue=True))
+        with self._watching(display) as signals:
             outcome = self._run(calls, one.tool_runs, one.path, one.id, display, signals)
         if isinstance(outcome, Ending):
-            return outcome.exit_code
-        messages = replied(answer, calls, outcome)
-        prompt = _next(prompt_of(one, messages), messages, len(calls), answer.response_id)
-        return self.ask(prompt, messages.parent)
+            return outcome
+        return self.continue_with(*self._follow(prompt_of(one, Messages()), answer, calls, outcome))
+
+    def _watching(self, display: Display) -> Signals:
+        """What notes the signals of an answer and of the calls after it."""
+        return Signals(display)
+
+    def _take(self, answer: Answer, ending: Ending) -> None:
+        """Take an answer that has ended."""
+
+    def _report(self, answer: Answer, ending: Ending, display: Display) -> None:
+        """Say how the last answer ended."""
+        report(answer, ending, display, verbose=self._options.verbose)
+
+    def _follow(
+        self, prompt: Prompt, answer: Facts[object], calls: list[ToolCall], results: list[ToolResult]
+    ) -> tuple[Prompt, Exchange]:
+        """Begin what follows an answer whose calls have these results."""
+        messages = replied(answer, calls, results)
+        prompt = _next(prompt, messages, len(calls), answer.response_id)
+        return prompt, self._begin(prompt, messages.parent)
+
+    def _hint(self, id: str) -> str:
+        """How what was cancelled continues."""
+        return f"unspool resume {ulid.short(id)} continues"
 
     def _run(
         self,
@@ -119,13 +147,17 @@ class ToolLoop:
         signals: Signals,
     ) -> list[ToolResult] | Ending:
         """The results of calls, or how the loop ends where there are none."""
+        from unspool.cli.tools.running import Interrupted
+        from unspool.journal.toolruns import ToolLog
+
+        assert self._runner is not None
         try:
             with ToolLog(path) as log:
                 return self._runner.run(calls, known, log, display, signals)
         except Interrupted as error:
             if signals.number:
                 ending = Ending(CANCELLED, signal=signals.number)
-                hint = f"; unspool resume {ulid.short(id)} continues" if id is not None and path is not None else ""
+                hint = f"; {self._hint(id)}" if id is not None and path is not None else ""
                 display.note(f"cancelled while tools ran{hint}", always=True)
             else:
                 ending = Ending(ERROR, str(error))
@@ -133,11 +165,11 @@ class ToolLoop:
             display.close(ending, id)
             return ending
 
-    def _limit(self, ending: Ending, display: Display) -> int:
+    def _limit(self, ending: Ending, display: Display) -> Ending:
         limit = self._options.chain_limit
         message = f"the model still calls tools after {limit} answers with calls; --cl allows more"
         display.note(message, always=True)
-        return Ending(ERROR, message, ending.finish_reason).exit_code
+        return Ending(ERROR, message, ending.finish_reason)
 
 
 def replied(answer: Facts[object], calls: list[ToolCall], results: list[ToolResult]) -> Messages:

@@ -18,7 +18,8 @@ from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from unspool.api.deltas import ToolCall
     from unspool.cli.display import Display
@@ -41,15 +42,27 @@ class Interrupted(Exception):
 class Runner:
     """Runs calls after asking for those that nothing allows.
 
-    A call is shown, asked for where that is needed, kept in the log, run, and kept again with its result.
+    A call is shown, asked for where that is needed, kept in the log, run, and kept again with its result. ``asking`` holds the terminal
+    in its usual mode for a question.
     """
 
-    def __init__(self, tools: dict[str, RunnableTool], options: ToolRunOptions) -> None:
+    def __init__(
+        self,
+        tools: dict[str, RunnableTool],
+        options: ToolRunOptions,
+        asking: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
         self.tools = tools
+        self._asking = asking
         self._asks_each = options.tools_approve
         self._shows_all = options.tools_debug
         self._allowed = {one for names in options.tools_allow for one in names.split(",")}
         self._timeout = options.tool_timeout
+
+    @property
+    def sources(self) -> list[str]:
+        """Where the tools come from, as a journal names it."""
+        return list(dict.fromkeys(tool.source for tool in self.tools.values()))
 
     def run(
         self, calls: list[ToolCall], known: dict[str, ToolRun], log: ToolLog, display: Display, signals: Signals
@@ -96,7 +109,8 @@ class Runner:
             return ""
         else:
             question = f"the model calls {shown}; run it?"
-        answer = _ask(question, display, signals)
+        with self._asking():
+            answer = _ask(question, display, signals)
         if answer is None and had_begun:
             raise Interrupted(f"{shown} had begun when the command died: unspool resume at a terminal asks what to do")
         if answer is None:
@@ -124,7 +138,13 @@ class Runner:
                 while left and not signals.number:
                     until = min(one.deadline for one in left) - time.monotonic()
                     for key, _ in waiting.select(max(0.0, until)):
-                        if key.data is not None and not key.data.read(key.fd):
+                        if key.data is None:
+                            # A signal, or something was typed, which watching takes in.
+                            signals.has_resumed()
+                            is_over = key.fd not in signals.watched()
+                        else:
+                            is_over = not key.data.read(key.fd)
+                        if is_over:
                             waiting.unregister(key.fd)
                     for one in [one for one in left if one.is_over()]:
                         left.discard(one)
