@@ -82,6 +82,8 @@ class Running:
         )
         self.url = ""
         self.worker: Worker
+        # A test that needs only the head leaves the rest unread.
+        self._responses: list[requests.Response] = []
         self.loop: asyncio.AbstractEventLoop
 
     def __enter__(self) -> Running:
@@ -107,6 +109,8 @@ class Running:
     ) -> None:
         self.loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(PATIENCE)
+        for response in self._responses:
+            response.close()
         assert not self._thread.is_alive()
         if self._error is not None and error is None:
             raise self._error
@@ -126,11 +130,19 @@ class Running:
 
     def ask(self, body: dict[str, Any] = CHAT, path: str = "/chat/completions", **options: Any) -> requests.Response:
         headers = {"Authorization": "Bearer sk-alice", **options.pop("headers", {})}
-        return requests.post(self.url + path, json=body, headers=headers, stream=True, timeout=PATIENCE, **options)
+        return self._closed_at_the_end(
+            requests.post(self.url + path, json=body, headers=headers, stream=True, timeout=PATIENCE, **options)
+        )
 
     def get(self, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": "Bearer sk-alice", **options.pop("headers", {})}
-        return requests.get(self.url + path, headers=headers, stream=True, timeout=PATIENCE, **options)
+        return self._closed_at_the_end(
+            requests.get(self.url + path, headers=headers, stream=True, timeout=PATIENCE, **options)
+        )
+
+    def _closed_at_the_end(self, response: requests.Response) -> requests.Response:
+        self._responses.append(response)
+        return response
 
 
 def events(response: requests.Response) -> list[Event]:
