@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from support.waiting import PATIENCE
 from unspool.config.target import Target
+from unspool.serve import direct
 from unspool.serve.direct import ChunkReader, NotHTTP
 from unspool.serve.loop import run
 from unspool.serve.upstream import Call, Upstream
@@ -177,3 +178,29 @@ def test_connections_are_used_again_and_a_closed_one_is_replaced() -> None:
         run(ask(url))
     # The third request may have reached the closing connection before it was sent again on a new one.
     assert seen[0] == seen[1] != seen[-1]
+
+
+@pytest.mark.parametrize("leaves_first", [True, False])
+def test_a_connection_whose_answer_nobody_wants_is_closed_with_the_others(
+    leaves_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "_LINGER", 3600.0)
+    closed = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(CHUNKED + CHUNKS)
+        if connection.recv(1) == b"":
+            closed.set()
+
+    async def ask(url: str) -> None:
+        upstream = Upstream(Target("upstream", url, "chat"), use_proxy=False)
+        upstream.open()
+        call = upstream.call("GET", upstream.url("/x"), {}, None)
+        async with asyncio.timeout(PATIENCE):
+            assert await call.head()
+        for step in (call.leave, upstream.close) if leaves_first else (upstream.close, call.leave):
+            step()
+        assert await asyncio.to_thread(closed.wait, PATIENCE)
+
+    with server(answer) as url:
+        run(ask(url))

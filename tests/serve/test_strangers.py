@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -314,12 +315,21 @@ def test_upstreams_words_about_the_gateways_key_reach_nobody(
 ) -> None:
     monkeypatch.setattr(gateway_module, "_HEAD_PATIENCE", patience)
     [token] = write_tokens(tmp_path / "t", 'name = "app"\npaths = ["/files"]')
+    answers = threading.Event()
+    if patience:
+        answers.set()
+
+    def refuse(connection: Connection) -> None:
+        answers.wait(PATIENCE)
+        connection.send(reply(status, LEAK))
+
     with (
-        Server(reply(status, LEAK)) as server,
+        Server(refuse) as server,
         Running(server.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway,
     ):
         asked = gateway.ask(headers=bearer(token))
         assert asked.status_code == (502 if patience else 200)
+        answers.set()
         watched = [
             gateway.get(f"/streams/{asked.headers['X-Unspool-Id']}?format={format}", headers=bearer(token))
             for format in ("upstream", "unspool", "ai-sdk")

@@ -110,6 +110,9 @@ class Connections:
         self._address = (parts.hostname or "", parts.port or 80)
         self._connect_timeout = connect_timeout
         self._idle: list[tuple[socket.socket, float]] = []
+        # Those whose response nobody wants any more but has not ended yet, each by the call that gives it up.
+        self.lingering: set[Callable[[], None]] = set()
+        self.is_closed = False
 
     async def connect(self) -> socket.socket:
         """A new connection. Raises OSError, TimeoutError among them."""
@@ -152,7 +155,10 @@ class Connections:
         self._idle.append((connection, now))
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close those that nobody uses, and keep none any more."""
+        self.is_closed = True
+        for end in list(self.lingering):
+            end()
         while self._idle:
             self._idle.pop()[0].close()
 
@@ -276,13 +282,14 @@ class DirectCall:
         connection = self._socket
         if connection is None:
             return
-        if self._ended or self.fault is not None:
+        if self._ended or self.fault is not None or self._connections.is_closed:
             return self._finish()
         fd = connection.fileno()
 
         def end() -> None:
             unwatch(self._loop, fd)
             timer.cancel()
+            self._connections.lingering.discard(end)
             self._finish()
 
         def on_readable() -> None:
@@ -297,6 +304,7 @@ class DirectCall:
                 end()
 
         timer = self._loop.call_later(_LINGER, end)
+        self._connections.lingering.add(end)
         watch(self._loop, fd, on_readable)
 
     async def _ask(self) -> bytes:
@@ -402,7 +410,8 @@ class DirectCall:
         keeps = self.headers.get("connection", "").lower() != "close" and "close" not in self.headers.get(
             "proxy-connection", ""
         )
-        if self._ended and self.fault is None and keeps and self._chunks is not None and self._chunks.ended:
+        ended = self._ended and self._chunks is not None and self._chunks.ended
+        if ended and self.fault is None and keeps and not self._connections.is_closed:
             self._connections.give_back(connection)
         else:
             connection.close()
