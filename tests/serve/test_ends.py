@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import threading
@@ -17,6 +18,7 @@ from support.server import Connection, Server, then_silence
 from support.waiting import PATIENCE, until
 from unspool.serve import gateway as gateway_module
 from unspool.serve import ingest as ingest_module
+from unspool.serve.channel import Channel, Viewer
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
@@ -136,6 +138,33 @@ def test_a_refusal_after_the_head_is_an_error_event(monkeypatch: pytest.MonkeyPa
         found = events(gateway.ask())
         assert "broken" in found[-1].data
         assert "[DONE]" not in [one.data for one in found]
+
+
+def test_a_viewer_that_comes_after_a_failure_is_sent_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gateway_module, "_HEAD_PATIENCE", 0.0)
+    ended, watched = threading.Event(), threading.Event()
+    detach = Channel.detach
+
+    async def slow_detach(channel: Channel, viewer: Viewer) -> None:
+        # Until the last one has left, those who come are viewers of this channel.
+        ended.set()
+        while not watched.is_set():
+            await asyncio.sleep(0.01)
+        await detach(channel, viewer)
+
+    monkeypatch.setattr(Channel, "detach", slow_detach)
+    [token] = write_tokens(tmp_path / "t", 'name = "app"')
+    with (
+        Server(wire.error(401, "no")) as server,
+        Running(server.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway,
+    ):
+        id = gateway.ask(headers=bearer(token)).headers["X-Unspool-Id"]
+        assert ended.wait(PATIENCE)
+        for format in ("upstream", "unspool", "ai-sdk"):
+            path = f"/streams/{id}?format={format}"
+            found = events(gateway.get(path, headers=bearer(token)))
+            assert any("refuses the gateway's key" in one.data for one in found), format
+        watched.set()
 
 
 # Clients that leave

@@ -268,7 +268,8 @@ class Viewer:
 
     async def _send(self) -> None:
         channel, response = self.channel, self.response
-        if channel.is_local and not channel.begun and self._send_from == 0 and self._skip_to is None:
+        is_first = channel.is_local and not channel.begun and channel.end is None
+        if is_first and self._send_from == 0 and self._skip_to is None:
             # The viewer that asked: nothing has been sent yet that it could have missed.
             self.position = channel.position
         while not response.is_gone and not response.is_ended:
@@ -276,6 +277,7 @@ class Viewer:
             if self.position == channel.position and channel.is_local and channel.end is None:
                 await self._be_live()
                 continue
+            runs = channel.info.state == RUNNING  # before it is read: the end may come meanwhile
             entries = await channel.store.read(channel.info.id, self.position, _SLICE)
             if entries:
                 for group in _groups(entries, by_time=not self.rendering.is_stateless):
@@ -289,7 +291,7 @@ class Viewer:
                 if len(entries) >= _SLICE:
                     await asyncio.sleep(0)  # others get their turn in between
                 continue
-            if channel.info.state != RUNNING:
+            if not runs:
                 response.abort()  # the log lost its end: a broken response says so
                 return
             if not channel.reaches(self.position):

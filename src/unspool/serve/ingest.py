@@ -127,10 +127,11 @@ class Ingest:
             self.info.input_tokens, self.info.output_tokens = usage.input_tokens, usage.output_tokens
         self.info.response_id = self._decoder.response_id or self.info.response_id
         self.info.model = self._decoder.model or self.info.model
-        self.info.ended = time.time()
-        self.info.state = end.outcome
         if not self.channel.begun and end.outcome != COMPLETE:
             await self._forget_idempotency()
+        self.info.ended = time.time()
+        # Nothing is waited for between this and the end in the log: a viewer that finds the one looks for the other.
+        self.info.state = end.outcome
         try:
             position = await self.producer.end(end, self.info)
         except Fenced:
