@@ -63,6 +63,8 @@ def _last_cut(notes: Notes) -> str:
             continue
         if id == newest and one.outcome == outcome.RUNNING:
             break
+        if not one.body:  # its command died before it had asked
+            continue
         if (one.outcome in _CUT or has_open_calls(one)) and id not in continued:
             when = dates.shown(ulid.milliseconds(id))
             notes.line(f"resuming {ulid.short(id)} of {when}, the last answer that was cut")
