@@ -169,7 +169,7 @@ class Stage:
         return output
 
     def _keep_answers(self, home: Path) -> None:
-        """Keep an answer under the id that the documentation names, and the templates."""
+        """Keep an answer under the id and the name that the documentation has, and the templates."""
         streams = home / ".local" / "state" / "unspool" / "streams"
         (home / ".config" / "unspool").mkdir(parents=True)
         for line in (
@@ -182,6 +182,8 @@ class Stage:
             assert ran.code == 0, ran.output
         (kept,) = streams.glob("*.sse")
         kept.rename(streams / f"{ID}.sse")
+        (ran,) = self.run([f"unspool rename {ID} talk"])
+        assert ran.code == 0, ran.output
 
 
 # What differs from run to run: a time, a rate, a version, an id, a port of the system's choice; and how many blanks align them.

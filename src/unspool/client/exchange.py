@@ -155,6 +155,10 @@ class Exchange:
         self.journal = journal
         # Without the key, which people do paste into prompts. Headers stay: an innocent one may be a word of the prompt.
         journal.put(self._described(parent))
+        if parent is not None and journal.path is not None:
+            from unspool.journal import names
+
+            names.follow(journal.path, parent)
 
     def take_up(self, journal: Writer, decoder: Decoder, seconds: float, stream_id: str = "") -> None:
         """Continue a stream that the server keeps, of which a journal has the beginning, and a decoder has read it.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NAME = "catalogue.sqlite"
 
 # Changed with the schema and with what is stored; a file with another number is made again.
-_VERSION = 1
+_VERSION = 2
 # ``outcome`` is '' for a journal without an end, whose writer is asked for when it is listed, and NULL for a file that is no
 # journal. ``prompt`` and ``answer`` are first words here, and the complete text in ``words``.
 _SCHEMA = f"""
@@ -43,6 +43,7 @@ CREATE TABLE streams (
     size INTEGER NOT NULL,
     changed INTEGER NOT NULL,
     outcome TEXT,
+    parent TEXT NOT NULL,
     model TEXT NOT NULL,
     prompt TEXT NOT NULL,
     answer TEXT NOT NULL
@@ -78,10 +79,13 @@ class Filter(Fields):
 
 
 class Entry(Fields):
-    """A stream as a listing shows it: ``prompt`` and ``answer`` are first words, on one line."""
+    """A stream as a listing shows it: ``prompt`` and ``answer`` are first words, on one line. ``parent`` is the stream that it
+    continues, "" for none.
+    """
 
     id: str
     outcome: str
+    parent: str
     model: str
     prompt: str
     answer: str
@@ -168,7 +172,8 @@ class Catalogue:
         self._refresh(database)
         condition, values = _condition(filter)
         rows = database.execute(
-            f"SELECT id, size, outcome, model, prompt, answer FROM streams WHERE {condition} ORDER BY id DESC", values
+            f"SELECT id, size, outcome, parent, model, prompt, answer FROM streams WHERE {condition} ORDER BY id DESC",
+            values,
         )
         entries = []
         for row in rows:
@@ -184,7 +189,7 @@ class Catalogue:
         self._refresh(database)
         condition, values = _condition(filter)
         rows = database.execute(
-            "SELECT number, id, size, outcome, model, prompt, answer FROM streams "
+            "SELECT number, id, size, outcome, parent, model, prompt, answer FROM streams "
             f"WHERE {condition} AND number IN (SELECT rowid FROM words WHERE words MATCH ?) ORDER BY id DESC",
             [*values, wanted],
         ).fetchall()
@@ -203,9 +208,9 @@ class Catalogue:
                     hits.append(Hit(entry, *fulltext.hit(found[0])))
         return hits
 
-    def _settled(self, id: str, size: int, ended: str, model: str, prompt: str, answer: str) -> Entry:
+    def _settled(self, id: str, size: int, ended: str, parent: str, model: str, prompt: str, answer: str) -> Entry:
         """Return the entry of a row; of a journal that had no end yet, find out whether its writer lives."""
-        if {type(one) for one in (id, ended, model, prompt, answer)} != {str}:
+        if {type(one) for one in (id, ended, parent, model, prompt, answer)} != {str}:
             raise ValueError("not a row that was stored")
         if ended == "":
             path = folders.path_of(self.folder, id)
@@ -217,7 +222,7 @@ class Catalogue:
                     ended = summary.read(path).outcome
             except (OSError, ValueError):
                 pass  # removed a moment ago
-        return Entry(id, ended, model, prompt, answer)
+        return Entry(id, ended, parent, model, prompt, answer)
 
     # Making
 
@@ -406,12 +411,13 @@ def _store(
 ) -> None:
     _remove(database, id)
     if entry is None:
-        values: list[object] = [id, *identity, None, "", "", ""]
+        values: list[object] = [id, *identity, None, "", "", "", ""]
     else:
         ended = "" if entry.outcome in (outcome.RUNNING, outcome.INTERRUPTED) else entry.outcome
-        values = [id, *identity, ended, entry.model, entry.prompt, entry.answer]
+        values = [id, *identity, ended, entry.parent, entry.model, entry.prompt, entry.answer]
     number = database.execute(
-        "INSERT INTO streams (id, size, changed, outcome, model, prompt, answer) VALUES (?, ?, ?, ?, ?, ?, ?)", values
+        "INSERT INTO streams (id, size, changed, outcome, parent, model, prompt, answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
     ).lastrowid
     database.execute("INSERT INTO words (rowid, prompt, answer) VALUES (?, ?, ?)", [number, prompt, answer])
 
@@ -449,7 +455,7 @@ def _entry(one: Summary) -> Entry:
     answer = one.text or next((text for text in one.texts if text), "")
     if not answer and one.tool_calls:
         answer = f"[{one.tool_calls[0].name}({one.tool_calls[0].arguments})]"
-    return Entry(one.id, one.outcome, one.model, _first_words(one.question), _first_words(answer))
+    return Entry(one.id, one.outcome, one.parent or "", one.model, _first_words(one.question), _first_words(answer))
 
 
 def _first_words(text: str) -> str:

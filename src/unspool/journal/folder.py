@@ -58,10 +58,14 @@ def find(folder: str, piece: str) -> str:
 def locate(folder: str, piece: str | None) -> str:
     """Return the file of the stream that a piece of an id names, or without one of the newest. Raises NotFound.
 
-    Where no stream of the folder has that piece, those of the runs beside it are looked for.
+    The name of a conversation stands for its last answer; no id is written like one that is taken. Where no stream of the folder has that piece, those of the runs beside it are looked for.
     """
     if piece is None:
         return path_of(folder, newest(folder))
+    from unspool.journal import names
+
+    if (named := names.head(folder, piece)) is not None:
+        return path_of(folder, named)
     try:
         return path_of(folder, find(folder, piece))
     except NotFound:

@@ -169,7 +169,8 @@ def _profile(session: Session, rest: str) -> None:
 
 
 def _clear(session: Session, rest: str) -> None:
-    way_back = f"; /quit, then unspool chat --cid {ulid.short(session.id)} goes back" if session.id else ""
+    which = f"-c {session.name}" if session.name else f"--cid {ulid.short(session.id or '')}"
+    way_back = f"; /quit, then unspool chat {which} goes back" if session.id else ""
     session.clear()
     session.notes.line(f"a new conversation{way_back}")
 
@@ -251,6 +252,19 @@ def _file(session: Session, rest: str) -> None:
     except Unattachable as error:
         raise Refused(str(error)) from error
     session.notes.line(f"{name} goes with the next prompt")
+
+
+def _name(session: Session, rest: str) -> None:
+    if rest and session.options.no_log:
+        raise Refused("nothing of this conversation is kept, so it cannot have a name")
+    try:
+        if rest and rest != session.name:
+            session.call(rest)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    session.notes.line(
+        f"this conversation is called {session.name}" if session.name else "this conversation has no name"
+    )
 
 
 def _save(session: Session, rest: str) -> None:
@@ -375,6 +389,7 @@ COMMANDS = (
     Command("edit", "", "change the last question in your editor, and ask that", _edit),
     Command("file attach", "PATH", "a text, image, PDF or sound for the next prompt; - for none", _file, "file"),
     Command("result", "TEXT", "give the model the result of the tool that it called", _result),
+    Command("name rename", "[NAME]", "name the conversation, so that unspool -c NAME continues it", _name),
     Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
     Command("copy", "", "put the last answer on the clipboard", _copy),
     Command("last", "[raw]", "show the last answer again, or as it came", _last),

@@ -25,7 +25,7 @@ from unspool.client.kept import continuation, rest
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, summary, ulid
+from unspool.journal import folder, names, summary, ulid
 from unspool.journal.writer import Writer
 from unspool.outcome import Ending
 from unspool.terminal.output import Notes, Output
@@ -124,8 +124,11 @@ class Session:
             self.runner = Runner(sources.find(options, settings), options, keyboard.lent)
         # What was given for the calls that wait for their results.
         self._results: dict[str, str] = {}
+        #: The name of the conversation, None where it has none.
+        self.name = options.name
         if history is not None:
             self._go_on_with(history)
+            self.name = options.name or names.of(streams_dir(), history.parent)
 
     def ask(self, text: str) -> Ending:
         """Ask the next question, with the files that were added for it."""
@@ -172,6 +175,7 @@ class Session:
             raise UsageError(str(error)) from error
         if found is None:
             raise UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
+        self._call(found.exchange)
         answers = _Answers(self, self.turn, is_rest=True)
         return self._finish(answers, answers.continue_with(found.exchange.prompt, found.exchange, found.show_kept))
 
@@ -196,7 +200,7 @@ class Session:
 
     def clear(self) -> None:
         """Forget what was said. Whom to ask and how stays, and so does the system instruction."""
-        self.history = self.turn = self.question = self.answer_id = None
+        self.history = self.turn = self.question = self.answer_id = self.name = None
         self.text = ""
         self.files.clear()
 
@@ -281,10 +285,10 @@ class Session:
             turn = turn.replace(said=tuple(prompt.messages[-len(turn.results) :]))
         else:
             if turn.before is not None and turn.before.pending:
-                names = ", ".join(turn.before.pending.values())
+                called = ", ".join(turn.before.pending.values())
                 way = "/resume runs it, " if self.runner is not None and self.answer_id is not None else ""
                 raise UsageError(
-                    f"the model waits for a result of {names}: {way}/result TEXT gives it, /retry asks again"
+                    f"the model waits for a result of {called}: {way}/result TEXT gives it, /retry asks again"
                 )
             # Its own message takes the place of what these words make, which may be none where a picture is all that is asked.
             prompt = build(asked.replace(prompt=[turn.text or "."]), self.target, self.notes, turn.before)
@@ -303,7 +307,7 @@ class Session:
     def begin(self, prompt: Prompt, turn: Turn) -> Exchange:
         """Begin the stream that asks a turn."""
         options = self.options
-        return Exchange(
+        exchange = Exchange(
             self.target,
             prompt,
             journal=Writer(None if options.no_log else streams_dir(), sync=self.settings.sync),
@@ -313,6 +317,24 @@ class Session:
             use_proxy=not options.sim,
             tool_sources=self.runner.sources if self.runner is not None else None,
         )
+        self._call(exchange)
+        return exchange
+
+    def call(self, name: str) -> None:
+        """Give the conversation this name. Raises `unspool.journal.names.Taken`, and ValueError for what cannot be a name."""
+        kept = streams_dir()
+        if self.name is not None and names.exists(kept, self.name):
+            names.rename(kept, self.name, names.checked(name))
+        elif names.exists(kept, names.checked(name)):
+            raise names.Taken(f"another conversation is called {name}")
+        elif self.id is not None:
+            names.add(kept, name, self.id)
+        self.name = name
+
+    def _call(self, exchange: Exchange) -> None:
+        # A question that is asked again takes the place of the one at which the conversation was.
+        if self.name is not None:
+            conversation.call(self.name, exchange)
 
     def take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:
         """Take an answer into the conversation, or leave that as it was before."""

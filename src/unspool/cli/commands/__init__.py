@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         chat,
         completion,
         config,
+        conversations,
         doctor,
         export,
         faults,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 GROUPS = {
     "ask": {"ask": "ask", "chat": "chat", "run": "batch"},
     "kept answers": {
-        **dict.fromkeys(("last", "show", "replay", "resume", "log", "search", "stats", "export", "rm", "prune"), "kept")
+        **dict.fromkeys(
+            ("last", "show", "replay", "resume", "log", "rename", "search", "stats", "export", "rm", "prune"), "kept"
+        )
     },
     "running streams": dict.fromkeys(("ps", "attach", "cancel"), "running"),
     "servers and tests": {

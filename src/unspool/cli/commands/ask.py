@@ -6,7 +6,7 @@ import os
 
 from unspool import outcome
 from unspool.cli import formats
-from unspool.cli.access import SIMULATOR, lacks_key, missing_key, whom_to_ask, with_headers, with_model, with_simulator
+from unspool.cli.access import lacks_key, missing_key, whom_to_ask, with_headers, with_model, with_simulator
 from unspool.cli.display import Display
 from unspool.cli.options import UsageError
 from unspool.cli.prompt import as_text, build
@@ -20,7 +20,6 @@ from unspool.terminal.output import Notes, Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
 
     from unspool.api.prompt import Prompt
     from unspool.cli.formats import View
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from unspool.cli.tools.sources import RunnableTool
     from unspool.config import Settings
     from unspool.config.target import Target
-
-    _Options = TypeVar("_Options", bound=AskOptions)
 
 
 def run(options: AskOptions) -> int:
@@ -74,8 +71,10 @@ def _begin(options: AskOptions, notes: Notes, started: Callable[[str], None] | N
     def announce(url: str) -> None:
         notes.line(f"the answer comes from the built-in simulator ({url}), not from a model")
 
-    if options.continues or options.cid:
-        options = where_continued(options)
+    if options.continues or options.cid or options.name:
+        from unspool.cli.prompt import conversation
+
+        options = conversation.chosen(options, notes)
     return with_simulator(options, lambda options: _ask(options, notes, filling, started), announce)
 
 
@@ -131,6 +130,10 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
                 raise UsageError(f"--detach needs a journal, and {journal.trouble}")
             started(journal.id)
             started = None
+        if options.name:
+            from unspool.cli.prompt import conversation
+
+            conversation.call(options.name, exchange)
         if options.verbose:
             kept = f", stream {journal.id}" if journal.path is not None else ""
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")
@@ -156,39 +159,13 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
 
 def whom(options: AskOptions, settings: Settings) -> tuple[Target, History | None]:
     """Where to ask, and the conversation to continue. Raises UsageError, ConfigError."""
-    history = _history(options, settings) if options.continues or options.cid else None
     target = whom_to_ask(options, options.model, settings)
-    if history is not None and history.target is not None:
-        target = with_headers(history.target, options)
-    return target, history
-
-
-def where_continued(options: _Options) -> _Options:
-    """The options with ``--sim`` where they continue what the built-in simulator said, whose address is gone by now."""
+    if not (options.continues or options.cid):
+        return target, None
     from unspool.cli.prompt import conversation
-    from unspool.journal.folder import NotFound
 
-    if options.sim or options.names_server:
-        return options
-    try:
-        last = conversation.last(options.cid)
-    except NotFound as error:
-        raise UsageError(str(error)) from error
-    if last.profile != SIMULATOR:
-        return options
-    return options.replace(sim=True, api=options.api or last.api, model=options.model or last.model)
-
-
-def _history(options: AskOptions, settings: Settings) -> History:
-    """The conversation to continue."""
-    from unspool.cli.prompt import conversation
-    from unspool.journal.folder import NotFound
-
-    named = options.profile or options.model or options.api or options.sim
-    try:
-        return conversation.find(options.cid, options.key, settings, same_server=not named, base_url=options.base_url)
-    except NotFound as error:
-        raise UsageError(str(error)) from error
+    history = conversation.of(options, settings)
+    return target if history.target is None else with_headers(history.target, options), history
 
 
 def _no_key(target: Target, view: View, notes: Notes) -> int:

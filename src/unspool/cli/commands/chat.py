@@ -15,6 +15,7 @@ from unspool.cli.chat.lines import Lines
 from unspool.cli.chat.session import Session
 from unspool.cli.commands import ask
 from unspool.cli.options import UsageError
+from unspool.cli.prompt import conversation
 from unspool.cli.signals import tidy_up_first
 from unspool.client.library.attachment import Unattachable, is_url
 from unspool.config.paths import state_dir
@@ -49,8 +50,8 @@ _RECALLED_LINES = 8
 def run(options: ChatOptions) -> int:
     """Converse, and return the exit code."""
     # The chat's greeting says who answers.
-    if options.continues or options.cid:
-        options = ask.where_continued(options)
+    if options.continues or options.cid or options.name:
+        options = conversation.chosen(options, Notes(Output(2), quiet=options.quiet))
     return with_simulator(options, _chat, lambda url: None)
 
 
@@ -113,7 +114,8 @@ def _greet(session: Session) -> None:
 
 def _say_how_to_go_on(session: Session) -> None:
     if session.id is not None and session.is_watched and not session.options.no_log:
-        session.notes.line(f"unspool chat --cid {ulid.short(session.id)} continues this conversation")
+        which = f"-c {session.name}" if session.name else f"--cid {ulid.short(session.id)}"
+        session.notes.line(f"unspool chat {which} continues this conversation")
 
 
 def _converse(session: Session, reader: Reader) -> int:

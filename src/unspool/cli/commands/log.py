@@ -31,6 +31,14 @@ _WIDEST_MODEL = 24
 
 def log(options: LogOptions) -> int:
     """List the kept answers, and return the exit code."""
+    if options.conversations:
+        if options.run or options.path or options.id or options.names_server:
+            raise UsageError(
+                "--conversations lists those of this machine outside runs, by -n, --model, --outcome and --since"
+            )
+        from unspool.cli.commands import conversations
+
+        return conversations.show(options)
     if options.names_server:
         if options.run:
             raise UsageError("--run lists a run of this machine; a gateway knows no runs")
@@ -44,52 +52,55 @@ def log(options: LogOptions) -> int:
     if options.id:
         raise UsageError("an ID goes with --path; to print an answer: unspool show ID")
     notes = Notes(Output(2))
-    filter = _filter(options)
-    with Catalogue(kept, tell=_progress(notes)) as catalogue:
+    filter = filter_of(options)
+    with Catalogue(kept, tell=progress(notes)) as catalogue:
         entries = catalogue.entries(filter)
-        _tell_skipped(catalogue, notes)
+        tell_skipped(catalogue, notes)
     stdout = Output(1)
     if options.json:
-        _put(stdout, entries, lambda one: _json(kept, one, {}))
+        put(stdout, entries, lambda one: _json(kept, one, {}))
     elif stdout.is_tty:
-        layout = _Layout(entries, size_of(stdout.fd)[0])
-        _put(stdout, entries, lambda one: layout.line(one, layout.words(one)))
+        layout = Layout(entries, size_of(stdout.fd)[0])
+        put(stdout, entries, lambda one: layout.line(one, layout.words(one)))
     else:
-        _put(stdout, entries, lambda one: _row(one, one.answer))
+        put(stdout, entries, lambda one: _row(one, one.answer))
     return 0
 
 
 def search(options: SearchOptions) -> int:
     """Find kept answers, and return the exit code."""
     notes = Notes(Output(2))
-    filter = _filter(options)
+    filter = filter_of(options)
     kept = streams_in(options.run)
     try:
-        with Catalogue(kept, tell=_progress(notes)) as catalogue:
+        with Catalogue(kept, tell=progress(notes)) as catalogue:
             hits = catalogue.search(list(options.words), filter)
-            _tell_skipped(catalogue, notes)
+            tell_skipped(catalogue, notes)
     except fulltext.NoWords as error:
         raise UsageError(str(error)) from error
     stdout = Output(1)
     if options.json:
-        _put(stdout, hits, lambda one: _json(kept, one.entry, {"snippet": one.snippet, "hits": one.hits}))
+        put(stdout, hits, lambda one: _json(kept, one.entry, {"snippet": one.snippet, "hits": one.hits}))
     elif stdout.is_tty:
-        layout = _Layout([one.entry for one in hits], size_of(stdout.fd)[0])
-        _put(stdout, hits, lambda one: layout.line(one.entry, _around(one, layout.left), width_known=True))
+        layout = Layout([one.entry for one in hits], size_of(stdout.fd)[0])
+        put(stdout, hits, lambda one: layout.line(one.entry, _around(one, layout.left), width_known=True))
     else:
-        _put(stdout, hits, lambda one: _row(one.entry, one.snippet))
+        put(stdout, hits, lambda one: _row(one.entry, one.snippet))
     return 0 if hits else 1
 
 
-def _filter(options: FilterOptions) -> Filter:
+def filter_of(options: FilterOptions) -> Filter:
+    """What the options ask the catalogue for."""
     return Filter(options.count or None, options.model, options.outcome, options.since)
 
 
-def _progress(notes: Notes) -> Callable[[int, int], None]:
+def progress(notes: Notes) -> Callable[[int, int], None]:
+    """What shows how far the catalogue is."""
     return lambda done, all: notes.passing(f"cataloguing {all} streams, {100 * done // all} %")
 
 
-def _tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
+def tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
+    """Say which journals could not be read."""
     notes.clear()
     skipped = catalogue.skipped
     if skipped:
@@ -98,7 +109,8 @@ def _tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
         notes.line(one_line(f"skipped in {catalogue.folder}: {some}{more}"))
 
 
-def _put(stdout: Output, ones: Sequence[One], line: Callable[[One], str]) -> None:
+def put(stdout: Output, ones: Sequence[One], line: Callable[[One], str]) -> None:
+    """Print a line for each of these."""
     # A hundred lines at a time: a reader gets the first ones at once, and ten thousand do not take ten thousand writes.
     for start in range(0, len(ones), 100):
         stdout.write("".join([line(one) for one in ones[start : start + 100]]))
@@ -161,7 +173,7 @@ def describe(one: summary.Summary) -> JsonObject:
     }
 
 
-class _Layout:
+class Layout:
     """Lines that fit a terminal: id, time, outcome, model, and in the ``left`` columns what was said."""
 
     def __init__(self, entries: Sequence[Entry], most: int) -> None:

@@ -6,7 +6,7 @@ import os
 
 from unspool.cli.options import CommandError, UsageError, dates
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, record, summary, ulid
+from unspool.journal import folder, names, record, summary, ulid
 from unspool.journal.catalogue import Catalogue
 from unspool.journal.reader import is_alive
 from unspool.terminal.cells import byte_count
@@ -27,13 +27,15 @@ def rm(options: RemoveOptions) -> int:
     paths: list[str] = []
     for piece in options.ids:
         try:
-            path = folder.locate(kept, piece)
+            named = names.streams_of(kept, piece) if names.exists(kept, piece) else None
+            found = [folder.locate(kept, piece)] if named is None else [folder.path_of(kept, id) for id in named]
         except folder.NotFound as error:
             raise CommandError(f"{error}; nothing is removed") from error
-        if _is_running(path):
-            raise CommandError(f"{ulid.short(folder.id_of(path))} is still being written; nothing is removed")
-        if path not in paths:
-            paths.append(path)
+        for path in found:
+            if _is_running(path):
+                raise CommandError(f"{ulid.short(folder.id_of(path))} is still being written; nothing is removed")
+            if path not in paths:
+                paths.append(path)
     if not options.yes:
         for path in paths if _asks() else ():
             notes.line(_described(path))
@@ -90,6 +92,7 @@ def _remove(paths: Sequence[str], notes: Notes) -> tuple[int, int]:
     for kept, ids in gone.items():
         with Catalogue(kept) as catalogue:
             catalogue.forget(ids)
+        names.forget(kept)
     return sum(map(len, gone.values())), bytes
 
 

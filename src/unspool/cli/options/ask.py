@@ -37,6 +37,7 @@ class AskOptions(PromptOptions, ToolRunOptions, ServerOptions, OutputOptions, Li
     run_tools: Sequence[str] = ()
     continues: bool = False
     cid: str | None = None
+    name: str | None = None
     template: str | None = None
     params: Sequence[tuple[str, str]] = ()
     save: str | None = None
@@ -49,11 +50,15 @@ class AskOptions(PromptOptions, ToolRunOptions, ServerOptions, OutputOptions, Li
 CONVERSATION_OPTIONS = (
     Option(
         "-c, --continue",
-        "continue the last conversation, with its model and server unless others are named",
+        "continue the last conversation, or the one whose name comes first in the prompt, with its model and server unless others"
+        " are named",
         PROMPT,
         sets="continues",
     ),
     Option("--cid ID", "continue the conversation of this answer", PROMPT),
+    Option(
+        "--name NAME", "continue the conversation of this name, or begin it; with -c or --cid: name that one", PROMPT
+    ),
 )
 SERVER_SIDE_OPTIONS = (
     Option(

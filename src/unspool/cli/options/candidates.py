@@ -10,6 +10,7 @@ from unspool.cli import commands
 from unspool.config import ConfigError, keys, paths, settings, templates
 from unspool.config.profiles import BUILT_IN
 from unspool.journal import folder, reader, ulid
+from unspool.journal import names as journal_names
 from unspool.journal.blocks import End, Request
 from unspool.terminal.safety import one_line
 from unspool.value import Fields
@@ -189,7 +190,15 @@ def _ids(typed: str) -> list[Candidate] | None:
     """The newest streams, by the piece of the id that messages show, each with its question."""
     if "/" in typed or typed[:1] == ".":
         return None
-    return [_of_id(id, typed) for id in _newest(typed)]
+    return [*_conversations(typed), *(_of_id(id, typed) for id in _newest(typed))]
+
+
+def _conversations(typed: str) -> list[Candidate]:
+    return [
+        _of_id(id, typed).replace(value=name)
+        for name, id in journal_names.heads(paths.streams_dir()).items()
+        if name.startswith(typed)
+    ]
 
 
 def _living(typed: str) -> list[Candidate]:
@@ -266,6 +275,9 @@ _BY_METAVAR: dict[tuple[str, int], _Values] = {
 _BY_USE: dict[str, _Values] = {
     "* profile": _profiles,
     "* template": _templates,
+    "ask name": _conversations,
+    "chat name": _conversations,
+    "rename conversation": _ids,
     **{f"templates {verb} name": _templates for verb in ("show", "edit", "rm", "path")},
     "keys set name": _profiles,
     "keys remove name": _key_names,

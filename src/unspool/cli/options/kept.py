@@ -72,8 +72,16 @@ class FilterOptions(Options):
 class LogOptions(FilterOptions, AddressOptions):
     """The options of ``unspool log``."""
 
+    conversations: bool = False
     path: bool = False
     id: str | None = None
+
+
+class RenameOptions(Options):
+    """The options of ``unspool rename``."""
+
+    conversation: str = ""
+    name: str = ""
 
 
 class SearchOptions(FilterOptions):
@@ -136,6 +144,7 @@ _COLUMNS = (
     " time, the outcome, the model, the first words of the prompt, {}."
 )
 _YES = Option("-f, -y, --yes", "do not ask; without a terminal nothing is asked anyway")
+_RENAMED = "which one, and what shall it be called? unspool rename CONVERSATION NAME"
 _REMOVED = "Exits with 1 if something was not removed, because it could not be or because you answered no."
 
 COMMANDS = (
@@ -199,6 +208,9 @@ COMMANDS = (
         LogOptions,
         (
             *_FILTERS,
+            Option(
+                "--conversations", "list conversations, each with its name, the number of its answers and the last one"
+            ),
             Option("--path", "print the folder of the journals, or the file of the answer ID"),
             *ADDRESS_OPTIONS,
         ),
@@ -208,12 +220,29 @@ COMMANDS = (
 unspool log
 unspool log -n 0 --since today --outcome cut
 unspool log --run prompts.jsonl --outcome cut
+unspool log --conversations
 unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
 less "$(unspool log --path 7F3K9Q)"\
 """,
         epilog=_COLUMNS.format("the first words of the answer")
-        + " Of a gateway's streams: the full id, the time, the outcome or running, the model, the endpoint, the output tokens.",
+        + " Of conversations: the full id of the last answer, its time, the number of answers, the name, the model, the first words of the"
+        " first prompt and of the last answer. Of a gateway's streams: the full id, the time, the outcome or running, the model, the endpoint, the output tokens.",
         excess="one ID at a time",
+    ),
+    Command(
+        "rename",
+        "name a conversation",
+        lambda options: commands.conversations.rename(options),
+        RenameOptions,
+        (),
+        (
+            Words("conversation", "CONVERSATION", "its name, or an ID of its last answer", least=1, missing=_RENAMED),
+            Words("name", "NAME", "the new name", least=1, missing=_RENAMED),
+        ),
+        description="Name a conversation, or give it another name. `unspool -c NAME` continues it. Where a command takes an ID, the name"
+        " stands for the last answer of its conversation.",
+        examples="unspool rename 7F3K9Q rome\nunspool rename rome italy",
+        excess="it takes a conversation and a name; to ask it as a prompt: unspool ask …",
     ),
     Command(
         "search",
@@ -294,7 +323,8 @@ unspool export --json 7F3K9Q | jq -r '.streams[].text'\
                 missing="which one? Give a part of its id (unspool log lists them)",
             ),
         ),
-        description="Remove kept answers: their journals, and all their words in the catalogue.",
+        description="Remove kept answers: their journals, and all their words in the catalogue. The name of a conversation stands for all its"
+        " answers.",
         examples="unspool rm 7F3K9Q\nunspool rm -f 7F3K9Q 2BXW4M",
         epilog=_REMOVED,
     ),

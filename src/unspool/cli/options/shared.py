@@ -22,7 +22,7 @@ OUTPUT = "output"
 LIMITS = "limits"
 
 #: What an ID may be, for the help of every command that takes one.
-ID_HELP = "any part of an id that no other answer has"
+ID_HELP = "any part of an id that no other answer has, or a conversation's name"
 
 
 class AddressOptions(Options):
