@@ -7,10 +7,10 @@ import os
 import pty
 import select
 import shlex
-import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,9 @@ class Unspool:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start the command. Its standard descriptors are pipes, its stdin an empty file, unless ``options`` say otherwise."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        # SIGINT reaches the command as it would in a shell, also when the tests themselves run in the background.
-        prepare = options.pop("prepare", lambda: None)
-
-        def before() -> None:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            prepare()
-
-        child = subprocess.Popen([*_command(), *arguments], env=self.env, preexec_fn=before, **options)
+        # Code between fork and exec can deadlock where servers run in threads: only where a test asks for it.
+        prepare = options.pop("prepare", None)
+        child = subprocess.Popen([*_command(), *arguments], env=self.env, preexec_fn=prepare, **options)
         self._children.append(child)
         return child
 
@@ -100,11 +95,13 @@ class Unspool:
         child = self.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, prepare=own_the_terminal)
         output = b""
         waiting = list(typed)
+        deadline = time.monotonic() + PATIENCE
         while select.select([ours], [], [], 0.02)[0] or child.poll() is None or select.select([ours], [], [], 0)[0]:
             if select.select([ours], [], [], 0)[0]:
                 output += os.read(ours, 1 << 16)
             while waiting and waiting[0][0].encode() in output:
                 os.write(ours, waiting.pop(0)[1].encode())
+            assert time.monotonic() < deadline, f"it does not end: {output[-3000:]!r}"
         echoes = bool(termios.tcgetattr(theirs)[3] & termios.ECHO)
         os.close(theirs)
         os.close(ours)
