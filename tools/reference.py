@@ -62,8 +62,8 @@ def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _code(text: str) -> str:
-    """Text as code that may stand in a cell of a table, where a bar would end the cell and its escape would be shown."""
-    return f"<code>{text.replace('|', '&#124;').replace('<', '&lt;')}</code>" if "|" in text else f"`{text}`"
+    """Text as code for a cell of a table, where a bar would end the cell and its escape would be shown."""
+    return f"<code>{text.replace('<', '&lt;').replace('|', '&#124;<wbr>')}</code>" if "|" in text else f"`{text}`"
 
 
 def _plain(text: str) -> str:
