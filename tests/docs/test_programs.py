@@ -20,8 +20,13 @@ pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the documentation is 
 
 
 def programs() -> list[Block]:
-    found = [block for path in PAGES if not is_one_session(path) for block in blocks(path, "python")]
-    # Those of pytest have their tests beside the fixtures: tests/sim and tests/tapes.
+    found = [
+        block
+        for path in PAGES
+        if not (is_one_session(path) or path.stem == "openai-sdk")
+        for block in blocks(path, "python")
+    ]
+    # Those of pytest have their tests beside the fixtures: tests/sim and tests/tapes; those of the openai SDK in test_openai_sdk.py.
     return [block for block in found if "def test_" not in block.text and "not run" not in block.marks]
 
 
