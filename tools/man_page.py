@@ -1,4 +1,4 @@
-"""Write the manual, docs/unspool.1, from the parsers of the commands, their exit codes and what is said below.
+"""Write the manual, docs/unspool.1, from the tables of the commands, the exit codes and the texts below.
 
 python tools/man_page.py
 """
@@ -17,53 +17,53 @@ from unspool.cli.options import Command, Option, help
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "unspool.1"
 
 _DESCRIPTION = """\
-unspool streams answers from the OpenAI API, and from every server that speaks it, and never loses a token. Each piece of an answer is
-on the disk before it is on the screen, and an answer that is not whole is said to be so, in words and in the exit code.
+unspool streams answers from the OpenAI API, and from every server that speaks it, and never loses a token. Each event is on disk
+before its text is on the screen. An answer that is not complete is reported as such, in words and in the exit code.
 
-What is piped in comes before the prompt. Standard output carries the answer and nothing else: rendered at a terminal, and the exact
-bytes, as they arrive, in a pipe or file. All else goes to standard error.
+Standard input, if it is not a terminal, is put before the prompt. Standard output carries only the answer: rendered on a terminal;
+in a pipe or file the exact bytes, as they arrive. Everything else goes to standard error.
 
-An ID is any piece of a stream's id that no other has.
+An ID is the id of an answer, or any part of it that is unique.
 """
 
 _EXITS = {
-    "0": "The answer is whole: the protocol's own end was seen.",
-    "1": "Anything not below.",
+    "0": "The answer is complete: the server marked its end.",
+    "1": "Any other error.",
     "2": "Wrong usage.",
-    "3": "No key, a wrong one, or one that may not.",
-    "4": "Too many requests, after the retries; the quota is used up.",
-    "5": "The server failed, before the stream or in it.",
-    "6": "DNS, connection, TLS, proxy, or what answers does not speak the API.",
-    "7": "The stream stopped without its end: closed, reset, timed out.",
-    "8": "The token limit.",
-    "9": "A content filter.",
-    "10": "Unknown model, wrong parameter, prompt too long.",
-    "130": "Ctrl-C; 143 is SIGTERM.",
-    "141": "Nobody reads standard output any more.",
+    "3": "No API key, an invalid one, or one without permission.",
+    "4": "Too many requests, after all retries; or the quota is used up.",
+    "5": "The server failed, before or during the stream.",
+    "6": "The server cannot be reached (DNS, connection, TLS, proxy), or it does not speak the API.",
+    "7": "The stream stopped before its end: closed, reset or timed out.",
+    "8": "The answer reached the token limit.",
+    "9": "A content filter stopped the answer.",
+    "10": "The server rejected the request: unknown model, wrong parameter, prompt too long.",
+    "130": "Stopped by Ctrl-C; 143: by SIGTERM.",
+    "141": "The reader of standard output closed it.",
 }
 
 _ENVIRONMENT = {
-    "OPENAI_API_KEY": "The key for OpenAI. Each built-in profile has the variable that its provider's documentation names.",
-    "OPENAI_BASE_URL": "Another server for the profile openai.",
-    "UNSPOOL_CONFIG": "The configuration file, in place of the one below.",
-    "UNSPOOL_HOME": "The folder of all that is kept, in place of the one below.",
-    "UNSPOOL_THEME": "light for a light background.",
-    "NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE": "No colours; colours in pipes too. --color has the last word.",
-    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "The proxies, and what is reached without one.",
-    "SSL_CERT_FILE, SSL_CERT_DIR, CURL_CA_BUNDLE": "The certificates to trust, in place of the system's.",
-    "VISUAL, EDITOR": "What opens templates, and the prompt in a chat.",
+    "OPENAI_API_KEY": "The key for OpenAI. For each other built-in profile, the variable that its provider documents.",
+    "OPENAI_BASE_URL": "Another base URL for the profile openai.",
+    "UNSPOOL_CONFIG": "The configuration file, instead of the one below.",
+    "UNSPOOL_HOME": "The folder for saved answers, instead of the one below.",
+    "UNSPOOL_THEME": "light, for a light background.",
+    "NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE": "No colours; colours in pipes too. --color overrides them.",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and the hosts that are reached without one.",
+    "SSL_CERT_FILE, SSL_CERT_DIR, CURL_CA_BUNDLE": "Certificates to trust, instead of the system's.",
+    "VISUAL, EDITOR": "The editor for templates, and for the prompt in a chat.",
 }
 
 _FILES = {
     "~/.config/unspool/config.toml": "Profiles and defaults; optional.",
-    "~/.config/unspool/keys": "The keys, readable by their owner alone.",
-    "~/.config/unspool/templates/": "Templates, a TOML file each.",
-    "~/.local/state/unspool/streams/": "The journals, a file for each answer.",
+    "~/.config/unspool/keys": "The keys, readable only by their owner.",
+    "~/.config/unspool/templates/": "Templates, one TOML file each.",
+    "~/.local/state/unspool/streams/": "The journals, one file per answer.",
 }
 
 
 def page() -> str:
-    """The whole manual."""
+    """The complete manual."""
     lines = [
         '.\\" Written by tools/man_page.py: do not edit.',
         f'.TH UNSPOOL 1 2026-11-22 "unspool {__version__}" "User Commands"',
@@ -157,19 +157,19 @@ def _verbatim(text: str) -> Iterator[str]:
 def _paragraphs(text: str) -> Iterator[str]:
     for paragraph in text.strip().split("\n\n"):
         yield ".PP"
-        if "\n  " in f"\n{paragraph}":  # a list or a table that someone has set
+        if "\n  " in f"\n{paragraph}":  # a list or a table with its own layout
             yield from (".nf", *map(_text, paragraph.split("\n")), ".fi")
         else:
             yield from _filled(paragraph)
 
 
 def _filled(text: str) -> Iterator[str]:
-    """A text whose lines may be broken anew, in lines of a source."""
+    """Wrap a text into source lines, which roff fills again."""
     yield from (_text(line) for line in textwrap.wrap(text, 72, break_long_words=False, break_on_hyphens=False))
 
 
 def _text(text: str) -> str:
-    """A text as roff takes it for text."""
+    """Escape a text for roff."""
     text = (
         text.replace("\\", "\\e")
         .replace("-", "\\-")
@@ -186,7 +186,7 @@ def main() -> int:
     """Write the page."""
     wrong = set(_EXITS) ^ {str(code) for code in (*outcome.EXIT_CODES.values(), outcome.USAGE_EXIT_CODE)}
     if wrong:
-        print(f"exit codes {', '.join(sorted(wrong))}: not said what they mean, or not there any more", file=sys.stderr)
+        print(f"exit codes {', '.join(sorted(wrong))}: described but unknown, or known but not described", file=sys.stderr)
         return 1
     PAGE.write_text(page(), "utf-8")
     return 0

@@ -66,7 +66,7 @@ def test_options_of_the_default_command_are_offered_without_its_name(offered):
 
 
 def test_an_option_brings_its_help_along(offered):
-    assert offered("--no-std") == ["--no-stdin\tdo not read standard input"]
+    assert offered("--no-std") == ["--no-stdin\tdo not read stdin"]
 
 
 def test_an_option_that_is_given_is_not_offered_again_unless_it_can_be(offered):

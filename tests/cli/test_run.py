@@ -136,7 +136,7 @@ def test_a_second_start_asks_for_nothing_that_was_whole(unspool, serve):
 def test_everything_is_asked_again_when_that_is_wanted(unspool, serve):
     server = serve(_echo)
     for _ in range(2):
-        unspool("run", _prompts(unspool, 2), "--anew", "--base-url", server.url, "-m", "m")
+        unspool("run", _prompts(unspool, 2), "--fresh", "--base-url", server.url, "-m", "m")
     assert len(server.requests) == 4
 
 

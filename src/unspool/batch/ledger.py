@@ -59,7 +59,7 @@ class Ledger:
     Raises Busy, and OSError where the file cannot be written: without a ledger nothing could continue where it stopped.
     """
 
-    def __init__(self, path: str, *, anew: bool = False) -> None:
+    def __init__(self, path: str, *, fresh: bool = False) -> None:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         self.path = path
         self.streams = Streams()
@@ -70,7 +70,7 @@ class Ledger:
         except OSError as error:
             os.close(self._fd)
             raise Busy from error
-        if anew:
+        if fresh:
             os.ftruncate(self._fd, 0)
         size = os.fstat(self._fd).st_size
         content = os.pread(self._fd, size, 0) if size else b""

@@ -1,4 +1,4 @@
-"""Sums over kept answers: how they ended, how fast they came, and what they took."""
+"""Totals over saved answers: how they ended, how fast they came, and what they took."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: The commands under the headings of the help, each with the module of `unspool.cli.options` whose table has it.
 GROUPS = {
     "ask": {"ask": "ask", "chat": "chat", "run": "batch"},
-    "kept answers": {
+    "saved answers": {
         **dict.fromkeys(
             ("last", "show", "replay", "resume", "log", "rename", "search", "stats", "export", "rm", "prune"), "kept"
         )
@@ -50,7 +50,7 @@ GROUPS = {
         "faults": "setup",
         "bench": "batch",
     },
-    "set-up": dict.fromkeys(("config", "keys", "templates", "completion"), "setup"),
+    "setup": dict.fromkeys(("config", "keys", "templates", "completion"), "setup"),
 }
 #: All commands, in the order of the help.
 NAMES = {name: table for group in GROUPS.values() for name, table in group.items()}

@@ -101,7 +101,7 @@ def _ledger(folder: str, options: RunOptions) -> Ledger:
     path = os.path.join(folder, shard.file_name)
     is_new = not os.path.exists(path)
     try:
-        ledger = Ledger(path, anew=options.again)
+        ledger = Ledger(path, fresh=options.again)
     except Busy as error:
         what = options.file if shard.count == 1 else f"shard {shard} of {options.file}"
         raise CommandError(f"{what} is being run by another process") from error

@@ -50,27 +50,29 @@ class AskOptions(PromptOptions, ToolRunOptions, ServerOptions, OutputOptions, Li
 CONVERSATION_OPTIONS = (
     Option(
         "-c, --continue",
-        "continue the last conversation, or the one whose name comes first in the prompt, with its model and server unless others"
-        " are named",
+        "continue the last conversation, or the one whose name is the first word, with its model and server unless you name"
+        " others",
         PROMPT,
         sets="continues",
     ),
-    Option("--cid ID", "continue the conversation of this answer", PROMPT),
+    Option("--cid ID", "continue the conversation that this answer is in", PROMPT),
     Option(
-        "--name NAME", "continue the conversation of this name, or begin it; with -c or --cid: name that one", PROMPT
+        "--name NAME",
+        "continue the conversation with this name, or start it; with -c or --cid: give that conversation this name",
+        PROMPT,
     ),
 )
 SERVER_SIDE_OPTIONS = (
     Option(
         "--background",
-        "let OpenAI keep generating when the connection breaks, so that the answer can be resumed; implies --store, and the first"
-        " token comes later",
+        "let OpenAI keep generating if the connection breaks, so that the answer can be resumed; implies --store; the first token"
+        " comes later",
         MODEL,
     ),
-    Option("--store", "let the server keep the answer", MODEL),
-    Option("--no-stream", "ask for the answer in one piece", MODEL),
+    Option("--store", "let the server store the answer", MODEL),
+    Option("--no-stream", "request the answer in one piece, not as a stream", MODEL),
 )
-NO_LOG_OPTION = Option("-n, --no-log", "keep the answer in memory only, until the command ends", OUTPUT)
+NO_LOG_OPTION = Option("-n, --no-log", "do not save the answer: keep it in memory until the command ends", OUTPUT)
 
 ASK = Command(
     "ask",
@@ -81,34 +83,34 @@ ASK = Command(
         *MODEL_OPTIONS,
         *FILE_OPTIONS,
         *CONVERSATION_OPTIONS,
-        Option("-t, --template NAME", "a prompt kept with --save, or in a TOML file", PROMPT),
-        Option("-p, --param NAME VALUE", "the value of a template's parameter", PROMPT, sets="params"),
+        Option("-t, --template NAME", "use a template: one saved with --save, or a TOML file", PROMPT),
+        Option("-p, --param NAME VALUE", "set a parameter of the template", PROMPT, sets="params"),
         *SCHEMA_OPTIONS,
         *OUTPUT_OPTIONS,
         NO_LOG_OPTION,
         Option(
             "-d, --detach",
-            "print the id of the answer and let it run in the background, independent of this terminal",
+            "print the answer's id and run in the background, independent of this terminal",
             OUTPUT,
         ),
-        Option("--dry-run", "show the request, without the key, and do not send it", OUTPUT),
+        Option("--dry-run", "print the request, without the key; do not send it", OUTPUT),
         *SERVER_OPTIONS,
         ATTACHMENT_TYPE_OPTION,
         *TOOL_OPTIONS,
         *TOOL_SOURCE_OPTIONS,
         *TOOL_RUN_OPTIONS,
         Option("-e, --edit", "write the prompt in $VISUAL or $EDITOR", PROMPT),
-        Option("--no-stdin", "do not read standard input", PROMPT),
+        Option("--no-stdin", "do not read stdin", PROMPT),
         Option(
             "--save NAME",
-            "keep this command line as a template instead of asking; $input stands for the later prompt, $name for a parameter",
+            "save this command line as a template instead of asking; $input is replaced by the prompt, $name by a parameter",
             PROMPT,
         ),
         *SERVER_SIDE_OPTIONS,
         *LIMIT_OPTIONS,
     ),
-    (Words("prompt", "PROMPT", "what to ask; the words are joined, and follow standard input", most=None),),
-    description="Stream an answer from the OpenAI API, or from any server that speaks it, and keep every token."
+    (Words("prompt", "PROMPT", "what to ask; words are joined with spaces; stdin is put before them", most=None),),
+    description="Stream an answer from the OpenAI API, or from a compatible server, and save every token."
     ' `unspool ask "…"` is the same as `unspool "…"`.',
     examples="""\
 unspool "What is Python?"
@@ -121,7 +123,7 @@ unspool -P ollama -m llama3.2 "Hello"
 unspool --sim "Hello"                         no key, no network
 unspool --api completions -m gpt-3.5-turbo-instruct --max-tokens 100 --temperature 0 "What is Python?"\
 """,
-    epilog="A prompt that begins with the name of a command goes after -- or after: unspool ask",
+    epilog="If a prompt begins with the name of a command, write it after -- or after: unspool ask",
 )
 
 

@@ -81,7 +81,7 @@ class BenchOptions(ServerOptions, LimitOptions):
 
 RUN = Command(
     "run",
-    "stream the answers to a file of prompts",
+    "answer a file of prompts, many at once",
     lambda options: commands.run.run(options),
     RunOptions,
     (
@@ -91,31 +91,31 @@ RUN = Command(
         MAX_TOKENS_OPTION,
         OTHER_OPTION,
         SCHEMA_OPTIONS[0],
-        Option("--dry-run", "show the first request, without the key, and how many there are; send nothing", _HOW),
+        Option("--dry-run", "print the first request, without the key, and their number; send nothing", _HOW),
         Option(
             "--concurrency N",
-            "the most streams at once (default: {default}); fewer while the server says that there are too many",
+            "maximum number of streams at once (default: {default}); reduced while the server reports too many requests",
             _HOW,
             type=positive,
         ),
-        Option("--ordered", "print the results in the order of the lines, not as they come", _HOW),
+        Option("--ordered", "print the results in the order of the input, not as they finish", _HOW),
         Option(
             "--shard I/N",
-            "ask only the lines of shard I of N, counted from 0: N commands, on one machine or on many, ask all lines once",
+            "process only shard I of N, counted from 0; run N commands, on one machine or several, to process every line once",
             _HOW,
             type=shard,
         ),
-        Option("--merge", "ask nothing; print the results of all shards in the order of the lines", _HOW),
-        Option("--status", "ask nothing; print how many lines of each shard are answered", _HOW),
+        Option("--merge", "send nothing; print the results of all shards in the order of the input", _HOW),
+        Option("--status", "send nothing; print how many lines of each shard are answered", _HOW),
         Option(
             "--name NAME",
-            "the name of the run, under which its answers are kept (default: the file's name and digits of its path)",
+            "the name under which the answers are saved (default: the file's name and digits from its path)",
             _HOW,
             type=run_name,
         ),
-        Option("--anew", "ask again for lines that have an answer", _HOW, sets="again"),
+        Option("--fresh", "send answered lines again too", _HOW, sets="again"),
         Option("-q, --quiet", "print only errors on stderr", _HOW),
-        Option("-v, --verbose", "print on stderr how each line ended that has no answer", _HOW),
+        Option("-v, --verbose", "print on stderr why each unanswered line failed", _HOW),
         *SERVER_OPTIONS,
         *LIMIT_OPTIONS,
     ),
@@ -123,13 +123,13 @@ RUN = Command(
         Words(
             "file",
             "FILE",
-            "a file with a JSON object a line; - for standard input",
+            "a file with one JSON object per line; - for stdin",
             least=1,
-            missing="name one file of prompts, or - for standard input",
+            missing="name one file of prompts, or - for stdin",
         ),
     ),
-    description="Stream many answers at once, each into its own journal, and print a JSON object for each. After it was stopped or killed,"
-    " the same command continues: what has an answer is not asked again.",
+    description="Stream many answers at once, save each one, and print a JSON object per answer. If the run is stopped or killed, the same command"
+    " continues it: answered lines are not sent again.",
     examples="""\
 unspool run prompts.jsonl > results.jsonl
 unspool run batch.jsonl --concurrency 50 --ordered > results.jsonl
@@ -138,45 +138,47 @@ unspool run prompts.jsonl --merge > results.jsonl
 unspool run prompts.jsonl -P ollama -m llama3.2 -s "Answer in one word"\
 """,
     epilog='A line is {"prompt": "What is Python?"}, or a request of OpenAI\'s Batch API: {"custom_id": "1", "url":'
-    ' "/v1/chat/completions", "body": {…}}. The options of the model apply where a line says nothing else.',
-    excess="name one file of prompts, or - for standard input",
+    ' "/v1/chat/completions", "body": {…}}. Model options on the command line apply unless a line sets the field itself.',
+    excess="name one file of prompts, or - for stdin",
 )
 
 BENCH = Command(
     "bench",
-    "put load on a server and measure its streams",
+    "load-test a server and measure its streams",
     lambda options: commands.bench.run(options),
     BenchOptions,
     (
         Option(
             "--requests N",
-            f"the requests to send (default: {REQUESTS}, or as many as fit in --duration)",
+            f"number of requests (default: {REQUESTS}, or as many as fit in --duration)",
             _LOAD,
             type=positive,
         ),
         Option(
             "--concurrency N",
-            f"the streams at a time (default: {CONCURRENCY}; with --rate no bound)",
+            f"number of streams at once (default: {CONCURRENCY}; unlimited with --rate)",
             _LOAD,
             type=positive,
         ),
-        Option("--duration TIME", "send requests for this long, then wait for those that run", _LOAD, type=seconds),
+        Option(
+            "--duration TIME", "send requests for this long, then wait for those still running", _LOAD, type=seconds
+        ),
         Option(
             "--rate N",
-            "send this many requests a second whatever the server does (an open loop), and measure each from when it was due",
+            "start N requests per second, however slow the server is (open loop), and measure each from its scheduled start",
             _LOAD,
             type=rate,
         ),
-        Option("--poisson", "with --rate: at random, as independent people come", _LOAD),
-        Option("--warm-up N", "requests that are sent first and not measured (default: {default})", _LOAD, type=count),
+        Option("--poisson", "with --rate: start requests at random intervals, as independent users do", _LOAD),
+        Option("--warm-up N", "send N requests first that are not measured (default: {default})", _LOAD, type=count),
         MODEL_OPTION,
         Option(
             "-p, --prompt TEXT...",
-            f"what to ask; several are asked in turn (default: {PROMPT!r})",
+            f"the prompt; repeatable, used in turn (default: {PROMPT!r})",
             "model",
             sets="prompts",
         ),
-        Option("--prompts FILE", "a file with a prompt in each line", "model", sets="prompts_file"),
+        Option("--prompts FILE", "a file with one prompt per line", "model", sets="prompts_file"),
         SYSTEM_OPTION,
         MAX_TOKENS_OPTION,
         OTHER_OPTION,
@@ -186,13 +188,13 @@ BENCH = Command(
         *TIME_OPTIONS,
         Option(
             "--retries N",
-            "further attempts before an answer begins (default: {default}, since a retry hides what is measured)",
+            "retry up to N times before an answer begins (default: {default}, because retries distort the measurement)",
             LIMITS,
             type=count,
         ),
     ),
     (Words("url", "URL", "the base URL of the server, the same as --base-url"),),
-    description="Put load on a server and measure its streams. Every request is paid for where requests cost money.",
+    description="Load-test a server and measure its streams. If the server charges for requests, you pay for every one.",
     examples="""\
 unspool bench --sim --concurrency 100 --requests 1000
 unspool bench http://127.0.0.1:8000/v1 -m llama --concurrency 50 --requests 500

@@ -24,7 +24,7 @@ class ChatOptions(AskOptions):
 
 CHAT = Command(
     "chat",
-    "have a conversation, prompt by prompt",
+    "have a conversation",
     lambda options: commands.chat.run(options),
     ChatOptions,
     (
@@ -41,16 +41,16 @@ CHAT = Command(
         *SERVER_SIDE_OPTIONS,
         *LIMIT_OPTIONS,
     ),
-    (Words("prompt", "PROMPT", "what to ask first; the words are joined", most=None),),
-    description="Converse with a model. /help in the chat lists its commands. From a pipe it reads a prompt a line, and ends with the"
-    " exit code of the first answer that failed.",
+    (Words("prompt", "PROMPT", "what to ask first; words are joined with spaces", most=None),),
+    description="Have a conversation with a model. Type /help in the chat to list its commands. If stdin is a pipe, each line is a prompt,"
+    " and the exit code is that of the first answer that failed.",
     examples="""\
 unspool chat
 unspool chat -m gpt-5.4-mini -s "Answer briefly" "What is a monad?"
 unspool chat -c                               continues the last conversation
-unspool chat --cid 7F3K9Q                     continues any
+unspool chat --cid 7F3K9Q                     continues another conversation
 unspool chat --sim                            no key, no network
-printf 'Hi\\nAnd in French?\\n' | unspool chat  a prompt a line\
+printf 'Hi\\nAnd in French?\\n' | unspool chat  one prompt per line\
 """,
 )
 

@@ -29,8 +29,7 @@ examples:
   unspool --sim "Hello"                         no key, no network
 """
 _MORE = """
-  unspool ask --help        the options of a prompt
-  unspool COMMAND --help    the options and words of a command
+  unspool COMMAND --help    the options of a command; for prompts: unspool ask --help
 """
 
 
@@ -123,5 +122,8 @@ def _entry(left: str, right: str) -> Iterable[str]:
     lines = textwrap.wrap(right, max(20, _width() - _COLUMN), break_on_hyphens=False) or [""]
     margin = " " * _COLUMN
     if len(left) > _COLUMN - 4:
-        return [f"  {left}", *(margin + line for line in lines)]
+        # A list of values may be broken after each bar.
+        names = textwrap.wrap(left.replace("|", "| "), _width() - 6, break_on_hyphens=False)
+        first, *more = [name.replace("| ", "|") for name in names]
+        return [f"  {first}", *(f"      {name}" for name in more), *(margin + line for line in lines)]
     return [f"  {left}".ljust(_COLUMN) + lines[0], *(margin + line for line in lines[1:])]

@@ -127,95 +127,93 @@ class PruneOptions(Options):
 
 _WHICH = (
     Option("--model NAME", "only answers of models whose name contains this"),
-    Option(f"--outcome {'|'.join(tuple(EXIT_CODES))}...", "only answers that ended so; repeatable"),
+    Option(f"--outcome {'|'.join(tuple(EXIT_CODES))}...", "only answers with this outcome; repeatable"),
     Option("--since TIME", "only answers since then: 2h, 3d, today, 2026-11-01", type=moment),
     Option(
         "--run NAME",
-        "the answers of a run: its name, the beginning of it, or its file (default: all answers outside runs)",
+        "only answers of this run: its name, the start of its name, or its file (default: only answers outside runs)",
     ),
 )
 _FILTERS = (
-    Option("-n, --count N", "the most answers to list, 0 for all (default: {default})", type=count),
+    Option("-n, --count N", "list at most N answers; 0 lists all (default: {default})", type=count),
     *_WHICH,
-    Option("--json", "a JSON object a line, with all that is known of an answer"),
+    Option("--json", "print one JSON object per line, with everything known about the answer"),
 )
 _COLUMNS = (
-    "The newest comes first. A terminal gets lines that fit it. A pipe or file gets six columns, separated by tabs: the full id, the"
-    " time, the outcome, the model, the first words of the prompt, {}."
+    "The newest answer comes first. On a terminal, lines are cut to its width. In a pipe or file there are six columns, separated by tabs:"
+    " the full id, the time, the outcome, the model, the start of the prompt, {}."
 )
-_YES = Option("-f, -y, --yes", "do not ask; without a terminal nothing is asked anyway")
-_RENAMED = "which one, and what shall it be called? unspool rename CONVERSATION NAME"
-_REMOVED = "Exits with 1 if something was not removed, because it could not be or because you answered no."
+_YES = Option("-f, -y, --yes", "do not ask for confirmation; it is only asked on a terminal")
+_RENAMED = "name the conversation and its new name: unspool rename CONVERSATION NAME"
+_REMOVED = "The exit code is 1 if an answer could not be removed, or if you answered no."
 
 COMMANDS = (
     Command(
         "last",
-        "print the last answer again",
+        "print the last answer",
         lambda options: commands.show.last(options),
         LastOptions,
         VIEW_OPTIONS,
-        description="Print the last answer again; the exit code is the one it had.",
+        description="Print the last answer. The exit code is the one it ended with.",
         examples="unspool last\nunspool last --sse",
-        excess="unspool last takes no ID: use unspool show ID",
+        excess="unspool last takes no ID; use: unspool show ID",
     ),
     Command(
         "show",
-        "print any answer again",
+        "print a saved answer",
         lambda options: commands.show.run(options),
         ShowOptions,
         VIEW_OPTIONS,
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
-        description="Print an answer again; the exit code is the one it had.",
+        description="Print a saved answer. The exit code is the one it ended with.",
         examples="unspool show 7F3K9Q\nunspool show 7F3K9Q --json",
         excess="one ID at a time",
     ),
     Command(
         "replay",
-        "play an answer again, with its timing",
+        "replay an answer with its original timing",
         lambda options: commands.replay.run(options),
         ReplayOptions,
         (
-            Option("--speed N", "how many times as fast as it came, or max (default: {default})", type=speed),
+            Option("--speed N", "speed factor, such as 0.5 or 10, or max (default: {default})", type=speed),
             *VIEW_OPTIONS,
         ),
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
-        description="Play an answer again as it came, with its timing. The exit code is the one it had.",
+        description="Replay an answer with its original timing. The exit code is the one it ended with.",
         examples="unspool replay 7F3K9Q\nunspool replay 7F3K9Q --speed 10\nunspool replay tapes/0001-chat-hello.sse --json",
         excess="one ID at a time",
     ),
     Command(
         "resume",
-        "get the rest of an answer that was cut",
+        "get the rest of an answer that was cut off",
         lambda options: commands.resume.run(options),
         ResumeOptions,
         (
-            Option("--key KEY", "the API key, where the profile has none"),
+            Option("--key KEY", "the API key, if the profile has none"),
             *OUTPUT_OPTIONS,
             *TOOL_RUN_OPTIONS,
             *LIMIT_OPTIONS,
         ),
-        (Words("id", "ID", f"{ID_HELP} (default: the last answer that was cut)"),),
-        description="Print what is kept of a cut answer, and the rest of it. A background response, or a stream that a"
-        " gateway keeps, continues where it broke, and is the same answer. For anything else the model is asked to continue, in a new stream, and stderr says so. Where the command ran tools, calls that have"
-        " finished are not run again.",
+        (Words("id", "ID", f"{ID_HELP} (default: the last answer that was cut off)"),),
+        description="Print the saved part of an answer that was cut off, then the rest. A background response, or a stream saved by a gateway, continues"
+        " where it broke off and stays the same answer. Otherwise the model is asked to continue, in a new stream; stderr reports this. If the"
+        " command ran tools, finished calls are not run again.",
         examples="unspool resume\nunspool resume 7F3K9Q > answer.md",
         excess="one ID at a time",
     ),
     Command(
         "log",
-        "list the kept answers",
+        "list saved answers",
         lambda options: commands.log.log(options),
         LogOptions,
         (
             *_FILTERS,
-            Option(
-                "--conversations", "list conversations, each with its name, the number of its answers and the last one"
-            ),
-            Option("--path", "print the folder of the journals, or the file of the answer ID"),
+            Option("--conversations", "list conversations: name, number of answers, and the last answer"),
+            Option("--path", "print the folder of the journals, or the journal file of ID"),
             *ADDRESS_OPTIONS,
         ),
         (Words("id", "ID", f"with --path: {ID_HELP}"),),
-        description="List the kept answers: those of this machine, or with --base-url or -P your streams at a gateway.",
+        description="List saved answers: those on this machine or, with --base-url or -P, your streams at a gateway.",
         examples="""\
 unspool log
 unspool log -n 0 --since today --outcome cut
@@ -224,29 +222,30 @@ unspool log --conversations
 unspool log --json | jq -r 'select(.usage) | [.id, .usage.output_tokens] | @tsv'
 less "$(unspool log --path 7F3K9Q)"\
 """,
-        epilog=_COLUMNS.format("the first words of the answer")
-        + " Of conversations: the full id of the last answer, its time, the number of answers, the name, the model, the first words of the"
-        " first prompt and of the last answer. Of a gateway's streams: the full id, the time, the outcome or running, the model, the endpoint, the output tokens.",
+        epilog=_COLUMNS.format("the start of the answer")
+        + " For conversations they are: the full id of the last answer, its time, the number of answers, the name, the model, the start of the"
+        " first prompt, the start of the last answer. For a gateway's streams: the full id, the time, the outcome (or running), the model,"
+        " the endpoint, the output tokens.",
         excess="one ID at a time",
     ),
     Command(
         "rename",
-        "name a conversation",
+        "name or rename a conversation",
         lambda options: commands.conversations.rename(options),
         RenameOptions,
         (),
         (
-            Words("conversation", "CONVERSATION", "its name, or an ID of its last answer", least=1, missing=_RENAMED),
+            Words("conversation", "CONVERSATION", "its name, or the ID of its last answer", least=1, missing=_RENAMED),
             Words("name", "NAME", "the new name", least=1, missing=_RENAMED),
         ),
-        description="Name a conversation, or give it another name. `unspool -c NAME` continues it. Where a command takes an ID, the name"
-        " stands for the last answer of its conversation.",
+        description="Name or rename a conversation. `unspool -c NAME` continues it. Where a command takes an ID, the name means the last answer"
+        " of the conversation.",
         examples="unspool rename 7F3K9Q rome\nunspool rename rome italy",
-        excess="it takes a conversation and a name; to ask it as a prompt: unspool ask …",
+        excess="it takes a conversation and a name; for a prompt, use: unspool ask …",
     ),
     Command(
         "search",
-        "find kept answers by their words",
+        "search saved answers",
         lambda options: commands.log.search(options),
         SearchOptions,
         _FILTERS,
@@ -254,31 +253,31 @@ less "$(unspool log --path 7F3K9Q)"\
             Words(
                 "words",
                 "WORD",
-                "what to find",
+                "the words to find",
                 least=1,
                 most=None,
                 missing='name the words to find, such as: unspool search "event stream"',
             ),
         ),
-        description="Find kept answers by words of the prompt or of the answer.",
+        description="Search saved answers for words in the prompt or in the answer.",
         examples="""\
 unspool search python
 unspool search event stream          both words, in any order
 unspool search "event stream"        the phrase
-unspool search 'stream*'             words that begin so
-unspool search 流式 --since 30d       a part of a text without blanks\
+unspool search 'stream*'             words that start with stream
+unspool search 流式 --since 30d       part of a text without spaces\
 """,
-        epilog=f"{_COLUMNS.format('the words around the hit')}\n\nCase and diacritics do not matter. Exits with 1 when nothing is found.",
+        epilog=f"{_COLUMNS.format('the text around the match')}\n\nCase and diacritics are ignored. The exit code is 1 if nothing is found.",
     ),
     Command(
         "stats",
-        "show the timing of an answer, or sums over many",
+        "show the timing of an answer, or totals over many",
         lambda options: commands.stats.run(options),
         StatsOptions,
-        (*_WHICH, Option("--all", "sum up all kept answers"), Option("--json", "the same as a JSON object")),
+        (*_WHICH, Option("--all", "show totals over all saved answers"), Option("--json", "print a JSON object")),
         (Words("id", "ID", f"{ID_HELP}, or the file of a journal (default: the last answer)"),),
-        description="Show how an answer came in time: the first token, the pauses, the stalls. With a filter or --all: sums over answers, how"
-        " they ended, how fast they came, and their tokens by model and day.",
+        description="Show the timing of an answer: time to the first token, pauses, stalls. With a filter or --all, show totals over answers: outcomes,"
+        " speed, and tokens by model and day.",
         examples="""\
 unspool stats
 unspool stats 7F3K9Q
@@ -295,21 +294,21 @@ unspool stats --all --json | jq .models\
         ExportOptions,
         (
             Option("--json", "the same as --format json", sets="format", const="json"),
-            Option("--format markdown|json", "the form of the output"),
+            Option("--format markdown|json", "the output format"),
         ),
         (Words("id", "ID", f"{ID_HELP} (default: the last one)"),),
-        description="Print a complete conversation: the last one, or the one of the answer ID up to that answer.",
+        description="Print a conversation: the last one, or the one that contains ID, up to that answer.",
         examples="""\
 unspool export > answer.md
 unspool export 7F3K9Q
 unspool export --json 7F3K9Q | jq -r '.streams[].text'\
 """,
-        epilog="An answer that is not complete is marked.",
+        epilog="Incomplete answers are marked.",
         excess="one ID at a time",
     ),
     Command(
         "rm",
-        "remove kept answers",
+        "remove saved answers",
         lambda options: commands.remove.rm(options),
         RemoveOptions,
         (_YES,),
@@ -320,11 +319,10 @@ unspool export --json 7F3K9Q | jq -r '.streams[].text'\
                 ID_HELP,
                 least=1,
                 most=None,
-                missing="which one? Give a part of its id (unspool log lists them)",
+                missing="which answer? Give its id, or part of it; unspool log lists them",
             ),
         ),
-        description="Remove kept answers: their journals, and all their words in the catalogue. The name of a conversation stands for all its"
-        " answers.",
+        description="Remove saved answers: their journals, and their text in the search catalogue. The name of a conversation means all its answers.",
         examples="unspool rm 7F3K9Q\nunspool rm -f 7F3K9Q 2BXW4M",
         epilog=_REMOVED,
     ),
@@ -337,19 +335,19 @@ unspool export --json 7F3K9Q | jq -r '.streams[].text'\
             Option("--older-than TIME", "remove answers older than this: 90d, 12h, 2026-11-01", type=moment),
             Option(
                 "--keep N",
-                "remove all but the N newest; with --older-than: keep these, however old they are",
+                "keep only the N newest; with --older-than, keep these even if they are older",
                 type=count,
             ),
-            Option("--dry-run", "say what would be removed, and remove nothing"),
+            Option("--dry-run", "print what would be removed; remove nothing"),
             _YES,
         ),
-        description="Remove old answers. Those that are still being written stay.",
+        description="Remove old answers. Streams that are still running are not removed.",
         examples="""\
 unspool prune --older-than 90d
 unspool prune --keep 1000
 unspool prune --older-than 90d --keep 100 --dry-run\
 """,
         epilog=_REMOVED,
-        excess="it takes options only; to remove one answer: unspool rm ID",
+        excess="it takes options only; to remove one answer, use: unspool rm ID",
     ),
 )

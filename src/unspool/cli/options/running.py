@@ -31,35 +31,35 @@ class CancelOptions(AddressOptions):
 _ID = Words(
     "id",
     "ID",
-    f"{ID_HELP}; unspool ps lists the streams that run",
+    f"{ID_HELP}; unspool ps lists running streams",
     least=1,
-    missing="which stream? unspool ps lists those that run",
+    missing="which stream? unspool ps lists running streams",
 )
 
 COMMANDS = (
     Command(
         "ps",
-        "list the streams that run now",
+        "list running streams",
         lambda options: commands.ps.run(options),
         PsOptions,
-        (Option("--json", "a JSON object a line"), *ADDRESS_OPTIONS),
-        description="List the streams that run now: those of this machine, or with --base-url or -P your streams at a gateway.",
+        (Option("--json", "print one JSON object per line"), *ADDRESS_OPTIONS),
+        description="List running streams: those on this machine or, with --base-url or -P, yours at a gateway.",
         examples="unspool ps\nunspool ps --base-url http://127.0.0.1:8400/v1",
         excess="it takes no ID",
     ),
     Command(
         "attach",
-        "follow a stream that runs elsewhere",
+        "follow a running stream from another terminal",
         lambda options: commands.attach.run(options),
         AttachOptions,
         (
             *VIEW_OPTIONS,
-            Option("--from N", "leave out what precedes this block of the journal", sets="first", type=count),
+            Option("--from N", "start at this block number of the journal", sets="first", type=count),
             *ADDRESS_OPTIONS,
         ),
         (_ID,),
-        description="Follow a stream that runs elsewhere, from its beginning to its end. The exit code is the stream's. With --base-url or -P"
-        " the stream is one of a gateway, running or ended.",
+        description="Follow a running stream, such as one started with -d or in another terminal, from beginning to end. The exit code is the"
+        " stream's. With --base-url or -P, follow a stream at a gateway, running or ended.",
         examples="""\
 unspool attach "$(unspool -d "Tell me everything")"
 unspool attach 7F3K9Q --from 200
@@ -69,12 +69,12 @@ unspool attach 7F3K9Q --base-url http://127.0.0.1:8400/v1\
     ),
     Command(
         "cancel",
-        "stop one of them",
+        "stop a running stream",
         lambda options: commands.ps.cancel(options),
         CancelOptions,
         (Option("-q, --quiet", "print only errors"), *ADDRESS_OPTIONS),
         (_ID,),
-        description="Stop a stream that runs elsewhere, on this machine or at a gateway; what has arrived is kept.",
+        description="Stop a running stream on this machine or at a gateway. What has arrived stays saved.",
         examples="unspool cancel 7F3K9Q\nunspool cancel 7F3K9Q --base-url http://127.0.0.1:8400/v1",
         excess="one ID at a time",
     ),

@@ -53,39 +53,39 @@ def size(text: str) -> int:
     return int(number)
 
 
-_UPSTREAM, _CLIENTS, _STREAMS, _OPERATION = "upstream", "who may ask", "streams", "operation"
+_UPSTREAM, _CLIENTS, _STREAMS, _OPERATION = "upstream", "access", "streams", "operation"
 
 COMMANDS = (
     Command(
         "serve",
-        "put a durable gateway before a server, for all its clients",
+        "run a durable gateway in front of a server",
         lambda options: commands.serve.run(options),
         ServeOptions,
         (
-            Option("--upstream URL", "the server that answers; most URLs end in /v1", _UPSTREAM),
-            Option("-P, --profile NAME", "the server by its name in the configuration", _UPSTREAM),
-            Option("--sim", "the built-in simulator", _UPSTREAM),
+            Option("--upstream URL", "the base URL of the server behind the gateway; most end in /v1", _UPSTREAM),
+            Option("-P, --profile NAME", "the server, as a profile of the configuration", _UPSTREAM),
+            Option("--sim", "use the built-in simulator as the server", _UPSTREAM),
             Option(
                 "--idle-timeout TIME",
-                "end a stream when upstream sends nothing for this long (default: {default} s)",
+                "end a stream if the upstream server sends nothing for this long (default: {default} s)",
                 _UPSTREAM,
                 type=duration,
             ),
+            Option("--tokens FILE", "use the gateway's key, for clients with a token in this file", _CLIENTS),
+            Option("--new-token NAME", "print a new token and its entry for the token file, then exit", _CLIENTS),
             Option(
-                "--tokens FILE", "ask with the key of this gateway, for callers with a token in this file", _CLIENTS
+                "--allowed-hosts HOST...", "also accept this name in the Host header, on loopback; repeatable", _CLIENTS
             ),
-            Option("--new-token NAME", "print a new token and its entry for the file, and do nothing else", _CLIENTS),
-            Option("--allowed-hosts HOST...", "a further name in the Host header to answer to, on loopback", _CLIENTS),
-            Option("--cors ORIGIN...", "a web origin whose pages may use the gateway", _CLIENTS),
-            Option("--host ADDRESS", "the address to listen at (default: {default})", _OPERATION),
-            Option("--port N", "the port (default: {default}; 0 is any free one)", _OPERATION, type=port),
+            Option("--cors ORIGIN...", "allow web pages of this origin to use the gateway; repeatable", _CLIENTS),
+            Option("--host ADDRESS", "the address to listen on (default: {default})", _OPERATION),
+            Option("--port N", "the port; 0 chooses a free one (default: {default})", _OPERATION, type=port),
             Option(
                 "--workers N",
-                "processes that share the port and the store (default: {default})",
+                "number of processes, which share the port and the store (default: {default})",
                 _OPERATION,
                 type=positive,
             ),
-            Option("--cert FILE", "the certificate for https, with its chain", _OPERATION),
+            Option("--cert FILE", "the certificate for HTTPS, with its chain", _OPERATION),
             Option("--key FILE", "the private key of the certificate", _OPERATION),
             Option(
                 "--drain TIME",
@@ -94,25 +94,32 @@ COMMANDS = (
                 type=duration,
             ),
             Option("--metrics PORT", "serve /metrics for Prometheus on this port of 127.0.0.1", _OPERATION, type=port),
-            Option("--logs text|json", "the form of the log on stderr (default: {default})", _OPERATION),
+            Option("--logs text|json", "the log format on stderr (default: {default})", _OPERATION),
             Option(
                 "--abandon-after TIME",
-                "cancel a stream that has had no viewer for this long, or never (default: {default} s)",
+                "cancel a stream after this long without a viewer, or never (default: {default} s)",
                 _STREAMS,
                 type=_time_or_never,
             ),
             Option(
-                "--streams N", "how many streams one worker runs at once (default: {default})", _STREAMS, type=positive
+                "--streams N",
+                "maximum number of streams at once per worker (default: {default})",
+                _STREAMS,
+                type=positive,
             ),
-            Option("--store FOLDER", "the folder that keeps the streams", _STREAMS),
-            Option("--keep TIME", "how long a stream is kept after its end (default: 1d)", _STREAMS, type=duration),
+            Option("--store FOLDER", "the folder in which streams are stored", _STREAMS),
+            Option("--keep TIME", "how long a stream is stored after its end (default: 1d)", _STREAMS, type=duration),
             Option(
-                "--keep-bytes SIZE", "how much is kept in all, such as 20G; the oldest goes first", _STREAMS, type=size
+                "--keep-bytes SIZE",
+                "maximum size of the store, such as 20G; the oldest streams are removed first",
+                _STREAMS,
+                type=size,
             ),
         ),
         description=(
-            "Any OpenAI client works with its base URL changed to the gateway's. Every event is on disk before a client sees it; a client\n"
-            "that lost its connection continues from its last event, and a stream outlives its client and the worker's restart."
+            "Run a gateway in front of a server. Any OpenAI client works with it: change only the base URL. Every event is on disk before a"
+            " client sees it. A client that lost its connection continues from its last event; streams survive the loss of their client and"
+            " restarts of the workers."
         ),
         examples=(
             "unspool serve --upstream https://api.openai.com/v1\n"

@@ -63,7 +63,7 @@ class CompletionOptions(Options):
     shell: str = ""
 
 
-_TIMEOUT = Option("--timeout TIME", "the longest time for each request (default: {default} s)", type=seconds)
+_TIMEOUT = Option("--timeout TIME", "time limit for each request (default: {default} s)", type=seconds)
 _SERVERS_ONLY = "it takes options only; choose the server with -P or --base-url"
 
 MODELS = Command(
@@ -71,8 +71,8 @@ MODELS = Command(
     "list the models of a server",
     lambda options: commands.models.run(options),
     ModelsOptions,
-    (*SERVER_OPTIONS, Option("--json", "the server's own list, as JSON"), _TIMEOUT),
-    description="List the models of a server, sorted, one a line.",
+    (*SERVER_OPTIONS, Option("--json", "print the server's list, as JSON"), _TIMEOUT),
+    description="List the models of a server, sorted, one per line.",
     examples="unspool models\nunspool models -P ollama",
     excess=_SERVERS_ONLY,
 )
@@ -84,25 +84,25 @@ DOCTOR = Command(
     (
         MODEL_OPTION,
         *SERVER_OPTIONS,
-        Option("--no-ask", "do not ask the model anything"),
-        Option("--json", "a JSON object a step, one a line"),
+        Option("--no-ask", "do not send a request to the model"),
+        Option("--json", "print one JSON object per step and line"),
         _TIMEOUT,
     ),
-    description="Test every step from the configuration to the first token. The output holds no key: paste it into a bug report.",
+    description="Test every step from the configuration to the first token. The output contains no key, so you can paste it into a bug report.",
     examples="""\
 unspool doctor
 unspool doctor -P ollama -m llama3.2
-unspool doctor --no-ask            all but asking the model, which costs a few tokens
+unspool doctor --no-ask            skips the request to the model, which costs a few tokens
 unspool doctor --json\
 """,
     excess=_SERVERS_ONLY,
 )
 FAULTS = Command(
     "faults",
-    "list the faults that the simulator can produce",
+    "list the faults that the simulator can inject",
     lambda options: commands.faults.run(options),
     NoOptions,
-    description="List the faults that the simulator can produce, one a line.",
+    description="List the faults that the simulator can inject, one per line.",
     examples="unspool faults\nunspool sim --fault cut=7",
 )
 _KEY_NAME = Words(
@@ -110,16 +110,16 @@ _KEY_NAME = Words(
     "NAME",
     "a profile (openai, groq, …), or the host[:port] of a server without one",
     least=1,
-    missing="whose key? Name a profile, such as openai, or the host of a server",
+    missing="which key? Name a profile, such as openai, or the host of a server",
 )
 KEYS = Command(
     "keys",
     "store, list and remove API keys",
     lambda options: commands.keys.list_names(options),
     NoOptions,
-    description="Keep API keys in a file that only you can read.",
+    description="Store API keys in a file that only you can read.",
     examples="""\
-unspool keys set openai              asks for the key
+unspool keys set openai              prompts for the key
 pass show openai | unspool keys set openai
 unspool keys list\
 """,
@@ -127,12 +127,12 @@ unspool keys list\
     actions=(
         Command(
             "keys set",
-            "store a key, read from a prompt or from standard input",
+            "store a key; it is prompted for, or read from stdin",
             lambda options: commands.keys.store(options),
             NameOptions,
             words=(_KEY_NAME,),
             examples="unspool keys set openai",
-            excess="a key is never taken from the command line: it is asked for, or read from standard input",
+            excess="for safety the key is not a command-line argument: it is prompted for, or read from stdin",
         ),
         Command(
             "keys remove",
@@ -148,7 +148,7 @@ unspool keys list\
             lambda options: commands.keys.list_names(options),
             NoOptions,
         ),
-        Command("keys path", "print the path of their file", lambda options: commands.keys.path(options), NoOptions),
+        Command("keys path", "print the path of the key file", lambda options: commands.keys.path(options), NoOptions),
     ),
 )
 _SETTING = Words(
@@ -163,8 +163,8 @@ CONFIG = Command(
     "show and change settings",
     lambda options: commands.config.show(options),
     ConfigOptions,
-    (*SERVER_OPTIONS, Option("--json", "a JSON object a line")),
-    description="Show which settings hold, and where each comes from.",
+    (*SERVER_OPTIONS, Option("--json", "print one JSON object per line")),
+    description="Show the current settings and where each comes from.",
     examples="""\
 unspool config
 unspool config set model gpt-5.4
@@ -210,7 +210,7 @@ TEMPLATES = Command(
     "list, show, edit and remove templates",
     lambda options: commands.templates.list_all(options),
     NoOptions,
-    description="Prompts to use again: unspool … --save NAME keeps one, unspool -t NAME uses it.",
+    description="Manage templates, which are prompts to use again: unspool … --save NAME saves one, unspool -t NAME uses it.",
     examples="""\
 unspool 'Translate to $lang: $input' --save translate
 unspool -t translate -p lang French "Good morning"
@@ -235,7 +235,7 @@ unspool templates edit translate\
         ),
         Command(
             "templates edit",
-            "open a template, which may be new, in $VISUAL or $EDITOR",
+            "edit a template, or create one, in $VISUAL or $EDITOR",
             lambda options: commands.templates.edit(options),
             NameOptions,
             words=(_TEMPLATE,),
@@ -265,8 +265,7 @@ COMPLETION = Command(
     lambda options: commands.completion.run(options),
     CompletionOptions,
     words=(Words("shell", "SHELL", "bash, zsh or fish", least=1, missing="which shell? bash, zsh or fish"),),
-    description="Print the script with which a shell completes command lines: commands, options, their values, and the ids of kept"
-    " answers.",
+    description="Print a completion script for your shell. It completes commands, options, their values, and the ids of saved answers.",
     examples="""\
 source <(unspool completion bash)        bash: put this line into ~/.bashrc
 source <(unspool completion zsh)         zsh: into ~/.zshrc, after compinit

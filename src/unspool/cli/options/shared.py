@@ -22,7 +22,7 @@ OUTPUT = "output"
 LIMITS = "limits"
 
 #: What an ID may be, for the help of every command that takes one.
-ID_HELP = "any part of an id that no other answer has, or a conversation's name"
+ID_HELP = "an answer's id, or any part of it that is unique, or the name of a conversation"
 
 
 class AddressOptions(Options):
@@ -49,20 +49,22 @@ class ServerOptions(AddressOptions):
 SERVER_OPTIONS = (
     Option(
         "-P, --profile NAME",
-        "a server by its name in the configuration, or a built-in one: openai, ollama, groq, …",
+        "the server: a profile of the configuration, or a built-in one such as openai, ollama, groq",
         SERVER,
     ),
-    Option("--base-url URL", "the URL of the server; most end in /v1", SERVER),
-    Option("--sim", "ask the built-in simulator: no key, no network", SERVER),
+    Option("--base-url URL", "the server's base URL; most end in /v1", SERVER),
+    Option("--sim", "use the built-in simulator: no key, no network", SERVER),
     Option(
         "--key KEY",
-        "the API key; other users of this machine can see it while the command runs, so prefer the environment or: unspool keys set",
+        "the API key; other users of this machine can see it in the process list, so prefer the environment or: unspool keys set",
         SERVER,
     ),
-    Option("--api responses|chat|completions", "the endpoint (default: responses at OpenAI, chat elsewhere)", SERVER),
+    Option(
+        "--api responses|chat|completions", "the API endpoint (default: responses at OpenAI, chat elsewhere)", SERVER
+    ),
     Option(
         "-H, --header 'NAME: VALUE'...",
-        "send this header too, such as -H 'X-Team: search'; repeatable",
+        "add a request header, such as -H 'X-Team: search'; repeatable",
         SERVER,
         sets="headers",
         type=header,
@@ -84,13 +86,15 @@ class ModelOptions(Options):
     options: Sequence[tuple[str, str]] = ()
 
 
-MODEL_OPTION = Option("-m, --model MODEL", "the model", MODEL)
-SYSTEM_OPTION = Option("-s, --system TEXT", "the system instruction", MODEL)
-MAX_TOKENS_OPTION = Option("--max-tokens N", "the most tokens the answer may have", MODEL, type=positive)
-TEMPERATURE_OPTION = Option("--temperature N", "0 for the most likely words, more for variety", MODEL, type=number)
+MODEL_OPTION = Option("-m, --model MODEL", "the model, or one of your aliases", MODEL)
+SYSTEM_OPTION = Option("-s, --system TEXT", "the system prompt", MODEL)
+MAX_TOKENS_OPTION = Option("--max-tokens N", "limit the answer to N tokens", MODEL, type=positive)
+TEMPERATURE_OPTION = Option(
+    "--temperature N", "0 for the most likely words, higher for more variety", MODEL, type=number
+)
 OTHER_OPTION = Option(
     "-o, --option KEY VALUE",
-    "any other field of the request, such as -o seed 1 or -o n 2; the value is JSON, or else text",
+    "set any other request field, such as -o seed 1 or -o n 2; VALUE is JSON or text",
     MODEL,
     sets="options",
 )
@@ -100,7 +104,7 @@ MODEL_OPTIONS = (
     OTHER_OPTION,
     MAX_TOKENS_OPTION,
     TEMPERATURE_OPTION,
-    Option("--top-p N", "choose among the most likely words that make up this share", MODEL, type=number),
+    Option("--top-p N", "choose among the most likely words, up to this total probability", MODEL, type=number),
 )
 
 
@@ -134,39 +138,42 @@ class MaterialOptions(Options):
 FILE_OPTIONS = (
     Option(
         "-f, --file FILE...",
-        "put a text before the prompt: a file, a folder, a URL, or - for standard input; repeatable",
+        "put text before the prompt: a file, a folder, a URL, or - for stdin; repeatable",
         PROMPT,
         sets="files",
     ),
     Option(
         "-a, --attachment FILE...",
-        "attach an image, a PDF, a sound or a text: a path, a URL, or - for standard input",
+        "attach an image, a PDF, audio or text: a path, a URL, or - for stdin; repeatable",
         PROMPT,
         sets="attachments",
     ),
 )
 ATTACHMENT_TYPE_OPTION = Option(
     "--at, --attachment-type FILE MIME",
-    "attach a file of the given type, such as --at scan application/pdf",
+    "attach a file of this media type, such as --at scan application/pdf",
     PROMPT,
     sets="attachment_types",
 )
 SCHEMA_OPTIONS = (
     Option(
         "--schema SCHEMA",
-        'the form of the answer: a JSON Schema (file or text), or fields such as "name, age int"',
+        'answer in JSON of this form: a JSON Schema (file or text), or fields such as "name, age int"',
         PROMPT,
     ),
-    Option("--schema-multi SCHEMA", "the same for a list of such objects", PROMPT),
+    Option("--schema-multi SCHEMA", "the same, for a list of such objects", PROMPT),
 )
 TOOL_OPTIONS = (
     Option(
-        "--tool FILE...", "a tool the model may call: a file with its JSON definition, or several", PROMPT, sets="tools"
+        "--tool FILE...",
+        "offer the model a tool: a file with its JSON definition, or a list of them; repeatable",
+        PROMPT,
+        sets="tools",
     ),
     Option("--tool-choice CHOICE", "auto, none, required, or the name of the tool to call", PROMPT),
     Option(
         "--tool-result ID RESULT",
-        "with -c: the result of a tool call, or - for standard input; ID is the id of the call, or the name of the tool",
+        "with -c: send the result of a tool call (- for stdin); ID is the call's id or the tool's name",
         PROMPT,
         sets="tool_results",
     ),
@@ -184,20 +191,22 @@ class ToolRunOptions(Options):
 
 
 TOOL_SOURCE_OPTIONS = (
-    Option("--functions FILE...", "let the model call the functions of a Python file, or of Python code", TOOLS),
+    Option("--functions FILE...", "let the model call the functions in a Python file, or in Python code", TOOLS),
     Option(
         "-T, --run-tool NAME...",
-        "let the model call a tool of the configuration, of a Python file, or of an installed package",
+        "let the model call a tool from the configuration, a Python file, or an installed package",
         TOOLS,
         sets="run_tools",
     ),
 )
 TOOL_RUN_OPTIONS = (
-    Option("--tools-allow NAMES...", "run these tools without asking: names with commas between them, or all", TOOLS),
-    Option("--ta, --tools-approve", "ask before each call, also of a tool that is allowed", TOOLS),
-    Option("--td, --tools-debug", "show the complete results of tools", TOOLS),
-    Option("--cl, --chain-limit N", "the most answers with tool calls (default: {default})", TOOLS, type=count),
-    Option("--tool-timeout TIME", "the longest time for one call (default: {default} s)", TOOLS, type=seconds),
+    Option("--tools-allow NAMES...", "run these tools without asking: names separated by commas, or all", TOOLS),
+    Option("--ta, --tools-approve", "ask before each call, even for allowed tools", TOOLS),
+    Option("--td, --tools-debug", "show tool results in full", TOOLS),
+    Option(
+        "--cl, --chain-limit N", "stop after this many rounds of tool calls (default: {default})", TOOLS, type=count
+    ),
+    Option("--tool-timeout TIME", "time limit for one tool call (default: {default} s)", TOOLS, type=seconds),
 )
 
 
@@ -219,9 +228,7 @@ class FormatOptions(Options):
 
 FORMAT_OPTIONS = (
     Option("--json", "the same as --format stream-json", OUTPUT, sets="format", const="stream-json"),
-    Option(
-        f"--format {'|'.join(formats.NAMES)}", "the form of the output; stream-json is a JSON object a line", OUTPUT
-    ),
+    Option(f"--format {'|'.join(formats.NAMES)}", "the output format; stream-json is one JSON object per line", OUTPUT),
 )
 
 
@@ -247,27 +254,27 @@ class RenderingOptions(FormatOptions):
 
 QUIET_OPTION = Option("-q, --quiet", "print only errors on stderr", OUTPUT)
 RENDERING_OPTIONS = (
-    Option("-r, --raw", "show the text without rendering it; a terminal still gets no control characters", OUTPUT),
+    Option("-r, --raw", "do not render Markdown; on a terminal, control characters are still removed", OUTPUT),
     Option(
         "-x, --extract",
-        "print only the first fenced code block, as it arrives; exit code 1 if there is none",
+        "print only the first fenced code block, as it arrives; exit with 1 if there is none",
         OUTPUT,
         const="first",
     ),
     Option("--xl", "print only the last fenced code block", OUTPUT, sets="extract", const="last"),
     Option("--copy", "copy the answer to the clipboard when it is complete", OUTPUT),
     Option("-u, --usage", "print tokens and seconds on stderr", OUTPUT),
-    Option("--stats line|json", "print all measurements on stderr; with --json they are a line of the output", OUTPUT),
-    Option("--markdown", "render Markdown in a pipe or file too", OUTPUT),
+    Option("--stats line|json", "print all measurements on stderr; with --json, as a line of the output", OUTPUT),
+    Option("--markdown", "render Markdown even if stdout is not a terminal", OUTPUT),
     Option(
         "--color auto|always|never",
-        "colours; auto: on a terminal unless NO_COLOR is set, elsewhere if FORCE_COLOR is; UNSPOOL_THEME=light suits a light"
-        " background",
+        "when to use colours; auto means on a terminal unless NO_COLOR is set, elsewhere if FORCE_COLOR is set; UNSPOOL_THEME=light"
+        " is for light backgrounds",
         OUTPUT,
     ),
     Option(
         "--show-reasoning",
-        "print the model's reasoning on stderr, also where that is no terminal",
+        "print the model's reasoning on stderr, even if that is not a terminal",
         OUTPUT,
         sets="reasoning",
         const="show",
@@ -286,13 +293,13 @@ OUTPUT_OPTIONS = (
     *RENDERING_OPTIONS,
     Option(
         "-R, --hide-reasoning",
-        "do not show the model's reasoning; it is kept all the same",
+        "do not show the model's reasoning; it is still saved",
         OUTPUT,
         sets="reasoning",
         const="hide",
     ),
     QUIET_OPTION,
-    Option("-v, --verbose", "print on stderr what is sent where, and how it ended", OUTPUT),
+    Option("-v, --verbose", "print requests and how they ended on stderr", OUTPUT),
 )
 
 
@@ -319,14 +326,12 @@ class TimeOptions(Options):
 TIME_OPTIONS = (
     Option(
         "--timeout TIME",
-        "the longest time for the complete answer, such as 90 or 5m (default: none)",
+        "time limit for the complete answer, such as 90 or 5m (default: none)",
         LIMITS,
         type=seconds,
     ),
-    Option("--idle-timeout TIME", f"the longest time without data (default: {IDLE_TIMEOUT:g} s)", LIMITS, type=seconds),
-    Option(
-        "--connect-timeout TIME", f"the longest time to connect (default: {CONNECT_TIMEOUT:g} s)", LIMITS, type=seconds
-    ),
+    Option("--idle-timeout TIME", f"time limit without any data (default: {IDLE_TIMEOUT:g} s)", LIMITS, type=seconds),
+    Option("--connect-timeout TIME", f"time limit to connect (default: {CONNECT_TIMEOUT:g} s)", LIMITS, type=seconds),
 )
 
 
@@ -338,5 +343,5 @@ class LimitOptions(TimeOptions):
 
 LIMIT_OPTIONS = (
     *TIME_OPTIONS,
-    Option("--retries N", "further attempts before the answer begins (default: {default})", LIMITS, type=count),
+    Option("--retries N", "retry up to N times before the answer begins (default: {default})", LIMITS, type=count),
 )

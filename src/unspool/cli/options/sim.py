@@ -94,138 +94,144 @@ def _match(text: str) -> str:
     return text
 
 
-_SERVER = "as a server"
-_MODEL = "as a model"
-_TROUBLE = "in trouble"
-_ANSWERS = "with scripted answers"
-_TAPES = "with tapes"
+_SERVER = "server"
+_MODEL = "timing"
+_TROUBLE = "faults and limits"
+_ANSWERS = "scripted answers"
+_TAPES = "tapes"
 
 _OPTIONS = (
-    Option("--host ADDRESS", "the address to listen at (default: {default})", _SERVER),
-    Option("--port N", "the port (default: {default}, any that is free)", _SERVER, type=port),
+    Option("--host ADDRESS", "the address to listen on (default: {default})", _SERVER),
+    Option("--port N", "the port; 0 chooses a free one (default: {default})", _SERVER, type=port),
     Option(
         "--allow-origin ORIGIN...",
-        "let web pages of this origin ask, besides those of this machine; * for all; repeatable",
+        "allow requests from web pages of this origin (CORS), besides those of this machine; * for all; repeatable",
         _SERVER,
     ),
-    Option("--require-key KEY", "refuse requests without this key", _SERVER),
+    Option("--require-key KEY", "reject requests without this key", _SERVER),
     Option(
         "--resumable-for TIME",
-        "how long a background response is streamed again (default: 5m); 0 for never",
+        "how long a background response can be resumed (default: 5m); 0 for never",
         _SERVER,
         type=duration,
     ),
-    Option("--event-ids", "send each response event's number as its id too", _SERVER),
+    Option("--event-ids", "also send the sequence number of Responses events as the SSE id", _SERVER),
     Option(
         "--dialect NAME",
-        "the server to take after: ollama, vllm, openrouter, … (default: openai)",
+        "the server to imitate: ollama, vllm, openrouter, … (default: openai)",
         _SERVER,
         type=_dialect,
     ),
     Option(
         "--models A,B",
-        "the only models there are, by name, with commas between them (default: any)",
+        "serve only these models; names separated by commas (default: any name)",
         _SERVER,
         type=_names,
     ),
     Option(
         "--context-window N",
-        "the tokens that a model takes (default: as many as OpenAI's of that name)",
+        "the context window in tokens (default: that of OpenAI's model of the same name)",
         _SERVER,
         type=positive,
     ),
-    Option("--strict", "hold OpenAI's models to their endpoints and parameters", _SERVER),
-    Option("--lenient", "let fields pass that OpenAI does not know", _SERVER),
+    Option("--strict", "reject endpoints and parameters that OpenAI's real model does not support", _SERVER),
+    Option("--lenient", "accept request fields that OpenAI does not know", _SERVER),
     Option(
         "--keepalive TIME",
-        "the silence after which a response's stream says that it lives (default: 30s); 0 for never",
+        "send a keepalive on a Responses stream after this much silence (default: 30s); 0 for never",
         _SERVER,
         type=duration,
     ),
     Option(
         "--ttft TIME",
-        "the time to the first token (default: 300ms); it may vary: 300ms±100, 0.2..1s, normal(300ms, 50ms),"
+        "time to the first token (default: 300ms); a range or distribution is possible: 300ms±100, 0.2..1s, normal(300ms, 50ms),"
         " lognormal(300ms, 0.5), exponential(300ms)",
         _MODEL,
         type=_varying,
     ),
     Option(
-        "--itl TIME", "the time between two tokens (default: 20ms); it may vary in the same ways", _MODEL, type=_varying
+        "--itl TIME", "time between two tokens (default: 20ms), with the same forms as --ttft", _MODEL, type=_varying
     ),
-    Option("--tps N", "the tokens in a second, another way to say --itl", _MODEL, type=rate),
-    Option(
-        "--burst N", "the tokens that come at a time, as often as the pace allows (default: 1)", _MODEL, type=positive
-    ),
-    Option("--total-tps N", "the tokens in a second that all streams get together", _MODEL, type=rate),
-    Option("--seed N", "another seed gives other ids and other times", _MODEL, type=count),
+    Option("--tps N", "tokens per second, another way to set --itl", _MODEL, type=rate),
+    Option("--burst N", "send tokens in groups of N, at the same average rate (default: 1)", _MODEL, type=positive),
+    Option("--total-tps N", "tokens per second that all streams share", _MODEL, type=rate),
+    Option("--seed N", "seed for ids and random timing", _MODEL, type=count),
     Option(
         "--rpm N",
-        "the requests a minute that all clients together may make; more are refused with 429",
+        "limit all clients together to N requests per minute; reject more with 429",
         _TROUBLE,
         type=positive,
     ),
-    Option("--tpm N", "the tokens a minute, of prompts and answers, that they may ask for", _TROUBLE, type=positive),
+    Option("--tpm N", "limit them to N tokens per minute, in prompts and answers", _TROUBLE, type=positive),
     Option(
         "--fault NAME[=VALUE]...",
-        "what every request meets with, such as cut=7; repeatable; unspool faults lists them",
+        "inject a fault into every request, such as cut=7; repeatable; unspool faults lists them",
         _TROUBLE,
         type=_faults,
     ),
     Option(
         "--script FAULTS...",
-        "what the first request meets with, given again what the second does, and so on; '' is success",
+        "inject faults into the first request only; give it again for the second, and so on; '' means no fault",
         _TROUBLE,
         type=_faults,
     ),
-    Option("--drop-after N", "cut each stream after so many events", _TROUBLE, type=positive),
-    Option("--upstream URL", "pass requests on to this server, a base URL, and break its answers", _TROUBLE),
-    Option("--answers FILE...", "scripted answers, a TOML or JSON file; repeatable", _ANSWERS),
-    Option("--answers-only", "refuse what no scripted answer matches with 404, and name the nearest", _ANSWERS),
+    Option("--drop-after N", "cut each stream after N events", _TROUBLE, type=positive),
+    Option(
+        "--upstream URL",
+        "forward requests to the server with this base URL, and inject the faults into its answers",
+        _TROUBLE,
+    ),
+    Option("--answers FILE...", "a TOML or JSON file of scripted answers; repeatable", _ANSWERS),
+    Option(
+        "--answers-only", "reject requests that match no scripted answer with 404, and show the nearest one", _ANSWERS
+    ),
     Option(
         "--control",
-        "let clients set answers, faults and the clock below /_unspool, also on an address that is not loopback",
+        "let clients set answers, faults and the clock under /_unspool, even on an address that is not loopback",
         _ANSWERS,
     ),
     Option(
-        "--virtual-clock", "a clock that stands still until a client advances it, for waits that take no time", _ANSWERS
+        "--virtual-clock",
+        "use a clock that moves only when a client advances it, so that tests need not wait",
+        _ANSWERS,
     ),
     Option(
         "--tapes PATH...",
-        "answer what is on this tape: a journal's file, a folder of them, or a piece of an id; repeatable",
+        "answer from this tape: a journal file, a folder of them, or an answer's id; repeatable",
         _TAPES,
     ),
     Option(
         "--tape-match HOW",
-        "what has to be as it is on the tape: strict, the complete request (the default); messages, the model and the messages;"
-        " last-message, the model and what the user said last",
+        "which parts of a request must match the tape: strict, the complete request (the default); messages, the model and the messages;"
+        " last-message, the model and the last user message",
         _TAPES,
         type=_match,
     ),
     Option(
         "--tape-ignore WHAT...",
-        "what may differ from the tape: a field of the request, such as temperature or metadata.id, or what a /regular expression/ finds in"
-        " any text, such as a date; repeatable",
+        "ignore this when matching: a request field, such as temperature or metadata.id, or a /regular expression/ for parts of any text,"
+        " such as dates; repeatable",
         _TAPES,
     ),
+    Option("--speed N", "speed factor for tapes, or max (default: 1)", _TAPES, type=speed),
     Option(
-        "--speed N", "play tapes so many times as fast as they were recorded, or max (default: 1)", _TAPES, type=speed
+        "--tapes-only", "reject requests that are on no tape with 404, and show how the nearest one differs", _TAPES
     ),
-    Option("--tapes-only", "refuse what is on no tape with 404, and say what the nearest has else", _TAPES),
     Option(
         "--record URL",
-        "pass requests on to this server, a base URL, and make a tape of each answer, without keys",
+        "forward requests to the server with this base URL, and record each answer as a tape, without keys",
         _TAPES,
     ),
-    Option("--into DIR", "the folder for what is recorded (default: tapes, in this one)", _TAPES),
+    Option("--into DIR", "the folder for recorded tapes (default: ./tapes)", _TAPES),
 )
 
 SIM = Command(
     "sim",
-    "run the simulator, a server for tests",
+    "run the simulator, an OpenAI-compatible server for tests",
     lambda options: commands.sim.run(options),
     SimOptions,
     _OPTIONS,
-    description="Run a server that answers like the OpenAI API, from written answers and not from a model.",
+    description="Run a server that behaves like the OpenAI API, without a model: it generates text, or sends answers that you write or record.",
     examples="""\
 unspool sim --port 8080
 OPENAI_BASE_URL=http://127.0.0.1:8080/v1 unspool "What is Python?"
@@ -241,15 +247,15 @@ unspool sim --tapes tapes --tapes-only\
 )
 
 _PATHS = Words(
-    "paths", "PATH", "tapes, or folders of them", least=1, most=None, missing="which tapes? Name files or folders"
+    "paths", "PATH", "tape files, or folders of them", least=1, most=None, missing="which tapes? Name files or folders"
 )
 TAPES = Command(
     "tapes",
-    "renew edited tapes, or make scripted answers of them",
+    "repair edited tapes, or convert them to scripted answers",
     lambda options: commands.tapes.renew(options),
     TapesOptions,
     words=(_PATHS,),
-    description="Renew the checksums of tapes that were edited, or make scripted answers of what they say.",
+    description="Repair the checksums of tapes that you edited, or convert tapes to scripted answers.",
     examples="""\
 unspool tapes renew tapes
 unspool tapes answers tapes > answers.json\
@@ -257,7 +263,7 @@ unspool tapes answers tapes > answers.json\
     actions=(
         Command(
             "tapes renew",
-            "number the blocks again and renew the checksums (the default)",
+            "renumber the blocks and recompute the checksums (the default)",
             lambda options: commands.tapes.renew(options),
             TapesOptions,
             words=(_PATHS,),
@@ -265,7 +271,7 @@ unspool tapes answers tapes > answers.json\
         ),
         Command(
             "tapes answers",
-            "print scripted answers that say the same, as JSON",
+            "print the tapes as scripted answers, in JSON",
             lambda options: commands.tapes.answers(options),
             TapesOptions,
             words=(_PATHS,),
