@@ -29,7 +29,7 @@ examples:
   unspool --sim "Hello"                         no key, no network
 """
 _MORE = """
-  unspool COMMAND --help    the options of a command; for prompts: unspool ask --help
+  unspool COMMAND --help    the options; those of a prompt: unspool ask --help
 """
 
 
