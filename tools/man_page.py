@@ -186,7 +186,9 @@ def main() -> int:
     """Write the page."""
     wrong = set(_EXITS) ^ {str(code) for code in (*outcome.EXIT_CODES.values(), outcome.USAGE_EXIT_CODE)}
     if wrong:
-        print(f"exit codes {', '.join(sorted(wrong))}: described but unknown, or known but not described", file=sys.stderr)
+        print(
+            f"exit codes {', '.join(sorted(wrong))}: described but unknown, or known but not described", file=sys.stderr
+        )
         return 1
     PAGE.write_text(page(), "utf-8")
     return 0
