@@ -69,6 +69,8 @@ class Running:
         tokens: Path | None = None,
         keep: float = 86400.0,
         keep_bytes: int | None = None,
+        engine: str | None = None,
+        sync: str = "interval",
         **settings: Any,
     ) -> None:
         self.configuration = Configuration(
@@ -79,6 +81,8 @@ class Running:
             use_proxy=False,
             keep=keep,
             keep_bytes=keep_bytes,
+            sync=sync,
+            engine=engine,
         )
         self.url = ""
         self.worker: Worker

@@ -15,11 +15,15 @@ from unspool.jsontext import parse
 from unspool.outcome import RUNNING
 from unspool.serve.http import ClientGone, ResponseStream
 from unspool.serve.renderings import HEARTBEAT, Rendering, UpstreamRendering
-from unspool.serve.store import BODY, END, EVENT, FIRST, HEAD, End, Entry, Head, Store, StreamInfo
+from unspool.serve.store import BODY, END, EVENT, FIRST, HEAD, End, Entry, Head, Store, StoreError, StreamInfo
 from unspool.sse import Event, Events
 
 # Entries that a viewer reads from the store at a time.
 _SLICE = 1024
+
+# Seconds that readers wait for a store that is away, and between attempts.
+_PATIENCE, _PAUSE = 30.0, 0.2
+_GONE = End("error", "the stream is no longer kept")
 
 #: Seconds of silence after which a comment says that the producer lives.
 HEARTBEAT_SECONDS = 15.0
@@ -84,12 +88,23 @@ class Channel:
             viewer.finish(position, end)
         self._idle()
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, comment: bytes = HEARTBEAT) -> None:
         """The producer lives: say so to those who have heard nothing for long."""
         for viewer in self._sharing + self._live:
-            viewer.response.write(HEARTBEAT)
+            viewer.response.write(comment)
 
-    # Who waits
+    # Who reads and waits
+
+    async def read(self, position: int, limit: int) -> list[Entry]:
+        """The entries from this position on. Waits for a store that is away for a moment. Raises KeyError, and StoreError."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            try:
+                return await self.store.read(self.info.id, position, limit)
+            except StoreError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Return at the next news; False where none came in this time."""
@@ -109,8 +124,13 @@ class Channel:
         """Count a viewer in."""
         self.viewers.add(viewer)
         if not self.is_local and self.end is None and self.info.state == RUNNING:
-            await self.store.viewing(self.info.id, len(self.viewers))
+            await self._announce()
             self.follow()
+
+    async def _announce(self) -> None:
+        """Let the producer know whether the stream has viewers here."""
+        with contextlib.suppress(StoreError):  # said again as long as it is followed
+            await self.store.viewing(self.info.id, len(self.viewers))
 
     def follow(self) -> None:
         """Read the store from now on, for this process does not produce the stream, or no longer."""
@@ -123,8 +143,7 @@ class Channel:
         self.viewers.discard(viewer)
         self.leave_live(viewer)
         if not self.viewers and not self.is_local:
-            with contextlib.suppress(Exception):
-                await self.store.viewing(self.info.id, 0)
+            await self._announce()
         self._idle()
 
     def reaches(self, position: int) -> bool:
@@ -176,10 +195,12 @@ class Channel:
                 news.clear()
                 try:
                     position = self.position
-                    entries = await self.store.read(self.info.id, position)
+                    entries = await self.read(position, _SLICE)
                 except KeyError:
-                    self.publish_end(self.position, End("error", "the stream is no longer kept"))
+                    self.publish_end(self.position, _GONE)
                     return
+                except StoreError:
+                    continue
                 if entries and position == self.position:
                     heard = loop.time()
                     for group in _groups(entries):
@@ -189,10 +210,12 @@ class Channel:
                     async with asyncio.timeout(1.0):
                         await news.wait()
                 if loop.time() - heard >= HEARTBEAT_SECONDS:
-                    found = await self.store.find(self.info.id)
-                    if found is not None and found.ended is None:
-                        heard = loop.time()
-                        self.heartbeat()
+                    heard = loop.time()
+                    with contextlib.suppress(StoreError):
+                        found = await self.store.find(self.info.id)
+                        if found is not None and found.ended is None:
+                            self.heartbeat()
+                            await self._announce()
         finally:
             stop()
 
@@ -278,7 +301,13 @@ class Viewer:
                 await self._be_live()
                 continue
             runs = channel.info.state == RUNNING  # before it is read: the end may come meanwhile
-            entries = await channel.store.read(channel.info.id, self.position, _SLICE)
+            try:
+                entries = await channel.read(self.position, _SLICE)
+            except KeyError:
+                # Removed, or lost with its store: the end cannot come from the log.
+                self.push(self.rendering.end(self.position, channel.end or _GONE), self.position + 1)
+                response.end()
+                return
             if entries:
                 for group in _groups(entries, by_time=not self.rendering.is_stateless):
                     end = group[0].end

@@ -37,6 +37,7 @@ from unspool.serve.store import (
     EVENT,
     HEAD,
     LEASE,
+    UNLISTED_SECONDS,
     End,
     Entry,
     Fenced,
@@ -463,12 +464,12 @@ class FileStore(Store):
     def _retire(self) -> None:
         """Remove what has been kept for long enough, and the oldest of what is too much."""
         now = time.time()
-        # Not stored upstream means not for long here: long enough for a client to come back.
+        # Not stored upstream means not for long here.
         old = [
             row[0]
             for row in self._index.execute(
                 "SELECT id FROM stream WHERE ended IS NOT NULL AND (ended < ? OR (NOT listed AND ended < ?))",
-                (now - self._keep, now - min(600.0, self._keep)),
+                (now - self._keep, now - min(UNLISTED_SECONDS, self._keep)),
             )
         ]
         if self._keep_bytes is not None:

@@ -12,6 +12,7 @@ from unspool.api import failure as failures
 from unspool.jsontext import parse
 from unspool.outcome import CANCELLED, COMPLETE, CUT, ERROR, INTERRUPTED, Ending, Fault, judge, of_failure
 from unspool.serve.channel import HEARTBEAT_SECONDS, Channel
+from unspool.serve.renderings import AWAY
 from unspool.serve.store import End, Fenced, Head, Producer, Store, StoreError, StreamInfo
 from unspool.serve.upstream import Call, fault_of, read_all
 from unspool.sse import EventBatch, Events
@@ -165,6 +166,9 @@ class Ingest:
         fault: Fault | None = None
         try:
             await call.pour(self._take)
+            while self.producer.is_full and not decoder.done:
+                await self.producer.room()
+                await call.pour(self._take)
             fault = call.fault
         except asyncio.CancelledError:
             if not self._decoder.done:
@@ -189,7 +193,7 @@ class Ingest:
         events = self._bytes_in.take(data)
         if events.runs:
             self._append(events)
-        return self._decoder.done
+        return self._decoder.done or self.producer.is_full
 
     def _append(self, events: Events) -> None:
         self.producer.append(events, self._heard_at - self._sent_at)
@@ -264,7 +268,9 @@ class Ingest:
                 self._reading.cancel()
             if time.monotonic() - self._heard_at > self._silence:
                 self.stop(f"upstream sent nothing for {self._silence:g} s", CUT)
-            if self.channel.position != position:
+            if self.producer.trouble is not None:
+                self.channel.heartbeat(AWAY)
+            elif self.channel.position != position:
                 position, beat_at = self.channel.position, loop.time()
             elif loop.time() - beat_at >= HEARTBEAT_SECONDS:
                 beat_at = loop.time()

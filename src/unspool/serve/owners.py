@@ -150,15 +150,18 @@ class Owners:
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()[:40]
 
 
-def read_secret(path: str) -> bytes:
-    """The gateway's secret, made at the first start. Raises OSError."""
+def read_secret(path: str, *, make: bool = True) -> bytes:
+    """The gateway's secret, made at the first start where ``make`` says so. Raises OSError, and TokenFileError for one that is too short."""
     try:
+        if not make:
+            raise FileExistsError
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         with open(path, "rb") as file:
             secret = file.read()
         if len(secret) < 32:
-            raise TokenFileError(f"{path} is too short for a secret; remove it to have a new one made") from None
+            hint = "remove it to have a new one made" if make else "write one with: openssl rand -hex 32"
+            raise TokenFileError(f"{path} is too short for a secret; {hint}") from None
         return secret
     secret = secrets.token_bytes(32)
     with open(fd, "wb") as file:

@@ -18,6 +18,8 @@ from unspool.sse import Events
 
 #: A comment, without a blank line: openai's SDK for Python takes every blank line after an ``id:`` for an event, and fails on its data.
 HEARTBEAT = b":\n"
+#: What viewers of a stream are sent while its store is away.
+AWAY = b": the gateway waits for its store\n"
 
 #: The renderings by the names that ``?format=`` takes.
 NAMES = ("upstream", "unspool", "ai-sdk")

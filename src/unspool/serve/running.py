@@ -31,12 +31,18 @@ _RESTART_PAUSE = 0.5
 
 @dataclass(slots=True)
 class Configuration:
-    """Everything a worker needs to know. ``tokens`` is the file of tokens, None for callers' keys."""
+    """Everything a worker needs to know. ``tokens`` is the file of tokens, None for callers' keys.
+
+    ``engine`` is the URL of the Valkey or Redis that keeps the streams, None where they are kept in ``folder``. ``secret`` is the file
+    of the gateway's secret, None for one in the folder, which is made at the first start.
+    """
 
     target: Target
     folder: str
     settings: Settings = field(default_factory=Settings)
     limits: Limits = field(default_factory=Limits)
+    engine: str | None = None
+    secret: str | None = None
     tokens: str | None = None
     sync: str = "interval"
     keep: float = 86400.0
@@ -47,13 +53,18 @@ class Configuration:
     """The port of ``/metrics`` on 127.0.0.1, None for none."""
 
     def store(self) -> Store:
-        """One more process's store."""
+        """One more process's store. Raises Error for a URL that cannot be used."""
+        if self.engine is not None:
+            from unspool.serve.valkey import ValkeyStore
+
+            fingerprint = self.owners().digest("store")
+            return ValkeyStore(self.engine, fingerprint=fingerprint, sync=self.sync, keep=self.keep)
         return FileStore(self.folder, sync=self.sync, keep=self.keep, keep_bytes=self.keep_bytes)
 
     def owners(self) -> Owners:
         """Who may ask. Raises Error and OSError."""
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        secret = read_secret(os.path.join(self.folder, "secret"))
+        secret = read_secret(self.secret or os.path.join(self.folder, "secret"), make=self.secret is None)
         return Owners(secret, read_tokens(self.tokens) if self.tokens is not None else None)
 
     def tls(self) -> ssl.SSLContext | None:

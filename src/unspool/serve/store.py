@@ -2,7 +2,7 @@
 
 A stream is an append-only log of entries with positions that only grow. One producer at a time writes it, under a lease with an epoch: a
 producer whose lease has expired is fenced, and never writes again. Any number of viewers read from any position. Implementations:
-`unspool.serve.files` for one machine; all of them pass the tests in ``tests/serve/store_contract.py``.
+`unspool.serve.files` for one machine, `unspool.serve.valkey` for many; both pass the tests in ``tests/serve/store_contract.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from unspool.sse import Events
 
 #: Seconds after which a producer that gave no sign of life has lost its streams.
 LEASE = 2.0
+
+#: Seconds that a stream is kept after its end where its request said ``store: false``: long enough for a client to come back.
+UNLISTED_SECONDS = 600.0
 
 #: The position of the first entry that viewers see; what was asked comes before it.
 FIRST = 1
@@ -110,6 +113,10 @@ class Producer(ABC):
     on_trouble: Callable[[StoreError], None] | None = None
     #: Why somebody wants the stream to stop, None while nobody does; ``on_cancel`` is called when it is set.
     cancelled: str | None = None
+    #: Whether no more should be appended before `room` returns: nothing can be kept at present, and enough is held.
+    is_full: bool = False
+    #: Why nothing can be kept at present, None where all is well.
+    trouble: str | None = None
     on_cancel: Callable[[], None] | None = None
 
     @abstractmethod
@@ -119,6 +126,9 @@ class Producer(ABC):
     @abstractmethod
     def append(self, events: Events, at: float) -> None:
         """Append events that arrived together, ``at`` seconds after the request. `head`, `body` and `end` wait for them."""
+
+    async def room(self) -> None:  # noqa: B027
+        """Wait until no longer ``is_full``."""
 
     @abstractmethod
     async def body(self, data: bytes, at: float) -> int:

@@ -31,6 +31,7 @@ def run(options: ServeOptions) -> int:
         raise UsageError("--upstream, -P and --sim name the server that answers: give one of them")
     if bool(options.cert) != bool(options.key):
         raise UsageError("https needs both files: --cert and --key")
+    _check_store(options)
     notes = Notes(Output(2))
     if not options.sim:
         return _serve(options, _target(options), notes)
@@ -39,6 +40,23 @@ def run(options: ServeOptions) -> int:
     with SubprocessSimulator() as simulator:
         notes.line("answers come from the built-in simulator, not from a model")
         return _serve(options, Target("sim", simulator.url, "responses", needs_key=False), notes)
+
+
+def _check_store(options: ServeOptions) -> None:
+    """Raise UsageError for options that do not go with the store."""
+    if options.store is not None and "://" in options.store:
+        if options.secret is None:
+            raise UsageError("nodes that share a store share a secret: give each the same file with --secret FILE")
+        if options.keep_bytes is not None:
+            raise UsageError(
+                "--keep-bytes is for a folder; with a URL, --keep and the engine's maxmemory bound the size"
+            )
+        if options.sync == "always":
+            raise UsageError(
+                "with a URL, the engine's appendfsync says when it syncs; --sync replica waits for a replica"
+            )
+    elif options.sync == "replica":
+        raise UsageError("--sync replica needs a store with replicas: --store valkey://HOST:PORT/DB")
 
 
 def _target(options: ServeOptions) -> Target:
@@ -67,6 +85,7 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
         configuration.settings.page_token = secrets.token_urlsafe(24)
     try:
         configuration.owners()
+        configuration.store()
         configuration.tls()
         listener = listen(options.host, options.port)
     except ssl.SSLError as error:
@@ -96,9 +115,11 @@ def _configuration(options: ServeOptions, target: Target) -> Configuration:
     from unspool.serve.gateway import Settings
     from unspool.serve.running import Configuration
 
+    engine = options.store if options.store is not None and "://" in options.store else None
+    folder = options.store if options.store is not None and engine is None else os.path.join(state_dir(), "gateway")
     return Configuration(
         target,
-        options.store or os.path.join(state_dir(), "gateway"),
+        folder,
         Settings(
             allowed_hosts=tuple(options.allowed_hosts),
             origins=tuple(options.cors),
@@ -108,6 +129,9 @@ def _configuration(options: ServeOptions, target: Target) -> Configuration:
             streams=options.streams,
             drain=options.drain,
         ),
+        engine=engine,
+        secret=options.secret,
+        sync=options.sync,
         tokens=options.tokens,
         keep=options.keep,
         keep_bytes=options.keep_bytes,

@@ -20,6 +20,8 @@ class ServeOptions(Options):
     port: int = 8400
     workers: int = 1
     store: str | None = None
+    secret: str | None = None
+    sync: str = "interval"
     tokens: str | None = None
     new_token: str | None = None
     allowed_hosts: Sequence[str] = ()
@@ -107,7 +109,18 @@ COMMANDS = (
                 _STREAMS,
                 type=positive,
             ),
-            Option("--store FOLDER", "the folder in which streams are stored", _STREAMS),
+            Option(
+                "--store WHERE",
+                "where streams are stored: a folder, or for many machines the URL of Valkey or Redis (valkey://HOST:PORT/DB)",
+                _STREAMS,
+            ),
+            Option("--secret FILE", "with a URL: the secret that all nodes share, at least 32 bytes", _STREAMS),
+            Option(
+                "--sync interval|always|replica",
+                "when an event counts as stored: once written, synced to disk, or (with a URL) received by a replica"
+                " (default: {default})",
+                _STREAMS,
+            ),
             Option("--keep TIME", "how long a stream is stored after its end (default: 1d)", _STREAMS, type=duration),
             Option(
                 "--keep-bytes SIZE",
@@ -124,6 +137,7 @@ COMMANDS = (
         examples=(
             "unspool serve --upstream https://api.openai.com/v1\n"
             "unspool serve -P groq --workers 4\n"
+            "unspool serve -P groq --store valkey://10.0.0.5:6379/0 --secret /etc/unspool/secret\n"
             "unspool serve --sim                               try it without a key\n"
             "unspool serve --new-token app                     a token for --tokens"
         ),
