@@ -137,3 +137,28 @@ def test_an_agent_s_answers_are_spans_of_one_trace(traced: Traced) -> None:
     spans = traced.exporter.get_finished_spans()
     assert [one.name for one in spans] == ["chat m", "chat m", "agent"]
     assert len({one.context.trace_id for one in spans if one.context is not None}) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("api.openai.com", "openai"),
+        ("api.groq.com", "groq"),
+        ("api.x.ai", "x_ai"),
+        ("mine.openai.azure.com", "azure.ai.openai"),
+        ("generativelanguage.googleapis.com", "gcp.gemini"),
+        ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai"),
+        ("bedrock-runtime.us-west-2.amazonaws.com", "aws.bedrock"),
+        ("openrouter.ai", "openai"),
+        ("vertex.ai", "openai"),
+        ("not-groq.com", "openai"),
+        ("localhost", "openai"),
+    ],
+)
+def test_the_provider_is_named_after_its_host(host: str, provider: str, traced: Traced) -> None:
+    with Server(sends(SSE_HEAD, ANSWER)) as proxy:
+        given = {"base_url": f"http://{host}/v1", "proxy": f"http://{proxy.host}", "retries": 0}
+        unspool.stream("hi", **{**traced.asked(proxy), **given}).read()
+    (span,) = traced.exporter.get_finished_spans()
+    assert (span.attributes or {})["gen_ai.provider.name"] == provider
+    assert (span.attributes or {})["server.address"] == host

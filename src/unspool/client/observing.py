@@ -119,6 +119,35 @@ class Logging(Observer):
         self._log.info("%s: %s after %.2f s", seen.id, outcome, seen.seconds or 0.0)
 
 
+# The providers that the conventions name, by the ends of their hosts. All others are named after the API that is spoken.
+_PROVIDERS = {
+    "groq.com": "groq",
+    "deepseek.com": "deepseek",
+    "mistral.ai": "mistral_ai",
+    "x.ai": "x_ai",
+    "perplexity.ai": "perplexity",
+    "anthropic.com": "anthropic",
+    "cohere.com": "cohere",
+    "cohere.ai": "cohere",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "openai.azure.com": "azure.ai.openai",
+    "cognitiveservices.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.openai",
+    "ml.cloud.ibm.com": "ibm.watsonx.ai",
+    "amazonaws.com": "aws.bedrock",
+}
+
+
+def provider_of(host: str) -> str:
+    """The ``gen_ai.provider.name`` of a server."""
+    host = f".{host}".replace("-aiplatform.", ".aiplatform.")  # a region stands before it
+    for end, name in _PROVIDERS.items():
+        if host.endswith(f".{end}"):
+            return name
+    return "openai"
+
+
 # Ends that are no error of the operation.
 _NO_ERRORS = (COMPLETE, LENGTH, FILTERED, CANCELLED, CLOSED)
 
@@ -150,7 +179,7 @@ class Tracing(Observer):
         url = urlsplit(seen.url)
         attributes = {
             "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": "openai",
+            "gen_ai.provider.name": provider_of(url.hostname or ""),
             "gen_ai.request.model": seen.model,
             "gen_ai.request.stream": seen.streams,
             "server.address": url.hostname,

@@ -111,6 +111,10 @@ def _instead(argv: list[str]) -> int | None:
             text = help.of_program()
         help.show(text)
         return 0
+    if first == "--tool-worker":
+        from unspool.cli.tools import worker
+
+        return worker.main(rest)
     if first[:1] != "-" and " " not in first:
         from unspool.cli.options.slips import meant
 

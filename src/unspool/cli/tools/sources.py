@@ -62,6 +62,10 @@ def of_sources(sources: Iterable[str], settings: Settings) -> dict[str, Runnable
 
 def command(*arguments: str) -> list[str]:
     """The command line of a worker."""
+    if getattr(sys, "frozen", False):  # there is no interpreter but in the program itself
+        return [sys.executable, "--tool-worker", *arguments]
+    if not os.path.isfile(__file__):  # a module of a zip archive is found by the archive alone
+        return [sys.executable, sys.argv[0], "--tool-worker", *arguments]
     return [sys.executable, "-m", "unspool.cli.tools.worker", *arguments]
 
 
