@@ -280,6 +280,24 @@ def test_the_network_of_a_profile_counts_for_the_library_too(tmp_path: Path, mon
         assert unspool.stream("hi", profile="work", model="m", api="chat").read() == "Hello"
 
 
+def test_the_timeouts_of_a_profile_count_where_no_argument_says_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(then_silence(SSE_HEAD, piece("Hel"))) as server:
+        (tmp_path / "config.toml").write_text(
+            f'[profiles.slow]\nbase_url = "{server.url}"\nneeds_key = false\nidle_timeout = "50ms"\ntimeout = 60\n'
+        )
+        monkeypatch.setenv("UNSPOOL_CONFIG", str(tmp_path / "config.toml"))
+        given: dict[str, Any] = {"profile": "slow", "model": "m", "api": "chat"}
+        with pytest.raises(unspool.StreamCut, match=r"nothing arrived for 0\.05 s"):
+            unspool.stream("hi", **given).read()
+        with unspool.Client(**given) as client, pytest.raises(unspool.StreamCut, match=r"nothing arrived for 0\.1 s"):
+            client.stream("hi", idle_timeout=0.1).read()
+        with pytest.raises(unspool.StreamCut, match=r"0\.2 s allowed"):
+            unspool.stream("hi", **given, timeout=0.2, idle_timeout=60).read()
+        assert unspool.stream("hi", **given, timeout=None, idle_timeout=60)._limits.total is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

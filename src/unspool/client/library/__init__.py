@@ -71,13 +71,13 @@ def stream(prompt: Question, **options: Any) -> Answer[Any]:
 
     How: the answer is kept in a journal unless ``journal`` is False; a path is the folder to keep it in. ``observer`` is an `Observer`. ``retries`` counts the further attempts before the first event.
     ``timeout`` bounds the complete answer, ``idle_timeout`` the silence between two bytes and ``connect_timeout`` the connecting, in
-    seconds. ``check=False`` leaves it to you to look at ``answer.outcome``.
+    seconds; a profile may set other defaults. ``check=False`` leaves it to you to look at ``answer.outcome``.
 
     Raises ValueError and TypeError for arguments that do not go together, and `ConfigError` for a configuration that cannot be
     used, a missing key among it. The network's errors are raised while iterating: see `Answer`.
     """
     asked, arguments = _begin("stream", prompt, options)
-    return Answer(asked, arguments.limits(), check=arguments.check, schema=arguments.schema)
+    return Answer(asked, arguments.limits(asked.target), check=arguments.check, schema=arguments.schema)
 
 
 @overload
@@ -98,7 +98,7 @@ def astream(prompt: Question, **options: Any) -> AsyncAnswer[Any]:
     from unspool.client.aio import AsyncAnswer
 
     asked, arguments = _begin("astream", prompt, options)
-    return AsyncAnswer(asked, arguments.limits(), check=arguments.check, schema=arguments.schema)
+    return AsyncAnswer(asked, arguments.limits(asked.target), check=arguments.check, schema=arguments.schema)
 
 
 @overload
@@ -263,7 +263,11 @@ class Client(_Defaults):
             raise RuntimeError("the client is closed")
         asked, arguments = self._begin(prompt, options)
         answer: Answer[Any] = Answer(
-            asked, arguments.limits(), reactor=self._borrow(), check=arguments.check, schema=arguments.schema
+            asked,
+            arguments.limits(asked.target),
+            reactor=self._borrow(),
+            check=arguments.check,
+            schema=arguments.schema,
         )
         answer.on_close = self._take_back
         return answer
@@ -372,7 +376,7 @@ class AsyncClient(_Defaults):
         self._keep_connections()
         asked, arguments = self._begin(prompt, options)
         answer: AsyncAnswer[Any] = AsyncAnswer(
-            asked, arguments.limits(), check=arguments.check, schema=arguments.schema
+            asked, arguments.limits(asked.target), check=arguments.check, schema=arguments.schema
         )
         answer.on_close = self._note
         return answer

@@ -104,9 +104,18 @@ class ReadingArguments:
         """The names of all arguments."""
         return cls.__annotations__
 
-    def limits(self) -> Limits:
-        """The limits that the arguments set."""
-        return Limits(self.connect_timeout, self.idle_timeout, self.timeout)
+    def limits(self, target: Target) -> Limits:
+        """The limits that the arguments set, else those of the server's profile, else the usual ones."""
+        connect, idle, total = self.connect_timeout, self.idle_timeout, self.timeout
+        if (route := target.network) is not None:
+            given = vars(self)
+            if "connect_timeout" not in given:
+                connect = route.connect_timeout or connect
+            if "idle_timeout" not in given:
+                idle = route.idle_timeout or idle
+            if "timeout" not in given:
+                total = route.timeout
+        return Limits(connect, idle, total)
 
     def watch(self, exchange: Exchange) -> None:
         """Report this exchange to the observer, if there is one."""

@@ -69,7 +69,9 @@ def revive(one: Summary, arguments: ReadingArguments) -> Revived:
 
 def answer(found: Revived, arguments: ReadingArguments) -> Answer[Any]:
     """The answer of a stream that continues another."""
-    one: Answer[Any] = Answer(found.exchange, arguments.limits(), check=arguments.check, schema=arguments.schema)
+    one: Answer[Any] = Answer(
+        found.exchange, arguments.limits(found.exchange.target), check=arguments.check, schema=arguments.schema
+    )
     one.continue_from(found.kept, found.seam, found.asked())
     return one
 
@@ -79,7 +81,7 @@ def async_answer(found: Revived, arguments: ReadingArguments) -> AsyncAnswer[Any
     from unspool.client.aio import AsyncAnswer
 
     one: AsyncAnswer[Any] = AsyncAnswer(
-        found.exchange, arguments.limits(), check=arguments.check, schema=arguments.schema
+        found.exchange, arguments.limits(found.exchange.target), check=arguments.check, schema=arguments.schema
     )
     one.continue_from(found.kept, found.seam, found.asked())
     return one
