@@ -119,11 +119,14 @@ def _entry(name: str, one: Any) -> list[str]:
             f" is a {' and a '.join(f'`{base}`' for base in known)}." if known and issubclass(one, Exception) else ""
         )
     lines = [f"### {name}", ""]
-    signature = _signature(one)
+    signature = _signature(one) if one.__name__ not in _GIVEN else None
     if signature is not None and not (isinstance(one, type) and issubclass(one, Exception)):
         lines += ["```text", f"{name}{signature}", "```", ""]
     lines += [f"`{one.__name__}`{bases}" if bases else "", "", *_prose(one)]
     if isinstance(one, type):
+        if (public := _public_bases(one)) and not issubclass(one, Exception):
+            also = " and ".join(f"[{base.__name__}](#unspool{base.__name__.lower()})" for base in public)
+            lines += ["", f"It has the members of {also}, and:" if _members(one) else f"It has the members of {also}."]
         for member, value in _members(one):
             form = f"{member}{_signature(value) or ''}"
             # A heading is one line.
@@ -134,14 +137,38 @@ def _entry(name: str, one: Any) -> list[str]:
     return lines
 
 
+# Made by functions and clients, and not by their constructors.
+_GIVEN = {
+    "Reading",
+    "AsyncReading",
+    "Answer",
+    "AsyncAnswer",
+    "Following",
+    "AsyncFollowing",
+    "Conversation",
+    "AsyncConversation",
+}
+# By these the command, the gateway and the load test drive answers. They are no promise to programs.
+_DRIVING = {"step", "connecting", "give_up"}
+
+
+def _public_bases(one: type) -> list[type]:
+    """The bases that have an entry of their own on the page."""
+    return [base for base in one.__mro__[1:] if getattr(unspool, base.__name__, None) is base is not unspool.Delta]
+
+
 def _members(one: type) -> list[tuple[str, Any]]:
+    """The members of a class that none of its public bases has, or describes in the same way."""
+    inherited = {base for public in _public_bases(one) for base in public.__mro__} | set(unspool.Delta.__mro__) - {one}
     found: dict[str, Any] = {}
-    for base in reversed(one.__mro__):
+    for base in reversed([base for base in one.__mro__ if base not in inherited]):
         if not base.__module__.startswith("unspool"):
             continue
         for name, value in vars(base).items():
             value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-            if not name.startswith("_") and isinstance(value, types.FunctionType | property) and inspect.getdoc(value):
+            if name.startswith("_") or name in _DRIVING or not isinstance(value, types.FunctionType | property):
+                continue
+            if inspect.getdoc(value):
                 found[name] = value
     return list(found.items())
 

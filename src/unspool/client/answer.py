@@ -156,7 +156,8 @@ class Answer(Asked[T], Reading[T]):
     def cancel(self, message: str = "", signal: int | None = None, outcome: str = CANCELLED) -> list[Delta]:
         """Stop the stream now and close its connection; a background response is stopped at the server too.
 
-        Returns what had come and was held back; nothing where another thread is reading, which is then woken and gets it.
+        Returns what had come and was held back; nothing where another thread is reading, which is then woken and gets it. The ``outcome``
+        is the journal's, and ``signal`` the number of the one that asked for it.
         """
         if self._reactor.is_inherited:
             return []

@@ -123,7 +123,7 @@ class Facts(Typed[T]):
     ``items`` and the others; ``choices`` has them for each choice.
     """
 
-    # What a continued answer begins with, and how it joins on to that: see `continue_from`.
+    # What a continued answer begins with, and how it joins on to that: see `_continue_from`.
     _before: list[Delta] = []  # noqa: RUF012
     _seam: Seam | None = None
     _first_asked: Messages | None = None
@@ -292,7 +292,7 @@ class Facts(Typed[T]):
         value: T = validated(self._schema, self.text, self.refusal, self.outcome, self.id)
         return value
 
-    def continue_from(self, kept: list[Delta], seam: Seam | None, asked: Messages) -> None:
+    def _continue_from(self, kept: list[Delta], seam: Seam | None, asked: Messages) -> None:
         """Begin with what is kept of the answer that this one continues, to the same question; leave out what the rest repeats of it."""
         self._before = self._kept(kept)
         self._seam, self._first_asked = seam, asked

@@ -143,14 +143,14 @@ class Turns(Generic[A]):
         """How the last answer ended, None while it has not."""
         return self.answers[-1].outcome if self.answers else None
 
-    def begin_with(self, kept: Kept, answer: A) -> Self:
+    def _begin_with(self, kept: Kept, answer: A) -> Self:
         """Begin with the last answer of a conversation that is kept, and whose calls may have been run in part."""
         self._id = kept.id
         self._known = dict(kept.last.tool_runs)
         self._resumed = answer
         return self
 
-    def next_answer(self) -> A | None:
+    def _next_answer(self) -> A | None:
         """Ask for the next answer; None where the conversation is over."""
         if self._next is None:
             return None
@@ -159,7 +159,7 @@ class Turns(Generic[A]):
         self.answers.append(answer)
         return answer
 
-    def wanted(self, answer: A) -> list[ToolCall]:
+    def _wanted(self, answer: A) -> list[ToolCall]:
         """The calls of an answer that has ended, none where the conversation is over. Raises TooManyCalls."""
         calls = [call for call in answer.tool_calls if call.choice == 0]
         if answer.outcome != COMPLETE or not calls:
@@ -168,7 +168,7 @@ class Turns(Generic[A]):
             raise TooManyCalls(f"the model still calls tools after {self._chain} answers with calls: chain allows more")
         return calls
 
-    def divided(self, calls: list[ToolCall]) -> tuple[list[ToolResult], list[ToolCall]]:
+    def _divided(self, calls: list[ToolCall]) -> tuple[list[ToolResult], list[ToolCall]]:
         """The results that there are already, and the calls that are to be run. Raises UnfinishedCall."""
         known, self._known = self._known, {}
         begun = [call for call in calls if call.id in known and known[call.id].result is None]
@@ -185,7 +185,7 @@ class Turns(Generic[A]):
                 rest.append(call)
         return results, rest
 
-    def reply(self, answer: A, calls: list[ToolCall], results: list[ToolResult]) -> None:
+    def _hand_back(self, answer: A, calls: list[ToolCall], results: list[ToolResult]) -> None:
         """Ask next what follows an answer whose calls have these results."""
         contents = {result.call: result.content for result in results}
         self._next = answer.reply(*(call.result(contents[call.id]) for call in calls))
@@ -294,13 +294,13 @@ class Conversation(Turns["Reading[Any]"]):
             self.answers[-1].close()
 
     def _all(self) -> Generator[Delta]:
-        while (answer := self.next_answer()) is not None:
+        while (answer := self._next_answer()) is not None:
             with answer:
                 yield from answer.deltas()
-            calls = self.wanted(answer)
+            calls = self._wanted(answer)
             if not calls:
                 return
-            results, rest = self.divided(calls)
+            results, rest = self._divided(calls)
             yield from results
             with ToolLog(kept_path(answer)) as log:
                 log.put(begun(rest))
@@ -308,7 +308,7 @@ class Conversation(Turns["Reading[Any]"]):
                     log.put(done([result]))
                     results.append(result)
                     yield result
-            self.reply(answer, calls, results)
+            self._hand_back(answer, calls, results)
 
     def _run(self, calls: list[ToolCall]) -> Iterator[ToolResult]:
         if len(calls) == 1:
@@ -378,14 +378,14 @@ class AsyncConversation(Turns["AsyncReading[Any]"]):
             await self.answers[-1].aclose()
 
     async def _all(self) -> AsyncGenerator[Delta]:
-        while (answer := self.next_answer()) is not None:
+        while (answer := self._next_answer()) is not None:
             async with answer:
                 async for delta in answer.deltas():
                     yield delta
-            calls = self.wanted(answer)
+            calls = self._wanted(answer)
             if not calls:
                 return
-            results, rest = self.divided(calls)
+            results, rest = self._divided(calls)
             for result in results:
                 yield result
             with ToolLog(kept_path(answer)) as log:
@@ -400,7 +400,7 @@ class AsyncConversation(Turns["AsyncReading[Any]"]):
                 finally:
                     for one in running:
                         one.cancel()
-            self.reply(answer, calls, results)
+            self._hand_back(answer, calls, results)
 
     async def _result(self, call: ToolCall) -> ToolResult:
         try:
@@ -476,8 +476,8 @@ def aconverse(
         return made
     kept = last_of(resume, _folder(options))
     if is_whole(kept.last):
-        return made.begin_with(kept, AsyncFollowing(kept.last.path))
-    return made.begin_with(kept, library.aresume(kept.last.id, **_reading(options)))
+        return made._begin_with(kept, AsyncFollowing(kept.last.path))
+    return made._begin_with(kept, library.aresume(kept.last.id, **_reading(options)))
 
 
 def conversation(
@@ -497,8 +497,8 @@ def conversation(
         return made
     kept = last_of(resume, _folder(options))
     if is_whole(kept.last):
-        return made.begin_with(kept, Following(kept.last.path))
-    return made.begin_with(kept, library.resume(kept.last.id, **_reading(options)))
+        return made._begin_with(kept, Following(kept.last.path))
+    return made._begin_with(kept, library.resume(kept.last.id, **_reading(options)))
 
 
 def _first(prompt: Question | None, resume: str | None) -> Question:

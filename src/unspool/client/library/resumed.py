@@ -72,7 +72,7 @@ def answer(found: Revived, arguments: ReadingArguments) -> Answer[Any]:
     one: Answer[Any] = Answer(
         found.exchange, arguments.limits(found.exchange.target), check=arguments.check, schema=arguments.schema
     )
-    one.continue_from(found.kept, found.seam, found.asked())
+    one._continue_from(found.kept, found.seam, found.asked())
     return one
 
 
@@ -83,7 +83,7 @@ def async_answer(found: Revived, arguments: ReadingArguments) -> AsyncAnswer[Any
     one: AsyncAnswer[Any] = AsyncAnswer(
         found.exchange, arguments.limits(found.exchange.target), check=arguments.check, schema=arguments.schema
     )
-    one.continue_from(found.kept, found.seam, found.asked())
+    one._continue_from(found.kept, found.seam, found.asked())
     return one
 
 
