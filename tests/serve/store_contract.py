@@ -26,6 +26,7 @@ from unspool.serve.store import (
     Producer,
     Store,
     StreamInfo,
+    TooManyStreams,
 )
 from unspool.sse import Event, Events
 
@@ -253,7 +254,32 @@ class StoreContract:
                 assert [one.id for one in await other.streams("alice")] == sorted(mine, reverse=True)
                 assert [one.owner for one in await other.streams("bob")] == ["bob"]
                 assert len(await other.streams(None)) == 4
-                assert await other.running("alice") == 4
+
+        asyncio.run(check())
+
+    def test_an_owner_and_its_users_run_so_many_streams_at_once_over_all_processes(self) -> None:
+        async def check() -> None:
+            async with self.open() as store, self.open() as other:
+                asked = [info(owner) for owner in ("alice", "alice/x", "alice/y", "alicia", "alice")]
+                key = Idempotency("k", "body")
+                asked.append(info("alice/x"))
+                found = await asyncio.gather(
+                    *(one.create(it, at_most=2) for one, it in zip([store, other] * 3, asked, strict=True)),
+                    return_exceptions=True,
+                )
+                assert sum(isinstance(one, TooManyStreams) for one in found) == 3
+                assert not isinstance(found[3], BaseException)
+                with pytest.raises(TooManyStreams):
+                    await store.create(info(), key, at_most=2)
+                # The key of what was refused is not taken.
+                begun = [(one, it) for one, it in zip(found, asked, strict=True) if not isinstance(one, BaseException)]
+                (producer, _), ended = next((one, it) for one, it in begun if it.owner != "alicia")
+                assert producer is not None
+                await producer.end(End(COMPLETE), ended)
+                producer, kept = await other.create(info(), key, at_most=2)
+                assert producer is not None
+                # Attaching begins none.
+                assert (await store.create(info(), key, at_most=2))[1].id == kept.id
 
         asyncio.run(check())
 

@@ -5,16 +5,19 @@ until when its lease runs, idempotency keys, who watches, quotas. If the index i
 by then has ended.
 
 Leases. Each process renews one row twice a second, from a thread, so that a busy event loop keeps its lease and a stopped process loses
-it. Whoever finds an expired lease claims its streams in one transaction, and ends each: it copies the journal with an end into a new
-file and renames that over the old one. A process that wakes up later fails the check before its next write; a write that it had already
-begun goes to a file that has no name any more.
+it. Whoever finds an expired lease marks its process as dead, and ends its streams: it copies each journal with an end into a new file
+and renames that over the old one. A stream stays that of the dead process until its end is recorded, so that another process ends it
+where this one is lost meanwhile; two that do so write the same. A process that wakes up later fails the check before its next write; a
+write that it had already begun goes to a file that has no name any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import random
 import shutil
 import sqlite3
 import threading
@@ -48,8 +51,11 @@ from unspool.serve.store import (
     Store,
     StoreError,
     StreamInfo,
+    TooManyStreams,
 )
 from unspool.sse import Events
+
+_log = logging.getLogger("unspool.serve")
 
 _RENEW = LEASE / 4
 # How often other processes' journals are looked at while somebody here reads one, and the index otherwise: news there are seldom, for a
@@ -156,7 +162,7 @@ class FileStore(Store):
         self._index.close()
 
     async def create(
-        self, info: StreamInfo, idempotency: Idempotency | None = None
+        self, info: StreamInfo, idempotency: Idempotency | None = None, *, at_most: int | None = None
     ) -> tuple[Producer | None, StreamInfo]:
         self.check_lease()
         with self._transaction() as index:
@@ -174,6 +180,8 @@ class FileStore(Store):
                 index.execute(
                     "INSERT INTO idempotency VALUES (?, ?, ?)", (idempotency.scope, idempotency.body, info.id)
                 )
+            if at_most is not None and self._running(info.owner.partition("/")[0]) >= at_most:
+                raise TooManyStreams
             self._insert(index, info)
         try:
             writer = Writer.create(path_of(self._streams, info.id), sync=self._sync)
@@ -278,7 +286,7 @@ class FileStore(Store):
         ).fetchone()
         return found is not None
 
-    async def running(self, owner: str) -> int:
+    def _running(self, owner: str) -> int:
         found = self._index.execute(
             "SELECT count(*) FROM stream WHERE state = ? AND (owner = ? OR substr(owner, 1, ?) = ?)",
             (RUNNING, owner, len(owner) + 1, f"{owner}/"),
@@ -320,8 +328,8 @@ class FileStore(Store):
         """Forget a stream that this process produced."""
         self._producers.pop(id, None)
 
-    def record_end(self, end: End, info: StreamInfo, size: int) -> None:
-        """Put a stream's end into the index."""
+    def record_end(self, end: End, info: StreamInfo, size: int, worker: str | None = None) -> None:
+        """Put the end of a stream of this process, or of that worker, into the index."""
         self._execute(
             "UPDATE stream SET state = ?, ended = ?, ttft = ?, input_tokens = ?, output_tokens = ?, response_id = ?, model = ?,"
             " worker = NULL, bytes = ? WHERE id = ? AND worker = ?",
@@ -335,7 +343,7 @@ class FileStore(Store):
                 info.model,
                 size,
                 info.id,
-                self._worker,
+                worker or self._worker,
             ),
         )
 
@@ -391,11 +399,13 @@ class FileStore(Store):
     async def _sweep(self) -> None:
         try:
             while True:
-                with contextlib.suppress(sqlite3.Error, OSError, StoreError):
+                try:
                     self._record_ends()
                     self._start_again_when_fenced()
                     self._end_orphans()
                     self._retire()
+                except Exception as error:
+                    _log.exception("the store failed: %s", error)
                 await asyncio.sleep(_RENEW)
         finally:
             # Also when the loop is closed without `close`: nobody is left who could produce anything.
@@ -420,32 +430,37 @@ class FileStore(Store):
     def _end_orphans(self) -> None:
         now = time.monotonic()
         # After a reboot the clock starts again: a lease from the future is one of the time before.
-        stale = "(renewed < ? OR renewed > ?) AND id <> ?"
+        stale = "SELECT id FROM worker WHERE NOT dead AND (renewed < ? OR renewed > ?) AND id <> ?"
         values = (now - LEASE, now + LEASE, self._worker)
-        if not self._index.execute(f"SELECT 1 FROM worker WHERE {stale} LIMIT 1", values).fetchone():
-            return
-        with self._transaction() as index:
-            dead = [row[0] for row in index.execute(f"SELECT id FROM worker WHERE {stale}", values)]
-            orphans: list[str] = []
-            for worker in dead:
-                index.execute("UPDATE worker SET dead = 1 WHERE id = ?", (worker,))
-                index.execute("DELETE FROM viewer WHERE worker = ?", (worker,))
-                orphans += [row[0] for row in index.execute("SELECT id FROM stream WHERE worker = ?", (worker,))]
-                index.execute(
-                    "UPDATE stream SET worker = ?, epoch = epoch + 1 WHERE worker = ?", (self._worker, worker)
-                )
-        for id in orphans:
-            self._interrupt(id)
-        # The rows stay for a while, so that one that wakes up finds itself dead.
-        self._execute("DELETE FROM worker WHERE dead AND renewed < ?", (now - 3600,))
+        if self._index.execute(stale, values).fetchone():
+            with self._transaction() as index:
+                for dead in index.execute(stale, values).fetchall():
+                    index.execute("UPDATE worker SET dead = 1 WHERE id = ?", dead)
+                    index.execute("DELETE FROM viewer WHERE worker = ?", dead)
+                    index.execute("UPDATE stream SET epoch = epoch + 1 WHERE worker = ?", dead)
+        orphans = self._index.execute(
+            "SELECT stream.id, worker.id FROM worker JOIN stream ON worker.id = stream.worker WHERE dead"
+        ).fetchall()
+        # In another order than the other processes, so that they share the work.
+        random.shuffle(orphans)
+        for id, worker in orphans:
+            self._interrupt(id, worker)
+        if (
+            not orphans
+            and self._index.execute("SELECT 1 FROM worker WHERE dead AND renewed < ?", (now - 3600,)).fetchone()
+        ):
+            # The rows stay for a while, so that one that wakes up finds itself dead.
+            self._execute("DELETE FROM worker WHERE dead AND renewed < ?", (now - 3600,))
 
-    def _interrupt(self, id: str) -> None:
+    def _interrupt(self, id: str, worker: str) -> None:
         """End the stream of a dead producer, in a file that it cannot write."""
         path = path_of(self._streams, id)
+        copy = f"{path}.{self._worker}"
         end = End(INTERRUPTED, "the process that produced the answer ended before it did")
-        info = self._select(self._index, "id = ?", (id,))[0]
+        size = 0
+        if not self._is_running(id):
+            return
         try:
-            copy = f"{path}.{self._worker}"
             shutil.copyfile(path, copy)
             os.chmod(copy, 0o600)
             writer = Writer.reopen(copy, sync=self._sync)
@@ -455,11 +470,21 @@ class FileStore(Store):
             if not reader.ended:
                 writer.put(_block_of(end))
             writer.close()
-            os.rename(copy, path)
-            size = os.path.getsize(path)
+            if not self._is_running(id):
+                return  # another process was faster, and the stream may have been removed since
+            if writer.trouble is None:
+                os.rename(copy, path)
+                size = os.path.getsize(path)
         except (OSError, ValueError):
-            size = 0
-        self.record_end(end, info, size)
+            pass  # a full disk, or a damaged journal: viewers find a log without an end
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(copy)
+        for info in self._select(self._index, "id = ?", (id,)):
+            self.record_end(end, info, size, worker)
+
+    def _is_running(self, id: str) -> bool:
+        return bool(self._select(self._index, "id = ? AND state = ?", (id, RUNNING)))
 
     def _retire(self) -> None:
         """Remove what has been kept for long enough, and the oldest of what is too much."""

@@ -36,6 +36,7 @@ from unspool.serve.store import (
     Store,
     StoreError,
     StreamInfo,
+    TooManyStreams,
 )
 from unspool.serve.upstream import Upstream, read_all
 from unspool.serve.watching import ROOT, Page
@@ -299,7 +300,11 @@ class Gateway:
             },
         )
         try:
-            producer, info = await self.store.create(info, idempotency)
+            at_most = owner.token.streams if owner.token is not None else None
+            producer, info = await self.store.create(info, idempotency, at_most=at_most)
+        except TooManyStreams:
+            message = f"This token may run {at_most} streams at once."
+            raise Refused(429, message, "too_many_streams") from None
         except IdempotencyMismatch:
             raise Refused(422, "This Idempotency-Key was used with another body.", "idempotency_mismatch") from None
         if producer is None:
@@ -397,8 +402,6 @@ class Gateway:
             return
         if not token.allows_model(asked.model):
             raise Refused(403, f"This token may not use the model {asked.model[:100]!r}.", "model_not_allowed")
-        if token.streams is not None and await self.store.running(token.name) >= token.streams:
-            raise Refused(429, f"This token may run {token.streams} streams at once.", "too_many_streams")
         if token.tokens_per_day is not None and await self.store.spend(token.name, 0) >= token.tokens_per_day:
             raise Refused(429, "This token has used up its tokens for today.", "insufficient_quota")
         await self._passage.check_body(asked.body, owner)

@@ -158,7 +158,8 @@ def run_workers(
         metrics.prepare(os.path.join(configuration.folder, "metrics"))
         metrics.serve(configuration.metrics)
 
-    def start(number: int) -> None:
+    def start(number: int) -> int:
+        """Start a worker. Returns a descriptor that can be read once it is ready or has died, to be closed."""
         ready_read, ready_write = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -168,7 +169,7 @@ def run_workers(
                 signal.set_wakeup_fd(-1)
                 for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(one, signal.SIG_DFL)
-                run(run_worker(configuration, listener, lambda: os.write(ready_write, b"1")))
+                run(run_worker(configuration, listener, lambda: os.close(ready_write)))
                 code = 0
             except Error as error:
                 print(f"unspool: {error}", file=sys.stderr)
@@ -181,9 +182,7 @@ def run_workers(
         if stopping:
             # The signal came before this child could be told.
             os.kill(pid, signal.SIGTERM)
-        if not os.read(ready_read, 1) and not stopping:
-            pass  # it died before it was ready; the loop below sees that
-        os.close(ready_read)
+        return ready_read
 
     def forward(number: int, _: object) -> None:
         nonlocal stopping
@@ -202,7 +201,9 @@ def run_workers(
         signal.signal(number, forward)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for place in range(count):
-        start(place)
+        ready = start(place)
+        os.read(ready, 1)
+        os.close(ready)
     on_ready()
     code = 0
     while children:
@@ -222,5 +223,6 @@ def run_workers(
         print(f"unspool: worker {pid} ended ({os.waitstatus_to_exitcode(status)}); starting another", file=sys.stderr)
         signal.sigtimedwait([], _RESTART_PAUSE)
         if not stopping:
-            start(ended)
+            # Not waited for: while it starts, others may end.
+            os.close(start(ended))
     return code

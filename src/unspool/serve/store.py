@@ -36,6 +36,10 @@ class Fenced(StoreError):
     """This producer lost its lease: another has ended the stream, or may have."""
 
 
+class TooManyStreams(Exception):
+    """The owner and its users run as many streams as they may."""
+
+
 class IdempotencyMismatch(Exception):
     """The same idempotency key was used with another body."""
 
@@ -156,10 +160,11 @@ class Store(ABC):
 
     @abstractmethod
     async def create(
-        self, info: StreamInfo, idempotency: Idempotency | None = None
+        self, info: StreamInfo, idempotency: Idempotency | None = None, *, at_most: int | None = None
     ) -> tuple[Producer | None, StreamInfo]:
         """Begin a stream, and its log with ``info.request``. Where the idempotency key has one already: no producer, and that
-        stream's info. Raises IdempotencyMismatch."""
+        stream's info. Raises IdempotencyMismatch, and TooManyStreams where ``at_most`` streams of the owner and its users (``OWNER/…``)
+        run already, over all processes: counted and begun in one step."""
 
     @abstractmethod
     async def forget_idempotency(self, id: str) -> None:
@@ -206,10 +211,6 @@ class Store(ABC):
     @abstractmethod
     async def viewers_elsewhere(self, id: str) -> bool:
         """Whether another living process has viewers for a stream of this one."""
-
-    @abstractmethod
-    async def running(self, owner: str) -> int:
-        """How many streams of an owner and its users (``OWNER/…``) run, over all processes."""
 
     @abstractmethod
     async def spend(self, owner: str, tokens: int) -> int:
