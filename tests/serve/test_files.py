@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from unspool.journal.blocks import End as EndBlock
 from unspool.outcome import COMPLETE, INTERRUPTED
-from unspool.serve.files import FileStore
-from unspool.serve.store import End, Store, StoreError
+from unspool.serve.files import FileProducer, FileStore
+from unspool.serve.store import End, Idempotency, Store, StoreError, StreamInfo
 
-from .store_contract import StoreContract, append, begun, events, texts, until
+from .store_contract import StoreContract, append, begun, events, info, texts, until
 
 
 class TestFiles(StoreContract):
@@ -96,5 +97,56 @@ def test_a_folder_that_cannot_be_used_is_a_store_error(tmp_path: Path) -> None:
     async def check() -> None:
         with pytest.raises(StoreError, match="file"):
             await FileStore(str(tmp_path / "file" / "gateway")).open()
+
+    asyncio.run(check())
+
+
+def test_a_stream_whose_process_was_lost_before_its_first_event_can_be_asked_again(tmp_path: Path) -> None:
+    async def check() -> None:
+        lost, other = FileStore(str(tmp_path)), FileStore(str(tmp_path))
+        await lost.open()
+        await other.open()
+        key = Idempotency("k", "body")
+        created: list[StreamInfo] = []
+        for one in (True, False):
+            producer, it = await lost.create(info("alice"), key if one else None)
+            created.append(it)
+        # One was lost before it had a journal.
+        os.unlink(tmp_path / "streams" / f"{created[0].id}.sse")
+        lost.stop_renewing()
+
+        async def interrupted() -> bool:
+            return [one.state for one in await other.streams("alice")] == [INTERRUPTED] * 2
+
+        await until(interrupted)
+        for it in created:
+            [*_, last] = await other.read(it.id, 0)
+            assert last.end is not None
+            assert last.end.outcome == INTERRUPTED
+        producer, again = await other.create(info("alice"), key)
+        assert producer is not None
+        assert again.id not in [it.id for it in created]
+        await other.close()
+
+    asyncio.run(check())
+
+
+def test_an_end_that_its_lost_process_had_written_is_the_end(tmp_path: Path) -> None:
+    async def check() -> None:
+        lost, other = FileStore(str(tmp_path)), FileStore(str(tmp_path))
+        await lost.open()
+        await other.open()
+        producer, it = await begun(lost)
+        await append(producer, events("a"), 0.0)
+        assert isinstance(producer, FileProducer)
+        producer.write(EndBlock(COMPLETE, upstream=True))
+        lost.stop_renewing()
+
+        async def ended() -> bool:
+            return [one.state for one in await other.streams("alice")] == [COMPLETE]
+
+        await until(ended)
+        assert texts(await other.read(it.id, 0)) == ["a"]
+        await other.close()
 
     asyncio.run(check())

@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
+from unspool import Error
 from unspool.journal import blocks, record, ulid
 from unspool.journal.blocks import Block, Request, Response
 from unspool.journal.folder import path_of
@@ -397,6 +398,7 @@ class FileStore(Store):
             index.close()
 
     async def _sweep(self) -> None:
+        logged = ""
         try:
             while True:
                 try:
@@ -404,8 +406,12 @@ class FileStore(Store):
                     self._start_again_when_fenced()
                     self._end_orphans()
                     self._retire()
-                except Exception as error:
-                    _log.exception("the store failed: %s", error)
+                except (sqlite3.Error, OSError, StoreError) as error:
+                    if str(error) != logged:
+                        logged = str(error)
+                        _log.error("the store failed: %s", error)
+                except Exception:
+                    _log.exception("the store failed")  # without this task no lease is kept
                 await asyncio.sleep(_RENEW)
         finally:
             # Also when the loop is closed without `close`: nobody is left who could produce anything.
@@ -457,31 +463,48 @@ class FileStore(Store):
         path = path_of(self._streams, id)
         copy = f"{path}.{self._worker}"
         end = End(INTERRUPTED, "the process that produced the answer ended before it did")
-        size = 0
-        if not self._is_running(id):
+        size, begun = 0, False
+        found = self._select(self._index, "id = ? AND state = ?", (id, RUNNING))
+        if not found:
             return
+        [info] = found
+        writer: Writer | None = None
+        last: record.Record | None = None
         try:
-            shutil.copyfile(path, copy)
+            try:
+                shutil.copyfile(path, copy)
+            except FileNotFoundError:
+                open(copy, "xb").close()  # it was lost before it began its journal
             os.chmod(copy, 0o600)
             writer = Writer.reopen(copy, sync=self._sync)
             with Reader(copy) as reader:
-                for _ in reader.batches():
-                    pass
-            if not reader.ended:
+                for batch in reader.batches():
+                    begun = begun or any(one.at is not None or one.is_own(record.BODY) for one in batch)
+                    last = batch[-1] if batch else last
+            if last is None:
+                asked = {"api": info.endpoint, "model": info.model, "listed": info.listed}
+                writer.put(Request.of({**asked, "owner": info.owner, "epoch": info.epoch}))
+            if reader.ended:
+                ended = _entry(last) if last is not None else None
+                end = ended.end if ended is not None and ended.end is not None else end
+            else:
                 writer.put(_block_of(end))
-            writer.close()
             if not self._is_running(id):
                 return  # another process was faster, and the stream may have been removed since
             if writer.trouble is None:
                 os.rename(copy, path)
                 size = os.path.getsize(path)
-        except (OSError, ValueError):
-            pass  # a full disk, or a damaged journal: viewers find a log without an end
+        except (OSError, ValueError, Error) as error:
+            # A full disk, or a damaged journal: viewers find a log without an end.
+            _log.error("stream %s could not be ended in its journal: %s", id, error)
         finally:
+            if writer is not None:
+                writer.close()
             with contextlib.suppress(OSError):
                 os.unlink(copy)
-        for info in self._select(self._index, "id = ?", (id,)):
-            self.record_end(end, info, size, worker)
+        if not begun:
+            self._execute("DELETE FROM idempotency WHERE stream = ?", (id,))
+        self.record_end(end, info, size, worker)
 
     def _is_running(self, id: str) -> bool:
         return bool(self._select(self._index, "id = ? AND state = ?", (id, RUNNING)))
