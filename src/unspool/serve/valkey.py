@@ -49,6 +49,7 @@ from unspool.serve.store import (
     Store,
     StoreError,
     StreamInfo,
+    TooManyStreams,
 )
 from unspool.sse import Events
 
@@ -145,6 +146,12 @@ _DROP = Script("""
 local found = redis.call('GET', KEYS[1])
 if found and string.sub(found, 1, #ARGV[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
+""")
+
+# KEYS the running streams of an owner; ARGV id, how many there may be. Returns 1, or 0 where there are as many.
+_BEGIN = Script("""
+if redis.call('SCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+return redis.call('SADD', KEYS[1], ARGV[1])
 """)
 
 # KEYS living nodes, dead nodes; ARGV node. Returns 1, or 0 for one that has been declared dead.
@@ -274,17 +281,19 @@ class ValkeyStore(Store):
         await self._engine.close()
 
     async def create(
-        self, info: StreamInfo, idempotency: Idempotency | None = None
+        self, info: StreamInfo, idempotency: Idempotency | None = None, *, at_most: int | None = None
     ) -> tuple[Producer | None, StreamInfo]:
         if self._fenced:
             raise Fenced(_STOPPED)
         try:
-            return await self._create(info, idempotency)
+            return await self._create(info, idempotency, at_most)
         except StoreError:
             self.unended.append(info.id)
             raise
 
-    async def _create(self, info: StreamInfo, idempotency: Idempotency | None) -> tuple[Producer | None, StreamInfo]:
+    async def _create(
+        self, info: StreamInfo, idempotency: Idempotency | None, at_most: int | None
+    ) -> tuple[Producer | None, StreamInfo]:
         engine, id = self._engine, info.id
         fields = {"node": self._node, "next": FIRST, **_fields(info)}
         if idempotency is not None:
@@ -301,6 +310,11 @@ class ValkeyStore(Store):
                 if found[1] != idempotency.body:
                     raise IdempotencyMismatch
                 return None, found[0]
+        if at_most is not None and not await self._count_in(info, at_most):
+            await asyncio.gather(produced, written)
+            await self.forget_idempotency(id)
+            await asyncio.gather(engine("DEL", _info_key(id)), engine("SREM", _produced_key(self._node), id))
+            raise TooManyStreams
         indexed = [engine("SADD", _running_key(info.owner), id)]
         if info.listed:
             indexed += self._list(info)
@@ -404,13 +418,19 @@ class ValkeyStore(Store):
         scores = await asyncio.gather(*(self._engine("ZSCORE", _NODES, one) for one in nodes))
         return any(one is not None for one in scores)
 
-    async def running(self, owner: str) -> int:
-        ids = [one.decode() for one in await self._engine("SMEMBERS", _running_key(owner))]
-        found = await asyncio.gather(*(self._engine("HMGET", _info_key(id), "state", "owner") for id in ids))
-        return sum(
-            state == RUNNING.encode() and (name == owner.encode() or name.startswith(f"{owner}/".encode()))
-            for state, name in found
-        )
+    async def _count_in(self, info: StreamInfo, at_most: int) -> bool:
+        """Take a stream in among the running ones of its owner; False where there are as many as there may be."""
+        key = _running_key(info.owner)
+        if await self._engine.run(_BEGIN, [key], info.id, at_most):
+            return True
+        # Some may have ended with their node.
+        ids = [one.decode() for one in await self._engine("SMEMBERS", key)]
+        states = await asyncio.gather(*(self._engine("HGET", _info_key(id), "state") for id in ids))
+        ended = [id for id, state in zip(ids, states, strict=True) if state != RUNNING.encode()]
+        if not ended:
+            return False
+        await self._engine("SREM", key, *ended)
+        return bool(await self._engine.run(_BEGIN, [key], info.id, at_most))
 
     async def spend(self, owner: str, tokens: int) -> int:
         key = _key("spent", owner, time.strftime("%Y-%m-%d", time.gmtime()))
