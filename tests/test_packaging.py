@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -137,3 +138,38 @@ def _use(command: list[str], home: Path) -> None:
                     assert page.status == 200
             finally:
                 gateway.terminate()
+
+
+BUILD = """
+import email, sys, zipfile
+from hatchling.build import build_wheel
+with zipfile.ZipFile(sys.argv[1] + "/" + build_wheel(sys.argv[1])) as wheel:
+    (name,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+    print(wheel.read(name).decode())
+"""
+
+
+@pytest.mark.parametrize("repository", ["", "https://code.example/team/unspool"])
+def test_the_links_of_the_packages_page_are_absolute_where_the_repository_is_named(
+    repository: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("hatchling")
+    root = Path(__file__).parents[1]
+    if not (root / "hatch_build.py").exists():
+        pytest.skip("the source is not beside the tests")
+    environ = {**os.environ, "UNSPOOL_REPOSITORY": repository}
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(tmp_path)], cwd=root, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    relative = re.findall(r'\]\((?!https?:|#)|(?:src|srcset)="(?!https?:)', done.stdout)
+    urls = re.findall("^Project-URL: (.*)$", done.stdout, re.MULTILINE)
+    if not repository:
+        assert relative
+        assert not urls
+        return
+    assert not relative
+    assert f"Issues, {repository}/issues" in urls
+    assert f"]({repository}/blob/v{unspool.__version__}/docs/tutorial.md)" in done.stdout
+    for path in re.findall(rf"{repository}/(?:blob|raw)/v[\d.]+/([^)\"\s]+)", done.stdout):
+        assert (root / path.partition("#")[0]).exists()
