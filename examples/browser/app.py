@@ -1,9 +1,9 @@
-"""A question and its answer in a browser: the answer streams, and goes on where it was after a lost connection or a reload.
+"""A question and its answer in a browser: the answer streams, and continues after a lost connection or a reload.
 
     pip install unspool
     OPENAI_API_KEY=… uvicorn --app-dir examples/browser app:app
 
-A plain ASGI application, to show that nothing else is needed; docs/how-to/library.md has the same for starlette, FastAPI and Django.
+A plain ASGI application without a framework. docs/how-to/web.md has the same for FastAPI, Starlette and Django.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ relay = unspool.Relay()
 
 
 async def app(scope, receive, send):
-    """POST /ask begins an answer and returns its id; GET /streams/<id> is what an EventSource reads; all else is the page."""
+    """POST /ask starts an answer and returns its id; an EventSource reads GET /streams/<id>; other paths return the page."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["path"] == "/ask":
@@ -37,7 +37,7 @@ async def app(scope, receive, send):
 
 
 async def lifespan(receive, send):
-    """Close the journals of what still streams when the server stops."""
+    """Close the journals of running streams when the server stops."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown":

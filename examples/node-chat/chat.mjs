@@ -17,7 +17,7 @@ const state = {
   snapshot: value => structuredClone(value),
 };
 
-// An answer without a finish reason is not over, whether its connection broke or was closed in good order.
+// An answer without a finish reason is incomplete, whether its connection broke or was closed properly.
 let isOver = false;
 
 class Chat extends AbstractChat {
@@ -37,7 +37,7 @@ await chat.sendMessage({ text: question });
 let cuts = 0;
 while (!isOver && cuts < 1000) {
   cuts++;
-  await chat.resumeStream(); // a page that is loaded again does this: useChat({ id, resume: true })
+  await chat.resumeStream(); // a page does this when it is reloaded: useChat({ id, resume: true })
 }
 const answer = chat.messages.at(-1);
 const text = answer.parts.filter(part => part.type === "text").map(part => part.text).join("");

@@ -3,14 +3,14 @@
 //   unspool serve --upstream https://api.openai.com/v1
 //   OPENAI_API_KEY=… node examples/node-chat/server.mjs          it prints its URL
 //
-// In the page: useChat({ id, resume: true }). Both routes pass a gateway's stream on; nothing is kept here but which stream is which chat's.
+// In the page: useChat({ id, resume: true }). Both routes pass on a gateway's stream. Only the id of each chat's stream is kept here.
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
 
 const gateway = process.env.GATEWAY ?? "http://127.0.0.1:8400/v1";
 const model = process.env.MODEL ?? "gpt-5.4-mini";
 const headers = { Authorization: `Bearer ${process.env.OPENAI_API_KEY ?? "none"}` };
-// A chat's newest stream. With several servers this belongs into a database, beside the user whose chat it is: check that it is theirs.
+// A chat's newest stream. With several servers, keep this in a database, with the chat's user: check that it is theirs.
 const streams = new Map();
 
 const plain = message => ({
@@ -44,7 +44,7 @@ async function body(request) {
 const server = createServer(async (request, response) => {
   try {
     const chat = /^\/api\/chat\/([\w-]+)\/stream$/.exec(request.url);
-    let found = new Response("there is nothing here", { status: 404 });
+    let found = new Response("not found", { status: 404 });
     if (request.method === "POST" && request.url === "/api/chat") found = await ask(await body(request));
     if (request.method === "GET" && chat) found = await resume(chat[1]);
     const passed = ["content-type", "cache-control", "x-accel-buffering", "x-vercel-ai-ui-message-stream"];
@@ -55,7 +55,7 @@ const server = createServer(async (request, response) => {
     if (!found.body) return response.end();
     const stream = Readable.fromWeb(found.body);
     stream.on("error", () => response.destroy());
-    response.on("close", () => stream.destroy()); // the gateway reads on without us
+    response.on("close", () => stream.destroy()); // the gateway continues to read
     stream.pipe(response);
   } catch (error) {
     console.error(error.message);

@@ -55,7 +55,7 @@ def test_the_javascript_tests_pass(tmp_path, runner):
     assert "3 passed" in done.stdout + done.stderr
 
 
-def test_the_page_and_its_playwright_test_pass(tmp_path):
+def test_the_page_and_its_playwright_tests_pass(tmp_path):
     packages = node.modules("@playwright/test")
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -71,7 +71,7 @@ def test_the_page_and_its_playwright_test_pass(tmp_path):
     for name, text in (("page.html", page), ("simulator.js", simulator), ("page.spec.js", test)):
         (tmp_path / name).write_text(text)
     done = node.run(tmp_path, str(packages / ".bin" / "playwright"), "test", "--reporter=line", PATH=PATH)
-    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_the_workflows_and_the_dockerfile_start_the_simulator_with_options_that_exist():
