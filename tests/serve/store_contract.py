@@ -194,6 +194,35 @@ class StoreContract:
 
         asyncio.run(check())
 
+    def test_an_idempotency_key_is_free_again_where_its_producer_died_before_the_first_event(self) -> None:
+        async def check() -> None:
+            stores = [self.make() for _ in range(2)]
+            for store in stores:
+                await store.open()
+            found = {}
+            for begun_with in ((), ("a",)):
+                key = Idempotency(f"scope{begun_with}", "hash")
+                producer, one = await stores[0].create(info(), key)
+                assert producer is not None
+                await producer.head(Head(200, {}))
+                if begun_with:
+                    await append(producer, events(*begun_with), 0.0)
+                found[one.id] = key
+            self.freeze(stores[0])
+            for id in found:
+
+                async def ended(id: str = id) -> bool:
+                    one = await stores[1].find(id)
+                    return one is not None and one.state != RUNNING
+
+                await until(ended)
+            again = [(await stores[1].create(info(), key))[1].id in found for key in found.values()]
+            assert again == [False, True]
+            for store in stores:
+                await store.close()
+
+        asyncio.run(check())
+
     def test_exactly_one_of_many_processes_ends_a_dead_producers_stream(self) -> None:
         async def check() -> None:
             stores = [self.make() for _ in range(4)]

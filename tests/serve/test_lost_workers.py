@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,8 +33,9 @@ KEY = {"Authorization": "Bearer sk-alice"}
 class Client:
     """Asks, and comes back with the id of its last event until the answer has ended."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, body: dict[str, Any] = CHAT) -> None:
         self._url = urlsplit(url)
+        self._body = json.dumps(body).encode()
         self.seen: list[Event] = []
         self.id: str | None = None
 
@@ -52,23 +54,26 @@ class Client:
         return found
 
     def ask(self, key: str) -> None:
-        body = json.dumps(CHAT).encode()
         while not self.seen or not _is_end(self.seen[-1]):
-            time.sleep(0.01)  # a worker that refuses does so at once
+            before = len(self.seen)
             if not self.seen:
                 headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-                self.seen = self.read("POST", "/chat/completions", headers, body)
+                self.seen = self.read("POST", "/chat/completions", headers, self._body)
             else:
                 self.seen += self.read("GET", f"/streams/{self.id}", {"Last-Event-ID": self.seen[-1].id})
+            if len(self.seen) == before:
+                time.sleep(0.05)  # whoever could answer is not there yet
 
     def replay(self) -> list[Event]:
         while True:
             found = self.read("GET", f"/streams/{self.id}", {})
             if found and _is_end(found[-1]):
                 return found
+            time.sleep(0.05)
 
 
-def _difference(seen: list[str], kept: list[str]) -> str:
+def difference(seen: list[str], kept: list[str]) -> str:
+    """Where two lists differ."""
     same = next(
         (place for place, (one, other) in enumerate(zip(seen, kept, strict=False)) if one != other),
         min(len(seen), len(kept)),
@@ -108,7 +113,7 @@ def lose_workers(folder: Path, losses: int, seed: int, pause: float) -> Losses:
             replayed = [one.data for one in client.replay()]
             seen = [one.data for one in client.seen]
             if seen != replayed:
-                wrong.append(f"{client.id}: {_difference(seen, replayed)}")
+                wrong.append(f"{client.id}: {difference(seen, replayed)}")
             if len({one.id for one in client.seen}) != len(client.seen):
                 wrong.append(f"{client.id}: an id came twice")
             if seen[-1] != "[DONE]":

@@ -555,6 +555,8 @@ class ValkeyStore(Store):
         """End the stream of a dead node, unless another node has."""
         info = await self.find(id)
         if info is not None and info.state == RUNNING:
+            if not any(entry.kind in (EVENT, BODY) for entry in await self.read(id, FIRST, 2)):
+                await self.forget_idempotency(id)  # nobody has seen anything of it: the request may be sent again
             end = End(INTERRUPTED, "the node that produced the answer was lost before it ended")
             fields = {"state": end.outcome, "ended": time.time()}
             keep = self.milliseconds_to_keep(info)
@@ -761,9 +763,10 @@ class ValkeyProducer(Producer):
         return await self._put(b"b%.3f\n" % at + data.decode("utf-8", "replace").encode())
 
     async def end(self, end: End, info: StreamInfo) -> int:
-        if self._failure is not None:
-            raise self._failure
         store = self._store
+        if self._failure is not None:
+            store.release(self)
+            raise self._failure
         fields = {**_fields(info), "state": end.outcome, "ended": time.time()}
         self._end = (_end_value(end), store.milliseconds_to_keep(info), _flat(fields))
         position = self._next
