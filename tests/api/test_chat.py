@@ -70,10 +70,18 @@ def test_several_fragments_of_one_call_in_one_chunk_are_all_kept():
     assert decoded.of(ToolCall) == [ToolCall(0, "call_1", "a", "{}")]
 
 
-def test_the_deprecated_single_function_call_is_a_tool_call_without_an_id():
+def test_the_deprecated_single_function_call_is_a_tool_call_with_an_id_of_its_own():
     pieces = [{"function_call": {"name": "f", "arguments": ""}}, {"function_call": {"arguments": "{}"}}]
     decoded = Decoded("chat", data(*map(chunk, pieces), chunk({}, "function_call")) + DONE)
-    assert decoded.of(ToolCall) == [ToolCall(0, "", "f", "{}")]
+    assert decoded.of(ToolCall) == [ToolCall(0, "call_0", "f", "{}")]
+
+
+def test_calls_to_which_a_server_gives_one_id_or_none_have_ids_of_their_own():
+    for id in ("same", "", None):
+        fragments = [fragment(0, id, "f", "{}"), fragment(1, id, "g", "{}")]
+        calls = Decoded("chat", data(*map(chunk, fragments), chunk({}, "tool_calls")) + DONE).of(ToolCall)
+        assert [call.name for call in calls] == ["f", "g"]
+        assert len({call.id for call in calls} - {""}) == 2
 
 
 def test_a_tool_call_of_a_cut_stream_is_given_out_at_the_close():

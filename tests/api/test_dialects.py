@@ -60,7 +60,7 @@ def test_a_new_id_begins_a_new_call_where_gemini_leaves_the_index_out():
 
 def test_another_name_begins_a_new_call_where_there_is_neither_index_nor_id():
     decoded = Decoded("chat", data(chunk(fragment(None, None, "f", "{}")), chunk(fragment(None, None, "g", "[]"))))
-    assert decoded.of(ToolCall) == [ToolCall(0, "", "f", "{}"), ToolCall(1, "", "g", "[]")]
+    assert decoded.of(ToolCall) == [ToolCall(0, "call_0", "f", "{}"), ToolCall(1, "call_1", "g", "[]")]
 
 
 def test_ids_and_names_repeated_with_each_fragment_are_not_appended():

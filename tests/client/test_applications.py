@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 import socket
+import subprocess
 import sys
 import threading
 import warnings
@@ -88,6 +91,7 @@ def test_a_journal_that_cannot_be_kept_is_told_once(tmp_path: Path) -> None:
         ({"attachments": "photo.png"}, "attachments is a list"),
         ({"options": ["a"]}, "options is a dict"),
         ({"journal": 7}, "journal is a path, True or False"),
+        ({"journal": ""}, "journal is an empty path"),
     ],
 )
 def test_a_wrong_argument_raises_at_the_call_and_is_named(arguments: dict[str, Any], words: str) -> None:
@@ -326,3 +330,47 @@ def test_a_base_url_without_its_version_is_hinted_at() -> None:
     with Server(error(404, "Not Found")) as server:
         with pytest.raises(unspool.BadRequest, match="most base URLs end in /v1"):
             unspool.stream("hi", **asked(server, base_url=server.url.removesuffix("/v1"))).read()
+
+
+FULL_DISK = """
+import resource, signal, sys, unspool
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+for _ in range(3):
+    answer = unspool.stream("hi", base_url=sys.argv[1], model="m", key="k", api="chat")
+    answer.read()
+    print(answer.outcome, answer.kept)
+"""
+
+
+def test_a_disk_that_refuses_in_the_middle_of_an_answer_is_told_once() -> None:
+    with Server(sends(SSE_HEAD, *[piece("word " * 20)] * 100, finish(), DONE)) as server:
+        done = subprocess.run([sys.executable, "-c", FULL_DISK, server.url], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["complete False"] * 3
+    assert done.stderr.count("this answer is not being kept: File too large") == 1
+
+
+def test_an_answer_and_a_client_are_not_copied_but_say_so() -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as server, unspool.Client(**asked(server)) as client:
+        answer = client.stream("hi")
+        for one in (answer, client):
+            for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError, match="cannot be copied or pickled"):
+                    copied(one)
+        assert answer.read() == "Hello"
+
+
+@pytest.mark.parametrize("use", [unspool.follow, unspool.resume])
+def test_what_has_no_id_is_no_id_of_any_answer(use: Any) -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as server:
+        unspool.stream("hi", **asked(server)).read()
+        unkept = unspool.stream("hi", **asked(server, journal=False))
+        unkept.read()
+    with pytest.raises(TypeError, match="id is a str, and not NoneType"):
+        use(unkept.id)
+
+
+def test_the_longest_of_times_is_a_time() -> None:
+    with Server(sends(SSE_HEAD, WHOLE)) as server:
+        for_ever = dict.fromkeys(("connect_timeout", "idle_timeout", "timeout"), float("inf"))
+        assert unspool.stream("hi", **asked(server, **for_ever)).read() == "Hello"

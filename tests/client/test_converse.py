@@ -268,6 +268,24 @@ def test_a_client_converses_with_its_own_defaults(simulator: Simulator) -> None:
     assert [message["role"] for message in simulator.requests[-1].json["messages"]][:2] == ["system", "user"]
 
 
+async def test_an_async_client_converses_with_its_own_defaults(simulator: Simulator) -> None:
+    simulator.answer(call("weather", city="Oslo"))
+    simulator.answer("It is {result}.")
+    async with unspool.AsyncClient(system="Be brief.", **asked(simulator)) as client:
+        assert await client.converse("?", tools=[weather]).read() == "It is sunny in Oslo."
+    assert [message["role"] for message in simulator.requests[-1].json["messages"]][:2] == ["system", "user"]
+
+
+def test_a_clients_key_does_not_go_to_the_server_of_a_conversation_that_it_resumes(simulator: Simulator) -> None:
+    simulator.script("cut=2")
+    conversation = unspool.converse("In 9 tokens", tools=[weather], check=False, **asked(simulator))
+    conversation.read()
+    with Simulator() as own, unspool.Client(**{**asked(own), "key": "sk-of-my-own-server"}) as client:
+        client.converse(resume=conversation.id, tools=[weather]).read()
+        assert own.requests == []
+    assert [b"sk-of-my-own-server" in str(one.headers).encode() for one in simulator.requests] == [False, False]
+
+
 def test_without_a_journal_it_converses_all_the_same(simulator: Simulator) -> None:
     simulator.answer(call("weather", city="Oslo"))
     simulator.answer("It is {result}.")

@@ -431,7 +431,8 @@ class Decoder:
                 if not tools.is_offered(call.name, self.body):
                     self._note(f"the model calls {call.name}, a tool that was not offered")
             kind = "custom" if call.is_text else "function"
-            out.append(ToolCall(call.index, call.id or "", call.name or "", arguments, choice, kind, call.extra))
+            id = self._calls[choice].id_of(call)
+            out.append(ToolCall(call.index, id, call.name or "", arguments, choice, kind, call.extra))
 
     def _finish(self, out: list[Delta], reason: str, choice: int = 0) -> None:
         """Tell of the end of a choice, once."""

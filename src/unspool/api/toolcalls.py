@@ -60,6 +60,11 @@ class Calls:
         self._last = call
         return call
 
+    def id_of(self, call: Call) -> str:
+        """The id of a complete call, which no other call has: some servers send none, or the same for all, and results are handed back by it."""
+        id = call.id or f"call_{call.index}"
+        return f"{id}_{call.index}" if any(other.id == id for other in self.all[: call.index]) else id
+
     def _begin(self, index: int | None) -> Call:
         call = Call(len(self.all))
         self.all.append(call)

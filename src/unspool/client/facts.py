@@ -144,6 +144,9 @@ class Facts(Typed[T]):
             f"<{type(self).__name__} {self.id or 'without a journal'}, {self._model()}, {self.outcome or 'not ended'}>"
         )
 
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError("an answer cannot be copied or pickled: unspool.follow reads it again from its journal")
+
     def _model(self) -> str:
         return self.model or "model not known yet"
 

@@ -26,6 +26,8 @@ except ImportError:  # Windows: O_EXCL alone keeps writers apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unspool.journal.blocks import Block
     from unspool.sse import Events
 
@@ -46,6 +48,9 @@ class Writer:
     it. When the disk refuses, nothing more is kept and ``trouble`` says why, in words for a person; no method raises for it. ``warning`` is what
     a person should know all the same, such as that others could write to the folder. ``upstream_id`` is the server's id of the last event.
     """
+
+    #: Called when the disk refuses, with why.
+    on_trouble: Callable[[str], None] | None = None
 
     def __init__(self, folder: str | None, *, sync: str = "interval") -> None:
         self.id = ulid.new()
@@ -255,6 +260,8 @@ class Writer:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self.on_trouble is not None:
+            self.on_trouble(self.trouble)
 
 
 def _lock(fd: int) -> None:

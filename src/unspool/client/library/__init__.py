@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unspool.client.aio import AsyncAnswer
     from unspool.client.exchange import Exchange
     from unspool.client.library.arguments import AskOptions, Options, Question, Reading
-    from unspool.client.library.converse import Conversation
+    from unspool.client.library.converse import AsyncConversation, Conversation
     from unspool.client.library.following import AsyncFollowing, Following
     from unspool.client.library.resumed import Revived
     from unspool.config.target import Target
@@ -179,6 +179,9 @@ class _Defaults:
         self._targets: dict[tuple[str | None, ...], Target] = {}
         self._target(self._defaults)
 
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError("a client cannot be copied or pickled: with_options makes another one")
+
     def _arguments(self, name: str, options: Mapping[str, Any]) -> Arguments:
         merged = {**self._given, **options}
         if self._defaults.options and options.get("options"):
@@ -283,15 +286,18 @@ class Client(_Defaults):
         **options: Unpack[AskOptions],
     ) -> Conversation:
         """Ask a model that may call functions, with this client's defaults: see `unspool.converse`."""
-        from unspool.client.library.converse import Functions, conversation
+        from unspool.client.library.converse import Functions, conversation, reading_of
 
         functions = Functions(tools)
 
         def ask(asked: Question) -> Answer[Any]:
             return self.stream(asked, tools=functions, **options)
 
+        def again(id: str) -> Answer[Any]:
+            return self.resume(id, **reading_of(options))
+
         given: AskOptions = {**self._given, **options}  # type: ignore[typeddict-item]
-        return conversation(prompt, functions, ask, chain, unfinished, resume, given)
+        return conversation(prompt, functions, ask, again, chain, unfinished, resume, given)
 
     def with_options(self, **options: Unpack[Options]) -> Client:
         """Return a client with these defaults in addition. It has connections of its own."""
@@ -380,6 +386,30 @@ class AsyncClient(_Defaults):
         )
         answer.on_close = self._note
         return answer
+
+    def converse(
+        self,
+        prompt: Question | None = None,
+        *,
+        tools: Iterable[Callable[..., Any]],
+        chain: int = 10,
+        resume: str | None = None,
+        unfinished: str = "raise",
+        **options: Unpack[AskOptions],
+    ) -> AsyncConversation:
+        """Ask a model that may call functions, with this client's defaults: see `unspool.aconverse`."""
+        from unspool.client.library.converse import Functions, aconversation, reading_of
+
+        functions = Functions(tools)
+
+        def ask(asked: Question) -> AsyncAnswer[Any]:
+            return self.stream(asked, tools=functions, **options)
+
+        def again(id: str) -> AsyncAnswer[Any]:
+            return self.resume(id, **reading_of(options))
+
+        given: AskOptions = {**self._given, **options}  # type: ignore[typeddict-item]
+        return aconversation(prompt, functions, ask, again, chain, unfinished, resume, given)
 
     def with_options(self, **options: Unpack[Options]) -> AsyncClient:
         """Return a client with these defaults in addition. It has connections of its own."""

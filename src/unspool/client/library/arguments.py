@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unspool.client.observing import Observer
     from unspool.config import Settings
     from unspool.config.target import Route, Target
+    from unspool.journal.writer import Writer
     from unspool.jsontext import JsonObject
 
     #: What a prompt may be: a text, or messages as in Chat Completions.
@@ -68,6 +69,10 @@ if TYPE_CHECKING:
         tools: Iterable[JsonObject | Callable[..., Any]] | None
 
 
+# Seconds: a day is for ever to a connection.
+_LONGEST = 86400.0
+
+
 class ReadingArguments:
     """The arguments of a function that reads an answer: each an attribute of this name. Its defaults are those of the class.
 
@@ -115,7 +120,8 @@ class ReadingArguments:
                 idle = route.idle_timeout or idle
             if "timeout" not in given:
                 total = route.timeout
-        return Limits(connect, idle, total)
+        # libcurl counts milliseconds in an integer.
+        return Limits(min(connect, _LONGEST), idle, total)
 
     def watch(self, exchange: Exchange) -> None:
         """Report this exchange to the observer, if there is one."""
@@ -241,6 +247,8 @@ def _check(name: str, value: Any) -> None:
             raise TypeError(f"{name} is a dict of str to str")
     elif name in ("attachments", "tools") and (isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__")):
         raise TypeError(f"{name} is a list, also of one")
+    if name == "journal" and value == "":
+        raise ValueError("journal is an empty path: False keeps no journal")
     if name in _NOT_NEGATIVE and not value >= 0:  # NaN included
         raise ValueError(f"{name} is {value}, and cannot be negative")
     if name in ("n", "max_tokens") and value < 1:
@@ -294,13 +302,31 @@ def exchange(question: Question, arguments: Arguments, target: Target, settings:
         from unspool.journal.writer import Writer
 
         journal = Writer(arguments.folder(), sync=settings.sync)
-        if journal.trouble is not None:
-            import warnings
-
-            # Once for each place, as warnings are: a program that asks a thousand times is told once.
-            warnings.warn(f"unspool: {journal.trouble}; journal=False says that this is meant", stacklevel=4)
+        warn_of(journal, level=5)
         made.begin(journal, parent=getattr(question, "parent", None))
     return made
+
+
+def check_id(id: object) -> None:
+    """Raise TypeError for what cannot be a part of an id."""
+    if not isinstance(id, str):
+        raise TypeError(f"id is a str, and not {type(id).__name__}: an answer without a journal has none")
+
+
+def warn_of(journal: Writer, *, level: int = 2) -> None:
+    """Warn if a journal cannot be kept, now or later."""
+    if journal.trouble is not None:
+        _warn(journal.trouble, level + 1)
+    journal.on_trouble = _warn
+
+
+def _warn(trouble: str, level: int = 2) -> None:
+    # Once for each place, as warnings are: a program that asks a thousand times is told once.
+    import warnings
+
+    why, _, place = trouble.rpartition(" (")
+    folder = os.path.dirname(place) if place.endswith(".sse)") else place[:-1]
+    warnings.warn(f"unspool: {why} ({folder}); journal=False says that this is meant", stacklevel=level)
 
 
 def _messages(question: Question, attachments: Iterable[str | bytes | os.PathLike[str]] | None) -> list[JsonObject]:

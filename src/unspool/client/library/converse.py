@@ -450,7 +450,10 @@ def converse(
     def ask(asked: Question) -> Reading[Any]:
         return library.stream(asked, tools=functions, **options)
 
-    return conversation(prompt, functions, ask, chain, unfinished, resume, options)
+    def again(id: str) -> Reading[Any]:
+        return library.resume(id, **reading_of(options))
+
+    return conversation(prompt, functions, ask, again, chain, unfinished, resume, options)
 
 
 def aconverse(
@@ -470,35 +473,46 @@ def aconverse(
     def ask(asked: Question) -> AsyncReading[Any]:
         return library.astream(asked, tools=functions, **options)
 
-    first = _first(prompt, resume)
-    made = AsyncConversation(functions, first, ask, chain=chain, unfinished=unfinished)
-    if resume is None:
-        return made
-    kept = last_of(resume, _folder(options))
-    if is_whole(kept.last):
-        return made._begin_with(kept, AsyncFollowing(kept.last.path))
-    return made._begin_with(kept, library.aresume(kept.last.id, **_reading(options)))
+    def again(id: str) -> AsyncReading[Any]:
+        return library.aresume(id, **reading_of(options))
+
+    return aconversation(prompt, functions, ask, again, chain, unfinished, resume, options)
 
 
 def conversation(
     prompt: Question | None,
     functions: Functions,
     ask: Callable[[Question], Reading[Any]],
+    again: Callable[[str], Reading[Any]],
     chain: int,
     unfinished: str,
     resume: str | None,
     options: AskOptions,
 ) -> Conversation:
-    """A conversation that is asked by ``ask``, from its beginning or resumed."""
-    from unspool.client import library
-
+    """A conversation that is asked by ``ask``, from its beginning, or resumed, where ``again`` continues a cut answer."""
     made = Conversation(functions, _first(prompt, resume), ask, chain=chain, unfinished=unfinished)
     if resume is None:
         return made
     kept = last_of(resume, _folder(options))
-    if is_whole(kept.last):
-        return made._begin_with(kept, Following(kept.last.path))
-    return made._begin_with(kept, library.resume(kept.last.id, **_reading(options)))
+    return made._begin_with(kept, Following(kept.last.path) if is_whole(kept.last) else again(kept.last.id))
+
+
+def aconversation(
+    prompt: Question | None,
+    functions: Functions,
+    ask: Callable[[Question], AsyncReading[Any]],
+    again: Callable[[str], AsyncReading[Any]],
+    chain: int,
+    unfinished: str,
+    resume: str | None,
+    options: AskOptions,
+) -> AsyncConversation:
+    """The same for asyncio."""
+    made = AsyncConversation(functions, _first(prompt, resume), ask, chain=chain, unfinished=unfinished)
+    if resume is None:
+        return made
+    kept = last_of(resume, _folder(options))
+    return made._begin_with(kept, AsyncFollowing(kept.last.path) if is_whole(kept.last) else again(kept.last.id))
 
 
 def _first(prompt: Question | None, resume: str | None) -> Question:
@@ -516,7 +530,8 @@ def _folder(options: AskOptions) -> str | None:
     return None if isinstance(folder, bool) else os.fspath(folder)
 
 
-def _reading(options: AskOptions) -> ReadingOptions:
+def reading_of(options: AskOptions) -> ReadingOptions:
+    """Those of the options that `unspool.resume` takes too."""
     from unspool.client.library.arguments import ReadingArguments
 
     return {name: value for name, value in options.items() if name in ReadingArguments.names()}  # type: ignore[return-value]

@@ -9,6 +9,7 @@ import time
 from unspool.client.aio import AsyncReading
 from unspool.client.answer import Reading
 from unspool.client.facts import Facts, Messages
+from unspool.client.library.arguments import check_id
 from unspool.client.loop import running_loop
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, reader
@@ -31,6 +32,7 @@ _LONGEST_NAP = 0.1
 
 def path_of(part: str, journals: str | os.PathLike[str] | None = None) -> str:
     """The journal of the stream that a part of an id names, in a folder of journals. Raises NotFound."""
+    check_id(part)
     return folder.locate(streams_dir() if journals is None else os.fspath(journals), part)
 
 

@@ -10,6 +10,7 @@ from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.facts import Messages
 from unspool.client.kept import continuation, rest
+from unspool.client.library.arguments import check_id, warn_of
 from unspool.config import ConfigError
 from unspool.journal import folder, ulid
 from unspool.journal.reader import Reader
@@ -46,6 +47,7 @@ class Revived:
 
 def read(part: str, arguments: ReadingArguments) -> Summary:
     """The kept stream that a part of an id names. Raises NotFound, and `unspool.journal.reader.Damage`."""
+    check_id(part)
     return rest.read(folder.locate(arguments.folder(), part), arguments.settings(needed=arguments.key is None))
 
 
@@ -63,6 +65,8 @@ def revive(one: Summary, arguments: ReadingArguments) -> Revived:
     if target.needs_key and not target.key:
         raise ConfigError(f"no API key for {target.name}: pass key, or {target.key_hint}")
     found = _continued(one, target, settings, arguments)
+    if found.exchange.journal is not None:
+        warn_of(found.exchange.journal, level=4)
     arguments.watch(found.exchange)
     return found
 
