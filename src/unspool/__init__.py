@@ -62,11 +62,11 @@ if TYPE_CHECKING:
     from unspool.client.library.converse import converse as converse
     from unspool.client.library.following import AsyncFollowing as AsyncFollowing
     from unspool.client.library.following import Following as Following
-    from unspool.client.library.tools import tool as tool
     from unspool.client.observing import Logging as Logging
     from unspool.client.observing import Observation as Observation
     from unspool.client.observing import Observer as Observer
     from unspool.client.observing import Tracing as Tracing
+    from unspool.client.tools import tool as tool
     from unspool.config import ConfigError as ConfigError
     from unspool.journal.folder import NotFound as NotFound
     from unspool.journal.writer import Busy as Busy
@@ -85,7 +85,7 @@ _NAMES = {
     "unspool.client.library.converse": "AsyncConversation Conversation TooManyCalls UnfinishedCall aconverse converse",
     "unspool.client.library.following": "AsyncFollowing Following",
     "unspool.client.library": "AsyncClient Client afollow aresume astream follow resume stream",
-    "unspool.client.library.tools": "tool",
+    "unspool.client.tools": "tool",
     "unspool.client.observing": "Logging Observation Observer Tracing",
     "unspool.config": "ConfigError",
     "unspool.journal.folder": "NotFound",

@@ -218,6 +218,50 @@ def test_the_configuration_names_tools_and_allows_them(unspool, simulator, tools
     assert simulator.requests[0].tools == ["step"]
 
 
+def test_what_the_model_must_call_may_be_a_function_and_has_to_be_called_once_only(unspool, simulator, tools):
+    simulator.answer(call("step", number=1))
+    simulator.answer("Fine.")
+    arguments = [*ask(simulator), "--functions", tools, "--tools-allow", "all", "--tool-choice"]
+    assert unspool(*arguments, "step", "go").stdout == b"Fine."
+    first, second = simulator.requests
+    assert first.json["tool_choice"] == {"type": "function", "function": {"name": "step"}}
+    assert "tool_choice" not in second.json
+    refused = unspool(*arguments, "leap", "go")
+    assert refused.returncode == 2
+    assert b"there is no tool called 'leap' to choose; there are step, weather" in refused.stderr
+
+
+def test_resume_offers_the_tools_of_the_first_request_and_allows_no_others(unspool, simulator, tools, tmp_path):
+    config = tmp_path / "config" / "unspool"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text(
+        f'[tools.safe]\nfile = "{tools}"\nfunctions = ["weather", "hang"]\nallow = true\n'
+        f'[tools.unsafe]\nfile = "{tools}"\nfunctions = ["step"]\n'
+    )
+    simulator.answer(calls=[call("weather", city="Oslo"), call("hang")])
+    simulator.answer(calls=[call("weather", city="Bergen"), call("step", number=1), call("boom")])
+    simulator.answer("I see.")
+    child = unspool.start(*ask(simulator), "-T", "safe", "-T", "unsafe", "go")
+    until(lambda: Path(unspool.env["STEPS"]).read_text())
+    until(lambda: '"result":"{' in unspool.journals()[0].read_text())
+    child.kill()
+    child.wait()
+    Path(unspool.env["STEPS"]).write_text("")
+    person = Watched(unspool, "resume", "--key", "k", columns=200)
+    person.until("hang({}) had begun").type("n\n")
+    person.until('the model calls step({"number":1}); run it?').type("n\n")
+    person.until("I see.")
+    assert person.end() == 0
+    assert [one.tools for one in simulator.requests] == [["weather", "hang", "step"]] * 3
+    assert Path(unspool.env["STEPS"]).read_text() == ""
+    results = [one["content"] for one in simulator.requests[2].json["messages"] if one["role"] == "tool"]
+    assert results[2:] == [
+        '{"city":"Bergen","days":1}',
+        "the user does not allow this call",
+        "there is no tool called boom; there are weather, hang, step",
+    ]
+
+
 def test_code_on_the_command_line_is_enough(unspool, simulator):
     simulator.answer(call("double", number=21))
     simulator.answer("{result}")

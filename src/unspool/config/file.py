@@ -15,6 +15,10 @@
     file = "~/tools/weather.py" # the functions in it, or only those in: functions = ["forecast"]
     allow = true                # run without asking
 
+    [tools.files]               # -T files: the tools of an MCP server, or only those in functions
+    command = ["mcp-files", "/srv"]
+    env = { TOKEN = "${FILES_TOKEN}" }
+
     [profiles.work]
     extends = "openai"          # start from a built-in profile
     key_cmd = ["pass", "show", "openai/work"]
@@ -35,7 +39,7 @@
     proxy = "http://proxy.example.com:3128"  # "none" for no proxy
     idle_timeout = "10m"        # the longest time without data; so too connect_timeout, and timeout for the complete answer
 
-``${NAME}`` in ``base_url``, ``headers`` and ``query`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
+``${NAME}`` in ``base_url``, ``headers``, ``query`` and ``env`` stands for an environment variable. ``key_cmd`` is run without a shell; a string is
 split as a shell would. A table named like a built-in profile changes that one. A profile keeps the variables that the built-in one
 takes its key from unless ``key_env`` names others, but their keys still go to the built-in's servers only.
 """
@@ -49,7 +53,7 @@ from unspool.config import REASONING, SYNC, ConfigError, Settings, nearest, plai
 from unspool.config.profiles import BUILT_IN, DEFAULT_PROFILE, Profile
 from unspool.config.target import Route
 from unspool.config.url import parse_base_url
-from unspool.value import Fields
+from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,11 +87,16 @@ _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 
 
 class ToolSettings(Fields):
-    """Tools under one name: the ``functions`` of a Python ``file``, all where none is named. ``allow`` says that they run unasked."""
+    """Tools under one name: the ``functions`` of a Python ``file``, or of an MCP server that ``command`` starts with the variables ``env``.
+
+    All are offered where none is named. ``allow`` says that they run unasked.
+    """
 
     file: str
     functions: tuple[str, ...] = ()
     allow: bool = False
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = EMPTY
 
 
 def parse(content: bytes, path: str) -> Settings:
@@ -127,18 +136,25 @@ def parse(content: bytes, path: str) -> Settings:
 
 
 def _tools(top: _Table, path: str) -> dict[str, ToolSettings]:
-    """The tools that ``-T`` names. A file's name is relative to the folder of the configuration file."""
+    """The tools that ``-T`` names. A Python file's name is relative to the folder of the configuration file."""
     found = {}
     for name, fields in top.table("tools").items():
         if not isinstance(fields, dict):
             raise top.error(f"tools.{name}", "must be a table")
         table = _Table(fields, path, f"tools.{name}.")
-        table.allow(("file", "functions", "allow"))
-        file = table.text("file")
-        if not file:
-            raise table.error("file", "is missing: the Python file with the functions")
-        place = os.path.join(os.path.dirname(path), os.path.expanduser(file))
-        found[name] = ToolSettings(place, table.words("functions", split=False) or (), table.boolean("allow") or False)
+        table.allow(("file", "functions", "allow", "command", "env"))
+        file, command = table.text("file"), table.words("command", split=True)
+        if (file is None) == (command is None):
+            raise table.error(
+                "file", "or command is needed: a Python file with functions, or what starts an MCP server"
+            )
+        found[name] = ToolSettings(
+            os.path.join(os.path.dirname(path), os.path.expanduser(file)) if file else "",
+            table.words("functions", split=False) or (),
+            table.boolean("allow") or False,
+            command or (),
+            table.texts("env") or {},
+        )
     return found
 
 

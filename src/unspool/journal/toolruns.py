@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from unspool.api.deltas import ToolCall
+    from unspool.api.parts import ToolResult
+
 
 class ToolRun(Block):
     """One call of a tool by its id and ``name``. ``result`` is what the model gets, None while there is none; ``failed`` says that it is an error."""
@@ -30,6 +33,16 @@ class ToolRun(Block):
     def encode(self) -> str:
         # An empty result is one, and must not be left out.
         return dumps({name: value for name, value in self.described().items() if value is not None})
+
+
+def begun(calls: Iterable[ToolCall]) -> list[ToolRun]:
+    """What is kept before calls are run."""
+    return [ToolRun(call.id, call.name) for call in calls]
+
+
+def done(results: Iterable[ToolResult]) -> list[ToolRun]:
+    """What is kept of calls that have been run."""
+    return [ToolRun(one.call, one.name, one.content, one.failed) for one in results]
 
 
 class ToolLog:

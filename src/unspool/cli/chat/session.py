@@ -297,7 +297,7 @@ class Session:
         if self.runner is not None:
             from unspool.cli.tools import sources
 
-            prompt = sources.offered(prompt, self.runner.tools)
+            prompt = sources.offered(prompt, self.runner.tools, self.target)
         try:
             build_body(self.target, prompt, self.target.api)
         except ValueError as error:

@@ -97,7 +97,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
         from unspool.cli.tools import sources
 
         tools = sources.find(options, settings)
-        prompt = sources.offered(prompt, tools)
+        prompt = sources.offered(prompt, tools, target)
     if options.dry_run:
         from unspool.cli.prompt import dry_run
 
@@ -121,7 +121,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
             parent=parent,
             pid=os.getpid(),
             use_proxy=not options.sim,
-            tool_sources=list(dict.fromkeys(tool.source for tool in tools.values())) or None,
+            tool_sources=list(dict.fromkeys(tool.source.name for tool in tools.values())) or None,
         )
         if started is not None:
             # The request is in the journal by now, and nothing is sent before that is certain: nobody else will see the answer.

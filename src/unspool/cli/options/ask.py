@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 class AskOptions(PromptOptions, ToolRunOptions, ServerOptions, OutputOptions, LimitOptions):
     """The options of ``unspool ask``."""
 
-    functions: Sequence[str] = ()
-    run_tools: Sequence[str] = ()
     continues: bool = False
     cid: str | None = None
     name: str | None = None

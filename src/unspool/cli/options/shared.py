@@ -117,6 +117,8 @@ class MaterialOptions(Options):
     schema: str | None = None
     schema_multi: str | None = None
     tools: Sequence[str] = ()
+    functions: Sequence[str] = ()
+    run_tools: Sequence[str] = ()
     tool_choice: str | None = None
     tool_results: Sequence[tuple[str, str]] = ()
 
@@ -194,7 +196,7 @@ TOOL_SOURCE_OPTIONS = (
     Option("--functions FILE...", "let the model call the functions in a Python file, or in Python code", TOOLS),
     Option(
         "-T, --run-tool NAME...",
-        "let the model call a tool from the configuration, a Python file, or an installed package",
+        "let the model call a tool from the configuration, such as mcp:NAME, a Python file, or an installed package",
         TOOLS,
         sets="run_tools",
     ),

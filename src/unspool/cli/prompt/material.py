@@ -173,8 +173,8 @@ def _fields(options: MaterialOptions, history: History | None) -> JsonObject:
         fields["tools"] = tools
     choice = options.tool_choice
     if choice is not None:
-        if not tools:
-            raise ValueError("--tool-choice needs tools to choose from: give them with --tool FILE")
+        if not (tools or options.functions or options.run_tools):
+            raise ValueError("--tool-choice needs tools to choose from: give them with --tool, --functions or -T")
         fields["tool_choice"] = choice
     if (schema := schema_of(options)) is not None:
         fields["schema"] = schema

@@ -6,14 +6,12 @@ import contextlib
 import os
 import select
 import selectors
-import signal
-import subprocess
 import time
+from dataclasses import dataclass
 
 from unspool.api.parts import ToolResult
-from unspool.cli.tools import sources
-from unspool.client.library.converse import INTERRUPTED_CALL, begun, done
-from unspool.jsontext import dumps, parse
+from unspool.client.tools import INTERRUPTED_CALL
+from unspool.journal.toolruns import begun, done
 from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
@@ -25,18 +23,26 @@ if TYPE_CHECKING:
     from unspool.cli.display import Display
     from unspool.cli.options.shared import ToolRunOptions
     from unspool.cli.signals import Signals
-    from unspool.cli.tools.sources import RunnableTool
+    from unspool.cli.tools.processes import Worker
+    from unspool.cli.tools.sources import RunnableTool, Source
     from unspool.journal.toolruns import ToolLog, ToolRun
 
 # Characters of a call and of a result that are shown.
 _SHOWN = 300
-# Bytes of a result that are read: more is no use to a model.
-_LONGEST = 1 << 20
 REFUSED = "the user does not allow this call"
 
 
 class Interrupted(Exception):
     """A signal came, or somebody has to decide who is not there; the message says what, "" for a signal."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A call that a worker runs."""
+
+    call: ToolCall
+    source: Source
+    worker: Worker
 
 
 class Runner:
@@ -62,7 +68,7 @@ class Runner:
     @property
     def sources(self) -> list[str]:
         """Where the tools come from, as a journal names it."""
-        return list(dict.fromkeys(tool.source for tool in self.tools.values()))
+        return list(dict.fromkeys(tool.source.name for tool in self.tools.values()))
 
     def run(
         self, calls: list[ToolCall], known: dict[str, ToolRun], log: ToolLog, display: Display, signals: Signals
@@ -129,15 +135,21 @@ class Runner:
         with selectors.DefaultSelector() as waiting:
             for fd in signals.watched():
                 waiting.register(fd, selectors.EVENT_READ)
-            running = [_Process(call, self.tools[call.name], self._timeout) for call in calls]
+            running: list[_Running] = []
+            left: list[_Running] = []
             try:
-                for one in running:
-                    for pipe in (one.out, one.err):
-                        waiting.register(pipe, selectors.EVENT_READ, one)
-                left = set(running)
+                for call in calls:
+                    tool = self.tools[call.name]
+                    one = _Running(call, tool.source, tool.source.take())
+                    if not any(one.worker is other.worker for other in running):
+                        for pipe in one.worker.open:
+                            waiting.register(pipe, selectors.EVENT_READ, one.worker)
+                    running.append(one)
+                    one.worker.begin(call, tool.called)
+                left = [*running]
+                deadline = time.monotonic() + self._timeout
                 while left and not signals.number:
-                    until = min(one.deadline for one in left) - time.monotonic()
-                    for key, _ in waiting.select(max(0.0, until)):
+                    for key, _ in waiting.select(max(0.0, deadline - time.monotonic())):
                         if key.data is None:
                             # A signal, or something was typed, which watching takes in.
                             signals.has_resumed()
@@ -146,14 +158,21 @@ class Runner:
                             is_over = not key.data.read(key.fd)
                         if is_over:
                             waiting.unregister(key.fd)
-                    for one in [one for one in left if one.is_over()]:
-                        left.discard(one)
-                        for fd in one.open & {key.fd for key in waiting.get_map().values()}:
-                            waiting.unregister(fd)
-                        yield one.result()
+                    for one in [*left]:
+                        if (result := one.worker.result(one.call)) is not None:
+                            left.remove(one)
+                            yield result
+                    if time.monotonic() >= deadline:
+                        break
+                if not signals.number:
+                    late = f"the tool did not end within {self._timeout:g} s"
+                    yield from [ToolResult(one.call.id, one.call.name, late, True) for one in left]
             finally:
+                for one in left:
+                    one.source.drop(one.worker)
                 for one in running:
-                    one.kill()
+                    if one.source.worker is not one.worker:
+                        one.worker.close()
 
     def _show(self, result: ToolResult, display: Display) -> None:
         word = "failed with" if result.failed else "returned"
@@ -164,76 +183,6 @@ class Runner:
         else:
             display.note(f"{result.name} {word} {text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}")
         display.show([result], [], 0.0)
-
-
-class _Process:
-    """One call in its process. ``out`` and ``err`` are its pipes, those ``open`` have more to read."""
-
-    def __init__(self, call: ToolCall, tool: RunnableTool, timeout: float) -> None:
-        self._call = call
-        self._timeout = timeout
-        # A session of its own: Ctrl-C is ours to handle, and what the tool starts ends with it.
-        self._child = subprocess.Popen(
-            sources.command("call", tool.source, call.name),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.deadline = time.monotonic() + timeout
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        assert self._child.stderr is not None
-        self.out, self.err = self._child.stdout.fileno(), self._child.stderr.fileno()
-        self.open = {self.out, self.err}
-        self._output = {self.out: b"", self.err: b""}
-        try:
-            # Not closed before the call is over: its end tells the process that we have died.
-            self._child.stdin.write(dumps(call.arguments).encode("utf-8", "replace") + b"\n")
-            self._child.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died already, and says why on its standard error
-
-    def read(self, fd: int) -> bool:
-        """Take what a pipe has; False when it has ended."""
-        data = os.read(fd, 1 << 16)
-        if not data:
-            self.open.discard(fd)
-            return False
-        self._output[fd] = (self._output[fd] + data)[-_LONGEST:] if fd == self.err else self._output[fd] + data
-        return True
-
-    def is_over(self) -> bool:
-        """Whether it has ended, or has taken too long or said too much."""
-        return (
-            self.out not in self.open
-            or (self._child.poll() is not None and not self.open)
-            or time.monotonic() >= self.deadline
-            or len(self._output[self.out]) > 2 * _LONGEST
-        )  # fmt: skip
-
-    def result(self) -> ToolResult:
-        """What the model gets."""
-        call, output = self._call, self._output[self.out]
-        said = parse(output.decode("utf-8", "replace")) if output.endswith(b"\n") else None
-        if isinstance(said, dict) and isinstance(said.get("content"), str):
-            return ToolResult(call.id, call.name, said["content"][:_LONGEST], said.get("failed") is True)
-        if time.monotonic() >= self.deadline:
-            return ToolResult(call.id, call.name, f"the tool did not end within {self._timeout:g} s", True)
-        lines = self._output[self.err].decode("utf-8", "replace").strip().splitlines() or ["without a word"]
-        return ToolResult(call.id, call.name, f"the tool ended: {lines[-1]}", True)
-
-    def kill(self) -> None:
-        """End it, and what it has started."""
-        try:
-            os.killpg(self._child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
 
 
 def _ask(question: str, display: Display, signals: Signals) -> str | None:

@@ -1,75 +1,90 @@
-"""Entry point of the processes in which tools are loaded and run: ``python -m unspool.cli.tools.worker``.
+"""Entry point of the processes in which tools are loaded and run: ``python -m unspool.cli.tools.worker SOURCE``.
 
 A tool's code never runs in the command's own process: it may hang, crash, print, or end the interpreter.
 
-``describe SOURCE`` writes the tools of a source, as Chat Completions describes them. ``call SOURCE NAME`` reads the arguments from
-the first line of standard input, the JSON text as a JSON string, and writes ``{"content": …, "failed": …}``. Both write one line of JSON to the standard output that the process
-was started with; what the code itself prints goes to standard error. When standard input ends, the command has died: so does a call.
+All that is read from standard input, and written to the standard output that the process was started with, are lines of JSON. The first line
+written has the tools of the source, as Chat Completions describes them. A line that is read is a call, ``{"id": …, "name": …, "arguments": …}``, its
+arguments as text; a line that is written for it has ``{"id": …, "content": …, "failed": …}``. Functions are called once, and the process ends; an MCP
+server is called until standard input ends, or it answers with ``"last": true``. What the code itself prints goes to standard error. When standard input ends, the command has
+died: so do the process and what it has started.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import json
 import os
 import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 from unspool.api.deltas import ToolCall
-from unspool.client.library.converse import failure_of, result_of
-from unspool.client.library.schema import arguments_of
-from unspool.client.library.tools import tool
+from unspool.api.parts import ToolResult
+from unspool.cli.tools import LONGEST, MCP
+from unspool.client.schema import arguments_of
+from unspool.client.tools import failure_of, result_of, tool
+from unspool.jsontext import dumps, loads
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the arguments say, and return the exit code."""
-    result = os.dup(1)
+    """Load a source, write its tools, and run calls. Returns the exit code."""
+    (source,) = arguments
+    results, commands = os.dup(1), os.dup(0)
     os.dup2(2, 1)
-    action, source = arguments[:2]
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def say(value: object) -> None:
+        data = memoryview(dumps(value).encode("utf-8", "replace") + b"\n")
+        while data:
+            data = data[os.write(results, data) :]
+
+    if source.startswith(MCP):
+        from unspool.cli.tools import mcp
+
+        return mcp.serve(source.removeprefix(MCP), commands, say)
+    calls: SimpleQueue[ToolCall] = SimpleQueue()
+    threading.Thread(target=_take, args=(commands, calls.put), daemon=True).start()
     functions = load(source)
-    said: object
-    if action == "describe":
-        said = [tool(one) for one in functions.values()]
-    else:
-        command = os.dup(0)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        call = ToolCall(0, "", arguments[2], json.loads(_line(command)))
-        threading.Thread(target=_die_with, args=(command,), daemon=True).start()
-        said = run(functions[call.name], call)
-    with open(result, "w", encoding="utf-8", errors="replace") as file:
-        file.write(json.dumps(said) + "\n")
+    say([tool(one) for one in functions.values()])
+    call = calls.get()
+    say(answer_to(call, _run(functions[call.name], call)))
     return 0
 
 
-def _line(fd: int) -> bytes:
-    line = b""
-    while not line.endswith(b"\n") and (data := os.read(fd, 1 << 16)):
-        line += data
-    return line
-
-
-def _die_with(command: int) -> None:
-    """Wait for the end of the command, and end this process and those that the tool has started."""
-    while os.read(command, 1):
-        pass
+def _take(commands: int, put: Callable[[ToolCall], None]) -> None:
+    """Take the calls as they come, and end this process and those that the tool has started once no more can come."""
+    with open(commands, "rb") as file:
+        for call in calls_in(file):
+            put(call)
     os.killpg(0, signal.SIGKILL)
 
 
-def run(function: Callable[..., Any], call: ToolCall) -> dict[str, object]:
+def calls_in(lines: Iterable[bytes]) -> Iterator[ToolCall]:
+    """The calls that lines describe."""
+    for line in lines:
+        asked = loads(line)
+        yield ToolCall(0, asked["id"], asked["name"], asked["arguments"])
+
+
+def answer_to(call: ToolCall, result: ToolResult) -> dict[str, object]:
+    """What is written for a call."""
+    return {"id": call.id, "content": result.content[:LONGEST], "failed": result.failed}
+
+
+def _run(function: Callable[..., Any], call: ToolCall) -> ToolResult:
     """Run a call, and return what the model gets."""
     try:
         value = function(**arguments_of(function, call.parsed()))
         if inspect.isawaitable(value):
+            import asyncio
+
             value = asyncio.run(_awaited(value))
-        done = result_of(call, value)
+        return result_of(call, value)
     except Exception as error:
-        done = failure_of(call, error)
-    return {"content": done.content, "failed": done.failed}
+        return failure_of(call, error)
 
 
 async def _awaited(value: Any) -> Any:

@@ -264,11 +264,11 @@ def exchange(question: Question, arguments: Arguments, target: Target, settings:
         raise ConfigError(f"no API key for {target.name}: pass key, or {target.key_hint}")
     system, tools, schema, schema_name = arguments.system, None, None, None
     if arguments.tools is not None:
-        from unspool.client.library.tools import described
+        from unspool.client.tools import described
 
         tools = described(arguments.tools)
     if arguments.schema is not None:
-        from unspool.client.library.schema import name_of, schema_of
+        from unspool.client.schema import name_of, schema_of
 
         schema, schema_name = schema_of(arguments.schema), name_of(arguments.schema)
     try:

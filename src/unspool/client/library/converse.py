@@ -19,10 +19,11 @@ from unspool.api.parts import ToolResult
 from unspool.client.facts import Asked
 from unspool.client.kept.rest import is_whole
 from unspool.client.library.following import AsyncFollowing, Followed, Following
+from unspool.client.tools import INTERRUPTED_CALL, failure_of, result_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
 from unspool.journal.blocks import Request
-from unspool.journal.toolruns import ToolLog, ToolRun
+from unspool.journal.toolruns import ToolLog, ToolRun, begun, done
 from unspool.outcome import COMPLETE, RUNNING
 
 TYPE_CHECKING = False
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 DEFAULT_CHAIN = 10
 # What `unfinished` may be.
 _UNFINISHED = ("raise", "again", "failed")
-# What the model gets for a call that had begun when the program died, and is not run again.
-INTERRUPTED_CALL = "the program died while this call ran; whether it had an effect is not known"
 
 
 class TooManyCalls(Error):
@@ -85,7 +84,7 @@ class Functions:
         function = self._functions.get(call.name)
         if function is None:
             raise ValueError(f"there is no tool called {call.name}; there are {', '.join(self._functions)}")
-        from unspool.client.library.schema import arguments_of
+        from unspool.client.schema import arguments_of
 
         return function(**arguments_of(function, call.parsed()))
 
@@ -189,27 +188,6 @@ class Turns(Generic[A]):
         """Ask next what follows an answer whose calls have these results."""
         contents = {result.call: result.content for result in results}
         self._next = answer.reply(*(call.result(contents[call.id]) for call in calls))
-
-
-def result_of(call: ToolCall, value: Any) -> ToolResult:
-    """What a tool returned, as the model gets it. Raises TypeError for what is no JSON."""
-    return ToolResult(call.id, call.name, call.result(value)["content"])
-
-
-def failure_of(call: ToolCall, error: Exception) -> ToolResult:
-    """An exception of a tool, as the model gets it."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return ToolResult(call.id, call.name, text, True)
-
-
-def begun(calls: Iterable[ToolCall]) -> list[ToolRun]:
-    """What is kept before calls are run."""
-    return [ToolRun(call.id, call.name) for call in calls]
-
-
-def done(results: Iterable[ToolResult]) -> list[ToolRun]:
-    """What is kept of calls that have been run."""
-    return [ToolRun(one.call, one.name, one.content, one.failed) for one in results]
 
 
 def kept_path(answer: Facts[Any]) -> str | None:

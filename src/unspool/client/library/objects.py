@@ -89,7 +89,7 @@ def validated(schema: Any, text: str, refusal: str | None, outcome: str | None, 
         raise InvalidOutput(f"the answer is not JSON{why or f': {error}'}", text, id) from error
     if schema is None:
         return value
-    from unspool.client.library.schema import Mismatch, built
+    from unspool.client.schema import Mismatch, built
 
     try:
         return built(schema, value)

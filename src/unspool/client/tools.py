@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from unspool.api.parts import ToolResult
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
+
+    from unspool.api.deltas import ToolCall
+
+#: What the model gets for a call that had begun when the program died, and is not run again.
+INTERRUPTED_CALL = "the program died while this call ran; whether it had an effect is not known"
 
 
 def tool(function: Callable[..., Any]) -> dict[str, Any]:
@@ -20,7 +27,7 @@ def tool(function: Callable[..., Any]) -> dict[str, Any]:
     >>> tool(weather)["function"]["parameters"]["required"]
     ['city']
     """
-    from unspool.client.library.schema import parameters_of
+    from unspool.client.schema import parameters_of
 
     parameters, text = parameters_of(function)
     described: dict[str, Any] = {"name": getattr(function, "__name__", "tool"), "parameters": parameters}
@@ -34,3 +41,14 @@ def described(tools: Iterable[dict[str, Any] | Callable[..., Any]] | None) -> li
     if tools is None:
         return None
     return [tool(one) if callable(one) else one for one in tools] or None
+
+
+def result_of(call: ToolCall, value: Any) -> ToolResult:
+    """What a tool returned, as the model gets it. Raises TypeError for what is no JSON."""
+    return ToolResult(call.id, call.name, call.result(value)["content"])
+
+
+def failure_of(call: ToolCall, error: Exception) -> ToolResult:
+    """An exception of a tool, as the model gets it."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ToolResult(call.id, call.name, text, True)
