@@ -17,7 +17,7 @@ from bench.report import Row, insert, markdown, table
 from bench.setting import setting
 
 #: The measurements, each a module of that name with ``measure(setting)``, which yields rows.
-NAMES = ("start", "events", "decoder", "first_token", "memory", "many", "gateway", "markdown", "simulator")
+NAMES = ("start", "events", "decoder", "first_token", "memory", "many", "gateway", "nodes", "markdown", "simulator")
 
 
 def main() -> int:

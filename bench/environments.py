@@ -35,7 +35,7 @@ def unspool() -> Path:
         shutil.rmtree(wheels, ignore_errors=True)
         _call([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(_ROOT)])
         [wheel] = wheels.glob("*.whl")
-        _call([*pip, "install", "--constraint", str(_PINS), str(wheel)])
+        _call([*pip, "install", "--constraint", str(_PINS), f"{wheel}[valkey]"])
 
     return _made("unspool", contents, install)
 

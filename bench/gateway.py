@@ -58,18 +58,18 @@ def _cost(setting: Setting, n: int, started: tuple[Sequence[str], int]) -> float
         command, env=setting.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            _wait_for(port)
+            wait_for(port)
             # The first stream loads what is loaded late.
-            asyncio.run(_load(port, 1, 5))
-            before = _cpu(process.pid)
-            tokens = asyncio.run(_load(port, _STREAMS, n))
-            return (_cpu(process.pid) - before) / tokens
+            asyncio.run(load(port, 1, 5))
+            before = cpu(process.pid)
+            tokens = asyncio.run(load(port, _STREAMS, n))
+            return (cpu(process.pid) - before) / tokens
         finally:
             process.terminate()
 
 
 def _unspool(setting: Setting) -> tuple[Sequence[str], int]:
-    port = _free_port()
+    port = free_port()
     command = [str(environments.unspool() / "unspool"), "serve", "--upstream", f"{setting.url}/v1", "--port", str(port)]
     return [*command, "--store", str(setting.home / "gateway")], port
 
@@ -78,20 +78,20 @@ def _nginx(setting: Setting) -> tuple[Sequence[str], int]:
     path = shutil.which("nginx", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
     if path is None:
         raise Unmeasurable("nginx is not installed")
-    port = _free_port()
+    port = free_port()
     file = setting.home / "nginx.conf"
     file.write_text(_NGINX.format(folder=setting.home, port=port, url=setting.url))
     return [path, "-c", str(file)], port
 
 
-async def _load(port: int, streams: int, n: int) -> int:
-    return sum(await asyncio.gather(*(_stream(port, n) for _ in range(streams))))
+async def load(port: int, streams: int, n: int, rate: float = _RATE) -> int:
+    """Ask for so many answers at once; returns the tokens that came."""
+    return sum(await asyncio.gather(*(_stream(port, n, rate) for _ in range(streams))))
 
 
-async def _stream(port: int, n: int) -> int:
-    """Ask for one answer; returns the tokens that came."""
+async def _stream(port: int, n: int, rate: float) -> int:
     body = json.dumps(
-        {"model": f"n={n},rate={_RATE}", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        {"model": f"n={n},rate={rate:g}", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     ).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
@@ -107,20 +107,22 @@ async def _stream(port: int, n: int) -> int:
     return tokens
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
     """CPU seconds of a process and those below it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_cpu(int(child)) for child in children)
+    return own + sum(cpu(int(child)) for child in children)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Wait until somebody listens at a port."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):

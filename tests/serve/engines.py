@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, until
 
 SERVER = shutil.which("valkey-server") or shutil.which("redis-server")
 
@@ -84,3 +84,37 @@ class EngineServer:
             return self.command("PING").startswith(b"+PONG")
         except OSError:
             return False
+
+
+class Sentinel:
+    """A sentinel that watches a primary by the name ``main``, and makes a replica the primary soon after that is lost."""
+
+    def __init__(self, folder: Path, primary: EngineServer) -> None:
+        self.port = free_port()
+        folder.mkdir()
+        self._file = folder / "sentinel.conf"
+        self._file.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n"
+        )
+
+    @property
+    def url(self) -> str:
+        return f"valkey+sentinel://127.0.0.1:{self.port}/main/0"
+
+    def __enter__(self) -> Sentinel:
+        assert SERVER is not None
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen([SERVER, str(self._file), "--sentinel"], **quiet)
+        until(self._knows_a_replica, "a sentinel that knows its replica")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _knows_a_replica(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+            connection.sendall(b"INFO sentinel\r\n")
+            return b"status=ok" in (found := connection.recv(1 << 16)) and b"slaves=1" in found
+        return False

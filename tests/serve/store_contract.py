@@ -223,6 +223,30 @@ class StoreContract:
 
         asyncio.run(check())
 
+    def test_an_end_that_viewers_have_seen_stays_the_end_where_the_producer_dies_after_it(self) -> None:
+        async def check() -> None:
+            stores = [self.make() for _ in range(2)]
+            for store in stores:
+                await store.open()
+            producer, one = await begun(stores[0])
+            last = '{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}'
+            await append(producer, events(last, "[DONE]"), 0.0)
+            self.freeze(stores[0])
+
+            async def ended() -> bool:
+                found = await stores[1].find(one.id)
+                return found is not None and found.state != RUNNING
+
+            await until(ended)
+            entries = await stores[1].read(one.id, 0)
+            end = entries[-1].end
+            assert end is not None
+            assert (end.outcome, end.upstream) == (COMPLETE, True)
+            for store in stores:
+                await store.close()
+
+        asyncio.run(check())
+
     def test_exactly_one_of_many_processes_ends_a_dead_producers_stream(self) -> None:
         async def check() -> None:
             stores = [self.make() for _ in range(4)]

@@ -7,12 +7,14 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
+import trustme
 
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, until
 from unspool import Error
 from unspool.serve.engine import Address
 from unspool.serve.store import Store
@@ -20,7 +22,7 @@ from unspool.serve.valkey import ValkeyStore
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
-from .engines import EngineServer
+from .engines import EngineServer, Sentinel, free_port
 from .gateways import CHAT, Running, bearer, each_event, events
 from .store_contract import StoreContract
 
@@ -161,4 +163,67 @@ def test_an_engine_that_is_away_is_a_503(tmp_path: Path) -> None:
 def test_a_url_that_cannot_be_used_is_refused_with_its_reason(url: str, words: str) -> None:
     pytest.importorskip("redis")
     with pytest.raises(Error, match=words):
-        Address(url).client()
+        Address(url).clients()
+
+
+@contextmanager
+def replica_of(primary: EngineServer, folder: Path) -> Iterator[EngineServer]:
+    with EngineServer(
+        folder, "--replicaof", "127.0.0.1", str(primary.port), "--repl-diskless-sync-delay", "0"
+    ) as replica:
+        until(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), "a replica in step")
+        yield replica
+
+
+def test_a_stream_outlives_a_failover_to_a_replica(tmp_path: Path) -> None:
+    with (
+        EngineServer(tmp_path / "primary") as primary,
+        replica_of(primary, tmp_path / "replica"),
+        Sentinel(tmp_path / "sentinel", primary) as sentinel,
+        Simulator(PACE) as simulator,
+        Running(simulator.url, tmp_path / "g", engine=sentinel.url) as gateway,
+    ):
+        asked = gateway.ask(SLOW)
+        found = [*itertools.islice(reading := each_event(asked), 3)]
+        primary.stop(signal.SIGKILL)
+        found += reading
+        assert found[-1].data == "[DONE]"
+        kept = events(gateway.get(f"/streams/{asked.headers['X-Unspool-Id']}"))
+        assert [(one.id, one.data) for one in kept] == [(one.id, one.data) for one in found]
+
+
+def test_with_sync_replica_nothing_is_shown_that_no_replica_has(tmp_path: Path) -> None:
+    with EngineServer(tmp_path / "primary") as primary, replica_of(primary, tmp_path / "replica") as replica:
+        with (
+            Simulator(PACE) as simulator,
+            Running(simulator.url, tmp_path / "g", engine=primary.url, sync="replica") as gateway,
+        ):
+            asked = gateway.ask(SLOW)
+            id = asked.headers["X-Unspool-Id"]
+            shown = [*itertools.islice(reading := each_event(asked), 3)]
+            replica.stop(signal.SIGKILL)
+            replica.start()
+            shown += reading
+            assert shown[-1].data == "[DONE]"
+            until(
+                lambda: (
+                    f"{len(shown) + 2}-0".encode() in replica.command("XREVRANGE", f"unspool:{{{id}}}:log", "+", "-")
+                )
+            )
+
+
+def test_an_engine_over_tls_is_reached_with_its_certificate_checked(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "engine.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    port = free_port()
+    options = ("--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no")
+    files = ("--tls-cert-file", "engine.pem", "--tls-key-file", "engine.pem", "--tls-ca-cert-file", "ca.pem")
+    paths = [str(tmp_path / one) if one.endswith(".pem") else one for one in files]
+    with EngineServer(tmp_path / "engine", *options, *paths, port=port), Simulator(PACE) as simulator:
+        url = f"valkeys://127.0.0.1:{port}/0"
+        with Running(simulator.url, tmp_path / "g", engine=f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}") as gateway:
+            assert events(gateway.ask(SLOW))[-1].data == "[DONE]"
+        with pytest.raises(Error, match="certificate"), Running(simulator.url, tmp_path / "g", engine=url):
+            pass

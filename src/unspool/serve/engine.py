@@ -80,8 +80,8 @@ class Address:
                 raise Error(f"{self.shown}: {one!r} is not HOST:PORT")
             self._sentinels.append((name.strip("[]"), int(port)))
 
-    def client(self) -> Any:
-        """A client for an event loop."""
+    def clients(self) -> list[Any]:
+        """A client for an event loop, and those of its sentinels. All are to be closed."""
         import redis.asyncio
         import redis.asyncio.retry
         import redis.asyncio.sentinel
@@ -90,8 +90,8 @@ class Address:
         retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         return self._connect(redis.asyncio.Redis.from_url, redis.asyncio.sentinel.Sentinel, retry)
 
-    def blocking_client(self) -> Any:
-        """A client for a thread."""
+    def blocking_clients(self) -> list[Any]:
+        """The same for a thread."""
         import redis
         import redis.retry
         import redis.sentinel
@@ -100,7 +100,7 @@ class Address:
             redis.Redis.from_url, redis.sentinel.Sentinel, redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         )
 
-    def _connect(self, from_url: Callable[..., Any], sentinel: Callable[..., Any], retry: object) -> Any:
+    def _connect(self, from_url: Callable[..., Any], sentinel: Callable[..., Any], retry: object) -> list[Any]:
         options: dict[str, object] = {
             "socket_timeout": _TIMEOUT,
             "socket_connect_timeout": _CONNECT_TIMEOUT,
@@ -115,10 +115,11 @@ class Address:
                 client = from_url(self._url, **options)
                 # An option of the URL that is not known would be found out only when it connects.
                 client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
-                return client
+                return [client]
             timeouts = {"socket_timeout": _CONNECT_TIMEOUT, "socket_connect_timeout": _CONNECT_TIMEOUT}
             known = sentinel(self._sentinels, sentinel_kwargs=timeouts)
-            return known.master_for(self._service, db=int(self._database), **{**self._options, **options})
+            primary = known.master_for(self._service, db=int(self._database), **{**self._options, **options})
+            return [primary, *known.sentinels]
         except (ValueError, TypeError) as error:
             raise Error(f"{self.shown}: {error}") from error
 
@@ -141,7 +142,7 @@ class Engine:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.client = address.client()
+        self.client, *self._sentinels = address.clients()
         # Replies as they come: what redis-py makes of them depends on its version.
         self.client.response_callbacks = {}
         self._queue: list[tuple[tuple[Argument, ...], asyncio.Future[Any]]] = []
@@ -199,7 +200,8 @@ class Engine:
         """Close the connections, after what is on its way."""
         if self._sending is not None:
             await asyncio.gather(self._sending, return_exceptions=True)
-        await self.client.aclose()
+        for client in (self.client, *self._sentinels):
+            await client.aclose()
 
     def failure(self, error: BaseException) -> StoreError:
         """What a reply or a connection that failed means, in words."""

@@ -35,6 +35,7 @@ from unspool.journal.unframed import Body
 from unspool.journal.writer import Writer
 from unspool.masking import without_secrets
 from unspool.outcome import INTERRUPTED, RUNNING
+from unspool.serve.judging import end_in_log
 from unspool.serve.store import (
     BODY,
     END,
@@ -463,7 +464,8 @@ class FileStore(Store):
         path = path_of(self._streams, id)
         copy = f"{path}.{self._worker}"
         end = End(INTERRUPTED, "the process that produced the answer ended before it did")
-        size, begun = 0, False
+        size = 0
+        entries: list[Entry] = []
         found = self._select(self._index, "id = ? AND state = ?", (id, RUNNING))
         if not found:
             return
@@ -479,15 +481,15 @@ class FileStore(Store):
             writer = Writer.reopen(copy, sync=self._sync)
             with Reader(copy) as reader:
                 for batch in reader.batches():
-                    begun = begun or any(one.at is not None or one.is_own(record.BODY) for one in batch)
+                    entries += filter(None, map(_entry, batch))
                     last = batch[-1] if batch else last
             if last is None:
                 asked = {"api": info.endpoint, "model": info.model, "listed": info.listed}
                 writer.put(Request.of({**asked, "owner": info.owner, "epoch": info.epoch}))
             if reader.ended:
-                ended = _entry(last) if last is not None else None
-                end = ended.end if ended is not None and ended.end is not None else end
+                end = (entries[-1].end if entries else None) or end
             else:
+                end = end_in_log(info.endpoint, entries) or end
                 writer.put(_block_of(end))
             if not self._is_running(id):
                 return  # another process was faster, and the stream may have been removed since
@@ -502,7 +504,7 @@ class FileStore(Store):
                 writer.close()
             with contextlib.suppress(OSError):
                 os.unlink(copy)
-        if not begun:
+        if not any(one.kind in (EVENT, BODY) for one in entries):
             self._execute("DELETE FROM idempotency WHERE stream = ?", (id,))
         self.record_end(end, info, size, worker)
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from unspool import api, sse
 from unspool.api import failure as failures
 from unspool.jsontext import parse
-from unspool.outcome import CANCELLED, COMPLETE, CUT, ERROR, INTERRUPTED, Ending, Fault, judge, of_failure
+from unspool.outcome import CANCELLED, COMPLETE, CUT, ERROR, INTERRUPTED, Fault, judge, of_failure
 from unspool.serve.channel import HEARTBEAT_SECONDS, Channel
+from unspool.serve.judging import end_of
 from unspool.serve.renderings import AWAY
 from unspool.serve.store import End, Fenced, Head, Producer, Store, StoreError, StreamInfo
 from unspool.serve.upstream import Call, fault_of, read_all
@@ -185,7 +186,7 @@ class Ingest:
             self._append(last)
         self._decode()
         decoder.close()
-        return _end_of(judge(decoder, fault), spoken=decoder.ended or decoder.failure is not None)
+        return end_of(judge(decoder, fault), spoken=decoder.ended or decoder.failure is not None)
 
     def _take(self, data: bytes) -> bool:
         """Take bytes of the event stream; True once nothing can follow. Hot: once for each network read."""
@@ -254,7 +255,7 @@ class Ingest:
         if isinstance(value, dict | list):
             self._decoder.decode_body(value)
         self._decoder.close()
-        return _end_of(judge(self._decoder, None), spoken=True)
+        return end_of(judge(self._decoder, None), spoken=True)
 
     async def _watch_over(self) -> None:
         """Send a comment to silent viewers, from the loop that produces: a dead producer sends none. End a silent upstream."""
@@ -275,16 +276,6 @@ class Ingest:
             elif loop.time() - beat_at >= HEARTBEAT_SECONDS:
                 beat_at = loop.time()
                 self.channel.heartbeat()
-
-
-def _end_of(ending: Ending, *, spoken: bool) -> End:
-    """The end that a decoder's facts mean. ``spoken`` says that upstream told it itself, so that viewers have it."""
-    return End(
-        ending.outcome,
-        "" if ending.outcome == COMPLETE else ending.message,
-        ending.finish_reason,
-        upstream=spoken and ending.outcome != CUT,
-    )
 
 
 def _is_event_stream(content_type: str) -> bool:

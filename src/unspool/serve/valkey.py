@@ -31,6 +31,7 @@ from typing import Any
 from unspool.journal import ulid
 from unspool.outcome import INTERRUPTED, RUNNING
 from unspool.serve.engine import Address, Argument, Engine, Script, is_unknown_script
+from unspool.serve.judging import end_in_log
 from unspool.serve.store import (
     BODY,
     END,
@@ -497,12 +498,13 @@ class ValkeyStore(Store):
     def _keep_lease(self, node: str) -> None:
         import redis
 
-        client = self._address.blocking_client()
-        renew = _RENEW_LEASE
-        with contextlib.closing(client):
+        client, *sentinels = self._address.blocking_clients()
+        with contextlib.ExitStack() as closed:
+            for one in (client, *sentinels):
+                closed.enter_context(contextlib.closing(one))
             while not self._stopping.wait(_RENEW):
                 try:
-                    alive = client.eval(renew.source, 2, _NODES, _DEAD, node)
+                    alive = client.eval(_RENEW_LEASE.source, 2, _NODES, _DEAD, node)
                 except (redis.RedisError, OSError):
                     continue
                 now = time.monotonic()
@@ -555,9 +557,12 @@ class ValkeyStore(Store):
         """End the stream of a dead node, unless another node has."""
         info = await self.find(id)
         if info is not None and info.state == RUNNING:
-            if not any(entry.kind in (EVENT, BODY) for entry in await self.read(id, FIRST, 2)):
+            entries = await self.read(id, FIRST, 1 << 30)
+            if not any(entry.kind in (EVENT, BODY) for entry in entries):
                 await self.forget_idempotency(id)  # nobody has seen anything of it: the request may be sent again
-            end = End(INTERRUPTED, "the node that produced the answer was lost before it ended")
+            end = end_in_log(info.endpoint, entries) or End(
+                INTERRUPTED, "the node that produced the answer was lost before it ended"
+            )
             fields = {"state": end.outcome, "ended": time.time()}
             keep = self.milliseconds_to_keep(info)
             await self._engine.run(
