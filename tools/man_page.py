@@ -21,7 +21,7 @@ unspool streams answers from the OpenAI API, and from every server that speaks i
 before its text is on the screen. An answer that is not complete is reported as such, in words and in the exit code.
 
 Standard input, if it is not a terminal, is put before the prompt. Standard output carries only the answer: rendered on a terminal;
-in a pipe or file the exact bytes, as they arrive. Everything else goes to standard error.
+in a pipe or file as it arrives, with a newline at the end of a complete answer (-N: the exact bytes). Everything else goes to standard error.
 
 An ID is the id of an answer, or any part of it that is unique.
 """

@@ -22,7 +22,7 @@ def _sent(unspool, serve, *arguments, api="chat", **options):
     """The body that is sent for a command line."""
     server = serve(stream(api, "ok"))
     done = unspool("--base-url", server.url, "--api", api, "-m", "m", *arguments, **options)
-    assert (done.returncode, done.stdout) == (0, b"ok"), done.stderr
+    assert (done.returncode, done.stdout) == (0, b"ok\n"), done.stderr
     return _body(server)
 
 
@@ -74,7 +74,7 @@ def test_an_idle_pipe_is_told_of_and_waited_for(unspool, serve):
     server = serve(stream("chat", "ok"))
     child = unspool.start("--base-url", server.url, "-m", "m", "hi", stdin=-1)
     assert child.stderr.readline() == b"unspool: reading standard input: Ctrl-D ends it, --no-stdin ignores it\n"
-    assert child.communicate(b"late", PATIENCE) == (b"ok", b"")
+    assert child.communicate(b"late", PATIENCE) == (b"ok\n", b"")
     assert _body(server)["messages"] == [{"role": "user", "content": "late\n\nhi"}]
 
 
@@ -110,7 +110,7 @@ def test_further_choices_follow_the_first(unspool, serve):
         + end("chat", choices=2)
     )
     done = unspool("--base-url", serve(answer).url, "-m", "m", "-o", "n", "2", "hi")
-    assert (done.returncode, done.stdout) == (0, b"ac\n\n[choice 2]\nb")
+    assert (done.returncode, done.stdout) == (0, b"ac\n\n[choice 2]\nb\n")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_prompt_may_be_a_command_s_name(unspool, serve, arguments):
 def test_the_environment_names_server_model_and_account(unspool, serve):
     server = serve(stream("chat", "ok"))
     unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k-1", OPENAI_ORG_ID="org-1", UNSPOOL_MODEL="mine")
-    assert unspool("hi").stdout == b"ok"
+    assert unspool("hi").stdout == b"ok\n"
     headers = server.requests[0].headers
     assert (_body(server)["model"], headers["authorization"], headers["openai-organization"]) == (
         "mine",
@@ -193,7 +193,7 @@ def test_a_profile_of_the_configuration_file_is_asked(unspool, serve):
     text = f'[profiles.mine]\nbase_url = "{server.url}"\nmodel = "m-7"\napi = "completions"\nneeds_key = false\n'
     (folder / "config.toml").write_text(text)
     done = unspool("-P", "mine", "hi")
-    assert (done.returncode, done.stdout) == (0, b"ok"), done.stderr
+    assert (done.returncode, done.stdout) == (0, b"ok\n"), done.stderr
     assert (server.requests[0].path, _body(server)["model"]) == ("/v1/completions", "m-7")
     assert unspool("-P", "mien", "hi").stderr == b"unspool: there is no profile called 'mien': did you mean 'mine'?\n"
 
@@ -239,7 +239,7 @@ def test_an_answer_in_one_piece_is_asked_for_and_printed(unspool, serve, api):
         whole["choices"][0].update({"message": {"content": "ok"}} if api == "chat" else {"text": "ok"})
     answer = head(type="application/json") + json.dumps(whole).encode()
     assert _sent(unspool, lambda _: serve(answer), "--no-stream", "hi", api=api)["stream"] is False
-    assert unspool("last").stdout == b"ok"
+    assert unspool("last").stdout == b"ok\n"
 
 
 def test_verbose_says_whom_it_asked_and_how_it_went(unspool, serve):
@@ -248,7 +248,7 @@ def test_verbose_says_whom_it_asked_and_how_it_went(unspool, serve):
     first, last, rest = done.stderr.decode().split("\n")
     assert first.startswith(f"unspool: POST {server.url}/chat/completions model m, stream 0")
     assert last.startswith("unspool: complete, finish reason stop, model m-1, first event after ")
-    assert (rest, done.stdout) == ("", b"ok")
+    assert (rest, done.stdout) == ("", b"ok\n")
 
 
 def test_the_simulator_says_that_it_is_one_unless_asked_to_be_quiet(unspool):
@@ -285,7 +285,7 @@ TUTORIAL = ("-m", "gpt-3.5-turbo-instruct", "--max-tokens", "100", "--temperatur
 def test_the_tutorial_s_request_has_its_fields_and_no_others(unspool, serve):
     server = serve(stream("completions", "A language."))
     unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k")
-    assert unspool("--api", "completions", *TUTORIAL).stdout == b"A language."
+    assert unspool("--api", "completions", *TUTORIAL).stdout == b"A language.\n"
     assert _body(server) == {
         "model": "gpt-3.5-turbo-instruct",
         "prompt": "What is Python?",

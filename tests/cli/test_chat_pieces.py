@@ -290,7 +290,7 @@ def test_what_was_said_and_the_options_are_told(unspool, serve):
     done = chat(
         unspool, serve(stream("chat", "Hello.\nYou.")), "/set temperature 1\none\n/history\n/last\n/set top_p x\n"
     )
-    assert done.stdout == b"Hello.\nYou.\nHello.\nYou."
+    assert done.stdout == b"Hello.\nYou.\nHello.\nYou.\n"
     assert b"temperature 1.0\n> one\n  Hello. You.\n" in done.stderr
     assert b"top_p: 'x' is not a number" in done.stderr
 

@@ -167,8 +167,8 @@ def test_a_command_with_a_slip_in_it_is_not_asked_of_a_model(unspool, serve, typ
     unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k", UNSPOOL_MODEL="m", UNSPOOL_API="chat")
     done = unspool(typed)
     assert (done.returncode, f"did you mean unspool {meant}?".encode() in done.stderr, server.requests) == (2, True, [])
-    assert unspool("ask", typed).stdout == b"Hello"
-    assert unspool("--", typed).stdout == b"Hello"
+    assert unspool("ask", typed).stdout == b"Hello\n"
+    assert unspool("--", typed).stdout == b"Hello\n"
 
 
 @pytest.mark.parametrize("prompt", ["Hello", "show me the way", "logic", "hi", "ps1"])

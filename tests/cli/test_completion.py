@@ -54,6 +54,14 @@ def test_every_command_is_offered_first(offered):
     assert values(offered("")) == list(commands.NAMES)
 
 
+def test_runs_are_offered_by_name_and_else_files(unspool, offered):
+    (unspool.home / "prompts.jsonl").write_text('{"prompt": "hi in 1 token"}\n')
+    unspool("run", str(unspool.home / "prompts.jsonl"), "--sim", "--name", "night")
+    for command in ("log", "search", "stats"):
+        assert values(offered(command, "--run", "ni")) == ["night"]
+        assert offered(command, "--run", "prom") == offered("-f", "prom")
+
+
 def test_every_command_has_a_parser_that_knows_its_help():
     for name in commands.NAMES:
         found = candidates.candidates([name, "--h"])

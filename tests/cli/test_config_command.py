@@ -50,6 +50,23 @@ def test_each_setting_is_shown_with_its_source_and_no_key(unspool, file):
     assert b"gpt-old  (file)" in shown
 
 
+def test_all_that_a_profile_says_is_shown_without_what_may_be_secret(unspool, file):
+    file.write_text(
+        FILE.replace(
+            '"search" }', '"s3cret" }\nproxy = "http://me:s3cret@proxy.example.com:3128"\nidle_timeout = "10m"'
+        )
+        + '[tools.weather]\nfile = "weather.py"\n'
+    )
+    found = _settings(unspool, "-P", "work")
+    own = "file, profiles.work"
+    assert (found["headers"], found["proxy"]) == (("X-Team", own), ("proxy.example.com:3128", own))
+    assert (found["idle_timeout"], found["connect_timeout"]) == (("600 s", own), ("10 s", "built in"))
+    assert found["tools.weather"] == (str(file.parent / "weather.py"), "file")
+    assert b"s3cret" not in unspool("config", "-P", "work").stdout
+    unspool.env["HTTPS_PROXY"] = "http://me:s3cret@other.example.com:8080"
+    assert _settings(unspool)["proxy"] == ("other.example.com:8080", "environment")
+
+
 def test_a_change_leaves_comments_and_everything_else_as_they_are(unspool, file):
     assert unspool("config", "set", "profiles.work.model", "llama-4").returncode == 0
     assert file.read_text() == FILE.replace('"search" }\n', '"search" }\nmodel = "llama-4"\n')

@@ -18,7 +18,7 @@ def sim(unspool):
 
 
 def ask(unspool, *arguments: str) -> str:
-    done = unspool("-q", *arguments)
+    done = unspool("-q", "-N", *arguments)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode()
 
@@ -202,7 +202,7 @@ def test_what_the_built_in_simulator_said_is_continued_by_the_built_in_simulator
     assert (done.returncode, b"from the built-in simulator" in done.stderr) == (0, True)
     asked = request(unspool, 1)
     assert (asked["api"], asked["model"], asked["parent"]) == (api, "sim-1", unspool.journals()[0].stem)
-    assert first.stdout.decode() in json.dumps(asked["body"])
+    assert first.stdout.decode().strip() in json.dumps(asked["body"])
     assert unspool("chat", "--cid", unspool.journals()[0].stem, input=b"More in 2 tokens\n").returncode == 0
 
 

@@ -24,7 +24,7 @@ def test_citations_are_listed_once_each_after_the_answer(unspool, serve):
     cited = {"type": "url_citation", "url_citation": {"url": "https://a.example/x", "title": "A page"}}
     answer = piece("chat", "Yes.") + _chunk(annotations=[cited, cited])
     done = _ask(unspool, serve(head() + start("chat") + answer + end("chat")))
-    assert (done.returncode, done.stdout) == (0, b"Yes.")
+    assert (done.returncode, done.stdout) == (0, b"Yes.\n")
     assert done.stderr.count(b"A page: https://a.example/x") == 1
 
 
@@ -43,7 +43,7 @@ def test_sound_is_saved_and_its_words_are_the_text(unspool, serve, tmp_path):
     answer = b"".join(_chunk(audio={"id": "a", "data": base64.b64encode(one).decode()}) for one in sound)
     answer += _chunk(audio={"transcript": "Hello."})
     done = _ask(unspool, serve(head() + start("chat") + answer + end("chat")), cwd=tmp_path)
-    assert done.stdout == b"Hello."
+    assert done.stdout == b"Hello.\n"
     [path] = tmp_path.glob("unspool-*.wav")
     assert path.read_bytes() == b"".join(sound)
 

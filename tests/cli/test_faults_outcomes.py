@@ -161,7 +161,7 @@ def ask(unspool, simulator):
         if not url:
             simulator.script(faults)
         options = ("--base-url", url or simulator.url, "--api", api, "-m", "m-1", "--no-stdin", *limits)
-        return unspool(*options, "Hello")
+        return unspool(*options, "-N", "Hello")
 
     return ask
 

@@ -45,6 +45,8 @@ def test_another_name_of_a_command_is_that_command(unspool, paid, typed, same):
         ("modles", "-P", "groq"),
         ("key", "openai"),
         ("delete", "7F3K9Q"),
+        ("delete", "7F3K9Q", "2BXW4M"),
+        ("remove", "7F3K9Q", "2BXW4M", "01M8BQS560DKGAZ3K60KD3YP18"),
         ("kyes", "set", "openai"),
         ("serch", "foo", "bar"),
         ("saerch", "event", "stream", "-n", "3"),
@@ -64,6 +66,8 @@ def test_what_may_be_a_mistyped_command_is_refused_with_the_command(unspool, pai
     [
         ("history", "of", "Rome"),
         ("history", "lesson"),
+        ("delete", "these", "words"),
+        ("remove", "H2O", "from", "this"),
         ("ask", "history"),
         ("prompt", "engineering", "tips"),
         ("what", "is", "it"),

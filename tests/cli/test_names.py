@@ -133,16 +133,16 @@ def test_rename_gives_another_name_or_names_the_conversation_of_an_answer(unspoo
     ask(unspool, "first")
     ask(unspool, "other")
     id = unspool.journals()[0].stem[-6:]
-    assert unspool("rename", id, "rome").returncode == 0
-    assert unspool("rename", "rome", "italy").returncode == 0
+    assert unspool("log", "rename", id, "rome").returncode == 0
+    assert unspool("log", "rename", "rome", "italy").returncode == 0
     ask(unspool, "-c", "italy", "second")
     assert said(served) == ["first", "one", "second"]
     assert unspool("show", "rome").returncode == 1
     ask(unspool, "--name", "rome", "third")
-    done = unspool("rename", "italy", "rome")
+    done = unspool("log", "rename", "italy", "rome")
     assert (done.returncode, done.stderr) == (1, b"unspool: another conversation is called rome\n")
     for wrong in (("nobody", "x"), ("rome", "a b"), ("rome",), ("rome", "a", "b")):
-        assert unspool("rename", *wrong).returncode in (1, 2)
+        assert unspool("log", "rename", *wrong).returncode in (1, 2)
     assert unspool("show", "italy").stdout.strip() == b"three"
 
 
@@ -183,7 +183,7 @@ def test_a_conversation_whose_last_answer_is_removed_is_at_the_one_before(unspoo
 
 def test_names_are_completed(unspool, served):
     ask(unspool, "--name", "rome", "first")
-    for typed in (("--name", "ro"), ("chat", "--name", "ro"), ("show", "ro"), ("--cid", "ro")):
+    for typed in (("--name", "ro"), ("chat", "--name", "ro"), ("show", "ro"), ("log", "rename", "ro"), ("--cid", "ro")):
         assert b"rome\tfirst" in unspool("completion", "candidates", "fish", *typed).stdout
 
 

@@ -30,7 +30,7 @@ def _one_line(done):
 @each_api
 def test_a_whole_answer_is_printed_to_the_letter_without_a_word_beside_it(unspool, serve, api):
     done = _ask(unspool, serve(stream(api, "Py", "thon.")), api=api)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"Python.", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Python.\n", b"")
 
 
 @each_api
@@ -49,7 +49,7 @@ def test_a_cut_answer_can_be_resumed_though_a_web_page_came_instead_of_its_rest(
     assert (done.returncode, done.stdout) == (6, b"Half an ans")
     words = f"unspool: nothing came; what there was is kept, and unspool resume {cut.stem[-6:]} asks again"
     assert done.stderr.decode().splitlines()[-1] == words
-    assert unspool("resume", cut.stem[-6:]).stdout == b"Half an answer"
+    assert unspool("resume", cut.stem[-6:]).stdout == b"Half an answer\n"
 
 
 @each_api
@@ -62,7 +62,7 @@ def test_a_reset_is_cut(unspool, serve, api):
 @each_api
 def test_the_token_limit_is_told_with_what_allows_more(unspool, serve, api):
     done = _ask(unspool, serve(stream(api, "Py", reason="length")), api=api)
-    assert (done.returncode, done.stdout) == (8, b"Py")
+    assert (done.returncode, done.stdout) == (8, b"Py\n")
     assert _one_line(done).startswith("stopped at the token limit")
     assert "--max-tokens" in _one_line(done)
 
@@ -78,7 +78,7 @@ def test_the_content_filter_is_told(unspool, serve, api):
 def test_a_refusal_is_printed_and_complete(unspool, serve, api):
     answer = head() + start(api) + refusal(api, "I cannot.") + end(api)
     done = _ask(unspool, serve(answer), api=api)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"I cannot.", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"I cannot.\n", b"")
 
 
 @each_api
@@ -116,7 +116,7 @@ def test_a_quota_that_is_used_up_is_never_retried(unspool, serve):
 def test_a_rate_limit_that_passes_is_not_told(unspool, serve):
     server = serve(error(429, "Slow down.", retry_after_ms="1"), stream("chat", "Hello"))
     done = unspool("--base-url", server.url, "-m", "m", "hi")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"Hello", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Hello\n", b"")
 
 
 def test_a_failing_server_is_tried_again_and_then_told(unspool, serve):
@@ -252,7 +252,7 @@ def test_a_complete_answer_without_text_is_reported(unspool, serve, format):
 
 def test_a_finish_reason_that_nobody_knows_is_reported_and_is_no_failure(unspool, serve):
     done = _ask(unspool, serve(stream("chat", "Yes.", reason="because")))
-    assert (done.returncode, done.stdout) == (0, b"Yes.")
+    assert (done.returncode, done.stdout) == (0, b"Yes.\n")
     assert _one_line(done).endswith("does not know: because")
 
 

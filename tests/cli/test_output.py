@@ -37,15 +37,33 @@ def _read(child):
 
 
 @each_api
-def test_a_pipe_gets_the_exact_text_and_no_line_end_beside(unspool, serve, api):
+def test_a_pipe_gets_the_text_and_a_line_end_only_where_it_has_none(unspool, serve, api):
     done = _ask(unspool, serve(stream(api, *ODD)), api=api)
-    assert (done.returncode, done.stdout, done.stderr) == (0, ODD.encode(), b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, ODD.encode() + b"\n", b"")
+    for text in ("Python.\n", "Python.\n\n"):
+        assert _ask(unspool, serve(stream(api, text)), api=api).stdout == text.encode()
+    assert _ask(unspool, serve(stream(api)), api=api).stdout == b""
 
 
-def test_a_file_gets_the_exact_text(unspool, serve, tmp_path):
+@pytest.mark.parametrize("command", [("last",), ("show",), ("replay", "--speed", "max"), ("resume",)])
+def test_no_newline_gives_the_exact_text_when_it_is_asked_for_and_again_later(unspool, serve, command):
+    assert _ask(unspool, serve(stream("chat", "Python.")), "-N").stdout == b"Python."
+    assert unspool(*command, "--no-newline").stdout == b"Python."
+    assert unspool(*command).stdout == b"Python.\n"
+
+
+def test_a_cut_answer_gets_no_line_end_so_that_its_rest_can_be_appended(unspool, serve):
+    server = serve(head() + start("chat") + piece("chat", "Py"), stream("chat", "thon.", reason="length"))
+    assert _ask(unspool, server).stdout == b"Py"
+    assert unspool("show").stdout == b"Py"
+    done = unspool("resume")
+    assert (done.returncode, done.stdout) == (8, b"Python.\n")
+
+
+def test_a_file_gets_the_text_and_a_line_end(unspool, serve, tmp_path):
     with open(tmp_path / "out", "wb") as file:
         done = _ask(unspool, serve(stream("chat", ODD)), stdout=file)
-    assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, ODD.encode())
+    assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, ODD.encode() + b"\n")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",), ("--format", "sse")])
@@ -102,7 +120,7 @@ def test_a_full_disk_is_an_error_and_the_journal_has_the_answer(unspool, serve, 
     assert done.stderr.startswith(
         b"unspool: error: the answer cannot be written to standard output: No space left on device"
     )
-    assert unspool("last").stdout == b"Python."
+    assert unspool("last").stdout == b"Python.\n"
 
 
 def test_a_full_disk_below_a_stream_under_way_is_an_error(unspool, serve):
@@ -127,13 +145,13 @@ def test_stdout_closed_from_the_start_is_an_error_and_nothing_else_is_written_in
     done = _ask(unspool, serve(stream("chat", "Python.")), prepare=_closing(1))
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"cannot be written to standard output: Bad file descriptor" in done.stderr
-    assert unspool("last").stdout == b"Python."
+    assert unspool("last").stdout == b"Python.\n"
 
 
 def test_stdin_and_stderr_closed_from_the_start_do_no_harm(unspool, serve):
     done = _ask(unspool, serve(stream("chat", "Python.")), "-v", prepare=_closing(0, 2))
-    assert (done.returncode, done.stdout) == (0, b"Python.")
-    assert unspool("last").stdout == b"Python."
+    assert (done.returncode, done.stdout) == (0, b"Python.\n")
+    assert unspool("last").stdout == b"Python.\n"
 
 
 def test_a_failure_with_stderr_closed_keeps_its_exit_code(unspool, serve):
@@ -146,7 +164,7 @@ def test_stderr_that_nobody_reads_does_not_end_the_answer(unspool, serve):
     os.close(read_end)
     done = _ask(unspool, serve(stream("chat", "Python.")), "-v", stderr=write_end)
     os.close(write_end)
-    assert (done.returncode, done.stdout) == (0, b"Python.")
+    assert (done.returncode, done.stdout) == (0, b"Python.\n")
 
 
 def test_a_non_blocking_stdout_gets_all_of_it(unspool, serve):
@@ -156,7 +174,7 @@ def test_a_non_blocking_stdout_gets_all_of_it(unspool, serve):
     child = _start(unspool, serve(stream("chat", text)), stdout=write_end)
     os.close(write_end)
     with open(read_end, "rb") as pipe:
-        assert pipe.read() == text.encode()
+        assert pipe.read() == text.encode() + b"\n"
     assert (child.wait(PATIENCE), child.stderr.read()) == (0, b"")
 
 
@@ -187,11 +205,11 @@ def test_a_journal_that_cannot_be_kept_costs_one_line_and_not_the_answer(unspool
     (tmp_path / "file").write_text("")
     unspool.env["UNSPOOL_HOME"] = str(tmp_path / "file") if kind == "file" else "/proc/unspool"
     done = _ask(unspool, serve(stream("chat", "Python.")))
-    assert (done.returncode, done.stdout) == (0, b"Python.")
+    assert (done.returncode, done.stdout) == (0, b"Python.\n")
     assert done.stderr.startswith(b"unspool: this answer is not being kept: ")
     assert done.stderr.count(b"\n") == 1
 
 
 def test_no_log_leaves_no_file(unspool, serve):
-    assert _ask(unspool, serve(stream("chat", "Python.")), "-n").stdout == b"Python."
+    assert _ask(unspool, serve(stream("chat", "Python.")), "-n").stdout == b"Python.\n"
     assert not (unspool.home / "state").exists()

@@ -77,7 +77,7 @@ def test_it_takes_its_time_and_less_when_it_is_faster(unspool, journal):
     took = []
     for speed in ("1", "2", "max"):
         begun = time.monotonic()
-        assert unspool("replay", path, "--speed", speed).stdout == b"Python"
+        assert unspool("replay", path, "--speed", speed).stdout == b"Python\n"
         took.append(time.monotonic() - begun)
     # No upper bound: the machine may be busy. A lower one holds on any.
     assert took[0] > 0.9
@@ -100,7 +100,7 @@ def test_it_goes_on_after_it_was_stopped(unspool, journal):
     assert child.stdout.read(2) == b"Py"
     child.send_signal(signal.SIGSTOP)
     child.send_signal(signal.SIGCONT)
-    assert child.communicate(timeout=PATIENCE) == (b"thon", b"")
+    assert child.communicate(timeout=PATIENCE) == (b"thon\n", b"")
     assert child.returncode == 0
 
 
@@ -189,4 +189,4 @@ def test_wrong_usage_is_told(unspool, arguments, code, words):
 @pytest.mark.parametrize("command", ["show", "replay"])
 def test_a_journal_s_file_will_do_wherever_it_is(unspool, journal, command):
     path = journal((0.0, said("Python", "stop")), (record.END, '{"outcome":"complete","at":0}'))
-    assert unspool(command, os.path.relpath(path), cwd=os.getcwd()).stdout == b"Python"
+    assert unspool(command, os.path.relpath(path), cwd=os.getcwd()).stdout == b"Python\n"

@@ -388,3 +388,90 @@ def test_the_status_line_says_what_goes_wrong_while_it_does(unspool, serve):
     watched.until("0 of 3 answered").until("asking again: ").until("The disk is full.")
     watched.send(signal.SIGINT)
     assert watched.end() == 130
+
+
+def _bodies(server):
+    """What each request asked: its messages and the other fields that tests set."""
+    bodies = sorted((request.json for request in server.requests), key=lambda body: str(body["messages"]))
+    return [
+        ([one["content"] for one in body["messages"]], body.get("temperature"), body.get("seed")) for body in bodies
+    ]
+
+
+@pytest.fixture
+def kept_templates(unspool):
+    folder = unspool.home / "config" / "unspool" / "templates"
+    folder.mkdir(parents=True)
+    (folder / "sum.toml").write_text(
+        'prompt = "Sum up in $lang: $input"\nsystem = "For $whom."\noptions = { seed = 3, temperature = 0 }\n'
+        '[defaults]\nwhom = "all"\n'
+    )
+    (folder / "hi.toml").write_text('prompt = "Say hi in $lang"\n')
+    (folder / "brief.toml").write_text('system = "Be brief."\nmodel = "small"\n')
+    return folder
+
+
+def test_a_template_is_filled_with_each_line_which_may_have_other_values_or_another_one(unspool, serve, kept_templates):
+    server = serve(*[stream("chat", "ok")] * 4)
+    lines = [
+        {"prompt": "A"},
+        {"prompt": "B", "params": {"lang": "French", "whom": 5}, "temperature": 1},
+        {"template": "hi", "params": {"lang": "German"}},
+        {"prompt": "C", "template": "brief"},
+    ]
+    path = _file(unspool, *lines)
+    done = unspool(
+        "run", path, "--base-url", server.url, "-m", "m", "-t", "sum", "-p", "lang", "English", "-o", "seed", "4"
+    )
+    assert done.returncode == 0, done.stderr
+    assert _bodies(server) == [
+        (["Be brief.", "C"], None, 4),
+        (["For 5.", "Sum up in French: B"], 1, 4),
+        (["For all.", "Sum up in English: A"], 0, 4),
+        (["Say hi in German"], None, 4),
+    ]
+
+
+def test_a_line_that_its_template_cannot_take_is_reported_before_anything_is_asked(unspool, serve, kept_templates):
+    server = serve()
+    wrong = [
+        ({"prompt": "A"}, b"wants a value for lang"),
+        ({"prompt": "A", "params": {"lang": "x", "nope": 1}}, b"has no parameter 'nope'"),
+        ({"params": {"lang": "x"}}, b"neither a prompt"),
+        ({"messages": [{"role": "user", "content": "A"}], "params": {"lang": "x"}}, b"filled with a prompt"),
+        ({"prompt": "A", "template": "nobody"}, b"there is no template 'nobody'"),
+        ({"prompt": "A", "template": str(kept_templates / "hi.toml")}, b"cannot be a template's name"),
+        ({"prompt": "A", "template": 5}, b"not the name of one"),
+    ]
+    done = unspool(
+        "run", _file(unspool, *(line for line, _ in wrong)), "--base-url", server.url, "-m", "m", "-t", "sum"
+    )
+    said = done.stderr.splitlines()
+    assert (done.returncode, len(said), server.requests) == (2, len(wrong) + 1, [])
+    for line, (_, why) in zip(said, wrong, strict=False):
+        assert why in line
+    path = _file(unspool, {"prompt": "A"})
+    assert unspool("run", path, "--base-url", server.url, "-m", "m", "-t", "sum", "-p", "nope", "1").returncode == 1
+    assert b"params is a JSON object" in unspool("run", _file(unspool, {"prompt": "A", "params": {}}), "--sim").stderr
+
+
+def test_messages_go_with_a_template_that_only_says_how_to_answer(unspool, serve, kept_templates):
+    server = serve(stream("chat", "ok"))
+    path = _file(unspool, {"messages": [{"role": "user", "content": "A"}], "template": "brief"})
+    assert unspool("run", path, "--base-url", server.url).returncode == 0
+    assert (server.requests[0].json["model"], _bodies(server)[0][0]) == ("small", ["Be brief.", "A"])
+
+
+def test_where_a_model_has_a_price_the_end_says_what_the_run_cost(unspool, serve):
+    config = unspool.home / "config" / "unspool" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[prices]\n"m-1" = { input = 100_000, output = 200_000 }\n')
+    done = unspool("run", _prompts(unspool, 3), "--base-url", serve(_echo).url, "-m", "m")
+    # Each has 3 tokens in and 2 out.
+    assert b", cost 2.1000" in done.stderr
+    assert b", cost 2.1000\n" in unspool("stats", "--run", "prompts").stdout
+    assert json.loads(unspool("stats", "--run", "prompts", "--json").stdout)["models"]["m-1"]["cost"] == pytest.approx(
+        2.1
+    )
+    config.unlink()
+    assert b"cost" not in unspool("stats", "--run", "prompts").stdout

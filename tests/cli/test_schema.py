@@ -124,7 +124,7 @@ def test_what_is_no_schema_is_told_before_anything_is_asked(unspool, serve, argu
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_the_text_is_the_exact_json(told, api):
     done, _ = told("--schema", SCHEMA, api=api)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "".join(GOOD).encode(), b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "".join(GOOD).encode() + b"\n", b"")
 
 
 def test_json_is_not_rendered_on_a_terminal_unless_asked(unspool, serve):

@@ -89,8 +89,8 @@ def test_an_answer_is_found_by_a_piece_of_its_id_in_any_case(unspool, serve):
     for _ in range(2):
         _ask(unspool, server)
     first, second = (path.stem for path in unspool.journals())
-    assert unspool("show", first[-6:].lower()).stdout == b"one"
-    assert unspool("show", second).stdout == b"two"
+    assert unspool("show", first[-6:].lower()).stdout == b"one\n"
+    assert unspool("show", second).stdout == b"two\n"
 
 
 def test_a_piece_of_several_ids_names_them(unspool, serve):

@@ -148,7 +148,7 @@ def test_a_ctrl_c_that_the_parent_ignores_is_ignored(unspool, serve):
     assert child.stdout.read(2) == b"Py"
     child.send_signal(signal.SIGINT)
     server.requests[0].send(piece("chat", "thon") + end("chat"))
-    assert child.stdout.read() == b"thon"
+    assert child.stdout.read() == b"thon\n"
     assert (child.wait(PATIENCE), child.stderr.read()) == (0, b"")
 
 
@@ -228,5 +228,5 @@ def test_an_answer_survives_being_stopped_and_continued(unspool, serve):
     child.send_signal(signal.SIGSTOP)
     child.send_signal(signal.SIGCONT)
     server.requests[0].send(piece("chat", "thon") + end("chat"))
-    assert child.stdout.read() == b"thon"
+    assert child.stdout.read() == b"thon\n"
     assert (child.wait(PATIENCE), child.stderr.read()) == (0, b"")

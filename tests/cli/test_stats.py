@@ -39,7 +39,7 @@ def _counted(*texts, usage=_COUNTED):
 @pytest.mark.parametrize("option", ["-u", "--usage"])
 def test_usage_is_one_line_on_stderr(unspool, serve, option):
     done = unspool(*_asked(serve(_counted("one", "two")), option))
-    assert done.stdout == b"onetwo"
+    assert done.stdout == b"onetwo\n"
     words = rb"unspool: m-1, 1,200 tokens in \(1,000 cached\), 30 tokens out \(6 reasoning\), \d+\.\d\d s(, [\d,.]+ tokens/s)?\n"
     assert re.fullmatch(words, done.stderr)
 

@@ -94,7 +94,7 @@ def test_a_pipe_gets_the_answer_and_the_terminal_the_wait(watch, serve):
     gate = FaultMiddleware(_answer("one"))
     watched = watch(serve(gate), stdout=subprocess.PIPE).until("waiting for the first token")
     gate.go()
-    assert watched.child.stdout.read() == b"one"
+    assert watched.child.stdout.read() == b"one\n"
     assert watched.end() == 0
     assert watched.screen == [""]
 
@@ -314,7 +314,7 @@ def test_reasoning_is_shown_dim_above_the_answer(serve, watch):
 def test_reasoning_never_reaches_stdout(serve, watch):
     answer = head() + start("chat") + thought("Hm.\n") + piece("chat", "Yes") + end("chat")
     watched = watch(serve(answer), stdout=subprocess.PIPE)
-    assert watched.child.stdout.read() == b"Yes"
+    assert watched.child.stdout.read() == b"Yes\n"
     watched.end()
     assert watched.screen == ["Hm."]
 
@@ -387,7 +387,7 @@ def test_reasoning_is_for_terminals_unless_it_is_asked_for(unspool, serve):
     asked = ["--base-url", server.url, "-m", "m", "hi"]
     assert unspool(*asked).stderr == b""
     done = unspool(*asked, "--show-reasoning")
-    assert (done.stdout, done.stderr) == (b"Yes", b"reasoning:\nHm.\n")
+    assert (done.stdout, done.stderr) == (b"Yes\n", b"reasoning:\nHm.\n")
     assert unspool("last").stderr == b""
     [path, *_] = unspool.journals()
     for command in ("show", "attach", "replay"):

@@ -90,7 +90,7 @@ def test_an_answer_in_one_piece_is_played_from_a_journal(unspool, serve, sim):
     server = serve(head(type="application/json") + body)
     ask(unspool, server.url, "--no-stream", "hi")
     url, _ = sim("--tapes", str(unspool.streams), "--tapes-only")
-    assert ask(unspool, url, "--no-stream", "hi").stdout == b"ok"
+    assert ask(unspool, url, "--no-stream", "hi").stdout == b"ok\n"
     streamed = ask(unspool, url, "hi")
     assert streamed.returncode == 10
     assert "stream is True, on the tape False" in streamed.stderr.decode()
@@ -105,7 +105,7 @@ def test_a_recorded_tape_among_the_journals_is_listed_and_shown_like_any(unspool
     shutil.copy(tape, unspool.streams / f"{ulid.new()}.sse")
     assert "What is it?" in unspool("log").stdout.decode()
     assert "Python" in unspool("search", "Python").stdout.decode()
-    assert unspool("last").stdout == b"Python"
+    assert unspool("last").stdout == b"Python\n"
     assert unspool("export", unspool.journals()[0].stem).returncode == 0
 
 

@@ -154,7 +154,7 @@ def test_a_template_may_be_any_file(body, tmp_path):
 def test_a_template_asks_the_simulator_too_if_that_is_asked_for(unspool, keep):
     keep("x", 'prompt = "$input in 3 tokens"\nprofile = "groq"\nmodel = "m"')
     done = unspool("-q", "--sim", "-t", "x", "Hi")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"This text comes", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"This text comes\n", b"")
 
 
 def test_nobody_is_asked_to_type_what_the_template_does_not_want(unspool, sim, keep):

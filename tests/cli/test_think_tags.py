@@ -33,13 +33,13 @@ def test_extracted_code_and_objects_have_none_of_it(unspool, serve):
     assert unspool(*_asked(server), "-x").stdout.decode() == '{"a": 1}\n'
     server = serve(stream("chat", "<think>{}</think>", '{"a": 1}'))
     done = unspool(*_asked(server), "--schema", "a int")
-    assert (done.returncode, done.stdout) == (0, b'{"a": 1}')
+    assert (done.returncode, done.stdout) == (0, b'{"a": 1}\n')
 
 
 def test_a_tag_that_is_never_closed_is_text_in_the_end(unspool, serve):
     server = serve(head() + start("chat") + piece("chat", "<think>All of ") + piece("chat", "it") + end("chat"))
-    assert unspool(*_asked(server)).stdout == b"<think>All of it"
-    assert unspool("last").stdout == b"<think>All of it"
+    assert unspool(*_asked(server)).stdout == b"<think>All of it\n"
+    assert unspool("last").stdout == b"<think>All of it\n"
 
 
 def test_the_configuration_can_leave_the_text_as_it_is(unspool, serve):

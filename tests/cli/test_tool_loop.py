@@ -79,7 +79,7 @@ def test_what_is_allowed_runs_and_the_answer_streams_on(unspool, simulator, tool
     simulator.answer("Let me look.", calls=[call("weather", city="Oslo"), call("later", text="soon")])
     simulator.answer("It is {result}.")
     done = unspool(*ask(simulator, api), "--functions", tools, "--tools-allow", "weather,later", "How is Oslo?")
-    assert (done.returncode, done.stdout) == (0, b"Let me look.\nIt is soon.")
+    assert (done.returncode, done.stdout) == (0, b"Let me look.\nIt is soon.\n")
     stderr = done.stderr.decode()
     assert 'unspool: calling weather({"city":"Oslo"})\n' in stderr
     assert 'unspool: weather returned {"city":"Oslo","days":1}\n' in stderr
@@ -105,7 +105,7 @@ def test_what_fails_is_told_to_the_model(unspool, simulator, tools, called, told
     simulator.answer("I see.")
     limit = ["--tool-timeout", "0.5"] if called.name == "hang" else []
     done = unspool(*ask(simulator), "--functions", tools, "--tools-allow", "all", *limit, "go")
-    assert (done.returncode, done.stdout) == (0, b"I see.")
+    assert (done.returncode, done.stdout) == (0, b"I see.\n")
     assert told in simulator.requests[-1].json["messages"][-1]["content"]
     assert told.encode() in done.stderr
 
@@ -114,7 +114,7 @@ def test_what_nothing_allows_is_refused_where_nobody_can_be_asked(unspool, simul
     simulator.answer(call("step", number=1))
     simulator.answer("I may not.")
     done = unspool(*ask(simulator), "--functions", tools, "go")
-    assert (done.returncode, done.stdout) == (0, b"I may not.")
+    assert (done.returncode, done.stdout) == (0, b"I may not.\n")
     assert b"--tools-allow step does" in done.stderr
     assert simulator.requests[-1].json["messages"][-1]["content"] == "the user does not allow this call"
     assert Path(unspool.env["STEPS"]).read_text() == ""
@@ -186,7 +186,7 @@ def test_json_has_the_calls_the_results_and_one_end(unspool, simulator, tools):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--functions", "/nowhere.py"], "No such file"),
+        (["--functions", "/nowhere.py"], "there is no file /nowhere.py"),
         (["--functions", "def broken(:\n"], "SyntaxError"),
         (["--functions", "x = 1\ny = 2"], "defines no function"),
         (["-T", "nothing"], "no installed package has a tool called nothing; the configuration has files, some"),
@@ -214,7 +214,7 @@ def test_the_configuration_names_tools_and_allows_them(unspool, simulator, tools
     (config / "config.toml").write_text('[tools.some]\nfile = "../../tools.py"\nfunctions = ["step"]\nallow = true\n')
     simulator.answer(call("step", number=1))
     simulator.answer("Fine.")
-    assert unspool(*ask(simulator), "-T", "some", "go").stdout == b"Fine."
+    assert unspool(*ask(simulator), "-T", "some", "go").stdout == b"Fine.\n"
     assert simulator.requests[0].tools == ["step"]
 
 
@@ -266,7 +266,7 @@ def test_code_on_the_command_line_is_enough(unspool, simulator):
     simulator.answer(call("double", number=21))
     simulator.answer("{result}")
     code = "def double(number: int) -> int: return 2 * number"
-    assert unspool(*ask(simulator), "--functions", code, "--tools-allow", "all", "go").stdout == b"42"
+    assert unspool(*ask(simulator), "--functions", code, "--tools-allow", "all", "go").stdout == b"42\n"
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -293,7 +293,7 @@ def test_killed_anywhere_and_resumed_it_runs_no_finished_call_again(unspool, sim
             assert (resumed.returncode, len(ran) - results <= 1) == (1, True)
             continue
         assert resumed.returncode == 0, resumed.stderr
-        assert resumed.stdout.decode().endswith(LAST)
+        assert resumed.stdout.decode().rstrip("\n").endswith(LAST)
         assert ran == ["1", "2", "3"], (die, done)
 
 

@@ -94,7 +94,7 @@ def test_no_server_writes_the_command_that_people_copy(ask, serve, tools):
 
 def test_beside_words_calls_are_told_on_stderr_alone(ask, serve, tools):
     done = ask(serve(calls("chat", CALL, text="Let me look.")), "--tool", tools[0], "Weather in Ulm?")
-    assert done.stdout == b"Let me look."
+    assert done.stdout == b"Let me look.\n"
     assert b"calls the tool weather" in done.stderr
 
 
@@ -122,7 +122,7 @@ def test_a_script_can_close_the_loop(ask, serve, tools, api, key):
     server = serve(calls(api, CALL), stream(api, "It rains."))
     ask(server, "--tool", tools[0], "Weather in Ulm?", api=api)
     done = ask(server, "-q", "-c", "--tool-result", key, '{"sky":"rain"}', api=api)
-    assert (done.returncode, done.stdout) == (0, b"It rains.")
+    assert (done.returncode, done.stdout) == (0, b"It rains.\n")
     first, second = (request.json for request in server.requests)
     # The model may want to call again.
     assert second["tools"] == first["tools"]
@@ -148,7 +148,7 @@ def test_a_script_can_close_the_loop(ask, serve, tools, api, key):
 def test_a_result_can_be_piped_in(ask, serve, unspool, tools):
     server = serve(calls("chat", CALL), stream("chat", "Done."))
     ask(server, "--tool", tools[0], "Weather?")
-    assert unspool("-q", "-c", "--tool-result", "weather", "-", input=b"rain\n" * 50_000).stdout == b"Done."
+    assert unspool("-q", "-c", "--tool-result", "weather", "-", input=b"rain\n" * 50_000).stdout == b"Done.\n"
     assert server.requests[1].json["messages"][-1]["content"] == "rain\n" * 50_000
 
 
@@ -156,7 +156,7 @@ def test_the_loop_goes_round_more_than_once_and_words_may_follow(ask, serve, too
     server = serve(calls("chat", CALL), calls("chat", ("call_2", "weather", "{}")), stream("chat", "Done."))
     ask(server, "--tool", tools[0], "Weather?")
     ask(server, "-c", "--tool-result", "call_1", "rain")
-    assert ask(server, "-c", "--tool-result", "call_2", "sun", "In a word?").stdout == b"Done."
+    assert ask(server, "-c", "--tool-result", "call_2", "sun", "In a word?").stdout == b"Done.\n"
     roles = [message["role"] for message in server.requests[2].json["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "tool", "user"]
 
@@ -212,4 +212,4 @@ def test_calls_come_through_in_one_piece_too(ask, serve, tools):
 def test_nobody_loses_words_to_a_tool_that_was_not_called(ask, serve, tools):
     for api in APIS[:2]:
         done = ask(serve(stream(api, "Just words.")), "--tool", tools[0], "?", api=api)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"Just words.", b"")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"Just words.\n", b"")

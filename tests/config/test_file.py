@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from unspool.api.deltas import Usage
 from unspool.config import ConfigError, file
 from unspool.config.settings import Settings, load, resolve
 
@@ -102,6 +103,13 @@ def test_a_byte_order_mark_is_no_content() -> None:
         ('[profiles.groq]\nheaders = { A = "b\\nc" }', "config.toml: profiles.groq.headers.A: must be printable"),
         ('[profiles.groq]\npaths = { chat = "/c" }', "config.toml: profiles.groq.paths: there is no endpoint 'chat'"),
         ('[profiles.groq]\npaths = { "/responses" = "c" }', 'config.toml: profiles.groq.paths."/responses": must'),
+        ("prices = 1", "config.toml: prices: must be a table"),
+        ("[prices]\nm = 1", "config.toml: prices.m: must be a table, such as"),
+        ("[prices]\nm = { input = 1 }", "config.toml: prices.m.output: is missing"),
+        ("[prices]\nm = { input = -1, output = 2 }", "config.toml: prices.m.input: must be a number"),
+        ("[prices]\nm = { input = true, output = 2 }", "config.toml: prices.m.input: must be a number"),
+        ("[prices]\nm = { input = nan, output = 2 }", "config.toml: prices.m.input: must be a number"),
+        ("[prices]\nm = { input = 1, output = 2, per = 3 }", "config.toml: prices.m.per: there is no such setting"),
         ('model = "a"\n  api = chat', "config.toml, line 2, column 9: invalid value"),
         ("[profiles", "config.toml, end of document: "),
     ],
@@ -153,3 +161,11 @@ def test_the_options_of_a_profile_go_where_its_requests_go_and_nowhere_else() ->
 def test_options_that_no_profile_can_have_are_refused(options: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse(f"[profiles.groq]\noptions = {options}")
+
+
+def test_what_an_answer_costs_counts_cached_tokens_at_their_own_price() -> None:
+    prices = parse('[prices]\n"a-1" = { input = 2, output = 8, cached = 0.5 }\nb = { input = 2, output = 8 }').prices
+    usage = Usage(1_000_000, 500_000, cached_tokens=400_000)
+    assert prices["a-1"].cost(usage) == pytest.approx(0.6 * 2 + 0.4 * 0.5 + 4)
+    assert prices["b"].cost(usage) == pytest.approx(6)
+    assert prices["b"].cost(Usage()) == 0

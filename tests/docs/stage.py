@@ -182,7 +182,7 @@ class Stage:
             assert ran.code == 0, ran.output
         (kept,) = streams.glob("*.sse")
         kept.rename(streams / f"{ID}.sse")
-        (ran,) = self.run([f"unspool rename {ID} talk"])
+        (ran,) = self.run([f"unspool log rename {ID} talk"])
         assert ran.code == 0, ran.output
 
 

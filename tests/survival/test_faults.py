@@ -32,7 +32,7 @@ class Injected:
         assert STRACE is not None
         Path(home.env["UNSPOOL_CONFIG"]).write_text(f'sync = "{sync}"\n')
         with Server() as stage:
-            child = home.start("--base-url", stage.url, "--api", api, "-m", "m", "hi")
+            child = home.start("-N", "--base-url", stage.url, "--api", api, "-m", "m", "hi")
             assert child.stdout is not None
             connection = stage.accept()
             path = until(home.journals)[0]

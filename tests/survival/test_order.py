@@ -56,7 +56,7 @@ def traced(home: Home, sync: str, api: str, tmp_path: Path, **how: float) -> lis
     # All of each buffer, the time in microseconds, and what each descriptor is.
     under = [STRACE, "-f", "-q", "-y", "-ttt", "-s", "1000000", "-e", "trace=write,fdatasync,fsync", "-o", str(file)]
     with Server() as stage:
-        child = home.start("--base-url", stage.url, "--api", api, "-m", "m", "hi", under=under)
+        child = home.start("-N", "--base-url", stage.url, "--api", api, "-m", "m", "hi", under=under)
         play(stage.accept(), api, **how)  # type: ignore[arg-type]
         stdout, stderr = child.communicate(timeout=PATIENCE)
     assert (stdout.decode(), child.returncode, stderr) == ("".join(WORDS), 0, b"")

@@ -155,7 +155,7 @@ def test_what_is_kept_is_its_owners_alone(home: Home) -> None:
 
 def test_without_a_log_nothing_is_left(home: Home) -> None:
     with Server(answer) as stage:
-        assert home("-n", "--base-url", stage.url, "-m", "m", "hi").stdout == b"Hello."
+        assert home("-n", "--base-url", stage.url, "-m", "m", "hi").stdout == b"Hello.\n"
     with Server(
         lambda connection: (connection.send(SSE_HEAD, piece("chat", "Hel")), connection.wait_closed())[0]
     ) as stage:

@@ -66,7 +66,7 @@ def test_a_cut_answer_goes_on_in_a_stream_of_its_own(home: Home, api: str) -> No
         (first,) = home.journals()
         before = first.read_bytes()
         resumed = home("resume")
-        assert (resumed.returncode, resumed.stdout) == (0, b"Once upon a time there was.")
+        assert (resumed.returncode, resumed.stdout) == (0, b"Once upon a time there was.\n")
         words = b"asked the "
         words += b"server to complete this text; saved as " if api == "completions" else b"model to continue; saved as "
         assert words in resumed.stderr
@@ -94,18 +94,18 @@ def test_a_cut_answer_goes_on_in_a_stream_of_its_own(home: Home, api: str) -> No
 def test_only_an_exact_repetition_is_left_out(home: Home, api: str) -> None:
     with Script(api, "It was a dark and stormy night", "dark and stormy night; the rain fell.") as server:
         ask(home, server.url, api)
-        assert home("resume").stdout == b"It was a dark and stormy night; the rain fell."
+        assert home("resume").stdout == b"It was a dark and stormy night; the rain fell.\n"
         # The journal has what the server sent.
         assert Kept(home.newest()).text.startswith("dark and stormy")
     with Script(api, "It was a dark and stormy night", "Dark and stormy night; the rain fell.") as server:
         ask(home, server.url, api)
-        assert home("resume").stdout == b"It was a dark and stormy nightDark and stormy night; the rain fell."
+        assert home("resume").stdout == b"It was a dark and stormy nightDark and stormy night; the rain fell.\n"
 
 
 def test_a_completion_may_repeat_itself(home: Home) -> None:
     with Script("completions", "la la la la la ", "la la la la la end") as server:
         ask(home, server.url, "completions")
-        assert home("resume").stdout == b"la la la la la la la la la la end"
+        assert home("resume").stdout == b"la la la la la la la la la la end\n"
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -116,9 +116,9 @@ def test_a_resumed_answer_that_is_cut_again_is_resumed_again(home: Home, api: st
         assert (second.returncode, second.stdout) == (7, b"One two three four ")
         assert (third.returncode, third.stdout) == (7, b"One two three four five six ")
         fourth = home("resume")
-        assert (fourth.returncode, fourth.stdout) == (0, b"One two three four five six seven.")
+        assert (fourth.returncode, fourth.stdout) == (0, b"One two three four five six seven.\n")
         # It reads as one answer wherever it is shown.
-        assert home("last").stdout == b"One two three four five six seven."
+        assert home("last").stdout == b"One two three four five six seven.\n"
         exported = home("export").stdout.decode()
         assert exported.count("## User") == exported.count("## Assistant") == 1
         assert "One two three four five six seven." in exported
@@ -142,7 +142,7 @@ def test_an_answer_of_which_nothing_came_is_asked_for_as_before(home: Home, api:
     with Script(api, "", "Here it is.") as server:
         assert ask(home, server.url, api, "--retries", "0").returncode == 7
         resumed = home("resume")
-        assert (resumed.returncode, resumed.stdout, resumed.stderr.count(b"\n")) == (0, b"Here it is.", 1)
+        assert (resumed.returncode, resumed.stdout, resumed.stderr.count(b"\n")) == (0, b"Here it is.\n", 1)
         assert server.requests[0].json == server.requests[1].json
 
 
@@ -156,7 +156,7 @@ def test_an_error_is_asked_for_again(home: Home) -> None:
 
     with Server(play) as stage:
         assert ask(home, stage.url, "chat").returncode == 10
-        assert home("resume").stdout == b"Now."
+        assert home("resume").stdout == b"Now.\n"
 
 
 def test_an_answer_with_several_choices_is_refused(home: Home) -> None:
@@ -216,13 +216,13 @@ def test_whatever_ended_it_it_goes_on(home: Home, how: str) -> None:
         resumed = home("resume")
         assert resumed.returncode == 0
         assert resumed.stdout.startswith(b"Once upon a ")
-        assert resumed.stdout.endswith(b"time.")
+        assert resumed.stdout.endswith(b"time.\n")
 
 
 def test_a_conversation_goes_on_from_what_there_is_of_a_cut_answer(home: Home) -> None:
     with Script("chat", "Once upon a ", "A castle.") as server:
         assert ask(home, server.url, "chat").returncode == 7
-        assert home("-c", "Where?").stdout == b"A castle."
+        assert home("-c", "Where?").stdout == b"A castle.\n"
         assert server.requests[1].json["messages"] == [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Tell me"},
@@ -248,12 +248,12 @@ def test_an_answer_killed_between_its_last_event_and_its_end_is_whole(home: Home
 
 
 def start(home: Home, url: str):
-    return home.start("--base-url", url, "--api", "responses", "--background", "-m", "m", "in 150 tokens")
+    return home.start("-N", "--base-url", url, "--api", "responses", "--background", "-m", "m", "in 150 tokens")
 
 
 def test_killed_and_resumed_until_it_is_whole_it_is_the_uncut_one(home: Home, paced: str) -> None:
     chance = random.Random(11)
-    uncut = home("--base-url", paced, "--api", "responses", "-m", "m", "in 150 tokens").stdout
+    uncut = home("-N", "--base-url", paced, "--api", "responses", "-m", "m", "in 150 tokens").stdout
     kills = 0
     for _ in range(rounds(4)):
         before = len(home.journals())
@@ -274,10 +274,10 @@ def test_killed_and_resumed_until_it_is_whole_it_is_the_uncut_one(home: Home, pa
             if kept.ending.outcome == outcome.COMPLETE:
                 break
             if kept.sequence:
-                child = home.start("resume", path.stem)
+                child = home.start("resume", "-N", path.stem)
             else:
                 break  # it was killed before it had an id: there is nothing to take up
-        resumed = home("resume", path.stem)
+        resumed = home("resume", "-N", path.stem)
         assert (resumed.returncode, resumed.stdout) == (0, uncut)
         if kept.sequence:
             kept = Kept(path)
@@ -297,13 +297,13 @@ def test_what_was_killed_is_taken_up_in_its_own_journal(home: Home, first: int) 
         child.kill()
         child.wait()
         server.again = (rest,)
-        resumed = home("resume")
+        resumed = home("resume", "-N")
         assert (resumed.returncode, resumed.stdout.decode(), resumed.stderr.count(b"\n")) == (0, server.text, 1)
         kept = Kept(home.newest())
         assert len(home.journals()) == 1
         assert kept.sequence == list(range(server.length))
         assert [one.type for one in kept.records if one.at is None].count(record.ATTEMPT) == 1
-        assert home("last").stdout.decode() == server.text
+        assert home("last", "-N").stdout.decode() == server.text
 
 
 def test_what_is_refused_to_be_streamed_again_is_had_by_polling(home: Home) -> None:
@@ -314,9 +314,9 @@ def test_what_is_refused_to_be_streamed_again_is_had_by_polling(home: Home) -> N
         child.kill()
         child.wait()
         server.again = (acts.status(404),)
-        resumed = home("resume")
+        resumed = home("resume", "-N")
         assert (resumed.returncode, resumed.stdout.decode()) == (0, server.text)
-        assert home("last").stdout.decode() == server.text
+        assert home("last", "-N").stdout.decode() == server.text
 
 
 def test_a_response_that_failed_is_asked_for_anew(home: Home) -> None:

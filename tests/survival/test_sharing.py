@@ -135,7 +135,7 @@ def test_of_many_that_resume_one_stream_exactly_one_takes_it_up(home: Home) -> N
         with Server(server) as stage:
             interrupted(home, stage)
             path = home.newest()
-            children = [home.start("resume", path.stem) for _ in range(8)]
+            children = [home.start("resume", "-N", path.stem) for _ in range(8)]
             losers = [child for child in children if child is not None]
             until(lambda losers=losers: sum(child.poll() is not None for child in losers) >= 7)
             server.go_on.set()
@@ -165,7 +165,7 @@ def test_a_stream_that_another_has_ended_meanwhile_is_not_taken_up_again(home: H
         interrupted(home, stage)
         path = home.newest()
         outputs = [
-            child.communicate(timeout=PATIENCE) for child in [home.start("resume", path.stem) for _ in range(12)]
+            child.communicate(timeout=PATIENCE) for child in [home.start("resume", "-N", path.stem) for _ in range(12)]
         ]
     whole = "".join(f"word{number} " for number in range(1, 11)).encode()
     assert {stdout for stdout, _ in outputs} <= {whole, b""}

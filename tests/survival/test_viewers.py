@@ -56,7 +56,7 @@ def test_every_viewer_sees_what_the_journal_holds(
         first = chance.choice((0, 1, 3, chance.randrange(1200), 99999)) if number > 2 else 0
         form = ("sse", "stream-json", "text")[number % 3]
         more = ("--from", str(first)) if first else ()
-        viewers.append((first, form, home.start("attach", path.stem, "--format", form, *more)))
+        viewers.append((first, form, home.start("attach", "-N", path.stem, "--format", form, *more)))
         time.sleep(chance.uniform(0.0, 0.12))
     outputs = [(first, form, viewer, viewer.communicate(timeout=PATIENCE)) for first, form, viewer in viewers]
     assert child.wait(PATIENCE) == 0
@@ -98,14 +98,14 @@ def test_an_answer_in_one_piece_is_left_out_where_it_precedes(home: Home, instan
     child.wait(PATIENCE)
     kept = Kept(path)
     body = next(one.id for one in kept.records if one.type == "unspool.body")
-    assert home("attach", path.stem, "--from", str(body)).stdout.decode() == kept.text
+    assert home("attach", "-N", path.stem, "--from", str(body)).stdout.decode() == kept.text
     assert home("attach", path.stem, "--from", str(body + 1)).stdout == b""
 
 
 def test_viewers_that_go_away_disturb_nobody(home: Home) -> None:
     chance = random.Random(5)
     with Server() as stage:
-        child = home.start("--base-url", stage.url, "--api", "chat", "-m", "m", "hi")
+        child = home.start("-N", "--base-url", stage.url, "--api", "chat", "-m", "m", "hi")
         connection = stage.accept()
         connection.send(SSE_HEAD)
         path = until(home.journals)[0]
@@ -166,7 +166,7 @@ def test_a_viewer_may_come_while_nothing_moves(home: Home) -> None:
         assert os.read(late.stdout.fileno(), 100) == b"one "
         connection.send(piece("chat", "two"), end("chat"))
         connection.close()
-        assert [viewer.communicate(timeout=PATIENCE) for viewer in (early, late)] == [(b"two", b"")] * 2
+        assert [viewer.communicate(timeout=PATIENCE) for viewer in (early, late)] == [(b"two\n", b"")] * 2
         assert child.wait(PATIENCE) == 0
 
 
@@ -205,7 +205,7 @@ def test_a_detached_stream_outlives_its_terminal(home: Home, slow: str) -> None:
     # Its session is its own; even a hang-up that is meant for it means nothing.
     assert os.getsid(running["pid"]) == running["pid"]
     os.kill(running["pid"], signal.SIGHUP)
-    viewed = home("attach", lines[0])
+    viewed = home("attach", "-N", lines[0])
     kept = Kept(path)
     assert (viewed.returncode, viewed.stdout.decode()) == (0, kept.text)
     assert kept.ending.outcome == outcome.COMPLETE

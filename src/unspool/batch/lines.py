@@ -6,6 +6,7 @@ The form of OpenAI's Batch API, ``{"custom_id": …, "method": "POST", "url": "/
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 
 from unspool import api
@@ -16,17 +17,18 @@ from unspool.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from unspool.config.target import Target
+    from unspool.jsontext import JsonObject
 
 # Characters of a key, which are hexadecimal digits.
 _KEY_LENGTH = 32
 
 #: Fields of a `Prompt` that a plain line may have.
 FIELDS = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "n")
-_KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", "schema", *FIELDS))
+_KNOWN = frozenset(("custom_id", "prompt", "messages", "model", "options", "schema", "template", "params", *FIELDS))
 _PATHS = {api.endpoint(name).path: name for name in api.NAMES}
 # Enough to mend a file by, few enough to read.
 _MOST_COMPLAINTS = 10
@@ -34,6 +36,21 @@ _MOST_COMPLAINTS = 10
 
 class Unreadable(ValueError):
     """The file cannot be run; the message has a line for each of the first mistakes."""
+
+
+@dataclass(slots=True)
+class Preset:
+    """A template as lines use it.
+
+    ``defaults`` are the fields of a `Prompt` that it gives them. ``fill`` makes what is asked of a line's prompt and parameters: a text
+    or messages, and the system instruction; it raises ValueError. ``needs_prompt`` says that a line must have one, ``takes_messages``
+    that it may have messages in its place.
+    """
+
+    defaults: dict[str, Any]
+    fill: Callable[[str, dict[str, str]], tuple[str | list[JsonObject], str | None]]
+    needs_prompt: bool
+    takes_messages: bool
 
 
 class Line(Value):
@@ -69,13 +86,22 @@ class Line(Value):
 class Lines:
     """Reads lines as requests to one server. ``defaults`` are the fields of a `Prompt` that plain lines need not repeat.
 
-    ``place`` names the server in the keys; its URL unless said otherwise, for one that is elsewhere each time.
+    ``preset`` returns the template that a line names, or that of all lines that name none. ``place`` names the server in the keys; its
+    URL unless said otherwise, for one that is elsewhere each time.
     """
 
-    def __init__(self, target: Target, defaults: dict[str, Any], *, place: str = "") -> None:
+    def __init__(
+        self,
+        target: Target,
+        defaults: dict[str, Any],
+        *,
+        preset: Callable[[str | None], Preset | None] = lambda name: None,
+        place: str = "",
+    ) -> None:
         self._target = target
         self._place = place or target.base_url
-        self._defaults = defaults
+        self._defaults = {name: value for name, value in defaults.items() if value is not None}
+        self._preset = preset
         self._names: dict[str, int] = {}
         self._seen: dict[str, int] = {}
 
@@ -147,18 +173,28 @@ class Lines:
         unknown = sorted(set(value) - _KNOWN)
         if unknown:
             raise ValueError(f"there is no field {unknown[0]!r}; other fields of the request go into options")
+        preset, params = self._template(value)
         asked = value.get("messages", value.get("prompt"))
-        if type(asked) is not (list if "messages" in value else str) or not asked:
+        if asked is None and preset is not None and not preset.needs_prompt:
+            asked = ""
+        elif type(asked) is not (list if "messages" in value else str) or not asked:
             raise ValueError("it has neither a prompt, which is a text, nor messages, which are a list")
-        model = value.get("model") or self._defaults.get("model") or self._target.model
+        defaults = self._defaults
+        if preset is not None:
+            filled, system = preset.fill(asked if isinstance(asked, str) else "", params)
+            asked = asked if "messages" in value else filled
+            options = {**preset.defaults.get("options", {}), **defaults.get("options", {})}
+            defaults = {"system": system, **preset.defaults, **defaults, "options": options}
+        model = value.get("model") or defaults.get("model") or self._target.model
         if type(model) is not str or not model:
             raise ValueError("it names no model, and there is no default one; -m names it")
         options = value.get("options") or {}
         if type(options) is not dict:
             raise ValueError("options is not a JSON object")
-        fields: dict[str, Any] = {name: value.get(name, self._defaults.get(name)) for name in FIELDS}
-        options = {**(self._defaults.get("options") or {}), **options}
-        schema = value.get("schema", self._defaults.get("schema"))
+        fields: dict[str, Any] = {name: value.get(name, defaults.get(name)) for name in FIELDS}
+        fields.update({name: defaults[name] for name in ("tools", "tool_choice") if name in defaults})
+        options = {**defaults.get("options", {}), **options}
+        schema = value.get("schema", defaults.get("schema"))
         if schema is not None and type(schema) is not dict:
             raise ValueError("schema is not a JSON Schema, which is an object")
         prompt = Prompt(asked, model, options=options, schema=schema, **fields)
@@ -166,3 +202,15 @@ class Lines:
             return self._target.api, prompt, build_body(self._target, prompt, self._target.api)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError("its messages have not the form of Chat Completions") from error
+
+    def _template(self, value: dict[str, Any]) -> tuple[Preset | None, dict[str, str]]:
+        """The template of a line, None where it has none, and the line's parameters for it."""
+        name, params = value.get("template"), value.get("params")
+        if name is not None and type(name) is not str:
+            raise ValueError("template is not the name of one")
+        preset = self._preset(name)
+        if params is not None and (type(params) is not dict or preset is None):
+            raise ValueError("params is a JSON object, for the template that the line or -t names")
+        if preset is not None and "messages" in value and not preset.takes_messages:
+            raise ValueError("its template is filled with a prompt, and it has messages")
+        return preset, {key: one if type(one) is str else dumps(one) for key, one in (params or {}).items()}

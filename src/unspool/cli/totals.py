@@ -15,6 +15,7 @@ from unspool.terminal.safety import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.config.file import Price
     from unspool.journal.summary import Summary
     from unspool.jsontext import JsonObject
 
@@ -27,13 +28,17 @@ class Tokens:
     input: int = 0
     output: int = 0
     uncounted: int = 0
+    #: What those of models with a price cost, None where no model has one.
+    cost: float | None = None
 
-    def add(self, one: Summary) -> None:
+    def add(self, one: Summary, price: Price | None) -> None:
         """Add those of one answer."""
         self.answers += 1
         if one.usage is None:
             self.uncounted += 1
             return
+        if price is not None:
+            self.cost = (self.cost or 0.0) + price.cost(one.usage)
         self.input += one.usage.input_tokens or 0
         self.output += one.usage.output_tokens or 0
 
@@ -44,13 +49,15 @@ class Tokens:
             "input_tokens": self.input,
             "output_tokens": self.output,
             "uncounted": self.uncounted,
+            "cost": self.cost,
         }
 
 
 @dataclass(slots=True)
 class Totals:
-    """What `add` was given, summed up. Days are local ones."""
+    """What `add` was given, summed up. Days are local ones. ``prices`` are those of models."""
 
+    prices: dict[str, Price] = field(default_factory=dict)
     all: Tokens = field(default_factory=Tokens)
     outcomes: Counter[str] = field(default_factory=Counter)
     models: dict[str, Tokens] = field(default_factory=dict)
@@ -60,13 +67,14 @@ class Totals:
 
     def add(self, one: Summary) -> None:
         """Add an answer."""
+        price = self.prices.get(one.response_model or "") or self.prices.get(one.model)
         day = time.strftime("%Y-%m-%d", time.localtime(ulid.milliseconds(one.id) / 1000))
         for tokens in (
             self.all,
             self.models.setdefault(one.response_model or one.model, Tokens()),
             self.days.setdefault(day, Tokens()),
         ):
-            tokens.add(one)
+            tokens.add(one, price)
         self.outcomes[one.outcome] += 1
         if one.ttft is None:
             return
@@ -80,7 +88,8 @@ def drawn(totals: Totals, columns: int, *, has_blocks: bool) -> list[str]:
     """Return the sums as lines of at most so many columns."""
     all = totals.all
     uncounted = f"; {all.uncounted:,} answers were not counted by their servers" if all.uncounted else ""
-    lines = [f"{all.answers:,} answers, {all.input:,} tokens in, {all.output:,} out{uncounted}"]
+    cost = f", cost {all.cost:,.4f}" if all.cost is not None else ""
+    lines = [f"{all.answers:,} answers, {all.input:,} tokens in, {all.output:,} out{cost}{uncounted}"]
     for name, times, shown in (
         ("first token", totals.ttft, seconds),
         ("speed", totals.rates, lambda rate: f"{rate:,.1f} tokens/s"),

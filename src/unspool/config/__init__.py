@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unspool.config.file import ToolSettings
+    from unspool.config.file import Price, ToolSettings
     from unspool.config.profiles import Profile
 
 #: When a journal is forced to the disk; the second is the default.
@@ -52,3 +52,4 @@ class Settings(Fields):
     aliases: dict[str, str] = EMPTY
     breaks: bool = False
     tools: dict[str, ToolSettings] = EMPTY
+    prices: dict[str, Price] = EMPTY

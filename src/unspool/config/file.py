@@ -19,6 +19,9 @@
     command = ["mcp-files", "/srv"]
     env = { TOKEN = "${FILES_TOKEN}" }
 
+    [prices]                    # of a million tokens, in any currency; cached: of input that the server had read before
+    "gpt-5.4-mini" = { input = 0.25, output = 2, cached = 0.025 }
+
     [profiles.work]
     extends = "openai"          # start from a built-in profile
     key_cmd = ["pass", "show", "openai/work"]
@@ -57,10 +60,23 @@ from unspool.value import EMPTY, Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.api.deltas import Usage
     from unspool.jsontext import JsonObject
 
 _PATHS = ("/responses", "/chat/completions", "/completions")
-_TOP = ("profile", "model", "api", "sync", "reasoning", "think_tags", "breaks", "profiles", "aliases", "tools")
+_TOP = (
+    "profile",
+    "model",
+    "api",
+    "sync",
+    "reasoning",
+    "think_tags",
+    "breaks",
+    "profiles",
+    "aliases",
+    "tools",
+    "prices",
+)
 _PROFILE = (
     "base_url",
     "api",
@@ -99,6 +115,20 @@ class ToolSettings(Fields):
     env: dict[str, str] = EMPTY
 
 
+class Price(Fields):
+    """What a million tokens of a model cost. Of the input tokens those that are ``cached`` have a price of their own, if it is given."""
+
+    input: float
+    output: float
+    cached: float | None = None
+
+    def cost(self, usage: Usage) -> float:
+        """What an answer cost."""
+        read, written, cached = usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens or 0
+        saved = 0.0 if self.cached is None else cached * (self.input - self.cached)
+        return (read * self.input + written * self.output - saved) / 1e6
+
+
 def parse(content: bytes, path: str) -> Settings:
     """Read a configuration file's content. ConfigError begins with ``path`` and says where in it what is wrong."""
     top = _Table(_toml(content, path), path, "")
@@ -132,7 +162,23 @@ def parse(content: bytes, path: str) -> Settings:
         _aliases(top),
         top.boolean("breaks") or False,
         _tools(top, path),
+        _prices(top),
     )
+
+
+def _prices(top: _Table) -> dict[str, Price]:
+    """The prices of models."""
+    found = {}
+    for model, fields in top.table("prices").items():
+        if not isinstance(fields, dict):
+            raise top.error(f"prices.{model}", "must be a table, such as { input = 0.25, output = 2 }")
+        table = _Table(fields, top.path, f"prices.{model}.")
+        table.allow(("input", "output", "cached"))
+        input, output = table.amount("input"), table.amount("output")
+        if input is None or output is None:
+            raise table.error("input" if input is None else "output", "is missing: the price of a million tokens")
+        found[model] = Price(input, output, table.amount("cached"))
+    return found
 
 
 def _tools(top: _Table, path: str) -> dict[str, ToolSettings]:
@@ -316,11 +362,11 @@ class _Table:
 
     def __init__(self, fields: JsonObject, path: str, prefix: str) -> None:
         self._fields = fields
-        self._path = path
+        self.path = path
         self._prefix = prefix
 
     def source(self, key: str) -> str:
-        return f"{self._path}: {self._prefix}{key}"
+        return f"{self.path}: {self._prefix}{key}"
 
     def error(self, key: str, what: str) -> ConfigError:
         return ConfigError(f"{self.source(key)}: {what}")
@@ -355,6 +401,12 @@ class _Table:
         if not time:
             raise self.error(key, 'must be a time above zero, such as 90, "90s" or "10m"')
         return time
+
+    def amount(self, key: str) -> float | None:
+        value = self._fields.get(key)
+        if value is not None and (type(value) not in (int, float) or not 0 <= value < float("inf")):
+            raise self.error(key, "must be a number")
+        return value
 
     def boolean(self, key: str) -> bool | None:
         value: bool | None = self._fields.get(key)

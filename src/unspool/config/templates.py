@@ -31,6 +31,8 @@ from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from unspool.jsontext import JsonObject
 
 _ENDING = ".toml"
@@ -62,14 +64,19 @@ class Template(Fields):
         """Whether it says itself where the prompt goes."""
         return any(_INPUT in string.Template(text).get_identifiers() for text in self._texts())
 
-    def values(self, given: dict[str, str]) -> dict[str, str]:
-        """Return the value of each parameter. Raises ConfigError for one that is unknown, or has none."""
+    def check(self, given: Iterable[str]) -> None:
+        """Raise ConfigError for a parameter that is unknown."""
         known = self.parameters
-        defaults = self.fields.get("defaults", {})
         for name in given:
-            if name not in known and name not in defaults:
+            if name not in known and name not in self.fields.get("defaults", {}):
                 there = f"it has {', '.join(known)}" if known else "it has none"
                 raise ConfigError(f"the template {self.name} has no parameter {name!r}; {there}")
+
+    def values(self, given: dict[str, str]) -> dict[str, str]:
+        """Return the value of each parameter. Raises ConfigError for one that is unknown, or has none."""
+        self.check(given)
+        known = self.parameters
+        defaults = self.fields.get("defaults", {})
         values = {**{name: str(value) for name, value in defaults.items()}, **given}
         missing = [name for name in known if name not in values]
         if missing:
@@ -122,7 +129,11 @@ def read_path(name: str) -> str:
 def read(name: str) -> Template:
     """Return the template of that name, or in that file if it has a / or ends in .toml. Raises ConfigError."""
     is_file = os.sep in name or name.endswith(_ENDING)
-    path = os.path.expanduser(name) if is_file else read_path(name)
+    return read_file(os.path.expanduser(name) if is_file else read_path(name))
+
+
+def read_file(path: str) -> Template:
+    """Return the template in a file. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
             content = file.read()

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "ask": {"ask": "ask", "chat": "chat", "run": "batch"},
     "saved answers": {
-        **dict.fromkeys(
-            ("last", "show", "replay", "resume", "log", "rename", "search", "stats", "export", "rm", "prune"), "kept"
-        )
+        **dict.fromkeys(("last", "show", "replay", "resume", "log", "search", "stats", "export", "rm", "prune"), "kept")
     },
     "running streams": dict.fromkeys(("ps", "attach", "cancel"), "running"),
     "servers and tests": {

@@ -6,6 +6,9 @@ import os
 
 from unspool.cli.access import whom_to_ask
 from unspool.cli.commands.doctor import key_source
+from unspool.cli.options.shared import TimeOptions
+from unspool.client.http import Request, route_to
+from unspool.client.http.transport import proxy_for
 from unspool.config import paths, settings
 from unspool.config.profiles import BUILT_IN
 from unspool.jsontext import dumps
@@ -78,14 +81,35 @@ def _settings(options: ConfigOptions) -> Iterator[tuple[str, str, str]]:
     yield "api", target.api, source("api", "UNSPOOL_API", options.api)
     yield "model", target.model or "none", source("model", "UNSPOOL_MODEL")
     yield "key", "set" if target.key else "none", key_source(target.key, options.key) if target.key else target.key_hint
+    for key in ("auth", "ca_file", "client_cert", "client_key"):
+        if key in own:
+            yield key, str(own[key]), source(key, "")
+    for key in ("headers", "query"):
+        # Their values may be secrets.
+        if isinstance(names := own.get(key), dict):
+            yield key, ", ".join(names), source(key, "")
+    for key in ("paths", "options"):
+        if key in own:
+            yield key, dumps(own[key]), source(key, "")
+    proxy = proxy_for(Request("GET", target.url("/models"), {}, route=route_to(target)))
+    yield "proxy", proxy or "none", source("proxy", "") if "proxy" in own or not proxy else "environment"
+    limits = TimeOptions().limits(target)
+    for key, seconds in (
+        ("connect_timeout", limits.connect),
+        ("idle_timeout", limits.idle),
+        ("timeout", limits.total),
+    ):
+        yield key, f"{seconds:g} s" if seconds is not None else "none", source(key, "")
     yield "sync", held.sync, source("sync", "")
     yield "reasoning", held.reasoning, source("reasoning", "")
     yield "think_tags", "true" if held.think_tags else "false", source("think_tags", "")
     yield "breaks", "true" if held.breaks else "false", source("breaks", "")
     for name, model in held.aliases.items():
         yield f"aliases.{name}", model, "file"
-    for name, one in held.profiles.items():
-        yield f"profiles.{name}", one.base_url, "file"
+    for name, tool in held.tools.items():
+        yield f"tools.{name}", tool.file, "file"
+    for name in file.get("profiles", {}):
+        yield f"profiles.{name}", held.profiles[name].base_url, "file"
     home = next((name for name in ("UNSPOOL_HOME", "XDG_STATE_HOME") if environ.get(name)), "default")
     yield "journals", paths.streams_dir(), home
 

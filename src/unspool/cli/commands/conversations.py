@@ -1,4 +1,4 @@
-"""``unspool log --conversations`` and ``unspool rename``: conversations, and what they are called."""
+"""``unspool log --conversations`` and ``unspool log rename``: conversations, and what they are called."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from unspool.cli.options import CommandError, UsageError, value_of
 from unspool.client.aio import AsyncAnswer
 from unspool.client.exchange import Exchange
 from unspool.client.throttle import Throttle
-from unspool.config import paths, settings
+from unspool.config import ConfigError, paths, settings, templates
 from unspool.journal import summary
 from unspool.journal.writer import Writer
 from unspool.jsontext import dumps
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from unspool.batch.lines import Line
+    from unspool.batch.lines import Line, Preset
     from unspool.cli.options.batch import RunOptions
     from unspool.config import Settings
     from unspool.config.target import Target
+    from unspool.config.templates import Template
     from unspool.journal.summary import Summary
 
 # Outcomes of the first line after which no other is asked.
@@ -57,6 +58,8 @@ def run(options: RunOptions) -> int:
 def _run(options: RunOptions) -> int:
     notes = Notes(Output(2), quiet=options.quiet)
     configuration = settings.load()
+    presets = _Presets(options, notes)
+    options = presets.options
     reads_only = options.merge or options.status
     # Their lines are found by the text, so that no option of the shards, such as the model, need be repeated.
     target = whom_to_ask(options, options.model or ("any" if reads_only else None), configuration)
@@ -73,14 +76,17 @@ def _run(options: RunOptions) -> int:
     folder = os.path.join(paths.runs_dir(), options.name or parts.default_name(named))
     # All of it is read before anything is asked: a mistake in the last line should not come to light after an hour.
     place = "simulator" if options.sim else ""
-    total = sum(options.shard.has(one) for one in Lines(target, fields, place=place).read(content))
+
+    def read() -> Iterator[Line]:
+        return Lines(target, fields, preset=presets, place=place).read(content)
+
+    total = sum(options.shard.has(one) for one in read())
     if options.dry_run:
-        first = next(filter(options.shard.has, Lines(target, fields, place=place).read(content)), None)
-        return _dry_run(first, total, target, notes)
+        return _dry_run(next(filter(options.shard.has, read()), None), total, target, notes)
     if options.merge:
-        return merging.merge(folder, named, Lines(target, fields, place=place).read(content), notes)
+        return merging.merge(folder, named, read(), notes)
     if options.status:
-        return merging.status(folder, named, Lines(target, fields, place=place).read(content))
+        return merging.status(folder, named, read())
     ledger = _ledger(folder, options)
     try:
         if ledger.streams.damaged:
@@ -88,11 +94,53 @@ def _run(options: RunOptions) -> int:
                 f"{ledger.path} is damaged: {ledger.streams.damaged} of its lines cannot be read, and what they recorded is asked again",
                 always=True,
             )
-        lines = (one for one in Lines(target, fields, place=place).read(content) if options.shard.has(one))
+        lines = filter(options.shard.has, read())
         work = _Run(options, notes, target, configuration, ledger, total)
         return asyncio.run(work.run(lines))
     finally:
         ledger.close()
+
+
+class _Presets:
+    """The templates that ``-t`` and lines name, each read once. ``options`` are those of the command line with the server of ``-t``'s.
+
+    Raises UsageError and ConfigError for what is wrong with that one.
+    """
+
+    def __init__(self, options: RunOptions, notes: Notes) -> None:
+        self._notes = notes
+        self._params = dict(options.params)
+        self._known: dict[str | None, Preset | None] = {None: None}
+        if options.template:
+            template = templates.read(options.template)
+            template.check(self._params)
+            try:
+                self._known[None] = self._made(template)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+            if not (options.names_server or options.sim):
+                api = options.api or template.fields.get("api")
+                options = options.replace(profile=template.fields.get("profile"), api=api)
+        self.options = options
+
+    def __call__(self, name: str | None) -> Preset | None:
+        """The template of this name, or of the lines that name none. Raises ValueError."""
+        if name not in self._known:
+            assert name is not None
+            try:
+                # A name, and no file: a file of prompts may be somebody else's.
+                template = templates.read_file(templates.read_path(name))
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+            if "profile" in template.fields and not (self.options.names_server or self.options.sim):
+                raise ValueError(f"the template {name} names a server; a run asks one, which -t or -P names")
+            self._known[name] = self._made(template)
+        return self._known[name]
+
+    def _made(self, template: Template) -> Preset:
+        from unspool.cli.prompt import templating
+
+        return templating.for_lines(template, self._params, self._notes)
 
 
 def _ledger(folder: str, options: RunOptions) -> Ledger:
@@ -175,6 +223,8 @@ class _Run:
         self._runner = Runner(self._throttle, self._ask, self._ended, self._troubled)
         self._began = time.monotonic()
         self._kept = 0
+        self._prices = configuration.prices
+        self._cost = 0.0
         self._answered = 0
         # By outcome: how many, and what was said of the first.
         self._failed: dict[str, int] = {}
@@ -249,6 +299,9 @@ class _Run:
         else:
             self._notes.line(f"line {line.number}: {journal.trouble}; a second run would ask for it again", always=True)
             told = results.unkept(journal.id, answer)
+        price = self._prices.get(told.response_model or "") or self._prices.get(line.prompt.model)
+        if price is not None and told.usage is not None:
+            self._cost += price.cost(told.usage)
         if told.outcome in results.ANSWERED:
             self._answered += 1
         else:
@@ -302,7 +355,7 @@ class _Run:
         parts.append(f"{self._runner.progress.under_way} under way")
         elapsed = time.monotonic() - self._began
         if elapsed > 1:
-            parts.append(f"{self._runner.progress.tokens / elapsed:.0f} tokens/s")
+            parts.append(f"{self._runner.progress.tokens / elapsed:.0f} tokens/s{self._spent()}")
         ended = self._answered + failed
         if ended:
             parts.append(f"{clock((self._total - self._kept - ended) * elapsed / ended)} left")
@@ -312,6 +365,10 @@ class _Run:
             parts.append(f"the server's rate limit pauses for {clock(pause)}")
         return ", ".join(parts)
 
+    def _spent(self) -> str:
+        """What the answers cost so far, "" where no model has a price."""
+        return f", cost {self._cost:,.4f}" if self._prices else ""
+
     def _summary(self) -> str:
         elapsed = time.monotonic() - self._began
         parts = [f"{self._answered + self._kept} of {self._total} answered"]
@@ -320,7 +377,7 @@ class _Run:
         if self._failed:
             each = ", ".join(f"{count} {word}" for word, count in sorted(self._failed.items()))
             parts.append(f"{sum(self._failed.values())} failed ({each})")
-        parts.append(f"{self._runner.progress.tokens} tokens in {clock(elapsed)}")
+        parts.append(f"{self._runner.progress.tokens} tokens in {clock(elapsed)}{self._spent()}")
         words = ", ".join(parts)
         for word, example in sorted(self._examples.items()):
             words += f"; {word}: {example}" if len(self._examples) > 1 else f"; {example}"

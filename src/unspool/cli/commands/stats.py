@@ -6,6 +6,7 @@ import os
 
 from unspool.cli import timeline, totals
 from unspool.cli.viewing import locate, streams_in
+from unspool.config.settings import load
 from unspool.journal import folder, summary, ulid
 from unspool.journal.reader import Reader
 from unspool.jsontext import dumps
@@ -42,7 +43,7 @@ def _sum(options: StatsOptions, notes: Notes) -> totals.Totals:
     """Read the journals that the options ask for."""
     kept = streams_in(options.run)
     first = ulid.earliest(options.since) if options.since is not None else ""
-    found = totals.Totals()
+    found = totals.Totals(load().prices)
     ids = [id for id in folder.ids(kept) if id >= first]
     for number, id in enumerate(ids):
         if number % 100 == 0:

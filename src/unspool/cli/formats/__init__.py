@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 
 from unspool.api.deltas import Part, Refusal, Text, ToolCall
+from unspool.outcome import COMPLETE, LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,12 +105,14 @@ class Format(ABC):
 class TextFormat(Format):
     """The answer's text as it arrives: to the letter into a pipe or file, made safe for a terminal.
 
-    Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
+    A last line without an end gets one on a terminal, and elsewhere with ``ends_line``, where the answer is not cut: more of a cut
+    answer may be appended. Of several choices the first streams and the others follow it. Where tool calls are all of the answer, a pipe or file gets
     them, each on a line as `unspool.shape.describe` says; on a terminal they are reported beside the answer.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, ends_line: bool = True) -> None:
         self._output = output
+        self._ends_line = ends_line
         self._others: dict[int, list[str]] = {}
         self._has_text = False
         self._tool_calls: list[ToolCall] = []
@@ -141,7 +144,7 @@ class TextFormat(Format):
         return [part.transcript] if isinstance(part, Audio) and part.choice == 0 and part.transcript else []
 
     def close(self, ending: Ending, id: str | None) -> None:
-        """Write the text that was held back, and on a terminal a missing line end."""
+        """Write the text that was held back, and a missing line end."""
         for choice in sorted(self._others):
             self._put(f"\n\n[choice {choice + 1}]\n" + "".join(self._others[choice]))
         if self._tool_calls and not self._has_text and not self._others and not self._output.is_tty:
@@ -149,7 +152,9 @@ class TextFormat(Format):
             from unspool.shape import describe
 
             self._put("".join(dumps(describe(call)) + "\n" for call in self._tool_calls))
-        if self._output.is_tty and not self._output.at_line_start:
+        if not self._output.at_line_start and (
+            self._output.is_tty or (self._ends_line and ending.outcome in (COMPLETE, LENGTH))
+        ):
             self._output.write("\n")
 
     @property
@@ -172,7 +177,7 @@ def choose(options: RenderingOptions) -> View:
     if options.extract:
         from unspool.cli.formats.extract import ExtractFormat
 
-        return lambda output: ExtractFormat(output, last=options.extract == "last")
+        return lambda output: ExtractFormat(output, last=options.extract == "last", ends_line=not options.no_newline)
     if name != "text":
         from unspool.cli.formats import machine
 
@@ -184,7 +189,7 @@ def choose(options: RenderingOptions) -> View:
             from unspool.cli.formats.rendered import MarkdownFormat
 
             return MarkdownFormat(output, color, breaks=options.breaks)
-        return TextFormat(output)
+        return TextFormat(output, ends_line=not options.no_newline)
 
     return text
 

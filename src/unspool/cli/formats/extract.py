@@ -21,8 +21,8 @@ class ExtractFormat(TextFormat):
 
     awaits = "waiting for a code block"
 
-    def __init__(self, output: Output, *, last: bool = False) -> None:
-        super().__init__(output)
+    def __init__(self, output: Output, *, last: bool = False, ends_line: bool = True) -> None:
+        super().__init__(output, ends_line=ends_line)
         self._fences = Fences()
         self._last = last
         # The block that is wanted, as far as it is known; and which one that is.

@@ -17,6 +17,7 @@ from unspool.cli.options.shared import (
     SERVER_OPTIONS,
     SYSTEM_OPTION,
     TEMPERATURE_OPTION,
+    TEMPLATE_OPTIONS,
     TIME_OPTIONS,
     LimitOptions,
     ServerOptions,
@@ -43,6 +44,8 @@ class RunOptions(ServerOptions, LimitOptions):
     max_tokens: int | None = None
     options: Sequence[tuple[str, str]] = ()
     schema: str | None = None
+    template: str | None = None
+    params: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
     concurrency: int = 8
     ordered: bool = False
@@ -91,6 +94,7 @@ RUN = Command(
         MAX_TOKENS_OPTION,
         OTHER_OPTION,
         SCHEMA_OPTIONS[0],
+        *TEMPLATE_OPTIONS,
         Option("--dry-run", "print the first request, without the key, and their number; send nothing", _HOW),
         Option(
             "--concurrency N",

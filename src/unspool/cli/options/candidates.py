@@ -105,8 +105,9 @@ class _Line:
                 ),
                 help,
             ]
-        if self._command.actions and not self._words:
-            return [Candidate(one.name.split()[-1], one.summary) for one in self._command.actions]
+        actions = [] if self._words else [Candidate(one.name.split()[-1], one.summary) for one in self._command.actions]
+        if actions and not (self._command.words and partial):
+            return actions
         for at, one in enumerate(self._command.words, 1):
             if one.most is None or self._words < at:
                 return self._by_use(one.dest, one.metavar, 1)(partial)
@@ -193,6 +194,15 @@ def _ids(typed: str) -> list[Candidate] | None:
     return [*_conversations(typed), *(_of_id(id, typed) for id in _newest(typed))]
 
 
+def _runs(typed: str) -> list[Candidate] | None:
+    """The runs by their names; where none begins so, the file of one is meant."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(paths.runs_dir()) if entry.is_dir())
+    except OSError:
+        names = []
+    return [Candidate(one) for one in names if one.startswith(typed)] or None
+
+
 def _conversations(typed: str) -> list[Candidate]:
     return [
         _of_id(id, typed).replace(value=name)
@@ -275,9 +285,10 @@ _BY_METAVAR: dict[tuple[str, int], _Values] = {
 _BY_USE: dict[str, _Values] = {
     "* profile": _profiles,
     "* template": _templates,
+    "* run": _runs,
     "ask name": _conversations,
     "chat name": _conversations,
-    "rename conversation": _ids,
+    "log rename conversation": _ids,
     **{f"templates {verb} name": _templates for verb in ("show", "edit", "rm", "path")},
     "keys set name": _profiles,
     "keys remove name": _key_names,

@@ -78,7 +78,7 @@ class LogOptions(FilterOptions, AddressOptions):
 
 
 class RenameOptions(Options):
-    """The options of ``unspool rename``."""
+    """The options of ``unspool log rename``."""
 
     conversation: str = ""
     name: str = ""
@@ -144,8 +144,24 @@ _COLUMNS = (
     " the full id, the time, the outcome, the model, the start of the prompt, {}."
 )
 _YES = Option("-f, -y, --yes", "do not ask for confirmation; it is only asked on a terminal")
-_RENAMED = "name the conversation and its new name: unspool rename CONVERSATION NAME"
+_RENAMED = "name the conversation and its new name: unspool log rename CONVERSATION NAME"
 _REMOVED = "The exit code is 1 if an answer could not be removed, or if you answered no."
+
+_RENAME = Command(
+    "log rename",
+    "name or rename a conversation",
+    lambda options: commands.conversations.rename(options),
+    RenameOptions,
+    (),
+    (
+        Words("conversation", "CONVERSATION", "its name, or the ID of its last answer", least=1, missing=_RENAMED),
+        Words("name", "NAME", "the new name", least=1, missing=_RENAMED),
+    ),
+    description="Name or rename a conversation. `unspool -c NAME` continues it. Where a command takes an ID, the name means the last answer"
+    " of the conversation.",
+    examples="unspool log rename 7F3K9Q rome\nunspool log rename rome italy",
+    excess="it takes a conversation and a name",
+)
 
 COMMANDS = (
     Command(
@@ -227,21 +243,7 @@ less "$(unspool log --path 7F3K9Q)"\
         " first prompt, the start of the last answer. For a gateway's streams: the full id, the time, the outcome (or running), the model,"
         " the endpoint, the output tokens.",
         excess="one ID at a time",
-    ),
-    Command(
-        "rename",
-        "name or rename a conversation",
-        lambda options: commands.conversations.rename(options),
-        RenameOptions,
-        (),
-        (
-            Words("conversation", "CONVERSATION", "its name, or the ID of its last answer", least=1, missing=_RENAMED),
-            Words("name", "NAME", "the new name", least=1, missing=_RENAMED),
-        ),
-        description="Name or rename a conversation. `unspool -c NAME` continues it. Where a command takes an ID, the name means the last answer"
-        " of the conversation.",
-        examples="unspool rename 7F3K9Q rome\nunspool rename rome italy",
-        excess="it takes a conversation and a name; for a prompt, use: unspool ask …",
+        actions=(_RENAME,),
     ),
     Command(
         "search",

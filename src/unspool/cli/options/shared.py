@@ -165,6 +165,10 @@ SCHEMA_OPTIONS = (
     ),
     Option("--schema-multi SCHEMA", "the same, for a list of such objects", PROMPT),
 )
+TEMPLATE_OPTIONS = (
+    Option("-t, --template NAME", "use a template: one saved with --save, or a TOML file", PROMPT),
+    Option("-p, --param NAME VALUE", "set a parameter of the template", PROMPT, sets="params"),
+)
 TOOL_OPTIONS = (
     Option(
         "--tool FILE...",
@@ -241,6 +245,7 @@ class RenderingOptions(FormatOptions):
     markdown: bool = False
     color: str = "auto"
     extract: str | None = None
+    no_newline: bool = False
     reasoning: str = "auto"
     breaks: bool = False
     copy: bool = False
@@ -264,6 +269,7 @@ RENDERING_OPTIONS = (
         const="first",
     ),
     Option("--xl", "print only the last fenced code block", OUTPUT, sets="extract", const="last"),
+    Option("-N, --no-newline", "in a pipe or file, do not add a missing newline at the end of the answer", OUTPUT),
     Option("--copy", "copy the answer to the clipboard when it is complete", OUTPUT),
     Option("-u, --usage", "print tokens and seconds on stderr", OUTPUT),
     Option("--stats line|json", "print all measurements on stderr; with --json, as a line of the output", OUTPUT),

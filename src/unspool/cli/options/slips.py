@@ -31,7 +31,11 @@ def meant(argv: list[str]) -> list[str] | None:
     name, certain = _near(first)
     if not name and synonym in NAMES and len(rest) == 1 and first not in ("history", "model"):
         name = synonym
-    if name and (len(rest) <= 1 or _looks_like_a_command(name, rest) or _fits(name, rest, certain=certain)):
+    if not name and synonym == "rm" and all(map(_may_be_an_id, rest)):
+        name = synonym
+    if name and (
+        len(rest) <= 1 or synonym == "rm" or _looks_like_a_command(name, rest) or _fits(name, rest, certain=certain)
+    ):
         import shlex
 
         meant = shlex.join([name, *rest])
@@ -44,6 +48,11 @@ def _looks_like_a_command(name: str, rest: list[str]) -> bool:
     if not rest or rest[0][:1] == "-":
         return True
     return name in NAMES and any(one.name == f"{name} {rest[0]}" for one in find(name).actions)
+
+
+def _may_be_an_id(word: str) -> bool:
+    """Whether a word looks like a piece of an id: capitals and digits, such as 7F3K9Q."""
+    return word.isalnum() and word == word.upper() and any(map(str.isdigit, word))
 
 
 def _fits(name: str, rest: list[str], *, certain: bool) -> bool:

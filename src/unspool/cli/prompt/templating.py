@@ -7,13 +7,14 @@ import os
 
 from unspool.cli.options import value_of
 from unspool.client.library.attachment import is_url
-from unspool.config import templates
+from unspool.config import ConfigError, templates
 from unspool.config.templates import Template
 from unspool.jsontext import dumps
 from unspool.value import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unspool.batch.lines import Preset
     from unspool.cli.options.ask import AskOptions
     from unspool.jsontext import JsonObject
     from unspool.terminal.output import Notes
@@ -60,6 +61,32 @@ def apply(options: AskOptions) -> tuple[AskOptions, Filling]:
         options=[*options.options, *more],
     )
     return options, Filling(template, template.values(dict(options.params)))
+
+
+def for_lines(template: Template, params: dict[str, str], notes: Notes) -> Preset:
+    """Return a template as the lines of a run use it. Of ``params`` it takes its own, for lines that do not have them. Raises ValueError."""
+    from unspool.batch.lines import FIELDS, Preset
+    from unspool.cli.options.shared import MaterialOptions
+    from unspool.cli.prompt.material import gather
+
+    fields = template.fields
+    usual = {name: params[name] for name in template.parameters if name in params}
+    names = ("files", "attachments", "tools", "tool_choice", "schema", "schema_multi")
+    material = gather(MaterialOptions(**{one: fields[one] for one in names if one in fields}), notes, None)
+    request = dict(fields.get("options", {}))
+    defaults = {one: request.pop(one) for one in FIELDS if one in request}
+    defaults |= {"model": fields.get("model"), "options": request, **material.fields}
+
+    def fill(text: str, given: dict[str, str]) -> tuple[str | list[JsonObject], str | None]:
+        try:
+            prompt, system = template.fill(text, template.values({**usual, **given}))
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return material.messages(prompt) if material.stands_alone else prompt, system
+
+    asks = template.uses_input or "prompt" not in fields
+    takes_messages = not (material.stands_alone or template.uses_input or "prompt" in fields)
+    return Preset(defaults, fill, asks and not material.stands_alone, takes_messages)
 
 
 def save(name: str, options: AskOptions, notes: Notes) -> int:

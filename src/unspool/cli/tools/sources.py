@@ -99,6 +99,9 @@ def of_sources(sources: Iterable[str], settings: Settings) -> dict[str, Runnable
 def described(name: str, place: str, allowed: bool = False) -> list[RunnableTool]:
     """The tools of one source. Raises UsageError, which names the place, for one that cannot be loaded."""
     source = Source(name)
+    kind, _, path = source.plain.partition(":")
+    if kind == "file" and not os.path.isfile(path):
+        raise UsageError(f"{place}: there is no file {path}")
     worker = source.worker = Worker(source.plain)
     tools = {one["function"]["name"]: one for one in worker.load(place)}
     if missing := set(source.only) - set(tools):
