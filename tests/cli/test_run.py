@@ -310,6 +310,37 @@ def test_a_dead_server_ends_the_run_after_the_retries_of_one_line_and_says_why(u
     assert "; line 1: " in last
 
 
+def _dying(unspool, serve, *, kept=()):
+    """Run 500 lines at a server that goes away after the first answer."""
+
+    def answer(connection):
+        connection.send(stream("chat", "x"))
+        connection.close()
+        server.close()
+
+    server = serve(answer)
+    arguments = ("--base-url", server.url, "-m", "m", "--concurrency", "1", "--retries", "0", *kept)
+    return unspool("run", _prompts(unspool, 500), *arguments), arguments
+
+
+def test_a_server_that_is_gone_for_longer_than_patience_allows_ends_the_run(unspool, serve):
+    done, arguments = _dying(unspool, serve, kept=("--patience", "50ms"))
+    last = done.stderr.decode().splitlines()[-1]
+    assert done.returncode == 6
+    assert last.startswith("unspool: stopped, since the server was unreachable for 0 s: 1 of 500 answered, ")
+    assert last.endswith("; the same command asks for the rest")
+    assert 1 < len(_results(done)) < 500
+    # Started again it has kept an answer, and ends at the first line that cannot reach the server all the same.
+    again = unspool("run", str(unspool.home / "prompts.jsonl"), *arguments)
+    assert (again.returncode, len(_results(again))) == (6, 2)
+
+
+def test_a_server_that_is_gone_for_less_time_ends_nothing(unspool, serve):
+    done, _ = _dying(unspool, serve)
+    assert (done.returncode, len(_results(done))) == (6, 500)
+    assert b"1 of 500 answered, 499 failed (499 unreachable)" in done.stderr
+
+
 def test_a_wrong_key_is_tried_once(unspool, serve):
     server = serve(error(401, "Incorrect API key.", "invalid_api_key"))
     done = unspool("run", _prompts(unspool, 500), "--base-url", server.url, "-m", "m", "--concurrency", "1")

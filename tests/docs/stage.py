@@ -34,6 +34,8 @@ _FILES = {
     "tools.py": b"def weather(city: str) -> str:\n    return 'rain'\n",
     "weather.json": b'{"name": "weather", "description": "The weather in a city",\n'
     b' "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}\n',
+    "words.jsonl": b'{"prompt": "sky"}\n{"prompt": "tree", "params": {"lang": "Italian"}}\n'
+    b'{"template": "shell", "prompt": "List the files here"}\n',
     "prompts.jsonl": b'{"prompt": "What is Python?"}\n{"prompt": "What is Rust?", "custom_id": "rust", "max_tokens": 100}\n',
 }
 _PROGRAMS = {

@@ -389,7 +389,7 @@ COMMANDS = (
     Command("edit", "", "change the last question in your editor, and ask that", _edit),
     Command("file attach", "PATH", "a text, image, PDF or sound for the next prompt; - for none", _file, "file"),
     Command("result", "TEXT", "give the model the result of the tool that it called", _result),
-    Command("name rename", "[NAME]", "name the conversation, so that unspool -c NAME continues it", _name),
+    Command("name", "[NAME]", "name the conversation, for unspool -c NAME", _name),
     Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
     Command("copy", "", "put the last answer on the clipboard", _copy),
     Command("last", "[raw]", "show the last answer again, or as it came", _last),

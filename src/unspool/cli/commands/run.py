@@ -231,6 +231,9 @@ class _Run:
         self._examples: dict[str, str] = {}
         self._has_told = False
         self._hopeless = ""
+        self._patience = options.patience
+        # Since when every line that ended could not reach the server, None while that is not so.
+        self._lost_since: float | None = None
         self._codes: list[int] = []
         self._signal = 0
         # With --ordered: the results that wait for their turn, and the lines whose turn it is, in order.
@@ -302,13 +305,14 @@ class _Run:
         price = self._prices.get(told.response_model or "") or self._prices.get(line.prompt.model)
         if price is not None and told.usage is not None:
             self._cost += price.cost(told.usage)
+        if told.outcome != outcome.UNREACHABLE:
+            self._lost_since = None
         if told.outcome in results.ANSWERED:
             self._answered += 1
         else:
             self._failed[told.outcome] = self._failed.get(told.outcome, 0) + 1
             self._examples.setdefault(told.outcome, f"line {line.number}: {told.message or told.outcome}")
-            if told.outcome in _HOPELESS and not self._answered and not self._kept and not self._hopeless:
-                # Nobody has been answered yet, and the next line would fare no better.
+            if self._is_hopeless(told.outcome) and not self._hopeless:
                 self._hopeless = told.outcome
                 self._runner.stop()
             ending = answer.ending
@@ -316,6 +320,16 @@ class _Run:
             if self._verbose and ending is not None:
                 self._notes.line(f"line {line.number}: {outcome.sentence(ending, None)}")
         self._print(line, told)
+
+    def _is_hopeless(self, ended: str) -> bool:
+        """Whether the next line would fare no better than the one that has ended so."""
+        if ended in _HOPELESS and not self._answered:
+            return True
+        if ended == outcome.UNREACHABLE:
+            # A server that is restarted costs a few lines; one that is gone would cost each line its retries.
+            self._lost_since = self._lost_since or time.monotonic()
+            return time.monotonic() - self._lost_since >= self._patience
+        return False
 
     def _troubled(self, line: Line, why: str) -> None:
         """Say why a line is asked for again: the first time, and where there is no status line that shows it."""
@@ -382,7 +396,12 @@ class _Run:
         for word, example in sorted(self._examples.items()):
             words += f"; {word}: {example}" if len(self._examples) > 1 else f"; {example}"
         if self._hopeless:
-            return f"stopped, since no line could be answered: {words}"
+            why = (
+                f"the server was unreachable for {clock(self._patience)}"
+                if self._answered
+                else "no line could be answered"
+            )
+            return f"stopped, since {why}: {words}; the same command asks for the rest"
         if self._signal or self._failed:
             return f"{'stopped: ' if self._signal else ''}{words}; the same command asks for the rest"
         return words

@@ -47,6 +47,7 @@ class RunOptions(ServerOptions, LimitOptions):
     template: str | None = None
     params: Sequence[tuple[str, str]] = ()
     dry_run: bool = False
+    patience: float = 300.0
     concurrency: int = 8
     ordered: bool = False
     again: bool = False
@@ -116,6 +117,12 @@ RUN = Command(
             "the name under which the answers are saved (default: the file's name and digits from its path)",
             _HOW,
             type=run_name,
+        ),
+        Option(
+            "--patience TIME",
+            "stop when the server that answered before has been unreachable for so long (default: {default} s)",
+            _HOW,
+            type=seconds,
         ),
         Option("--fresh", "send answered lines again too", _HOW, sets="again"),
         Option("-q, --quiet", "print only errors on stderr", _HOW),
