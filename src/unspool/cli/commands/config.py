@@ -107,7 +107,7 @@ def _settings(options: ConfigOptions) -> Iterator[tuple[str, str, str]]:
     for name, model in held.aliases.items():
         yield f"aliases.{name}", model, "file"
     for name, tool in held.tools.items():
-        yield f"tools.{name}", tool.file, "file"
+        yield f"tools.{name}", tool.file or " ".join(tool.command), "file"
     for name in file.get("profiles", {}):
         yield f"profiles.{name}", held.profiles[name].base_url, "file"
     home = next((name for name in ("UNSPOOL_HOME", "XDG_STATE_HOME") if environ.get(name)), "default")
