@@ -274,6 +274,21 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             self._open()
         elif self._loop is not asyncio.get_running_loop():
             raise RuntimeError("this answer belongs to another event loop")
+        try:
+            return await self._step(seconds)
+        except asyncio.CancelledError:
+            raise  # between two steps, where all is consistent
+        except BaseException:
+            self._end_interrupted()
+            raise
+
+    def _end_interrupted(self) -> None:
+        """End the stream after an exception that struck anywhere in a turn, such as a signal handler's, so that its journal says so."""
+        if self._reactor is not None and self._transfer is not None:
+            self._reactor.cancel(self._transfer)
+        self.exchange.stop_interrupted()
+
+    async def _step(self, seconds: float | None) -> list[Delta]:
         exchange = self.exchange
         if exchange.ending is not None:
             return self._left_over()
@@ -294,10 +309,6 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
             await self._wait(seconds)
             if self.ending is not None:  # cancelled by another task, or too late
                 return self._left_over()
-            if caught:
-                reactor.cancel(transfer)
-                exchange.stop_interrupted()
-                again()
             deltas = exchange.receive(transfer)
         else:
             # A burst must keep neither the other tasks nor the clocks from their turn.
@@ -307,6 +318,8 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
                 await asyncio.sleep(0)
                 if self.ending is not None:
                     return self._kept(deltas) + self._left_over()
+        if caught:
+            again()
         was_settled = self._lapse.is_settled
         self._lapse.observe(transfer, exchange, bool(deltas))
         if self._lapse.is_settled and not was_settled and not exchange.done:

@@ -13,6 +13,7 @@ import sys
 import pycurl
 
 from unspool.client import forks
+from unspool.client.http.curl import caught, guarded
 from unspool.client.http.transport import MOST_HELD, Transfer, keep_bursts
 from unspool.journal.writer import SYNC_INTERVAL
 
@@ -61,12 +62,37 @@ class LoopTransfer(Transfer):
             self.wake()
 
 
+class _Multi(pycurl.AsyncCurlMulti):  # type: ignore[misc]
+    """pycurl's own, whose callbacks let nothing escape into libcurl that a signal's handler raises: see `unspool.client.http.curl`.
+
+    What was struck is done again, so that the transfer continues to wherever its reader is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, guarded(self._on_timer, None))
+
+    def _on_timer(self, timeout_ms: int) -> None:
+        try:
+            super()._on_timer(timeout_ms)
+        except BaseException:
+            super()._on_timer(timeout_ms)
+            raise
+
+    def _on_socket(self, what: int, fd: int, multi: Any, socketp: Any) -> None:
+        try:
+            super()._on_socket(what, fd, multi, socketp)
+        except BaseException as error:
+            caught.append(error)
+            super()._on_socket(what, fd, multi, socketp)
+
+
 class Reactor:
     """The transfers and journals of one event loop. Connections are kept for the next transfer to the same server."""
 
     def __init__(self) -> None:
         keep_bursts()
-        self._multi: Any = pycurl.AsyncCurlMulti()
+        self._multi: Any = _Multi()
         self._journals: set[Writer] = set()
         self._syncing: asyncio.Task[None] | None = None
         forks.watch(self)
