@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspool.client.kept.continuation import joined
+from unspool.client.resume.continuation import joined
 from unspool.journal.summary import GO_ON
 
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.effort import rounds
-from unspool.client.kept.continuation import Seam
+from unspool.client.resume.continuation import Seam
 
 SHORTEST, LONGEST = 8, 400
 

@@ -14,11 +14,12 @@ from support.background import BackgroundServer, nothing, rest, silent, status
 from support.effort import rounds
 from unspool import outcome
 from unspool.api.prompt import Prompt
-from unspool.client import background, retry
+from unspool.client import retry
 from unspool.client.aio import AsyncAnswer
 from unspool.client.answer import Answer
 from unspool.client.exchange import Exchange
 from unspool.client.limits import Limits
+from unspool.client.resume import connection
 from unspool.config.target import Target
 from unspool.journal.writer import Writer
 from unspool.sim.running import Simulator
@@ -30,7 +31,7 @@ from .processes import Kept
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "_FIRST_WAIT", 0.001)
-    monkeypatch.setattr(background, "_LONGEST_POLL_WAIT", 0.001)
+    monkeypatch.setattr(connection, "_LONGEST_POLL_WAIT", 0.001)
 
 
 class Asked:

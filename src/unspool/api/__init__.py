@@ -18,7 +18,7 @@ class Endpoint:
 
     - ``name`` is what ``--api`` and journals call it; ``path`` follows the base URL.
     - ``stores_responses`` says that the server can keep an answer, so that a later request can refer to it, and that one
-      asked for in the background can be streamed again (`unspool.client.background`).
+      asked for in the background can be streamed again (`unspool.client.resume.connection`).
     - ``continues_text`` says that the model continues the prompt's own text, so that the rest of a cut answer is exact.
     """
 

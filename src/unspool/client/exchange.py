@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from unspool.api.decoder import Decoder
     from unspool.api.deltas import Delta, Failure
     from unspool.api.prompt import Prompt
-    from unspool.client.background import Resumption
     from unspool.client.http import Incoming
     from unspool.client.observing import Watch
+    from unspool.client.resume.connection import Resumption
     from unspool.client.throttle import Throttle
     from unspool.config.target import Route, Target
     from unspool.journal.blocks import Block
@@ -441,13 +441,13 @@ class Exchange:
         if self._stream_id:
             # Without an id nothing says where to continue; before the first event it is the beginning.
             if self._last_event_id or self.first_event_at is None:
-                from unspool.client.background import GatewayResumption
+                from unspool.client.resume.connection import GatewayResumption
 
                 path, mark, query = self._location.partition("?")
                 url = path.removesuffix(self.endpoint.path) + "/streams" + mark + query
                 self._resumption = GatewayResumption(url, self._stream_id)
         elif is_resumable(self.body, self.decoder):
-            from unspool.client.background import Resumption
+            from unspool.client.resume.connection import Resumption
 
             self._resumption = Resumption(self.url, self.decoder.response_id or "")
         return self._resumption is not None

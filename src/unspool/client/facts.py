@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from unspool.api.deltas import Delta, Usage
     from unspool.api.parts import Item
     from unspool.client.exchange import Exchange
-    from unspool.client.kept.continuation import Seam
+    from unspool.client.resume.continuation import Seam
+    from unspool.client.resume.kept import Resumed
     from unspool.outcome import Ending
 
     T = TypeVar("T", default=Any)
@@ -295,10 +296,10 @@ class Facts(Typed[T]):
         value: T = validated(self._schema, self.text, self.refusal, self.outcome, self.id)
         return value
 
-    def _continue_from(self, kept: list[Delta], seam: Seam | None, asked: Messages) -> None:
+    def _continue_from(self, found: Resumed) -> None:
         """Begin with what is kept of the answer that this one continues, to the same question; leave out what the rest repeats of it."""
-        self._before = self._kept(kept)
-        self._seam, self._first_asked = seam, asked
+        self._before = self._kept(found.deltas)
+        self._seam, self._first_asked = found.seam, found.asked()
 
     def _kept(self, deltas: list[Delta]) -> list[Delta]:
         """Return the deltas, after keeping what they add to the facts."""

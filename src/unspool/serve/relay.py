@@ -23,9 +23,9 @@ import time
 
 from unspool.api.deltas import Reasoning, Refusal, Text
 from unspool.client.errors import StreamError
-from unspool.client.kept import continuation
 from unspool.client.library.following import Naps
 from unspool.client.loop import running_loop
+from unspool.client.resume import continuation
 from unspool.config.paths import state_dir, streams_dir
 from unspool.journal import folder, reader, ulid
 from unspool.journal.replay import Replay

@@ -12,7 +12,7 @@ from unspool.api.conversation import plain
 from unspool.cli import formats
 from unspool.cli.access import SIMULATOR, advice, lacks_key, missing_key
 from unspool.cli.chat.keyboard import Interrupts
-from unspool.cli.commands.resume import Rest, has_open_calls
+from unspool.cli.commands.resume import has_open_calls, show_kept
 from unspool.cli.options import UsageError
 from unspool.cli.prompt import as_text, build, conversation
 from unspool.cli.prompt.conversation import History
@@ -21,9 +21,9 @@ from unspool.cli.streaming import kept_id, report
 from unspool.cli.tools.loop import ToolLoop
 from unspool.client.exchange import Exchange, build_body
 from unspool.client.facts import turn_of
-from unspool.client.kept import continuation, rest
 from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
+from unspool.client.resume import continuation, kept
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, names, summary, ulid
 from unspool.journal.writer import Writer
@@ -160,24 +160,26 @@ class Session:
             raise UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
         proxied = not self.options.sim
         try:
-            one = rest.read(folder.locate(streams_dir(), self.answer_id), self.settings)
+            one = kept.read(folder.locate(streams_dir(), self.answer_id), self.settings)
             if has_open_calls(one) and self.pending:
                 return self._run_open_calls(self.turn, one)
-            if rest.is_whole(one):
+            if kept.is_complete(one):
                 raise UsageError("the last answer is complete; /retry asks for another one")
             # The built-in simulator that answered may have been that of an earlier command.
             is_here = one.profile == self.target.name == SIMULATOR
-            target = self.target if is_here else rest.endpoint_of(one, self.options.key, self.settings)
+            target = self.target if is_here else kept.target_of(one, self.options.key, self.settings)
             if lacks_key(target):
                 raise UsageError(missing_key(target))
-            found = Rest.of(one, target, self.settings, retries=self.options.retries, use_proxy=proxied)
+            found = kept.resume(
+                one, target, self.settings, retries=self.options.retries, pid=os.getpid(), use_proxy=proxied
+            )
         except ValueError as error:  # its journal is damaged, or it cannot be continued
             raise UsageError(str(error)) from error
-        if found is None:
+        if found.exchange.ending is not None:
             raise UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
         self._call(found.exchange)
         answers = _Answers(self, self.turn, is_rest=True)
-        return self._finish(answers, answers.continue_with(found.exchange.prompt, found.exchange, found.show_kept))
+        return self._finish(answers, answers.continue_with(found.exchange.prompt, found.exchange, show_kept(found)))
 
     def _run_open_calls(self, turn: Turn, one: Summary) -> Ending:
         """Run what is left of the calls of the last answer, with the tools that it was asked with."""

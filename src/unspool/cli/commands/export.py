@@ -7,7 +7,7 @@ import os
 from unspool import outcome
 from unspool.api.conversation import plain
 from unspool.cli.options import CommandError, dates
-from unspool.client.kept import continuation
+from unspool.client.resume import continuation
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
 from unspool.jsontext import dumps

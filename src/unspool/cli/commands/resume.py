@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from unspool import outcome
-from unspool.api.deltas import Text
 from unspool.cli import formats
 from unspool.cli.access import SIMULATOR, check, simulator
 from unspool.cli.commands.show import show
@@ -16,7 +15,7 @@ from unspool.cli.signals import Signals
 from unspool.cli.streaming import report, shows_reasoning, stream, wanted_stats
 from unspool.client.answer import Answer
 from unspool.client.http.transport import Reactor
-from unspool.client.kept import rest
+from unspool.client.resume import kept
 from unspool.config.paths import streams_dir
 from unspool.config.settings import load, resolve
 from unspool.journal import folder, summary, ulid
@@ -24,14 +23,14 @@ from unspool.terminal.output import Notes, Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from unspool.api.deltas import Delta
+    from collections.abc import Callable
+
     from unspool.cli.options.kept import ResumeOptions
     from unspool.client.exchange import Exchange
-    from unspool.client.kept.continuation import Seam
+    from unspool.client.resume.kept import Resumed
     from unspool.config import Settings
     from unspool.config.target import Target
     from unspool.journal.summary import Summary
-    from unspool.sse import Event
 
 # How an answer ended that has a rest.
 _CUT = (outcome.CUT, outcome.INTERRUPTED, outcome.SERVER_ERROR, outcome.CANCELLED, outcome.CLOSED, outcome.LENGTH)
@@ -52,11 +51,11 @@ def run(options: ResumeOptions) -> int:
 
 def _last_cut(notes: Notes) -> str:
     """The file of the last answer that was cut and that nothing continues yet, which is named; else the last one. Raises NotFound."""
-    kept = streams_dir()
-    newest = folder.newest(kept)
+    streams = streams_dir()
+    newest = folder.newest(streams)
     continued: set[str | None] = set()
-    for id in reversed(folder.ids(kept)[-_MOST:]):
-        path = folder.path_of(kept, id)
+    for id in reversed(folder.ids(streams)[-_MOST:]):
+        path = folder.path_of(streams, id)
         try:
             one = summary.read(path)
         except (OSError, summary.NoJournal):  # removed a moment ago, or not ours
@@ -70,22 +69,22 @@ def _last_cut(notes: Notes) -> str:
             notes.line(f"resuming {ulid.short(id)} of {when}, the last answer that was cut")
             return path
         continued.add(one.parent)
-    return folder.path_of(kept, newest)
+    return folder.path_of(streams, newest)
 
 
 def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes) -> int:
-    one = rest.read(path, settings)
+    one = kept.read(path, settings)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
         raise CommandError(f"{short} still runs: unspool attach {short} follows it")
-    if rest.is_whole(one) and not has_open_calls(one):
+    if kept.is_complete(one) and not has_open_calls(one):
         why = "" if one.outcome == outcome.COMPLETE else f" ({one.outcome})"
         notes.line(f"{short} is complete already{why}")
         return show(one.path, options, notes)
     if not one.body:
         raise CommandError(f"{short} does not say what was asked, so it cannot be asked again")
     if one.profile != SIMULATOR:
-        return _ask(one, rest.endpoint_of(one, options.key, settings), options, settings, notes)
+        return _ask(one, kept.target_of(one, options.key, settings), options, settings, notes)
     # The simulator that began the answer ended with its command.
     with simulator() as running:
         target = resolve(base_url=running.url, model=one.model, api=one.api, settings=settings).replace(name=SIMULATOR)
@@ -96,8 +95,10 @@ def _ask(one: Summary, target: Target, options: ResumeOptions, settings: Setting
     check(target, notes)
     if one.tool_sources:
         return _in_loop(one, target, options, settings, notes)
-    found = Rest.of(one, target, settings, retries=options.retries, use_proxy=target.name != SIMULATOR)
-    if found is None:
+    found = kept.resume(
+        one, target, settings, retries=options.retries, pid=os.getpid(), use_proxy=target.name != SIMULATOR
+    )
+    if found.exchange.ending is not None:
         return show(one.path, options, notes)
     code = _stream(found, options, notes)
     short = ulid.short(one.id)
@@ -137,13 +138,13 @@ def _in_loop(one: Summary, target: Target, options: ResumeOptions, settings: Set
     loop = ToolLoop(runner, options, notes, formats.choose(options), begin)
     if has_open_calls(one):
         return loop.continue_after(one).exit_code
-    found = Rest.of(one, target, settings, retries=options.retries)
-    if found is None:
+    found = kept.resume(one, target, settings, retries=options.retries, pid=os.getpid())
+    if found.exchange.ending is not None:
         return show(one.path, options, notes)
-    return loop.continue_with(prompt_of(one, Messages(one.messages)), found.exchange, found.show_kept).exit_code
+    return loop.continue_with(prompt_of(one, Messages(one.messages)), found.exchange, show_kept(found)).exit_code
 
 
-def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:
+def _stream(found: Resumed, options: ResumeOptions, notes: Notes) -> int:
     """Show what is kept and what follows. Returns the exit code."""
     display = Display(notes, formats.choose(options), shows_reasoning=shows_reasoning(options, notes))
     with (
@@ -152,56 +153,26 @@ def _stream(found: Rest, options: ResumeOptions, notes: Notes) -> int:
             found.exchange, options.limits(found.exchange.target), reactor=Reactor(may_fork=False), keep_text=False
         ) as answer,
     ):
-        found.show_kept(display)
+        show_kept(found)(display)
         stats = wanted_stats(options)
         ending = stream(answer, display, signals, stats)
         report(answer, ending, display, verbose=options.verbose)
     return ending.exit_code
 
 
-class Rest:
-    """The rest of a cut answer, about to be asked for by ``exchange``. ``is_same`` says that it is of the very same answer."""
+def show_kept(found: Resumed) -> Callable[[Display], None]:
+    """What shows the kept part of an answer, says what follows, and makes the display continue from there."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        kept: list[tuple[list[Delta], list[Event], float]],
-        words: str = "",
-        seam: Seam | None = None,
-        *,
-        is_same: bool = False,
-    ) -> None:
-        self.exchange = exchange
-        self.is_same = is_same
-        self._kept = kept
-        self._words = words
-        self._seam = seam
-
-    @classmethod
-    def of(
-        cls, one: Summary, target: Target, settings: Settings, *, retries: int, use_proxy: bool = True
-    ) -> Rest | None:
-        """What there is to ask for, None where another process has been quicker. Raises ValueError for what cannot be continued."""
-        pid = os.getpid()
-        if rest.is_at_server(one):
-            # A background response continues in its own journal.
-            exchange, turns = rest.take_up(one, target, settings, retries=retries, pid=pid, use_proxy=use_proxy)
-            return None if exchange is None else cls(exchange, turns, is_same=True)
-        # All else is a new stream, whose parent is the cut one.
-        new, text, seam = rest.ask_again(one, target, settings, retries=retries, pid=pid, use_proxy=use_proxy)
-        if not text:
-            return cls(new, [], seam=seam)
-        words = "asked the server to complete this text" if seam is None else "asked the model to continue"
-        if new.journal is not None:
-            words += f"; saved as {ulid.short(new.journal.id)}"
-        return cls(new, [([Text(text)], [], 0.0)], words, seam)
-
-    def show_kept(self, display: Display) -> None:
-        """Show what is kept, say what follows, and make the display continue from there."""
-        for deltas, events, at in self._kept:
+    def show(display: Display) -> None:
+        for deltas, events, at in found.turns:
             display.look_for_text(deltas)
             display.format.show(deltas, events, at)
-        if self._words:
-            display.note(self._words)
-        if self._seam is not None:
-            display.format = Joined(display.format, self._seam)
+        if found.turns and not found.is_same:
+            words = "asked the server to complete this text" if found.seam is None else "asked the model to continue"
+            if (journal := found.exchange.journal) is not None:
+                words += f"; saved as {ulid.short(journal.id)}"
+            display.note(words)
+        if found.seam is not None:
+            display.format = Joined(display.format, found.seam)
+
+    return show

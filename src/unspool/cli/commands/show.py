@@ -42,7 +42,7 @@ def _show_beginning(view: View) -> None:
         return
     from unspool.api.deltas import Text
     from unspool.cli.formats.joined import Joined
-    from unspool.client.kept import continuation
+    from unspool.client.resume import continuation
 
     text, seam = continuation.before(request)
     if text:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from unspool.api.deltas import Delta
     from unspool.cli.formats import Format
-    from unspool.client.kept.continuation import Seam
+    from unspool.client.resume.continuation import Seam
     from unspool.outcome import Ending
     from unspool.sse import Event
 

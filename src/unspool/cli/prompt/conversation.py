@@ -5,8 +5,8 @@ from __future__ import annotations
 from unspool.api import endpoint
 from unspool.cli.access import SIMULATOR
 from unspool.cli.options import UsageError
-from unspool.client.kept import continuation
-from unspool.client.kept.rest import endpoint_of
+from unspool.client.resume import continuation
+from unspool.client.resume.kept import target_of
 from unspool.config import close
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, names, summary
@@ -107,7 +107,7 @@ def of(options: AskOptions, settings: Settings) -> History:
     stories = summary.conversation(streams_dir(), _last(options.cid).id)
     newest = stories[-1]
     is_elsewhere = options.profile or options.model or options.api or options.sim
-    target = None if is_elsewhere else endpoint_of(newest, options.key, settings)
+    target = None if is_elsewhere else target_of(newest, options.key, settings)
     if target is not None and options.base_url is not None and options.base_url.rstrip("/") != target.base_url:
         target = None
     is_stored = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unspool.client.library.arguments import AskOptions, Options, Question, Reading
     from unspool.client.library.converse import AsyncConversation, Conversation
     from unspool.client.library.following import AsyncFollowing, Following
-    from unspool.client.library.resumed import Revived
+    from unspool.client.resume.kept import Resumed
     from unspool.config.target import Target
 
     T = TypeVar("T")
@@ -120,10 +120,10 @@ def resume(id: str, **options: Any) -> Answer[Any]:
 
     Raises NotFound, Busy while another process still writes it, ConfigError, and ValueError for what cannot be continued.
     """
-    from unspool.client.library.resumed import answer, read, revive
+    from unspool.client.library import resumed
 
     arguments = ReadingArguments("resume", options)
-    return answer(revive(read(id, arguments), arguments), arguments)
+    return resumed.answer(resumed.resume(resumed.read(id, arguments), arguments), arguments)
 
 
 @overload
@@ -132,10 +132,10 @@ def aresume(id: str, *, schema: type[T], **options: Unpack[Reading]) -> AsyncAns
 def aresume(id: str, *, schema: dict[str, Any] | None = None, **options: Unpack[Reading]) -> AsyncAnswer[Any]: ...
 def aresume(id: str, **options: Any) -> AsyncAnswer[Any]:
     """Continue an answer that was cut, for asyncio: see `resume`."""
-    from unspool.client.library.resumed import async_answer, read, revive
+    from unspool.client.library import resumed
 
     arguments = ReadingArguments("aresume", options)
-    return async_answer(revive(read(id, arguments), arguments), arguments)
+    return resumed.async_answer(resumed.resume(resumed.read(id, arguments), arguments), arguments)
 
 
 def follow(
@@ -198,7 +198,7 @@ class _Defaults:
             self._targets[place] = arguments.target(self._settings)
         return self._targets[place]
 
-    def _revive(self, id: str, options: Mapping[str, Any]) -> tuple[Revived, ReadingArguments]:
+    def _resume(self, id: str, options: Mapping[str, Any]) -> tuple[Resumed, ReadingArguments]:
         from unspool.client.library import resumed
 
         given = {name: value for name, value in self._given.items() if name in ReadingArguments.names()}
@@ -207,7 +207,7 @@ class _Defaults:
         if origin(one.url) != origin(self._target(self._defaults).base_url):
             given = {name: value for name, value in given.items() if name not in _SERVERS_OWN}
             arguments = ReadingArguments("resume", {**given, **options})
-        return resumed.revive(one, arguments), arguments
+        return resumed.resume(one, arguments), arguments
 
     def _learn(self, outcome: str | None) -> None:
         """Take what an answer's end says: a key that was refused may have run out, and is asked for again."""
@@ -311,7 +311,7 @@ class Client(_Defaults):
         """Continue an answer of this client's folder, with its defaults: see `unspool.resume`. Its key and headers are for its own server only."""
         from unspool.client.library.resumed import answer
 
-        return answer(*self._revive(id, options))
+        return answer(*self._resume(id, options))
 
     def follow(self, id: str, *, after: int | None = None) -> Following:
         """Read an answer of this client's folder from its journal: see `unspool.follow`."""
@@ -425,7 +425,7 @@ class AsyncClient(_Defaults):
         """Continue an answer of this client's folder, with its defaults: see `unspool.resume`. Its key and headers are for its own server only."""
         from unspool.client.library.resumed import async_answer
 
-        return async_answer(*self._revive(id, options))
+        return async_answer(*self._resume(id, options))
 
     def follow(self, id: str, *, after: int | None = None) -> AsyncFollowing:
         """Read an answer of this client's folder from its journal: see `unspool.follow`."""

@@ -17,8 +17,8 @@ from unspool import Error
 from unspool.api.deltas import Text
 from unspool.api.parts import ToolResult
 from unspool.client.facts import Asked
-from unspool.client.kept.rest import is_whole
 from unspool.client.library.following import AsyncFollowing, Followed, Following
+from unspool.client.resume.kept import is_complete
 from unspool.client.tools import INTERRUPTED_CALL, failure_of, result_of
 from unspool.config.paths import streams_dir
 from unspool.journal import folder, summary, ulid
@@ -472,7 +472,7 @@ def conversation(
     if resume is None:
         return made
     kept = last_of(resume, _folder(options))
-    return made._begin_with(kept, Following(kept.last.path) if is_whole(kept.last) else again(kept.last.id))
+    return made._begin_with(kept, Following(kept.last.path) if is_complete(kept.last) else again(kept.last.id))
 
 
 def aconversation(
@@ -490,7 +490,7 @@ def aconversation(
     if resume is None:
         return made
     kept = last_of(resume, _folder(options))
-    return made._begin_with(kept, AsyncFollowing(kept.last.path) if is_whole(kept.last) else again(kept.last.id))
+    return made._begin_with(kept, AsyncFollowing(kept.last.path) if is_complete(kept.last) else again(kept.last.id))
 
 
 def _first(prompt: Question | None, resume: str | None) -> Question:

@@ -1,16 +1,19 @@
-"""The rest of a kept answer: the same response where the server goes on with it, and otherwise a new stream that asks to go on."""
+"""Kept answers, taken up again: the same answer where the server keeps it, and otherwise a new stream that asks for the rest."""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from unspool import outcome
 from unspool.api import endpoint
+from unspool.api.deltas import Text
 from unspool.api.prompt import Prompt
 from unspool.client.exchange import Exchange, is_background
-from unspool.client.kept import continuation
+from unspool.client.facts import Messages
+from unspool.client.resume import continuation
 from unspool.config import ConfigError
 from unspool.journal import folder, reader, summary, ulid
 from unspool.journal.blocks import End, Request
@@ -21,7 +24,7 @@ from unspool.masking import masked_fields, without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from unspool.api.deltas import Delta
@@ -40,8 +43,8 @@ def read(path: str, settings: Settings) -> Summary:
     return one
 
 
-def is_whole(one: Summary) -> bool:
-    """Whether there is no rest."""
+def is_complete(one: Summary) -> bool:
+    """Whether nothing is missing."""
     return one.outcome in (outcome.COMPLETE, outcome.FILTERED)
 
 
@@ -56,7 +59,7 @@ def is_at_server(one: Summary) -> bool:
     return endpoint(one.api).stores_responses and bool(one.response_id) and is_background(one.body)
 
 
-def endpoint_of(one: Summary, key: str | None, settings: Settings) -> Target:
+def target_of(one: Summary, key: str | None, settings: Settings) -> Target:
     """Where a kept stream was asked, with the key that belongs there."""
     from unspool.config.settings import resolve
 
@@ -70,7 +73,34 @@ def endpoint_of(one: Summary, key: str | None, settings: Settings) -> Target:
     return resolve(base_url=one.url.removesuffix(path), key=key, model=one.model, api=one.api, settings=settings)
 
 
-def take_up(
+@dataclass(slots=True)
+class Resumed:
+    """A kept answer that is taken up again. Its ``exchange`` brings what follows; its ``ending`` is set where nothing does.
+
+    ``turns`` are those to show before: the deltas that arrived together, their events, and the seconds into the stream. ``seam`` takes away
+    what a continuation repeats of them, None where a repetition would belong to the answer. ``is_same`` says that the answer continues in its
+    own journal, under its own id.
+    """
+
+    exchange: Exchange
+    one: Summary
+    turns: list[tuple[list[Delta], list[Event], float]]
+    seam: continuation.Seam | None = None
+    is_same: bool = True
+
+    @property
+    def deltas(self) -> list[Delta]:
+        """The deltas that are kept."""
+        return [delta for deltas, _, _ in self.turns for delta in deltas]
+
+    def asked(self) -> Messages:
+        """What was asked first."""
+        asked = Messages(self.one.history)
+        asked.system = self.one.system
+        return asked
+
+
+def resume(
     one: Summary,
     target: Target,
     settings: Settings,
@@ -79,12 +109,47 @@ def take_up(
     pid: int | None = None,
     use_proxy: bool = True,
     route: Route | None = None,
-) -> tuple[Exchange | None, list[tuple[list[Delta], list[Event], float]]]:
-    """Continue a stream that the server keeps, in its own journal. Returns what does so, and the turns that are kept.
+) -> Resumed:
+    """Take up a kept answer: read it where it is complete, continue it where its server keeps it, and otherwise ask for the rest of it.
 
-    None where another process was quicker: it has taken the stream up and come to its end since we looked. Raises Busy while it
-    has not yet.
+    What another process takes up and ends at the same time is complete. Raises Busy while another process still writes it, and ValueError
+    for what cannot be continued.
     """
+
+    def exchange(body: dict[str, Any]) -> Exchange:
+        return Exchange(
+            target,
+            Prompt([], one.model, stream=bool(body.get("stream"))),
+            journal=None,
+            api_name=one.api,
+            body=body,
+            retries=retries,
+            pid=pid,
+            use_proxy=use_proxy,
+            tool_sources=one.tool_sources or None,
+            route=route,
+        )
+
+    if is_complete(one):
+        return _complete(one, exchange(one.body))
+    return _take_up(one, exchange(one.body), settings) if is_at_server(one) else _ask_again(one, exchange, settings)
+
+
+def _complete(one: Summary, exchange: Exchange) -> Resumed:
+    with Reader(one.path) as journal_reader:
+        replay = Replay(journal_reader)
+        turns = list(replay.turns())
+    turns.append((replay.close(), [], replay.at))
+    assert replay.decoder is not None
+    exchange.decoder, exchange.ending = replay.decoder, replay.ending
+    # Closed: it names the stream, and can write nothing.
+    exchange.journal = journal = Writer(None)
+    journal.id, journal.path = one.id, one.path
+    return Resumed(exchange, one, turns)
+
+
+def _take_up(one: Summary, exchange: Exchange, settings: Settings) -> Resumed:
+    """Continue a stream that the server keeps, in its own journal."""
     journal = Writer.reopen(one.path, sync=settings.sync)
     with Reader(one.path) as journal_reader:
         replay = Replay(journal_reader)
@@ -92,28 +157,14 @@ def take_up(
     assert replay.decoder is not None
     if replay.decoder.ended:
         journal.close()
-        return None, turns
-    exchange = exchange_of(one, target, one.body, retries=retries, pid=pid, use_proxy=use_proxy, route=route)
+        return _complete(one, exchange)
     seconds = max(0.0, time.time() - ulid.milliseconds(one.id) / 1000)
     exchange.take_up(journal, replay.decoder, seconds, one.stream_id or "")
-    return exchange, turns
+    return Resumed(exchange, one, turns)
 
 
-def ask_again(
-    one: Summary,
-    target: Target,
-    settings: Settings,
-    *,
-    retries: int,
-    pid: int | None = None,
-    use_proxy: bool = True,
-    route: Route | None = None,
-) -> tuple[Exchange, str, continuation.Seam | None]:
-    """Ask for the rest in a new stream, whose parent is the cut one. Returns what does so, the text that is kept, and the seam to it.
-
-    There is no seam in a completion, which goes on where its prompt stops: what it repeats there belongs to it. Raises ValueError
-    for what cannot be continued, and Busy while another process does so.
-    """
+def _ask_again(one: Summary, exchange_for: Callable[[dict[str, Any]], Exchange], settings: Settings) -> Resumed:
+    """Ask for the rest in a new stream, whose parent is the cut one."""
     choices = max(one.choices, len(one.texts))
     if choices > 1:
         raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
@@ -122,7 +173,7 @@ def ask_again(
             f"{ulid.short(one.id)} was asked with a secret that is not kept ({', '.join(masked)}), so it cannot be asked again"
         )
     body = continuation.rest_of(one)
-    exchange = exchange_of(one, target, body, retries=retries, pid=pid, use_proxy=use_proxy, route=route)
+    exchange = exchange_for(body)
     kept = os.path.dirname(one.path)
     text = continuation.text_of(summary.conversation(kept, one.id))
     with _locked(kept):
@@ -131,7 +182,8 @@ def ask_again(
             short = ulid.short(other)
             raise Busy(f"{ulid.short(one.id)} is being resumed by another process as {short}")
         exchange.begin(Writer(kept, sync=settings.sync), parent=one.id)
-    return exchange, text, None if endpoint(one.api).continues_text else continuation.Seam(text)
+    seam = None if endpoint(one.api).continues_text else continuation.Seam(text)
+    return Resumed(exchange, one, [([Text(text)], [], 0.0)] if text else [], seam, is_same=False)
 
 
 @contextmanager
@@ -170,33 +222,6 @@ def _running_rest(one: Summary, body: dict[str, Any], kept: str) -> str | None:
         except OSError:
             continue  # removed since it was listed
     return None
-
-
-def exchange_of(
-    one: Summary,
-    target: Target,
-    body: dict[str, Any],
-    *,
-    retries: int,
-    pid: int | None = None,
-    use_proxy: bool = True,
-    route: Route | None = None,
-) -> Exchange:
-    """What asks a kept stream's server for this, without a journal yet."""
-    prompt = Prompt([], one.model, stream=bool(body.get("stream")))
-    sources = one.tool_sources or None
-    return Exchange(
-        target,
-        prompt,
-        journal=None,
-        api_name=one.api,
-        body=body,
-        retries=retries,
-        pid=pid,
-        use_proxy=use_proxy,
-        tool_sources=sources,
-        route=route,
-    )
 
 
 def _end(one: Summary, settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """Going on from a kept stream: the next turn of its conversation, or the rest of an answer that was cut.
 
-Only a background response can be taken up as the same stream (`unspool.client.background`). Everything else is a new request, and
+Only what a server keeps can be taken up as the same stream (`unspool.client.resume.connection`). Everything else is a new request, and
 what it brings is a new answer, which must never pass for the old one.
 """
 

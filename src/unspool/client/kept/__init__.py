@@ -1,1 +1,0 @@
-"""Answers that are kept in journals: shown again, and gone on from."""
