@@ -112,6 +112,14 @@ def _start_sim(unspool, *arguments):
     return child, url
 
 
+def test_a_simulator_on_a_terminal_prints_what_makes_other_programs_ask_it(unspool):
+    seen = unspool.on_terminal("sim", "--port", "0", typed=[("export OPENAI_API_KEY=sim", "\x03")])
+    (url,) = (line for line in seen.lines if line.startswith("http://"))
+    assert f"export OPENAI_BASE_URL={url}" in seen.lines
+    keyed = unspool.on_terminal("sim", "--port", "0", "--require-key", "s3cret", typed=[("export OPENAI_", "\x03")])
+    assert b"OPENAI_API_KEY" not in keyed.output
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_the_simulator_tells_its_base_url_and_ends_at_once(unspool, number, code):
     child, url = _start_sim(unspool)

@@ -161,7 +161,7 @@ def test_a_server_that_dies_fails_its_call_and_the_next_one_gets_another(unspool
     simulator.answer(call("odd_name_with__blanks"))
     simulator.answer("I see.")
     done = unspool(*ask(simulator), "-T", "test", "--tools-allow", "all", "go")
-    assert (done.returncode, done.stdout) == (0, b"I see."), done.stderr
+    assert (done.returncode, done.stdout) == (0, b"I see.\n"), done.stderr
     results = [one["content"] for one in simulator.requests[-1].json["messages"] if one["role"] == "tool"]
     assert results == ["1 calls", "the MCP server: Connection closed", "1 calls"]
 

@@ -222,7 +222,7 @@ def test_what_the_model_must_call_may_be_a_function_and_has_to_be_called_once_on
     simulator.answer(call("step", number=1))
     simulator.answer("Fine.")
     arguments = [*ask(simulator), "--functions", tools, "--tools-allow", "all", "--tool-choice"]
-    assert unspool(*arguments, "step", "go").stdout == b"Fine."
+    assert unspool(*arguments, "step", "go").stdout == b"Fine.\n"
     first, second = simulator.requests
     assert first.json["tool_choice"] == {"type": "function", "function": {"name": "step"}}
     assert "tool_choice" not in second.json

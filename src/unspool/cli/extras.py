@@ -1,4 +1,4 @@
-"""What an answer has besides text: citations are listed, pictures and sound are saved. Imported only where there are any."""
+"""What an answer has besides text: citations and calls are listed, pictures and sound are saved. Imported only where there is any."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unspool.api.deltas import Delta
+    from unspool.api.deltas import Delta, ToolCall
     from unspool.cli.display import Display
+    from unspool.client.answer import Answer
+    from unspool.outcome import Ending
 
 _MOST_CITATIONS = 50
 # How files begin, with the endings of their names.
@@ -61,6 +63,39 @@ def citations(extras: Sequence[Delta]) -> list[str]:
             known = found.get(where) or (one_line(title) if isinstance(title, str) and title != where else "")
             found[where] = known
     return [f"{title}: {where}" if title else where for where, title in found.items()]
+
+
+def tell_calls(calls: Sequence[ToolCall], display: Display, id: str | None, hint: str) -> None:
+    """Name the tool calls on stderr, and how to continue with their results: by ``hint`` if there is one."""
+    for call in calls:
+        display.note(f"the model calls the tool {call.name} with {call.arguments}")
+    if id:
+        results = " ".join(f"--tool-result {_typed(call.id)} RESULT" for call in calls if call.choice == 0)
+        display.note(hint or f"to continue with their results: unspool -c {results}")
+
+
+def _typed(id: str) -> str:
+    """A server's id as part of a command that people copy into a shell, without what a shell would obey."""
+    return id if id.replace("_", "").replace("-", "").isalnum() and id[0] != "-" else "ID"
+
+
+def details(answer: Answer, ending: Ending) -> str:
+    """What ``--verbose`` says of an answer that has ended."""
+    exchange = answer.exchange
+    parts = [ending.outcome]
+    if ending.finish_reason:
+        parts.append(f"finish reason {ending.finish_reason}")
+    if answer.model:
+        parts.append(f"model {answer.model}")
+    if exchange.first_event_at is not None:
+        parts.append(f"first event after {exchange.first_event_at:.3f} s, last after {exchange.at:.3f} s")
+    if answer.usage is not None:
+        parts.append(f"{answer.usage.input_tokens} tokens in, {answer.usage.output_tokens} out")
+    if exchange.request_id:
+        parts.append(f"request {exchange.request_id}")
+    if exchange.attempt > 1:
+        parts.append(f"attempt {exchange.attempt}")
+    return ", ".join(parts)
 
 
 def _decoded(pieces: list[str]) -> bytes:

@@ -162,36 +162,14 @@ def report(
             if display.has_reasoning
             else "the answer is complete, and empty"
         )
-    for call in calls:
-        display.note(f"the model calls the tool {call.name} with {call.arguments}")
-    if calls and kept_id(answer):
-        results = " ".join(f"--tool-result {_typed(call.id)} RESULT" for call in calls if call.choice == 0)
-        display.note(hint or f"to continue with their results: unspool -c {results}")
+    if calls:
+        from unspool.cli import extras
+
+        extras.tell_calls(calls, display, kept_id(answer), hint)
     if verbose:
-        display.note(_details(answer, ending))
+        from unspool.cli import extras
 
-
-def _typed(id: str) -> str:
-    """A server's id as part of a command that people copy into a shell, without what a shell would obey."""
-    return id if id.replace("_", "").replace("-", "").isalnum() and id[0] != "-" else "ID"
-
-
-def _details(answer: Answer, ending: Ending) -> str:
-    exchange = answer.exchange
-    parts = [ending.outcome]
-    if ending.finish_reason:
-        parts.append(f"finish reason {ending.finish_reason}")
-    if answer.model:
-        parts.append(f"model {answer.model}")
-    if exchange.first_event_at is not None:
-        parts.append(f"first event after {exchange.first_event_at:.3f} s, last after {exchange.at:.3f} s")
-    if answer.usage is not None:
-        parts.append(f"{answer.usage.input_tokens} tokens in, {answer.usage.output_tokens} out")
-    if exchange.request_id:
-        parts.append(f"request {exchange.request_id}")
-    if exchange.attempt > 1:
-        parts.append(f"attempt {exchange.attempt}")
-    return ", ".join(parts)
+        display.note(extras.details(answer, ending))
 
 
 def kept_id(answer: Answer) -> str | None:

@@ -34,6 +34,11 @@ def run(options: SimOptions) -> int:
         if options.record:
             what = f"the recorder of {options.record}, into {options.into or _INTO},"
         notes.line(f"{what} is running; Ctrl-C ends it")
+        if notes.is_tty:
+            # For another terminal: other programs find the server by these.
+            notes.write(f"export OPENAI_BASE_URL={url}\n")
+            if not (options.upstream or options.record or options.require_key):
+                notes.write("export OPENAI_API_KEY=sim\n")
 
     try:
         options = options.replace(tapes=[_located(path) for path in options.tapes])

@@ -17,6 +17,16 @@ _SYNONYMS = {
     "delete": "rm",
     "remove": "rm",
 }
+# Commands of llm in several words, with what follows them: {} are words that are typed.
+_PHRASES = {
+    "logs list": "log",
+    "logs path": "log --path",
+    "aliases": "config",
+    "aliases list": "config",
+    "aliases path": "config path",
+    "aliases set {} {}": "config set aliases.{} {}",
+    "aliases remove {}": "config unset aliases.{}",
+}
 
 
 def meant(argv: list[str]) -> list[str] | None:
@@ -25,6 +35,8 @@ def meant(argv: list[str]) -> list[str] | None:
     Raises UsageError for what may be a mistyped command: taken for a prompt it would be asked, and be paid for.
     """
     first, rest = argv[0], argv[1:]
+    if (phrase := _phrase(argv)) is not None:
+        return phrase
     synonym = _SYNONYMS.get(first)
     if synonym is not None and (_looks_like_a_command(synonym, rest) or (synonym == "ask" and len(rest) == 1)):
         return [synonym, *rest]
@@ -40,6 +52,20 @@ def meant(argv: list[str]) -> list[str] | None:
 
         meant = shlex.join([name, *rest])
         raise UsageError(f"did you mean unspool {meant}? To ask it as a prompt: unspool ask {shlex.join(argv)}")
+    return None
+
+
+def _phrase(argv: list[str]) -> list[str] | None:
+    """The command line that a command of llm stands for, with its options; None where it is none."""
+    words = next((at for at, word in enumerate(argv) if word[:1] == "-"), len(argv))
+    for typed, same in _PHRASES.items():
+        names = typed.split(" ")
+        if len(names) == words and all(name in ("{}", word) for name, word in zip(names, argv, strict=False)):
+            values = iter([word for name, word in zip(names, argv, strict=False) if name == "{}"])
+            return [
+                *(one.replace("{}", next(values)) if "{}" in one else one for one in same.split(" ")),
+                *argv[words:],
+            ]
     return None
 
 
