@@ -92,11 +92,25 @@ def test_a_journal_that_cannot_be_kept_is_told_once(tmp_path: Path) -> None:
         ({"options": ["a"]}, "options is a dict"),
         ({"journal": 7}, "journal is a path, True or False"),
         ({"journal": ""}, "journal is an empty path"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"client_cert": ("one",)}, "client_cert has 1 files"),
+        ({"schema": 5}, "schema is a dict or a class, and not int"),
+        ({"observer": 5}, "observer is an unspool.Observer"),
+        ({"headers": {"X A": "1"}}, "headers has 'X A'"),
+        ({"headers": {"": "1"}}, "headers has ''"),
+        ({"headers": {"Content-Length": "5"}}, "headers has 'Content-Length'"),
+        ({"headers": {"X-A: 1\r\nX-B": "1"}}, "headers has"),
     ],
 )
 def test_a_wrong_argument_raises_at_the_call_and_is_named(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises((TypeError, ValueError, unspool.ConfigError), match=words):
         unspool.stream("hi", **{"base_url": "http://127.0.0.1:9/v1", "model": "m", "key": KEY, **arguments})
+
+
+def test_a_message_that_is_none_is_named() -> None:
+    prompt: Any = [{"role": "user", "content": "hi"}, 5]
+    with pytest.raises(TypeError, match="a message of the prompt is a dict, and not int"):
+        unspool.stream(prompt, base_url="http://127.0.0.1:9/v1", model="m", key=KEY)
 
 
 def test_a_broken_configuration_does_not_fail_a_call_that_needs_nothing_of_it(

@@ -228,6 +228,11 @@ _KINDS: tuple[tuple[str, tuple[type, ...], tuple[str, ...]], ...] = (
 )
 _TYPES = {name: (words, types) for words, types, names in _KINDS for name in names}
 _NEVER_NONE = ("check", "store", "config", "journal", "retries", "idle_timeout", "connect_timeout")
+_FINITE = ("temperature", "top_p")
+_INFINITE = float("inf")
+# RFC 9110, 5.6.2, and the two by which a server finds the end of the request.
+_NOT_IN_NAMES = frozenset('"(),/:;<=>?@[\\]{} \t\r\n\0')
+_ITS_OWN = ("content-length", "transfer-encoding")
 _NOT_NEGATIVE = ("retries", "timeout", "idle_timeout", "connect_timeout")
 
 
@@ -247,6 +252,18 @@ def _check(name: str, value: Any) -> None:
             raise TypeError(f"{name} is a dict of str to str")
     elif name in ("attachments", "tools") and (isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__")):
         raise TypeError(f"{name} is a list, also of one")
+    if name in _FINITE and not -_INFINITE < value < _INFINITE:
+        raise ValueError(f"{name} is {value}, and no number that JSON has")
+    if name == "client_cert" and isinstance(value, tuple) and len(value) != 2:
+        raise ValueError(f"client_cert has {len(value)} files: it is a certificate's, or a certificate's and its key's")
+    if name == "schema" and isinstance(value, str | bytes | int | float | list | tuple):
+        raise TypeError(f"schema is a dict or a class, and not {type(value).__name__}")
+    if name == "observer" and not hasattr(value, "on_end"):
+        raise TypeError(f"observer is an unspool.Observer, and not {type(value).__name__}")
+    if name == "headers":
+        for header in value:
+            if not header or not header.isascii() or set(header) & _NOT_IN_NAMES or header.lower() in _ITS_OWN:
+                raise ValueError(f"headers has {header!r}, which is no name of a header that a program may set")
     if name == "journal" and value == "":
         raise ValueError("journal is an empty path: False keeps no journal")
     if name in _NOT_NEGATIVE and not value >= 0:  # NaN included
@@ -335,7 +352,11 @@ def _messages(question: Question, attachments: Iterable[str | bytes | os.PathLik
     elif isinstance(question, bytes | dict) or not hasattr(question, "__iter__"):
         raise TypeError(f"the prompt is a str or a list of messages, and not {type(question).__name__}")
     else:
-        messages = [dict(one) for one in question]
+        messages = []
+        for one in question:
+            if not hasattr(one, "keys"):
+                raise TypeError(f"a message of the prompt is a dict, and not {type(one).__name__}")
+            messages.append(dict(one))
     if not messages:
         raise ValueError("the prompt is an empty list of messages")
     parts = []
