@@ -305,7 +305,7 @@ def summary():
         refused = [one for one in whole if any(not one[2][api].startswith("0,") for api in one[2])]
         lines.append(
             f"- `{client}` {beside['versions'][client]} reports success in {len(taken)} of the {len(broken)} rows in which the answer is"
-            f" incomplete. Of the {len(whole)} in which it is complete, it fails in {len(refused)}, and prints something else without a word in {len(lost)}."
+            f" incomplete. Of the {len(whole)} in which it is complete, it fails in {len(refused)}, and silently prints something else in {len(lost)}."
         )
     return lines
 
