@@ -21,7 +21,22 @@ RESPONSES = {"model": "gpt-5.4-mini", "stream": True, "input": "What is Python?"
 
 
 @pytest.mark.parametrize(
-    "after", ["x", "1", "-", "0-0-0", "{mark}", "{mark}-0", "{mark}-0-", "{mark}-0-x", "{other}-0-3"]
+    "after",
+    [
+        "x",
+        "1",
+        "-",
+        "0-0-0",
+        "{mark}",
+        "{mark}-0",
+        "{mark}-0-",
+        "{mark}-0-x",
+        "{other}-0-3",
+        "{mark}-0-0",
+        "{mark}-0-1",
+        "{mark}-0-99999",
+        "{mark}-1-3",
+    ],
 )
 def test_an_id_that_is_malformed_or_of_another_stream_is_400(after: str, gateway: Running) -> None:
     id, other = (gateway.ask(RESPONSES, "/responses").headers["X-Unspool-Id"] for _ in range(2))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -165,6 +168,66 @@ def test_a_viewer_that_comes_after_a_failure_is_sent_it(monkeypatch: pytest.Monk
             found = events(gateway.get(path, headers=bearer(token)))
             assert any("refuses the gateway's key" in one.data for one in found), format
         watched.set()
+
+
+# Background responses
+
+
+BACKGROUND = {**RESPONSES, "background": True}
+
+
+def test_a_background_response_is_read_on_where_upstreams_connection_broke(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    with Running(simulator.url, tmp_path / "g") as gateway:
+        simulator.script("cut=7")
+        found = [json.loads(one.data) for one in events(gateway.ask(BACKGROUND, "/responses"))]
+        assert [one["sequence_number"] for one in found] == list(range(len(found)))
+        assert found[-1]["type"] == "response.completed"
+        said = "".join(one["delta"] for one in found if one["type"] == "response.output_text.delta")
+        assert said == found[-1]["response"]["output"][-1]["content"][0]["text"]
+        [asked, again] = simulator.requests
+        assert (asked.method, again.method) == ("POST", "GET")
+        assert again.headers["authorization"] == "Bearer sk-alice"
+
+
+def test_a_background_response_that_upstream_streams_no_more_ends_as_cut(tmp_path: Path) -> None:
+    created = {"type": "response.created", "sequence_number": 0, "response": {"id": "r1", "background": True}}
+    begun = wire.SSE_HEAD + wire.event(created)
+    with (
+        Server(begun, wire.error(400, "more than 5 minutes old")) as server,
+        Running(server.url, tmp_path / "g") as gateway,
+    ):
+        found = events(gateway.ask(BACKGROUND, "/responses"))
+        assert json.loads(found[-1].data)["code"] == "cut"
+        assert [one.method for one in server.requests] == ["POST", "GET"]
+
+
+def test_a_background_response_whose_worker_was_lost_is_upstreams_again(tmp_path: Path) -> None:
+    with (
+        Simulator(SimulatorSettings(itl=0.02)) as simulator,
+        workers(simulator.url, tmp_path / "g", 2) as (url, parent),
+    ):
+        asked = requests.post(
+            f"{url}/responses", json=BACKGROUND, headers=bearer("sk-alice"), stream=True, timeout=PATIENCE
+        )
+        reading = each_event(asked)
+        seen = [json.loads(next(reading).data) for _ in range(4)]
+        for worker in children(parent.pid):
+            os.kill(worker, signal.SIGKILL)
+        id, last = seen[0]["response"]["id"], seen[-1]["sequence_number"]
+
+        def interrupted() -> bool:
+            with contextlib.suppress(requests.ConnectionError):
+                listed = requests.get(f"{url}/streams", headers=bearer("sk-alice"), timeout=PATIENCE).json()["data"]
+                return [one["state"] for one in listed] == ["interrupted"]
+            return False
+
+        until(interrupted)
+        path = f"{url}/responses/{id}?stream=true&starting_after={last}"
+        rest = requests.get(path, headers=bearer("sk-alice"), stream=True, timeout=PATIENCE)
+        numbers = [json.loads(one.data)["sequence_number"] for one in each_event(rest)]
+        assert numbers == list(range(last + 1, last + 1 + len(numbers)))
 
 
 # Clients that leave

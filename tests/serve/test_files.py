@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from unspool.journal.blocks import End as EndBlock
 from unspool.outcome import COMPLETE, INTERRUPTED
 from unspool.serve.files import FileProducer, FileStore
-from unspool.serve.store import End, Idempotency, Store, StoreError, StreamInfo
+from unspool.serve.store import End, Fenced, Idempotency, Store, StoreError, StreamInfo
+from unspool.sse import Events
 
 from .store_contract import StoreContract, append, begun, events, info, texts, until
 
@@ -146,6 +148,42 @@ def test_an_end_that_its_lost_process_had_written_is_the_end(tmp_path: Path) -> 
             return [one.state for one in await other.streams("alice")] == [COMPLETE]
 
         await until(ended)
+        assert texts(await other.read(it.id, 0)) == ["a"]
+        await other.close()
+
+    asyncio.run(check())
+
+
+def test_a_process_that_is_stopped_while_it_writes_shows_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        lost, other = FileStore(str(tmp_path)), FileStore(str(tmp_path))
+        await lost.open()
+        await other.open()
+        producer, it = await begun(lost)
+        assert isinstance(producer, FileProducer)
+        await append(producer, events("a"), 0.0)
+        lost.stop_renewing()
+
+        async def interrupted() -> bool:
+            return [one.state for one in await other.streams("alice")] == [INTERRUPTED]
+
+        await until(interrupted)
+        # As if it had looked at its lease just before it was stopped.
+        expired, lost.renewed_at = lost.renewed_at, time.monotonic()
+        write = producer.writer.events
+
+        def late(found: Events, at: float) -> int:
+            lost.renewed_at = expired
+            return write(found, at)
+
+        monkeypatch.setattr(producer.writer, "events", late)
+        shown: list[int] = []
+        producer.on_kept = lambda position, events, at: shown.append(position)
+        with pytest.raises(Fenced):
+            producer.append(events("b"), 1.0)
+        assert not shown
         assert texts(await other.read(it.id, 0)) == ["a"]
         await other.close()
 

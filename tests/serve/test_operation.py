@@ -83,7 +83,12 @@ def test_a_stream_is_removed_when_its_time_is_over(tmp_path: Path) -> None:
         response = gateway.ask()
         id = response.headers["X-Unspool-Id"]
         events(response)
-        until(lambda: gateway.get(f"/streams/{id}").status_code == 404)
+        until(lambda: gateway.get(f"/streams/{id}").status_code == 410)
+        assert (
+            gateway.get(f"/streams/{id}", headers={"Last-Event-ID": f"{id[-8:]}-0-3"}).json()["error"]["code"] == "gone"
+        )
+        assert gateway.get(f"/streams/{id}", headers={"Authorization": "Bearer sk-bob"}).status_code == 404
+        assert gateway.get("/streams").json()["data"] == []
         assert not (tmp_path / "g/streams" / f"{id}.sse").exists()
 
 
@@ -91,7 +96,7 @@ def test_the_oldest_streams_are_removed_when_they_are_too_many_bytes(tmp_path: P
     with Simulator() as simulator, Running(simulator.url, tmp_path / "g", keep_bytes=1) as gateway:
         first = gateway.ask()
         events(first)
-        until(lambda: gateway.get(f"/streams/{first.headers['X-Unspool-Id']}").status_code == 404)
+        until(lambda: gateway.get(f"/streams/{first.headers['X-Unspool-Id']}").status_code == 410)
 
 
 def test_upstreams_brake_holds_for_its_key_and_model_alone(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from support.server import Connection, Server
+from support.server import Connection, Server, then_silence
 from support.waiting import PATIENCE, until
-from support.wire import SSE_HEAD, reply
+from support.wire import SSE_HEAD, piece, reply, start
 from unspool.serve import gateway as gateway_module
 from unspool.sim.running import Simulator
 
@@ -45,6 +45,13 @@ def upstream() -> Upstream:
 @pytest.fixture
 def server(upstream: Upstream) -> Iterator[Server]:
     with Server(upstream) as server:
+        yield server
+
+
+@pytest.fixture
+def silent() -> Iterator[Server]:
+    """An upstream that begins an answer and says nothing more."""
+    with Server(then_silence(SSE_HEAD + start("chat") + piece("chat", "Hi"))) as server:
         yield server
 
 
@@ -433,3 +440,106 @@ def test_every_answer_about_a_stream_is_kept_by_no_cache(gateway: Running) -> No
         assert answer.status_code == status
         assert answer.headers["Cache-Control"] == "no-store, no-transform"
         assert answer.headers["X-Accel-Buffering"] == "no"
+
+
+# What a body names
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+        {"audio": {"format": "wav", "voice": {"id": "voice_1"}}},
+        {"prompt": {"id": "pmpt_1", "version": "2"}},
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]},
+        {"input": [{"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1", "code": "1"}]},
+        {"tools": [{"type": "shell", "environment": {"skills": [{"type": "skill_reference", "skill_id": "skill_1"}]}}]},
+    ],
+)
+def test_sounds_prompts_and_reasoning_of_others_are_not_found(
+    body: dict[str, object], server: Server, upstream: Upstream, tmp_path: Path
+) -> None:
+    mine, free = write_tokens(tmp_path / "t", 'name = "app"', 'name = "free"\npaths = ["/prompts"]')
+    with Running(server.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway:
+        for path in ("/responses", "/chat/completions", "/embeddings"):
+            assert gateway.ask({"model": "m", **body}, path, headers=bearer(mine)).status_code == 404
+        assert upstream.paths == []
+        named = gateway.ask({"model": "m", **body}, "/embeddings", headers=bearer(free))
+        assert named.status_code == (200 if "prompt" in body else 404)
+
+
+def test_a_question_refers_to_its_owners_own_sounds(tmp_path: Path) -> None:
+    message = {"role": "assistant", "content": None, "audio": {"id": "audio_1", "data": "", "transcript": "Hi"}}
+    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    body = {"model": "m", "modalities": ["text", "audio"], "messages": [{"role": "user", "content": "Hi"}]}
+    mine, other = write_tokens(tmp_path / "t", 'name = "app"', 'name = "other"')
+    with (
+        Server(lambda connection: connection.reply(200, answer)) as server,
+        Running(server.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway,
+    ):
+        gateway.ask(body, headers=bearer(mine))
+        again = {**body, "messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}
+        until(lambda: gateway.ask(again, headers=bearer(mine)).status_code == 200)
+        assert gateway.ask(again, headers=bearer(other)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"gpt-4.1","model":"gpt-5"}',
+        b'{"model":"gpt-5","previous_response_id":"resp_1","previous_response_id":null}',
+        b'{"model":"gpt-5","input":[{"id":"msg_1","id":"x","role":"user","content":""}]}',
+        b'{"model":"gpt-5","Model":"gpt-4.1"}',
+        b'{"model":"gpt-5","Previous_Response_ID":"resp_1"}',
+        b'\xef\xbb\xbf{"model":"gpt-5"}',
+        b'{"model":"gpt-5"}{"model":"gpt-4.1"}',
+    ],
+)
+def test_a_body_that_can_be_read_in_two_ways_is_refused(
+    body: bytes, server: Server, upstream: Upstream, tmp_path: Path
+) -> None:
+    [token] = write_tokens(tmp_path / "t", 'name = "app"\nmodels = ["gpt-5"]')
+    with Running(server.url, tmp_path / "g", key="sk-gateway", tokens=tmp_path / "t") as gateway:
+        for path in ("/responses", "/embeddings"):
+            headers = {**bearer(token), "Content-Type": "application/json"}
+            assert requests.post(gateway.url + path, headers=headers, data=body, timeout=PATIENCE).status_code == 400
+    assert upstream.paths == []
+
+
+# Browsers
+
+
+def test_a_preflight_allows_what_openais_client_for_browsers_sends(server: Server, tmp_path: Path) -> None:
+    sent = [
+        *("authorization", "content-type", "idempotency-key", "openai-organization", "user-agent"),
+        *("x-stainless-arch", "x-stainless-lang", "x-stainless-os", "x-stainless-package-version"),
+        *("x-stainless-retry-count", "x-stainless-runtime", "x-stainless-runtime-version", "x-stainless-timeout"),
+        *("x-stainless-helper-method", "last-event-id", "x-unspool-abandon"),
+    ]
+    asked = ["Origin: https://page.example", "Access-Control-Request-Method: POST"]
+    asked.append("Access-Control-Request-Headers: " + ",".join([*sent, "x-forwarded-for", "cookie"]))
+    with Running(server.url, tmp_path / "g", origins=("https://page.example",)) as gateway:
+        status, head, _ = raw(gateway.url, "/v1/chat/completions", *asked, method="OPTIONS")
+        assert status == 204
+        [allowed] = [line for line in head.split("\r\n") if line.startswith("access-control-allow-headers: ")]
+        assert allowed.partition(": ")[2].split(", ") == sent
+        other = ["Origin: https://evil.example", *asked[1:]]
+        assert raw(gateway.url, "/v1/chat/completions", *other, method="OPTIONS")[0] == 403
+
+
+# Links and tokens
+
+
+def test_a_link_ends_with_the_last_token_of_its_owner(silent: Server, tmp_path: Path) -> None:
+    file = tmp_path / "t"
+    [token] = write_tokens(file, 'name = "app"')
+    with Running(silent.url, tmp_path / "g", key="sk-gateway", tokens=file) as gateway:
+        id = gateway.ask(headers=bearer(token)).headers["X-Unspool-Id"]
+        path = gateway.ask({}, f"/streams/{id}/link", headers=bearer(token)).json()["path"].removeprefix("/v1")
+        reading = requests.get(gateway.url + path, stream=True, timeout=PATIENCE)
+        assert reading.status_code == 200
+        file.write_text("")
+        gateway.loop.call_soon_threadsafe(gateway.worker.reload)
+        with pytest.raises(requests.RequestException):
+            events(reading)
+        assert requests.get(gateway.url + path, timeout=PATIENCE).status_code == 404

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable
 
 from unspool.jsontext import parse
-from unspool.outcome import RUNNING
+from unspool.outcome import INTERRUPTED, RUNNING
 from unspool.serve.http import ClientGone, ResponseStream
 from unspool.serve.renderings import HEARTBEAT, Rendering, UpstreamRendering
 from unspool.serve.store import BODY, END, EVENT, FIRST, HEAD, End, Entry, Head, Store, StoreError, StreamInfo
@@ -200,6 +200,7 @@ class Channel:
                     self.publish_end(self.position, _GONE)
                     return
                 except StoreError:
+                    await asyncio.sleep(0.1)
                     continue
                 if entries and position == self.position:
                     heard = loop.time()
@@ -216,6 +217,9 @@ class Channel:
                         if found is not None and found.ended is None:
                             self.heartbeat()
                             await self._announce()
+                        elif found is not None and not await self.read(self.position, 1):
+                            # The log is shorter than what was shown.
+                            self.publish_end(self.position, End(INTERRUPTED, "the end of the answer was lost"))
         finally:
             stop()
 

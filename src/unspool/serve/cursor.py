@@ -34,12 +34,16 @@ def entry_part(position: int, sent: int) -> bytes:
     return b"%d.%d" % (position, sent)
 
 
-def place_after(text: str, stream: str) -> tuple[int, int]:
-    """The position of the entry that follows the event of this id, and how many events of that entry have been sent. Raises BadCursor."""
+def place_after(text: str, stream: str, epoch: int) -> tuple[int, int]:
+    """The position of the entry that follows the event of this id, and how many events of that entry have been sent.
+
+    ``epoch`` is the stream's by now: ids of earlier ones stay valid, for what an earlier producer appended stays. Raises BadCursor.
+    """
     mark, _, rest = text.strip().partition("-")
-    epoch, _, place = rest.partition("-")
+    of, _, place = rest.partition("-")
     position, dot, sent = place.partition(".")
-    if mark != stream[-_MARK:] or not all(map(_is_number, (epoch, position, sent or ("" if dot else "0")))):
+    numbers = (of, position, sent or ("" if dot else "0"))
+    if mark != stream[-_MARK:] or not all(map(_is_number, numbers)) or int(of) > epoch:
         raise BadCursor(f"{text[:60]!r} is not the id of an event of this stream")
     return (int(position), int(sent)) if dot else (int(position) + 1, 0)
 

@@ -7,8 +7,8 @@ by then has ended.
 Leases. Each process renews one row twice a second, from a thread, so that a busy event loop keeps its lease and a stopped process loses
 it. Whoever finds an expired lease marks its process as dead, and ends its streams: it copies each journal with an end into a new file
 and renames that over the old one. A stream stays that of the dead process until its end is recorded, so that another process ends it
-where this one is lost meanwhile; two that do so write the same. A process that wakes up later fails the check before its next write; a
-write that it had already begun goes to a file that has no name any more.
+where this one is lost meanwhile; two that do so write the same. What a process that wakes up later still writes goes to a file that has
+no name any more, and it shows nothing: it checks its lease after each write, before anybody sees what it wrote.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from unspool.serve.store import (
     BODY,
     END,
     EVENT,
+    GONE,
     HEAD,
     LEASE,
     UNLISTED_SECONDS,
@@ -67,6 +68,9 @@ _POLL_INDEX = 0.1
 # Seconds between syncs to the disk, for all streams together: what a power cut can take. A crash of the program takes nothing.
 _SYNC = 1.0
 
+# Seconds that it is remembered of a stream that retention has removed it.
+_REMEMBER_GONE = 7 * 86400.0
+
 _STOPPED = "this process was stopped for so long that its streams have been ended"
 
 _SCHEMA = """
@@ -82,6 +86,7 @@ CREATE INDEX IF NOT EXISTS stream_worker ON stream (worker) WHERE worker IS NOT 
 CREATE TABLE IF NOT EXISTS idempotency (scope TEXT PRIMARY KEY, body TEXT NOT NULL, stream TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS idempotency_stream ON idempotency (stream);
 CREATE TABLE IF NOT EXISTS viewer (stream TEXT NOT NULL, worker TEXT NOT NULL, PRIMARY KEY (stream, worker)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (id TEXT PRIMARY KEY, owner TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quota (owner TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (owner, day)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS object (id TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (id, owner)) WITHOUT ROWID;
 """
@@ -218,7 +223,10 @@ class FileStore(Store):
         if not ulid.is_ulid(id):
             return None
         found = self._select(self._index, "id = ?", (id,))
-        return found[0] if found else None
+        if found:
+            return found[0]
+        gone = self._index.execute("SELECT owner FROM gone WHERE id = ?", (id,)).fetchone()
+        return StreamInfo(id, gone[0], "", state=GONE, listed=False) if gone is not None else None
 
     async def find_response(self, response_id: str, owner: str) -> StreamInfo | None:
         found = self._select(
@@ -531,7 +539,12 @@ class FileStore(Store):
                 if total > self._keep_bytes:
                     old.append(id)
         if old:
+            for id in old:
+                self._execute(
+                    "INSERT OR IGNORE INTO gone SELECT id, owner, ? FROM stream WHERE id = ? AND listed", (now, id)
+                )
             self._remove(old)
+            self._execute("DELETE FROM gone WHERE at < ?", (now - _REMEMBER_GONE,))
 
     def _remove(self, ids: list[str]) -> None:
         for id in ids:
@@ -671,13 +684,14 @@ class FileProducer(Producer):
 
     def append(self, events: Events, at: float) -> None:
         # Hot: once for each network read.
-        store = self._store
-        if store.fenced or time.monotonic() - store.renewed_at > LEASE:
-            store.check_lease()
         writer = self.writer
         first = writer.events(events, at)
         if writer.trouble is not None:
             raise StoreError(writer.trouble)
+        # After the write: a process that was stopped just before it has written to a file that is no longer the stream's.
+        store = self._store
+        if store.fenced or time.monotonic() - store.renewed_at > LEASE:
+            store.check_lease()
         self.on_kept(first, events, at)
 
     async def body(self, data: bytes, at: float) -> int:
@@ -720,6 +734,7 @@ class FileProducer(Producer):
         position = self.writer.put(block)
         if self.writer.trouble is not None:
             raise StoreError(self.writer.trouble)
+        self._store.check_lease()
         return position
 
     def ask_to_stop(self, reason: str) -> None:

@@ -14,22 +14,26 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import quote
 
+from unspool.client.limits import IDLE_TIMEOUT
 from unspool.config.url import is_loopback
 from unspool.journal import ulid
 from unspool.jsontext import parse
-from unspool.outcome import CANCELLED, INTERRUPTED, RUNNING
+from unspool.outcome import CANCELLED, CUT, INTERRUPTED, RUNNING
 from unspool.serve import cursor, renderings
 from unspool.serve.channel import Channel, Viewer, sequence_number
-from unspool.serve.headers import CREDENTIALS, STREAM_HEADERS, downstream_headers, upstream_headers
+from unspool.serve.headers import CREDENTIALS, STREAM_HEADERS, downstream_headers, may_be_sent, upstream_headers
 from unspool.serve.http import BodyTooLarge, ClientGone, Headers, Request
 from unspool.serve.ingest import Ingest
 from unspool.serve.metrics import Metrics
 from unspool.serve.owners import Owner, Owners, Refused, Token
-from unspool.serve.passing import REFUSED_KEY, Passage, query_of, without_length
+from unspool.serve.passing import REFUSED_KEY, Passage, check_json, query_of, without_length
 from unspool.serve.store import (
     BODY,
     END,
     EVENT,
+    FIRST,
+    GONE,
+    HEAD,
     Head,
     Idempotency,
     IdempotencyMismatch,
@@ -38,7 +42,7 @@ from unspool.serve.store import (
     StreamInfo,
     TooManyStreams,
 )
-from unspool.serve.upstream import Upstream, read_all
+from unspool.serve.upstream import Call, Upstream, read_all
 from unspool.serve.watching import ROOT, Page
 
 _log = logging.getLogger("unspool.serve")
@@ -46,6 +50,8 @@ _audit = logging.getLogger("unspool.serve.audit")
 
 #: The paths that make streams, with the endpoint of each.
 ENDPOINTS = {"/responses": "responses", "/chat/completions": "chat", "/completions": "completions"}
+_GONE = "This stream has been removed after its time."
+
 # An answer that has not begun by then gets its head, and heartbeats.
 _HEAD_PATIENCE = 15.0
 # Seconds that upstream can keep requests of a key and model away with one word.
@@ -60,7 +66,9 @@ class Settings:
     origins: tuple[str, ...] = ()
     is_loopback: bool = True
     abandon_after: float | None = 60.0
-    silence: float = 300.0
+    silence: float = IDLE_TIMEOUT
+    longest: float | None = None
+    """How long an answer may take in all."""
     body_bytes: int = 32 << 20
     retry_ms: int = 1000
     streams: int = 2000
@@ -107,6 +115,11 @@ class _Asked:
         return self.body.get("stream") is True
 
     @property
+    def continues_alone(self) -> bool:
+        """Whether upstream answers in the background, and streams the answer again from any event."""
+        return self.endpoint == "responses" and self.is_streamed and self.body.get("background") is True
+
+    @property
     def is_listed(self) -> bool:
         return self.body.get("store") is not False
 
@@ -126,6 +139,7 @@ class Gateway:
         self._channels: dict[str, Channel] = {}
         self._streams: dict[str, _Stream] = {}
         self._viewers: dict[Viewer, Owner] = {}
+        self._store_trouble = ""
         # Until when upstream wants no more requests, by its key's owner ("" for the gateway's own key) and model.
         self._brakes: dict[tuple[str, str], float] = {}
         self._passage = Passage(store, upstream, owners, settings.body_bytes)
@@ -197,7 +211,10 @@ class Gateway:
                 request, 413, f"The body is larger than {self.settings.body_bytes} bytes.", "request_too_large"
             )
         except StoreError as error:
-            _log.error("the store failed: %s", error)
+            # Once for all requests that meet it.
+            if str(error) != self._store_trouble:
+                self._store_trouble = str(error)
+                _log.error("the store failed: %s", error)
             await _error(request, 503, "The gateway cannot keep streams now.", "store_unavailable", retry_after=5)
 
     async def _route(self, request: Request) -> None:
@@ -242,13 +259,14 @@ class Gateway:
         if origin is None:
             return []
         if origin in self.settings.origins or "*" in self.settings.origins:
+            asked = (request.header("access-control-request-headers") or "").lower().replace(" ", "").split(",")
             return [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
-                (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, last-event-id"),
+                (b"access-control-allow-headers", ", ".join(filter(may_be_sent, asked)).encode("latin-1")),
                 (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
                 (b"access-control-expose-headers", b"x-unspool-id, x-request-id, retry-after"),
                 (b"access-control-max-age", b"600"),
-                (b"vary", b"origin"),
+                (b"vary", b"origin, access-control-request-headers"),
             ]
         if origin.partition("://")[2] == request.host:
             return []
@@ -272,6 +290,8 @@ class Gateway:
         value = parse(asked.raw)
         if not isinstance(value, dict):
             raise Refused(400, "The body is not a JSON object.", "invalid_json")
+        if self.owners.uses_tokens:
+            check_json(asked.raw)
         asked.body = value
         await self._check_allowed(owner, asked)
         brake = ("" if self.owners.uses_tokens else owner.id, asked.model)
@@ -302,6 +322,7 @@ class Gateway:
         try:
             at_most = owner.token.streams if owner.token is not None else None
             producer, info = await self.store.create(info, idempotency, at_most=at_most)
+            self._store_trouble = ""
         except TooManyStreams:
             message = f"This token may run {at_most} streams at once."
             raise Refused(429, message, "too_many_streams") from None
@@ -313,12 +334,20 @@ class Gateway:
         channel = self._channel(info)
         channel.is_local = True
         headers = upstream_headers(request.headers, with_account=not self.owners.uses_tokens)
+
+        def resume(response_id: str, after: int) -> Call:
+            there = f"{path}/{quote(response_id, safe='')}"
+            url = self.upstream.url(there, f"stream=true&starting_after={after}")
+            return self.upstream.call("GET", url, headers, None)
+
         ingest = Ingest(
             self.store,
             producer,
             channel,
             lambda: self.upstream.call("POST", self.upstream.url(path, query_of(request)), headers, asked.raw),
             silence=self.settings.silence,
+            longest=self.settings.longest,
+            resume=resume if asked.continues_alone else None,
             kept_headers=self._kept_head,
             refused_key=REFUSED_KEY if self.owners.uses_tokens else None,
         )
@@ -347,8 +376,8 @@ class Gateway:
                 self._brake(("" if self.owners.uses_tokens else owner.id, info.model), ingest.retry_after)
             if info.response_id:
                 await self.store.own_object(info.response_id, owner.id)
-            if self.owners.uses_tokens and info.endpoint == "responses":
-                await self._own_items(info, ingest.channel.position, owner)
+            if self.owners.uses_tokens:
+                await self._own_parts(info, ingest.channel.position, owner)
             tokens = (info.input_tokens or 0) + (info.output_tokens or 0)
             if owner.token is not None and tokens:
                 await self.store.spend(owner.token.name, tokens)
@@ -379,10 +408,18 @@ class Gateway:
             )
             self._idle(ingest.channel)
 
-    async def _own_items(self, info: StreamInfo, position: int, owner: Owner) -> None:
-        """Record the parts of a response, which its last event repeats, or its body."""
-        for entry in await self.store.read(info.id, max(position - 3, 0)):
+    async def _own_parts(self, info: StreamInfo, position: int, owner: Owner) -> None:
+        """Record the parts of an answer that later requests may refer to: of a response, whose last event repeats them, and sound."""
+        body = info.request.get("body")
+        modalities = body.get("modalities") if isinstance(body, dict) else None
+        with_sound = isinstance(modalities, list) and "audio" in modalities
+        if info.endpoint != "responses" and not with_sound:
+            return
+        for entry in await self.store.read(info.id, 0 if with_sound else max(position - 3, 0), 1 << 30):
             value = parse(entry.data) if entry.kind in (EVENT, BODY) else None
+            if with_sound and isinstance(value, dict):
+                await self._passage.own_sounds(value, owner)
+                continue
             response = value.get("response", value) if isinstance(value, dict) else None
             if isinstance(response, dict):
                 await self._passage.own_items(response, owner)
@@ -593,7 +630,9 @@ class Gateway:
             listed = {"object": "list", "data": [described(one) for one in streams]}
             return await _json(request, 200, listed, headers)
         info = await self._owned(id, owner)
-        if info is None or (action and action not in ("cancel", "link")):
+        if info is not None and info.state == GONE and request.method == "GET" and not action:
+            return await _error(request, 410, _GONE, "gone", headers)
+        if info is None or info.state == GONE or (action and action not in ("cancel", "link")):
             return await _error(request, 404, f"There is no stream {id[:60]!r}.", "not_found", headers)
         if action == "cancel" and request.method == "POST":
             await self.store.cancel(info.id, "cancelled by its owner")
@@ -630,14 +669,26 @@ class Gateway:
         position = 0
         if after:
             try:
-                rendering.sends_from = cursor.place_after(after, info.id)
+                rendering.sends_from = cursor.place_after(after, info.id, info.epoch)
             except cursor.BadCursor as error:
                 return await _error(request, 400, str(error), "invalid_cursor", headers)
-            position = rendering.sends_from[0]
-        if info.state != RUNNING and position:
-            rest = await self.store.read(info.id, position)
+            position, sent = rendering.sends_from
+            last = position if sent else position - 1
+            try:
+                rest = await self.store.read(info.id, last, 2)
+            except KeyError:
+                return await _error(request, 410, _GONE, "gone", headers)
+            if rest and rest[0].position > last >= FIRST:
+                return await _error(request, 410, "What followed this event is no longer kept.", "gone", headers)
+            if not rest or rest[0].position != last or rest[0].kind == HEAD:
+                message = f"{after[:60]!r} is not the id of an event of this stream"
+                return await _error(request, 400, message, "invalid_cursor", headers)
             silent = isinstance(rendering, renderings.UpstreamRendering)
-            if not any(one.kind != END or (one.end and not (silent and one.end.upstream)) for one in rest):
+            if info.state != RUNNING and not any(
+                one.kind != END or (one.end and not (silent and one.end.upstream))
+                for one in rest
+                if one.position >= position
+            ):
                 return await request.respond(204, headers)
         await self._view(request, self._channel(info), rendering, position, headers, owner)
 
@@ -647,9 +698,13 @@ class Gateway:
         headers = [*headers, (b"referrer-policy", b"no-referrer")]
         info = await self.store.find(id)
         valid = self.owners.verify(f"{id} {format} {expires}", signature)
-        if info is None or not valid or not expires.isdigit() or int(expires) < time.time():
+        owner = Owner(info.owner) if info is not None else None
+        ended = owner is None or not self.owners.is_known(owner)
+        if info is None or ended or not valid or not expires.isdigit() or int(expires) < time.time():
             return await _error(request, 404, "There is no such link, or it has expired.", "not_found", headers)
-        await self._watch(request, info, renderings.rendering(format, info), headers, None)
+        if info.state == GONE:
+            return await _error(request, 410, _GONE, "gone", headers)
+        await self._watch(request, info, renderings.rendering(format, info), headers, owner)
 
     async def _link(self, request: Request, info: StreamInfo, headers: Headers) -> None:
         value = parse(await request.body(1 << 16) or b"{}")
@@ -706,6 +761,9 @@ class Gateway:
         info = await self.store.find_response(id, owner.id)
         if info is None or info.endpoint != "responses":
             return await self._passage.handle(request, owner, below, cors)
+        if self.owners.uses_tokens:
+            # Of one whose producer was lost this is recorded nowhere else.
+            await self.store.own_object(id, owner.id)
         if action == "cancel" and request.method == "POST" and not await self._continues_upstream(info):
             if info.state == RUNNING:
                 await self.store.cancel(info.id, "cancelled by its owner")
@@ -739,10 +797,16 @@ class Gateway:
         await self._view(request, channel, self._rendering(request, info), 0, identity, owner, skip_to=skip_to)
 
     async def _continues_upstream(self, info: StreamInfo) -> bool:
-        """Whether upstream knows more of a response than the log: it was answered in the background, and had not ended then."""
+        """Whether upstream knows more of a response than the log: it is answered in the background, and had not ended for us."""
         entries = await self.store.read(info.id, 0, 4)
-        value = next((parse(one.data) for one in entries if one.kind == BODY), None)
-        return isinstance(value, dict) and value.get("status") in ("queued", "in_progress")
+        first = next((one for one in entries if one.kind in (BODY, EVENT)), None)
+        value = parse(first.data) if first is not None else None
+        if first is None or not isinstance(value, dict):
+            return False
+        if first.kind == BODY:
+            return value.get("status") in ("queued", "in_progress")
+        response = value.get("response")
+        return isinstance(response, dict) and response.get("background") is True and info.state in (INTERRUPTED, CUT)
 
     async def _has_sequence_numbers(self, info: StreamInfo) -> bool:
         for entry in await self.store.read(info.id, 0, 4):

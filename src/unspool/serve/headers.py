@@ -18,18 +18,12 @@ _UP = frozenset(
         "user-agent",
         "x-client-request-id",
         "x-request-id",
-        "x-stainless-arch",
-        "x-stainless-async",
-        "x-stainless-lang",
-        "x-stainless-os",
-        "x-stainless-package-version",
-        "x-stainless-read-timeout",
-        "x-stainless-retry-count",
-        "x-stainless-runtime",
-        "x-stainless-runtime-version",
-        "x-stainless-timeout",
     }
 )
+# What the SDKs of OpenAI say of themselves.
+_SDK = "x-stainless-"
+# Headers that are for the gateway, and go no further.
+_OWN = ("last-event-id", "x-unspool-abandon", "x-unspool-user")
 
 #: Credentials, of which the first that a request has goes upstream where callers have their own keys.
 CREDENTIALS = ("authorization", "api-key", "x-api-key")
@@ -75,12 +69,17 @@ def upstream_headers(headers: Iterable[tuple[bytes, bytes]], *, with_account: bo
     passed: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("ascii").lower()
-        if name in _UP or (with_account and (name in CREDENTIALS or name in _ACCOUNT)):
+        if name in _UP or name.startswith(_SDK) or (with_account and (name in CREDENTIALS or name in _ACCOUNT)):
             passed[name] = raw_value.decode("latin-1")
     for name in [one for one in CREDENTIALS if one in passed][1:]:
         # The owner is that of the first; another's key beside it must not be what upstream goes by.
         del passed[name]
     return passed
+
+
+def may_be_sent(name: str) -> bool:
+    """Whether a page of another origin may send this header to the gateway."""
+    return name in _UP or name in CREDENTIALS or name in _ACCOUNT or name in _OWN or name.startswith(_SDK)
 
 
 def downstream_headers(headers: Mapping[str, str], *, replayed: bool = False) -> list[tuple[bytes, bytes]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from unspool import api, sse
 from unspool.api import failure as failures
 from unspool.jsontext import parse
 from unspool.outcome import CANCELLED, COMPLETE, CUT, ERROR, INTERRUPTED, Fault, judge, of_failure
-from unspool.serve.channel import HEARTBEAT_SECONDS, Channel
+from unspool.serve.channel import HEARTBEAT_SECONDS, Channel, sequence_number
 from unspool.serve.judging import end_of
 from unspool.serve.renderings import AWAY
 from unspool.serve.store import End, Fenced, Head, Producer, Store, StoreError, StreamInfo
@@ -21,10 +21,15 @@ from unspool.sse import EventBatch, Events
 _LONGEST_BODY = 64 << 20
 # Events that are decoded together at most, and about how many bytes of them.
 _MOST_UNDECODED, _MOST_UNDECODED_BYTES = 64, 1 << 16
+# Seconds before each attempt to read a response again that upstream makes in the background.
+_RESUME_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Ingest:
-    """Produces one stream. ``silence`` is how many seconds upstream may send nothing at all."""
+    """Produces one stream. ``silence`` is how many seconds upstream may send nothing at all, ``longest`` how many it may take.
+
+    ``resume``, for an answer that upstream makes in the background, asks it again for the events of a response after a sequence number.
+    """
 
     def __init__(
         self,
@@ -34,6 +39,8 @@ class Ingest:
         call: Callable[[], Call],
         *,
         silence: float,
+        longest: float | None = None,
+        resume: Callable[[str, int], Call] | None = None,
         kept_headers: Callable[[int, dict[str, str]], Head],
         refused_key: str | None = None,
     ) -> None:
@@ -48,6 +55,12 @@ class Ingest:
         self._make_call = call
         self._call: Call | None = None
         self._silence = silence
+        self._longest = longest
+        self._resume = resume
+        # The data of the last event in the log.
+        self._last = b""
+        self._resumed_after = -1
+        self._pauses: Iterator[float] = iter(())
         self._kept_headers = kept_headers
         # What to say, and keep, instead of upstream's own words where it refuses the key.
         self._refused_key = refused_key
@@ -166,11 +179,9 @@ class Ingest:
         decoder = self._decoder
         fault: Fault | None = None
         try:
-            await call.pour(self._take)
-            while self.producer.is_full and not decoder.done:
-                await self.producer.room()
-                await call.pour(self._take)
-            fault = call.fault
+            fault = await self._pour(call)
+            while not decoder.done and (again := await self._resumed()) is not None:
+                fault = await self._pour(again)
         except asyncio.CancelledError:
             if not self._decoder.done:
                 raise
@@ -188,6 +199,35 @@ class Ingest:
         decoder.close()
         return end_of(judge(decoder, fault), spoken=decoder.ended or decoder.failure is not None)
 
+    async def _pour(self, call: Call) -> Fault | None:
+        await call.pour(self._take)
+        while self.producer.is_full and not self._decoder.done:
+            await self.producer.room()
+            await call.pour(self._take)
+        return call.fault
+
+    async def _resumed(self) -> Call | None:
+        """Ask upstream for what follows the last event in the log, after its connection has broken; None where it has no more."""
+        self._decode()
+        after = sequence_number(self._last)
+        if self._resume is None or self._decoder.done or self._decoder.response_id is None or after is None:
+            return None
+        if after != self._resumed_after:
+            self._resumed_after, self._pauses = after, iter(_RESUME_PAUSES)
+        for pause in self._pauses:
+            if self._call is not None:
+                self._call.stop()
+            await asyncio.sleep(pause)
+            call = self._call = self._resume(self._decoder.response_id, after)
+            if not await call.head() or call.status in (429, 500, 502, 503, 504):
+                continue
+            if call.status != 200 or not _is_event_stream(call.headers.get("content-type", "")):
+                return None
+            # What a cut has left of an event comes again.
+            self._bytes_in = sse.Decoder(max_event_size=_LONGEST_BODY)
+            return call
+        return None
+
     def _take(self, data: bytes) -> bool:
         """Take bytes of the event stream; True once nothing can follow. Hot: once for each network read."""
         self._heard_at = time.monotonic()
@@ -201,7 +241,7 @@ class Ingest:
         held = self._undecoded
         held += events.runs
         last = events.runs[-1]
-        data = last.utf8[-1]
+        data = self._last = last.utf8[-1]
         self._undecoded_bytes += len(data)
         # An event of another type may be the end, and the first one has the ids; Chat's and Completions' end is a mark.
         if (
@@ -262,13 +302,15 @@ class Ingest:
         loop = asyncio.get_running_loop()
         position, beat_at = -1, loop.time()
         while True:
-            await asyncio.sleep(min(1.0, self._silence / 4))
+            await asyncio.sleep(min(1.0, self._silence / 4, (self._longest or 4.0) / 4))
             # A server that ends without an end mark and leaves the connection open must not be waited for in vain.
             self._decode()
             if self._decoder.done and self._reading is not None:
                 self._reading.cancel()
             if time.monotonic() - self._heard_at > self._silence:
                 self.stop(f"upstream sent nothing for {self._silence:g} s", CUT)
+            if self._longest is not None and time.monotonic() - self._sent_at > self._longest:
+                self.stop(f"the answer took longer than {self._longest:g} s", CUT)
             if self.producer.trouble is not None:
                 self.channel.heartbeat(AWAY)
             elif self.channel.position != position:

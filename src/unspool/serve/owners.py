@@ -121,16 +121,17 @@ class Owners:
         return self._tokens.get(digest) if self._tokens is not None else None
 
     def is_current(self, owner: Owner) -> bool:
-        """Whether the owner's token still holds: it may have been removed, or have expired, since the request began."""
+        """Whether the owner's token still holds: it may have been removed, or have expired, since the request began. Of who reads by a
+        link, only the name is known."""
         if owner.token is None or self._tokens is None:
-            return True
+            return self.is_known(owner)
         token = self._tokens.get(owner.token.digest)
         return token is not None and (token.expires is None or token.expires > time.time())
 
     def is_known(self, owner: Owner) -> bool:
         """Whether any token of the owner's name is left."""
-        tokens = self._tokens
-        return owner.token is None or tokens is None or any(one.name == owner.token.name for one in tokens.values())
+        name = owner.id.partition("/")[0]
+        return self._tokens is None or any(one.name == name for one in self._tokens.values())
 
     def sign(self, text: str) -> str:
         """A signature that only this gateway can make."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from unspool.jsontext import dumps, parse
+from unspool.jsontext import dumps, from_json, parse
 from unspool.serve.headers import downstream_headers, upstream_headers
 from unspool.serve.http import Headers, Request
 from unspool.serve.owners import Owner, Owners, Refused, Token
@@ -22,8 +22,15 @@ _KEPT = ("chat/completions", "files", "conversations", "responses", "batches", "
 # Paths below these that are no ids.
 _ACTIONS = ("/responses/input_tokens", "/responses/compact")
 # Fields of a body that name what upstream keeps: one thing, and several.
-_NAMES_ONE = ("file_id", "input_file_id", "training_file", "validation_file", "vector_store_id", "container")
+_NAMES_ONE = (
+    *("file_id", "input_file_id", "training_file", "validation_file", "vector_store_id"),
+    *("container", "container_id", "skill_id"),
+)
 _NAMES_SEVERAL = ("file_ids", "vector_store_ids")
+# Objects with an ``id`` that name one: an answer in sound, a voice, a prompt that is kept.
+_NAMES_BY_ID = ("audio", "voice", "prompt")
+# Fields that decide what a request may do. A server that compares names without their case would read others for them.
+_DECISIVE = ("model", "previous_response_id", "conversation")
 # Fields of an object by which upstream tells of others that it made of it.
 _MADE = ("output_file_id", "error_file_id", "result_file_id")
 
@@ -50,11 +57,9 @@ class Passage:
         if self._owners.uses_tokens:
             await self._check_path(below, owner)
             if body:
-                value = parse(body)
-                if value is None and "json" in (request.header("content-type") or ""):
-                    # Upstream may read more in it than is checked here.
-                    raise Refused(400, "The body is not JSON.", "invalid_json")
-                await self.check_body(value, owner)
+                if "json" in (request.header("content-type") or ""):
+                    check_json(body)
+                await self.check_body(parse(body), owner)
         headers = upstream_headers(request.headers, with_account=not self._owners.uses_tokens)
         call = self._upstream.call(request.method, self._upstream.url(quote(below), query_of(request)), headers, body)
         try:
@@ -94,12 +99,18 @@ class Passage:
             model = body.get("model")
             if owner.token is not None and model is not None and not owner.token.allows_model(str(model)):
                 raise Refused(403, f"This token may not use the model {str(model)[:100]!r}.", "model_not_allowed")
+            for name in body:
+                if name not in _DECISIVE and name.lower() in _DECISIVE:
+                    raise Refused(400, f"Write {name.lower()} for {name[:60]!r}.", "invalid_json")
             for name in ("previous_response_id", "conversation"):
                 value = body.get(name)
                 id = value.get("id") if isinstance(value, dict) else value
                 if isinstance(id, str) and not await self._store.owns_object(id, owner.id):
                     raise Refused(404, f"There is no {name} {id[:100]!r}.", "not_found")
         for id in _ids(body):
+            # A prompt is made at upstream's site: nobody obtains it here.
+            if owner.token is not None and owner.token.allows_path(f"/prompts/{id}"):
+                continue
             if not await self._store.owns_object(id, owner.id):
                 raise Refused(404, f"There is no {id[:100]!r} here.", "not_found")
 
@@ -134,6 +145,16 @@ class Passage:
                 await self._store.own_object(value[name], owner.id)
         await self.own_items(value, owner)
         return data
+
+    async def own_sounds(self, completion: dict[str, object], owner: Owner) -> None:
+        """Record the answers in sound of a chat completion, or of a chunk of one, which later requests may refer to."""
+        choices = completion.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            for name in ("message", "delta"):
+                message = choice.get(name) if isinstance(choice, dict) else None
+                audio = message.get("audio") if isinstance(message, dict) else None
+                if isinstance(audio, dict) and isinstance(audio.get("id"), str):
+                    await self._store.own_object(audio["id"], owner.id)
 
     async def own_items(self, response: dict[str, object], owner: Owner) -> None:
         """Record the parts of a response, which later requests may refer to."""
@@ -177,6 +198,21 @@ def without_length(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     return [one for one in headers if one[0] not in (b"content-length", b"transfer-encoding")]
 
 
+def check_json(body: bytes) -> None:
+    """Raise Refused for a body that upstream may read otherwise than it is checked here: what is not strictly JSON, or names a field twice."""
+    try:
+        from_json(body, catch_duplicate_keys=True)
+    except ValueError:
+        raise Refused(400, "The body is not JSON, or has a field twice.", "invalid_json") from None
+
+
+def _is_reference(item: dict[str, object]) -> bool:
+    """Whether an item of a request names a part of an earlier response instead of repeating it. It may leave out its type."""
+    if item.get("type") == "reasoning":
+        return not item.get("encrypted_content")
+    return item.get("type") == "item_reference" or item.keys() <= {"id", "type"}
+
+
 def _ids(value: object) -> Iterator[str]:
     """Yield the ids of what upstream keeps that a body names, wherever they stand."""
     if isinstance(value, dict):
@@ -186,11 +222,12 @@ def _ids(value: object) -> Iterator[str]:
             elif name in _NAMES_SEVERAL and isinstance(one, list):
                 yield from (id for id in one if isinstance(id, str))
             elif name != "metadata":
+                if name in _NAMES_BY_ID and isinstance(one, dict) and isinstance(id := one.get("id"), str):
+                    yield id
                 yield from _ids(one)
     elif isinstance(value, list):
         for one in value:
-            # A reference to a part of an earlier response may leave out its type.
-            if isinstance(one, dict) and (one.get("type") == "item_reference" or one.keys() <= {"id", "type"}):
+            if isinstance(one, dict) and _is_reference(one):
                 if isinstance(id := one.get("id"), str):
                     yield id
             else:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from unspool import Error
-from unspool.config.target import Target
+from unspool.client.limits import CONNECT_TIMEOUT
+from unspool.config.target import Route, Target
 from unspool.serve import metrics
 from unspool.serve.files import FileStore
 from unspool.serve.gateway import Gateway, Settings
@@ -90,9 +91,14 @@ class Worker:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        network = configuration.target.network or Route()
         self.gateway = Gateway(
             configuration.store(),
-            Upstream(configuration.target, use_proxy=configuration.use_proxy),
+            Upstream(
+                configuration.target,
+                connect_timeout=network.connect_timeout or CONNECT_TIMEOUT,
+                use_proxy=configuration.use_proxy,
+            ),
             configuration.owners(),
             configuration.settings,
             Metrics() if configuration.metrics is not None else None,

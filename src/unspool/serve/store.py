@@ -23,6 +23,9 @@ UNLISTED_SECONDS = 600.0
 #: The position of the first entry that viewers see; what was asked comes before it.
 FIRST = 1
 
+#: The state of a stream that retention has removed, as long as that is remembered; its log is no more.
+GONE = "gone"
+
 #: Kinds of entries. ``EVENT`` is an event of upstream's, ``BODY`` an answer that came as one body, ``HEAD`` the status and headers of
 #: upstream's response, ``END`` the end.
 HEAD, EVENT, BODY, END = "head", "event", "body", "end"
@@ -172,7 +175,7 @@ class Store(ABC):
 
     @abstractmethod
     async def find(self, id: str) -> StreamInfo | None:
-        """The stream with this id."""
+        """The stream with this id; one in the state `GONE` where the store remembers that retention has removed it."""
 
     @abstractmethod
     async def find_response(self, response_id: str, owner: str) -> StreamInfo | None:

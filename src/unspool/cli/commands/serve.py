@@ -13,7 +13,7 @@ import time
 
 from unspool import Error
 from unspool.cli.options import UsageError
-from unspool.config.target import Target
+from unspool.config.target import Route, Target
 from unspool.config.url import is_loopback
 from unspool.terminal.output import Notes, Output
 
@@ -111,10 +111,12 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
 
 
 def _configuration(options: ServeOptions, target: Target) -> Configuration:
+    from unspool.client.limits import IDLE_TIMEOUT
     from unspool.config.paths import state_dir
     from unspool.serve.gateway import Settings
     from unspool.serve.running import Configuration
 
+    network = target.network or Route()
     engine = options.store if options.store is not None and "://" in options.store else None
     folder = options.store if options.store is not None and engine is None else os.path.join(state_dir(), "gateway")
     return Configuration(
@@ -125,7 +127,8 @@ def _configuration(options: ServeOptions, target: Target) -> Configuration:
             origins=tuple(options.cors),
             is_loopback=_is_local(options.host),
             abandon_after=options.abandon_after,
-            silence=options.idle_timeout,
+            silence=options.idle_timeout or network.idle_timeout or IDLE_TIMEOUT,
+            longest=network.timeout,
             streams=options.streams,
             drain=options.drain,
         ),

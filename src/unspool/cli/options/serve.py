@@ -29,7 +29,7 @@ class ServeOptions(Options):
     cert: str | None = None
     key: str | None = None
     abandon_after: float | None = 60.0
-    idle_timeout: float = 300.0
+    idle_timeout: float | None = None
     drain: float = 30.0
     keep: float = 86400.0
     keep_bytes: int | None = None
@@ -69,7 +69,7 @@ COMMANDS = (
             Option("--sim", "use the built-in simulator as the server", _UPSTREAM),
             Option(
                 "--idle-timeout TIME",
-                "end a stream if the upstream server sends nothing for this long (default: {default} s)",
+                "end a stream if the upstream server sends nothing for this long (default: the profile's, or 300 s)",
                 _UPSTREAM,
                 type=duration,
             ),
