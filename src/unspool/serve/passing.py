@@ -27,8 +27,8 @@ _NAMES_ONE = (
     *("container", "container_id", "skill_id"),
 )
 _NAMES_SEVERAL = ("file_ids", "vector_store_ids")
-# Objects with an ``id`` that name one: an answer in sound, a voice, a prompt that is kept.
-_NAMES_BY_ID = ("audio", "voice", "prompt")
+# Objects with an ``id`` that name one: an answer in sound, a voice.
+_NAMES_BY_ID = ("audio", "voice")
 # Fields that decide what a request may do. A server that compares names without their case would read others for them.
 _DECISIVE = ("model", "previous_response_id", "conversation")
 # Fields of an object by which upstream tells of others that it made of it.
@@ -102,15 +102,18 @@ class Passage:
             for name in body:
                 if name not in _DECISIVE and name.lower() in _DECISIVE:
                     raise Refused(400, f"Write {name.lower()} for {name[:60]!r}.", "invalid_json")
+            prompt = body.get("prompt")
+            if owner.token is not None and isinstance(prompt, dict):
+                # Made at upstream's site: nobody obtains one here.
+                prompt_id = str(prompt.get("id"))
+                if not owner.token.allows_path(f"/prompts/{prompt_id}"):
+                    raise Refused(404, f"There is no prompt {prompt_id[:100]!r} for this token.", "not_found")
             for name in ("previous_response_id", "conversation"):
                 value = body.get(name)
                 id = value.get("id") if isinstance(value, dict) else value
                 if isinstance(id, str) and not await self._store.owns_object(id, owner.id):
                     raise Refused(404, f"There is no {name} {id[:100]!r}.", "not_found")
         for id in _ids(body):
-            # A prompt is made at upstream's site: nobody obtains it here.
-            if owner.token is not None and owner.token.allows_path(f"/prompts/{id}"):
-                continue
             if not await self._store.owns_object(id, owner.id):
                 raise Refused(404, f"There is no {id[:100]!r} here.", "not_found")
 
