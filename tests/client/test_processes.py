@@ -18,9 +18,10 @@ import pytest
 
 import unspool
 from support.effort import rounds
-from support.server import Connection, Server
+from support.server import Connection, Server, sends
 from support.waiting import PATIENCE
 from support.wire import CHUNKED_HEAD, LAST_CHUNK, SSE_HEAD, chunk
+from unspool.client.http.transport import Reactor
 from unspool.config import paths
 
 from .reading import KEY, WHOLE, aask, ask, finish, piece
@@ -171,6 +172,25 @@ def test_what_a_signal_handler_raises_arrives_as_itself_wherever_it_strikes(erro
     finally:
         signal.signal(signal.SIGALRM, before)
     assert how == {error.__name__: 40}
+
+
+def test_what_a_signal_handler_raises_before_anything_is_sent_arrives_as_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    call = Reactor._call
+
+    def struck(*_: object) -> None:
+        monkeypatch.setattr(Reactor, "_call", call)
+        raise Soft
+
+    with Server(sends(SSE_HEAD, WHOLE)) as server:
+        answer = unspool.stream("hi", **asked(server), journal=False)
+        monkeypatch.setattr(Reactor, "_call", struck)
+        with pytest.raises(Soft):
+            answer.read()
+        answer.close()
+        assert answer.outcome == "cancelled"
+        assert unspool.stream("hi", **asked(server), journal=False).read() == "Hello"
 
 
 @pytest.mark.parametrize("place", ["the journal", "libcurl's timer", "libcurl's socket"])

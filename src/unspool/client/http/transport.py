@@ -245,7 +245,10 @@ class Reactor:
     def cancel(self, transfer: Transfer, fault: Fault | None = None) -> None:
         """End a transfer now, whatever it is doing, and close its connection; ``fault`` says why, where that is a fault."""
         if self._transfers.pop(transfer.curl, None) is not None:
-            self._call(self._multi.remove_handle, transfer.curl)
+            try:
+                self._call(self._multi.remove_handle, transfer.curl)
+            except pycurl.error:
+                pass  # a signal's handler struck before it was added
         self._rest()
         transfer.finish(0, "")
         transfer.fault = transfer.fault or fault
