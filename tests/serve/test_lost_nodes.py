@@ -100,6 +100,7 @@ def lose_nodes(folder: Path, losses: int, seed: int, pause: float, clients: int)
             for node, since in list(stopped.items()):
                 if now - since > LEASE + 1:
                     del stopped[node]
+                    load.lost_at.append(now)  # what it was asked meanwhile
                     node.signal(signal.SIGCONT)
             for node in [one for one in draining if one.is_over()]:
                 draining.discard(node)

@@ -284,6 +284,9 @@ class ValkeyStore(Store):
     async def create(
         self, info: StreamInfo, idempotency: Idempotency | None = None, *, at_most: int | None = None
     ) -> tuple[Producer | None, StreamInfo]:
+        if time.monotonic() - self._renewed_at > LEASE and not self._fenced:
+            # Stopped for long, perhaps: the others would end what begins under a name that they have declared dead.
+            self._fenced = not await self._engine.run(_RENEW_LEASE, [_NODES, _DEAD], self._node)
         if self._fenced:
             raise Fenced(_STOPPED)
         try:
