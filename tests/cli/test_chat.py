@@ -69,10 +69,19 @@ def test_the_prompts_of_a_chat_are_one_conversation(unspool, converse, serve):
     assert "Ada." in exported
 
 
-def test_it_begins_with_one_line(converse, serve):
-    person = converse(serve(b""))
+def test_it_begins_with_one_line_that_names_the_server_that_is_asked(converse, serve):
+    server = serve(b"")
+    person = converse(server)
     person.asks()
-    assert person.lines[:2] == ["unspool: m at openai; /help lists the commands", ">"]
+    place = server.url.split("/")[2]
+    assert person.lines[:2] == [f"unspool: m at {place}; /help lists the commands", ">"]
+
+
+def test_a_server_of_the_profile_itself_is_called_by_the_name_of_that(converse, unspool):
+    unspool.env["OPENAI_BASE_URL"] = "https://eu.api.openai.com/v1"
+    person = converse(None, "--key", "k", "-m", "m")
+    person.asks()
+    assert person.lines[0] == "unspool: m at openai; /help lists the commands"
 
 
 def test_help_is_one_screen_of_eighty_columns(converse, serve):

@@ -165,7 +165,7 @@ def _profile(session: Session, rest: str) -> None:
             session.history.response_id = None
         for warning in target.warnings:
             session.notes.line(warning)
-    session.notes.line(f"{session.target.model} at {session.target.name} ({session.target.api})")
+    session.notes.line(f"{session.target.model} at {session.place} ({session.target.api})")
 
 
 def _clear(session: Session, rest: str) -> None:

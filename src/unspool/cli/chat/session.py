@@ -25,6 +25,8 @@ from unspool.client.library import attachment
 from unspool.client.library.attachment import Unattachable
 from unspool.client.resume import continuation, kept
 from unspool.config.paths import streams_dir
+from unspool.config.profiles import BUILT_IN
+from unspool.config.url import host, parse_base_url
 from unspool.journal import folder, names, summary, ulid
 from unspool.journal.writer import Writer
 from unspool.outcome import Ending
@@ -133,6 +135,16 @@ class Session:
     def ask(self, text: str) -> Ending:
         """Ask the next question, with the files that were added for it."""
         return self._ask(Turn(text, tuple(part for _, part in self.files), self.history))
+
+    @property
+    def place(self) -> str:
+        """Who is asked: the name of the profile, or the host where that is not the one that a built-in profile of this name has."""
+        if self.options.sim:
+            return "the built-in simulator"
+        address = parse_base_url(self.target.base_url, "the base URL")
+        usual = BUILT_IN.get(self.target.name)
+        is_usual = usual is None or address.host in (host(usual.base_url), *usual.hosts)
+        return self.target.name if is_usual else address.name
 
     @property
     def pending(self) -> dict[str, str]:

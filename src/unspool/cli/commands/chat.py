@@ -100,9 +100,7 @@ def _attach(session: Session, sources: list[str]) -> None:
 
 
 def _greet(session: Session) -> None:
-    target = session.target
-    where = "the built-in simulator" if session.options.sim else target.name
-    session.notes.line(f"{target.model} at {where}; /help lists the commands")
+    session.notes.line(f"{session.target.model} at {session.place}; /help lists the commands")
     if session.question is None or not session.text:
         return
     lines = session.text.strip("\n").split("\n")
