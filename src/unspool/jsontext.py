@@ -89,7 +89,7 @@ def whole(text: str) -> str:
     return text
 
 
-def clean(value: Any, depth: int = 0) -> Any:
+def clean(value: object, depth: int = 0) -> Any:
     """Return a JSON value that `dumps` can write, whatever a server sent: every string is made `whole`, and None stands for what is
     nested absurdly deep, and for numbers that JSON has no form for, or that are too long to be written."""
     if type(value) is str:
@@ -107,7 +107,7 @@ def clean(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Return a value as compact JSON text on one line, the same as ``json.dumps`` with ``ensure_ascii=False, allow_nan=False``.
 
     Raises TypeError for what JSON has no form for, ValueError for NaN and the infinities.

@@ -43,7 +43,7 @@ class Value:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields())
         return f"{type(self).__name__}({fields})"
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: object) -> Self:
         """Return a copy in which the named fields are changed."""
         return type(self)(**{**{name: getattr(self, name) for name in self._fields()}, **changes})
 
@@ -61,7 +61,7 @@ class Fields(Value):
 
     # No slots: a slot cannot have a default, and classes with slots cannot be combined.
 
-    def __init__(self, *values: Any, **named: Any) -> None:
+    def __init__(self, *values: object, **named: object) -> None:
         # Names are not checked here, since type checkers do that and options are created by the dozen at each start.
         fields = self.__dict__
         if values:
@@ -89,6 +89,6 @@ class Fields(Value):
         """Return those of the names that were given a value."""
         return [name for name in names if name in self.__dict__]
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: object) -> Self:
         """Return a copy in which the named fields are changed."""
         return type(self)(**{**self.__dict__, **changes})

@@ -57,7 +57,7 @@ class ChunkDecoder(Decoder):
             self._has_content = True
             out.append(Text(*plain))
 
-    def _plain(self, chunk: Any) -> tuple[str, int] | None:
+    def _plain(self, chunk: object) -> tuple[str, int] | None:
         """Return the text and the choice of a chunk that adds a piece of text and says nothing else; None for any other."""
         if type(chunk) is not dict:
             return None
@@ -84,7 +84,7 @@ class ChunkDecoder(Decoder):
         """Return what a choice adds to the text, where it says nothing else; None for any other."""
         raise NotImplementedError
 
-    def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
+    def _take(self, type_: str, chunk: object, out: list[Delta]) -> None:
         if type_ == "error":
             from unspool.api import failure as failures
 
@@ -122,7 +122,7 @@ class ChunkDecoder(Decoder):
                     index = choice.get("index")
                     self._choice(choice, index if is_number(index) else position, out)
 
-    def _cite(self, given: Any, choice: int, out: list[Delta]) -> None:
+    def _cite(self, given: object, choice: int, out: list[Delta]) -> None:
         """Take annotations, each once."""
         for one in given if type(given) is list else ():
             annotation = {"type": "url_citation", "url": one} if type(one) is str else one
@@ -284,7 +284,7 @@ def _add_detail(details: list[JsonObject], piece: JsonObject) -> None:
             last[name] = value
 
 
-def arguments_text(arguments: Any) -> str:
+def arguments_text(arguments: object) -> str:
     """Return a call's arguments as JSON text; some servers send the object itself."""
     if type(arguments) is str:
         return arguments
@@ -298,7 +298,7 @@ def arguments_text(arguments: Any) -> str:
         return ""
 
 
-def _text_of(value: Any) -> str:
+def _text_of(value: object) -> str:
     """Return the text in a field that holds a str, or a list of strs and text parts."""
     if type(value) is str:
         return value

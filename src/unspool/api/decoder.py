@@ -155,7 +155,7 @@ class Decoder:
                 at += 1
         return self._without_think_tags(out) if self.reads_think_tags and out else out
 
-    def decode_body(self, body: Any) -> list[Delta]:
+    def decode_body(self, body: object) -> list[Delta]:
         """Return the deltas of a complete answer that came as one JSON object, unstreamed.
 
         The answer may have any endpoint's shape, for servers and proxies mix them up. Anything else yields nothing and leaves
@@ -263,7 +263,7 @@ class Decoder:
         else:
             self._envelope = None  # there is nothing to be compared with any more
 
-    def _plain(self, chunk: Any) -> tuple[str, Any] | None:
+    def _plain(self, chunk: object) -> tuple[str, Any] | None:
         """Return the text of a chunk that adds a piece of text and says nothing else, and where it belongs; None for any other."""
         raise NotImplementedError
 
@@ -275,7 +275,7 @@ class Decoder:
         """Learn such a chunk's envelope."""
         return envelope.learn(data, chunk, plain, self._plain)
 
-    def _take(self, type: str, value: Any, out: list[Delta]) -> None:
+    def _take(self, type: str, value: object, out: list[Delta]) -> None:
         """Decode the JSON value of one event of this type."""
         raise NotImplementedError
 
@@ -351,7 +351,7 @@ class Decoder:
             first.code = first.code or failure.code
             first.param = first.param or failure.param
 
-    def _start(self, out: list[Delta], id: Any = None, model: Any = None) -> None:
+    def _start(self, out: list[Delta], id: object = None, model: object = None) -> None:
         """Learn the answer's id and model, and tell of its start at the first of them.
 
         Azure's first chunk has both empty and says nothing yet.
@@ -455,7 +455,7 @@ class Decoder:
                 out.append(_piece_of(key[1], "\ufffd", key[0]))
 
 
-def failure_in(chunk: Any) -> Failure | None:
+def failure_in(chunk: object) -> Failure | None:
     """Return the failure that a chunk tells of, None for a part of an answer."""
     if type(chunk) is dict and "choices" in chunk and not chunk.get("error") and "base_resp" not in chunk:
         return None  # nearly every chunk, which spares a short answer the import
@@ -489,7 +489,7 @@ def is_number(value: object) -> TypeGuard[int]:
     return type(value) is int and -1 << 63 <= value < 1 << 63
 
 
-def word(value: Any) -> str | None:
+def word(value: object) -> str | None:
     """Return a str that says something, None for anything else a field may hold."""
     return whole(value) if type(value) is str and value else None
 

@@ -165,7 +165,7 @@ class ToolCall(Delta):
             raise ValueError(f"the model calls {self.name} with what is not a JSON object: {self.arguments[:80]}")
         return value
 
-    def result(self, value: Any) -> dict[str, Any]:
+    def result(self, value: object) -> dict[str, Any]:
         """Return the message that answers this call, for `reply`: a str as it is, anything else as JSON.
 
         >>> ToolCall(0, "call_1", "weather", "{}").result({"sky": "blue"})

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from unspool.jsontext import JsonObject
+
 #: Envelopes in a row that fitted nothing, after which the server is taken for one whose chunks have nothing in common.
 PATIENCE = 8
 
@@ -113,7 +115,7 @@ def all_unescaped(texts: list[bytes]) -> list[bytes]:
 
 
 def learn(
-    data: bytes, chunk: dict[str, Any], plain: tuple[str, Any], read: Callable[[Any], tuple[str, Any] | None]
+    data: bytes, chunk: JsonObject, plain: tuple[str, Any], read: Callable[[Any], tuple[str, Any] | None]
 ) -> Envelope | None:
     """Return the envelope of a chunk, None where its text does not stand in it once and as it is.
 

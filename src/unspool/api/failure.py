@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from unspool.jsontext import JsonObject
+
 #: The message of an error that came without one.
 UNEXPLAINED = "the server reported an error without saying which"
 #: The type of the failure that stands for an event which is not JSON.
@@ -33,7 +35,7 @@ _MESSAGE_KEYS = (
 _ANSWER_KEYS = ("choices", "output", "usage", "response", "delta")
 
 
-def recognise(value: Any) -> Failure | None:
+def recognise(value: object) -> Failure | None:
     """Return the failure that a JSON value tells of, None if it does not look like an error."""
     if type(value) is list and value:
         value = value[0]  # Gemini wraps its error object in an array
@@ -56,7 +58,7 @@ def recognise(value: Any) -> Failure | None:
     return None
 
 
-def read(value: Any) -> Failure:
+def read(value: object) -> Failure:
     """Return the failure described by a value that is known to be an error: an object of any shape, a text, anything."""
     if type(value) is list and value and type(value[0]) is dict and "error" in value[0]:
         value = value[0]
@@ -156,7 +158,7 @@ def _status_line(status: int) -> str:
         return f"HTTP {status}"
 
 
-def _sentence(value: Any, depth: int = 0) -> str:
+def _sentence(value: object, depth: int = 0) -> str:
     """Return what a message field says in one line, "" if nothing. FastAPI's is a list of objects, Mistral's nests that list."""
     if type(value) is str:
         return one_line(value)
@@ -172,11 +174,11 @@ def _sentence(value: Any, depth: int = 0) -> str:
     return ""
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def _objects(value: object) -> list[JsonObject]:
     return [one for one in value[:10] if type(one) is dict] if type(value) is list else []
 
 
-def _place(error: dict[str, Any]) -> str:
+def _place(error: JsonObject) -> str:
     """Return where a validation error of FastAPI lies: ``{"loc": ["body", "n"]}`` is ``body.n``."""
     place = error.get("loc")
     if type(place) is not list:
@@ -194,7 +196,7 @@ def _word(values: list[Any]) -> str | None:
     return None
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     # int to str is refused for numbers of thousands of digits, and a server must not be able to make this raise.
     return str(value) if type(value) is int and abs(value) < 10**9 else ""
 

@@ -59,7 +59,7 @@ class Logprobs(Part):
 
     __match_args__ = __slots__ = ("tokens", "choice")
 
-    def __init__(self, tokens: Any, choice: int = 0) -> None:
+    def __init__(self, tokens: object, choice: int = 0) -> None:
         self.tokens = tokens
         self.choice = choice
 

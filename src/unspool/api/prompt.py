@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.jsontext import JsonObject
+
 # What the parts of a message are to a person.
 _KINDS = {"image_url": "image", "input_audio": "audio"}
 # Fields of a prompt that each endpoint gives its own name.
@@ -49,7 +51,7 @@ class Prompt(Value):
 
     def __init__(
         self,
-        messages: str | list[dict[str, Any]],
+        messages: str | list[JsonObject],
         model: str,
         *,
         system: str | None = None,
@@ -61,10 +63,10 @@ class Prompt(Value):
         n: int | None = None,
         stream: bool = True,
         store: bool = False,
-        options: dict[str, Any] | None = None,
-        tools: list[dict[str, Any]] | None = None,
-        tool_choice: str | dict[str, Any] | None = None,
-        schema: dict[str, Any] | None = None,
+        options: JsonObject | None = None,
+        tools: list[JsonObject] | None = None,
+        tool_choice: str | JsonObject | None = None,
+        schema: JsonObject | None = None,
         schema_name: str | None = None,
         schema_strict: bool | None = None,
     ) -> None:
@@ -86,14 +88,14 @@ class Prompt(Value):
         self.schema_name = schema_name
         self.schema_strict = schema_strict
 
-    def with_defaults(self, options: dict[str, Any]) -> Prompt:
+    def with_defaults(self, options: JsonObject) -> Prompt:
         """Return the prompt with these options wherever it says nothing itself."""
         fields = {name: options[name] for name in _SETTINGS if name in options and getattr(self, name) is None}
         others = {name: value for name, value in options.items() if name not in _SETTINGS}
         return self.replace(**fields, options={**others, **self.options})
 
 
-def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:
+def finished(prompt: Prompt, body: JsonObject) -> JsonObject:
     """Return a request body with ``stream`` set, the fields that are None left out, and the prompt's options put over it."""
     body["stream"] = prompt.stream
     body.update(prompt.options)
@@ -103,7 +105,7 @@ def finished(prompt: Prompt, body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def without_items(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_items(messages: list[JsonObject]) -> list[JsonObject]:
     """Return the messages without what only the Responses API takes: items, such as encrypted reasoning, and the phase of a message.
 
     Messages of one answer that are apart there become one: others refuse calls without their results right after them.

@@ -401,7 +401,7 @@ class Decoder(decoder.Decoder):
             out.append(piece)
         return len(texts)
 
-    def _plain(self, chunk: Any) -> tuple[str, _Part] | None:
+    def _plain(self, chunk: object) -> tuple[str, _Part] | None:
         """Return the text and the part of an event that adds text to a part that has begun; None for any other."""
         if type(chunk) is not dict or chunk.get("type") != "response.output_text.delta":
             return None
@@ -440,7 +440,7 @@ class Decoder(decoder.Decoder):
             return None
         return _Numbered(before, b"," + between, learned)
 
-    def _take(self, type_: str, chunk: Any, out: list[Delta]) -> None:
+    def _take(self, type_: str, chunk: object, out: list[Delta]) -> None:
         if type_ == "error":
             self._number(chunk)
             self._fail(failures.read(chunk))
@@ -489,7 +489,7 @@ class Decoder(decoder.Decoder):
 
     # What is neither text nor a call of a function
 
-    def _cite(self, annotations: Any, out: list[Delta]) -> None:
+    def _cite(self, annotations: object, out: list[Delta]) -> None:
         """Take annotations, each once: they come as events, and again in the item that is done and in the final response."""
         for one in annotations if type(annotations) is list else ():
             if type(one) is dict:
@@ -498,7 +498,7 @@ class Decoder(decoder.Decoder):
                     self._cited.add(key)
                     self._add_other(out, Annotation(clean(one)))
 
-    def _image(self, data: Any, format: Any, partial: bool, out: list[Delta]) -> None:
+    def _image(self, data: object, format: object, partial: bool, out: list[Delta]) -> None:
         if type(data) is str and data:
             self._add_other(out, Image(f"data:image/{word(format) or 'png'};base64,{data}", partial))
 
@@ -535,7 +535,7 @@ class Decoder(decoder.Decoder):
             self._catch_up(body.get("output"), out)
         return out
 
-    def _number(self, chunk: Any) -> None:
+    def _number(self, chunk: object) -> None:
         sequence = chunk.get("sequence_number") if type(chunk) is dict else None
         if is_number(sequence):
             self._count(sequence)
@@ -546,12 +546,12 @@ class Decoder(decoder.Decoder):
         self.last_sequence = sequence
         self._next_sequence = sequence + 1
 
-    def _recognise(self, value: Any) -> None:
+    def _recognise(self, value: object) -> None:
         failure = failures.recognise(value)
         if failure is not None:
             self._fail(failure)
 
-    def _snapshot(self, response: Any, out: list[Delta]) -> None:
+    def _snapshot(self, response: object, out: list[Delta]) -> None:
         """Take what a snapshot of the response says beside its output."""
         if type(response) is dict:
             self._start(out, response.get("id"), response.get("model"))
@@ -562,7 +562,7 @@ class Decoder(decoder.Decoder):
 
     # Text of all kinds
 
-    def _add(self, kind: str, chunk: JsonObject, text: Any, out: list[Delta]) -> None:
+    def _add(self, kind: str, chunk: JsonObject, text: object, out: list[Delta]) -> None:
         if type(text) is str and text:
             key = _key(kind, chunk)
             self._open.add(key)
@@ -577,7 +577,7 @@ class Decoder(decoder.Decoder):
             self._last_summary = key
         self._parts.setdefault(key, _Part()).add(self._piece(out, kind, text))
 
-    def _catch_up_part(self, kind: str, chunk: JsonObject, text: Any, out: list[Delta]) -> None:
+    def _catch_up_part(self, kind: str, chunk: JsonObject, text: object, out: list[Delta]) -> None:
         """Emit what the complete part adds to its pieces, if it begins with them: some servers skip pieces."""
         if type(text) is not str:
             return
@@ -599,7 +599,7 @@ class Decoder(decoder.Decoder):
             self._halves.pop((0, kind), None)
             self._add_to(key, text[part.length :], out)
 
-    def _catch_up(self, output: Any, out: list[Delta]) -> bool:
+    def _catch_up(self, output: object, out: list[Delta]) -> bool:
         """Emit what the complete output adds to the pieces, and return whether it begins with them."""
         items = [item for item in output if type(item) is dict] if type(output) is list else []
         wholes = [_parts_of(item, number) for number, item in enumerate(items)]
@@ -661,7 +661,9 @@ class Decoder(decoder.Decoder):
         if done:
             self._call_done(chunk, item.get(_CALL_ITEMS[type_]), id, name, out)
 
-    def _call_done(self, chunk: JsonObject, arguments: Any, id: str | None, name: str | None, out: list[Delta]) -> None:
+    def _call_done(
+        self, chunk: JsonObject, arguments: object, id: str | None, name: str | None, out: list[Delta]
+    ) -> None:
         """Take a call's complete arguments; emit the call as soon as its id and name are known too."""
         call = self._known_call(id)
         if call is None:

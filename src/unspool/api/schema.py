@@ -30,7 +30,7 @@ def for_responses(prompt: Prompt) -> JsonObject:
     return {"text": {**text, **given} if isinstance(given, dict) else text}
 
 
-def can_be_strict(schema: Any) -> bool:
+def can_be_strict(schema: object) -> bool:
     """Whether OpenAI's strict mode takes this schema: every object lists all its properties as required, and allows no others."""
     if isinstance(schema, bool):
         return False
@@ -55,14 +55,14 @@ def strict(schema: JsonObject) -> JsonObject:
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#/$defs/"):
         schema = {**definitions[reference[8:]], **{name: one for name, one in schema.items() if name != "$ref"}}
-    made: dict[str, Any] = _stricter(schema)
+    made: JsonObject = _stricter(schema)
     used = str(made)
     if definitions and "#/$defs/" not in used:
         made.pop("$defs")
     return made
 
 
-def _stricter(schema: Any, named: bool = False) -> Any:
+def _stricter(schema: object, named: bool = False) -> Any:
     """``named`` says that this maps names to schemas, so that no name in it is a keyword."""
     if isinstance(schema, list):
         return [_stricter(one) for one in schema]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from unspool.jsontext import JsonObject
 
 
 class Call:
@@ -22,7 +22,7 @@ class Call:
         # A custom tool's input is free text, where a function's arguments are JSON.
         self.is_text = False
         # What the server wants back with the call.
-        self.extra: dict[str, Any] | None = None
+        self.extra: JsonObject | None = None
 
     @property
     def arguments(self) -> str:

@@ -109,5 +109,5 @@ def _choice(prompt: Prompt, *, nested: bool) -> Any:
     return {"type": kind, kind: {"name": name}} if nested else {"type": kind, "name": name}
 
 
-def _fields(tools: list[JsonObject], choice: Any) -> JsonObject:
+def _fields(tools: list[JsonObject], choice: object) -> JsonObject:
     return {"tools": tools or None, "tool_choice": choice}

@@ -10,16 +10,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from unspool.jsontext import JsonObject
+
 # References to references, and values nested deeper than any answer: more would only exhaust the stack.
 _DEEPEST = 64
 
 
-def mismatch(schema: Any, value: Any) -> str | None:
+def mismatch(schema: object, value: object) -> str | None:
     """Return a sentence that says where the value does not follow the schema, None where it does."""
     return _wrong(schema, value, "the answer", schema, 0)
 
 
-def _wrong(schema: Any, value: Any, place: str, root: Any, depth: int) -> str | None:
+def _wrong(schema: object, value: object, place: str, root: object, depth: int) -> str | None:
     if schema is False:
         return f"{place} should not be there"
     if not isinstance(schema, dict) or depth > _DEEPEST:
@@ -31,7 +33,7 @@ def _wrong(schema: Any, value: Any, place: str, root: Any, depth: int) -> str | 
     return None
 
 
-def _reference(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
+def _reference(schema: JsonObject, value: object, place: str, root: object, depth: int) -> str | None:
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
@@ -41,7 +43,7 @@ def _reference(schema: dict[str, Any], value: Any, place: str, root: Any, depth:
     return _wrong(target, value, place, root, depth + 1)
 
 
-def _kind(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
+def _kind(schema: JsonObject, value: object, place: str, root: object, depth: int) -> str | None:
     kinds = schema.get("type")
     if isinstance(kinds, str):
         kinds = [kinds]
@@ -50,7 +52,7 @@ def _kind(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int)
     return f"{place} is {_name(value)} and not {' or '.join(map(str, kinds))}"
 
 
-def _choice(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
+def _choice(schema: JsonObject, value: object, place: str, root: object, depth: int) -> str | None:
     allowed = schema.get("enum")
     if "const" in schema:
         allowed = [schema["const"]]
@@ -69,7 +71,7 @@ def _choice(schema: dict[str, Any], value: Any, place: str, root: Any, depth: in
     return None
 
 
-def _members(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
+def _members(schema: JsonObject, value: object, place: str, root: object, depth: int) -> str | None:
     if not isinstance(value, dict):
         return None
     for name in _list(schema, "required"):
@@ -92,7 +94,7 @@ def _members(schema: dict[str, Any], value: Any, place: str, root: Any, depth: i
     return None
 
 
-def _elements(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
+def _elements(schema: JsonObject, value: object, place: str, root: object, depth: int) -> str | None:
     if not isinstance(value, list):
         return None
     first = _list(schema, "prefixItems")
@@ -104,7 +106,7 @@ def _elements(schema: dict[str, Any], value: Any, place: str, root: Any, depth: 
     return None
 
 
-def _range(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int) -> str | None:
+def _range(schema: JsonObject, value: Any, place: str, root: Any, depth: int) -> str | None:
     if isinstance(value, str | list):
         unit = "characters" if isinstance(value, str) else "items"
         names = ("minLength", "maxLength") if isinstance(value, str) else ("minItems", "maxItems")
@@ -122,13 +124,13 @@ def _range(schema: dict[str, Any], value: Any, place: str, root: Any, depth: int
     return None
 
 
-def _list(schema: dict[str, Any], name: str) -> list[Any]:
+def _list(schema: JsonObject, name: str) -> list[Any]:
     """A keyword's list; none where it is something else, which is for the server to refuse."""
     value = schema.get(name)
     return value if isinstance(value, list) else []
 
 
-def _is(value: Any, kind: Any) -> bool:
+def _is(value: object, kind: object) -> bool:
     if isinstance(value, bool):
         return bool(kind == "boolean")
     if isinstance(value, float):
@@ -138,11 +140,11 @@ def _is(value: Any, kind: Any) -> bool:
     return bool(kind in kinds.get(type(value), ()))
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: object, other: object) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _name(value: Any) -> str:
+def _name(value: object) -> str:
     for kind in ("boolean", "string", "integer", "number", "object", "array"):
         if _is(value, kind):
             return kind

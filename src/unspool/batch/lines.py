@@ -18,7 +18,6 @@ from unspool.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
 
     from unspool.config.target import Target
     from unspool.jsontext import JsonObject
@@ -47,7 +46,7 @@ class Preset:
     that it may have messages in its place.
     """
 
-    defaults: dict[str, Any]
+    defaults: JsonObject
     fill: Callable[[str, dict[str, str]], tuple[str | list[JsonObject], str | None]]
     needs_prompt: bool
     takes_messages: bool
@@ -69,7 +68,7 @@ class Line(Value):
         is_batch: bool,
         api: str,
         prompt: Prompt,
-        body: dict[str, Any],
+        body: JsonObject,
         key: str,
         text_key: str,
     ) -> None:
@@ -93,7 +92,7 @@ class Lines:
     def __init__(
         self,
         target: Target,
-        defaults: dict[str, Any],
+        defaults: JsonObject,
         *,
         preset: Callable[[str | None], Preset | None] = lambda name: None,
         place: str = "",
@@ -152,7 +151,7 @@ class Lines:
         count = self._seen[content] = self._seen.get(content, 0) + 1
         return sha256(f"{count} {content}".encode("utf-8", "replace")).hexdigest()[:_KEY_LENGTH]
 
-    def _batch(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:
+    def _batch(self, value: JsonObject) -> tuple[str, Prompt, JsonObject]:
         if value.get("method", "POST") != "POST":
             raise ValueError(f"method is {value['method']!r}, and only POST asks for an answer")
         url = value.get("url")
@@ -169,7 +168,7 @@ class Lines:
         body = api.endpoint(api_name).with_usage({**given, "model": model, "stream": True})
         return api_name, Prompt("", model, n=given.get("n")), body
 
-    def _plain(self, value: dict[str, Any]) -> tuple[str, Prompt, dict[str, Any]]:
+    def _plain(self, value: JsonObject) -> tuple[str, Prompt, JsonObject]:
         unknown = sorted(set(value) - _KNOWN)
         if unknown:
             raise ValueError(f"there is no field {unknown[0]!r}; other fields of the request go into options")
@@ -191,7 +190,7 @@ class Lines:
         options = value.get("options") or {}
         if type(options) is not dict:
             raise ValueError("options is not a JSON object")
-        fields: dict[str, Any] = {name: value.get(name, defaults.get(name)) for name in FIELDS}
+        fields: JsonObject = {name: value.get(name, defaults.get(name)) for name in FIELDS}
         fields.update({name: defaults[name] for name in ("tools", "tool_choice") if name in defaults})
         options = {**defaults.get("options", {}), **options}
         schema = value.get("schema", defaults.get("schema"))
@@ -203,7 +202,7 @@ class Lines:
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError("its messages have not the form of Chat Completions") from error
 
-    def _template(self, value: dict[str, Any]) -> tuple[Preset | None, dict[str, str]]:
+    def _template(self, value: JsonObject) -> tuple[Preset | None, dict[str, str]]:
         """The template of a line, None where it has none, and the line's parameters for it."""
         name, params = value.get("template"), value.get("params")
         if name is not None and type(name) is not str:

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
     from unspool.batch.lines import Line
     from unspool.client.aio import AsyncAnswer
+    from unspool.jsontext import JsonObject
 
 #: Outcomes that asking again would not change: the answer is as whole as the server lets it be.
 ANSWERED = frozenset({outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED})
 
 
-def result(line: Line, told: Summary) -> dict[str, Any]:
+def result(line: Line, told: Summary) -> JsonObject:
     """Return the result of a line from the story of its stream."""
     return _batch(line, told) if line.is_batch else _plain(line, told)
 
@@ -47,9 +48,9 @@ def unkept(id: str, answer: AsyncAnswer) -> Summary:
     return told
 
 
-def _plain(line: Line, told: Summary) -> dict[str, Any]:
+def _plain(line: Line, told: Summary) -> JsonObject:
     usage = told.usage
-    made: dict[str, Any] = {
+    made: JsonObject = {
         "custom_id": line.custom_id,
         "line": line.number,
         "id": told.id,
@@ -90,8 +91,8 @@ def _object(text: str) -> Any:
         return None
 
 
-def _batch(line: Line, told: Summary) -> dict[str, Any]:
-    made: dict[str, Any] = {"id": told.id, "custom_id": line.custom_id, "response": None, "error": None}
+def _batch(line: Line, told: Summary) -> JsonObject:
+    made: JsonObject = {"id": told.id, "custom_id": line.custom_id, "response": None, "error": None}
     if told.outcome in ANSWERED:
         body = _response(told) if line.api == "responses" else _completion(line.api, told)
         made["response"] = {"status_code": 200, "request_id": told.request_id, "body": body}
@@ -102,16 +103,16 @@ def _batch(line: Line, told: Summary) -> dict[str, Any]:
     return made
 
 
-def _completion(api: str, told: Summary) -> dict[str, Any]:
+def _completion(api: str, told: Summary) -> JsonObject:
     """The object that an unstreamed request would have been answered with, as far as a stream tells."""
     chat = api == "chat"
-    choices: list[dict[str, Any]] = []
+    choices: list[JsonObject] = []
     for index, text in enumerate(told.texts or [""]):
         calls = [_tool_call(one) for one in told.tool_calls if one.choice == index]
-        choice: dict[str, Any] = {"index": index, "finish_reason": told.finish_reason, "logprobs": None}
+        choice: JsonObject = {"index": index, "finish_reason": told.finish_reason, "logprobs": None}
         if chat:
             refused = bool(told.refusal)
-            message: dict[str, Any] = {
+            message: JsonObject = {
                 "role": "assistant",
                 "content": None if refused or (calls and not text) else text,
             }
@@ -147,7 +148,7 @@ def _response(told: Summary) -> Any:
     return clean(last)
 
 
-def _tool_call(call: Any) -> dict[str, Any]:
+def _tool_call(call: Any) -> JsonObject:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from unspool.config.target import Route, Target
     from unspool.journal.blocks import Block
     from unspool.journal.writer import Writer
+    from unspool.jsontext import JsonObject
 
 # Headers of an answer that are worth keeping: for support, for pacing, for statistics. None of them is secret.
 _KEPT_HEADERS = (
@@ -84,7 +85,7 @@ class Exchange:
         *,
         journal: Writer | None,
         api_name: str | None = None,
-        body: dict[str, Any] | None = None,
+        body: JsonObject | None = None,
         retries: int = DEFAULT_RETRIES,
         parent: str | None = None,
         pid: int | None = None,
@@ -97,7 +98,7 @@ class Exchange:
         self.prompt = prompt
         self.api_name = api_name or target.api
         self.endpoint = api.endpoint(self.api_name)
-        self.body: dict[str, Any] = build_body(target, prompt, self.api_name) if body is None else body
+        self.body: JsonObject = build_body(target, prompt, self.api_name) if body is None else body
         self.url = target.url(self.endpoint.path, prompt.model)
         self.journal = journal
         self.tool_sources = tool_sources
@@ -549,7 +550,7 @@ class Exchange:
         if any(type(delta) is not Started for delta in deltas):
             self.content_at = self.at
 
-    def _decode_body(self, value: dict[str, Any] | list[Any], body: bytes, content_type: str) -> list[Delta]:
+    def _decode_body(self, value: JsonObject | list[Any], body: bytes, content_type: str) -> list[Delta]:
         """Take an answer that came as one JSON document."""
         self._keep_body(body, content_type)
         self.first_event_at = self.at
@@ -732,19 +733,19 @@ class Exchange:
         )
 
 
-def build_body(target: Target, prompt: Prompt, api_name: str) -> dict[str, Any]:
+def build_body(target: Target, prompt: Prompt, api_name: str) -> JsonObject:
     """Return the request body for a prompt at an endpoint."""
     if target.options:
         prompt = prompt.with_defaults(target.options)
     return api.endpoint(api_name).build(prompt, is_openai=is_openai(target.base_url))
 
 
-def is_resumable(body: dict[str, Any], decoder: Decoder) -> bool:
+def is_resumable(body: JsonObject, decoder: Decoder) -> bool:
     """Whether what this request asked for continues at the server when the connection breaks, and can be found there."""
     return is_background(body) and bool(decoder.response_id)
 
 
-def is_background(body: dict[str, Any]) -> bool:
+def is_background(body: JsonObject) -> bool:
     """Whether a request asks for a response that the server continues and keeps, whoever listens."""
     return bool(body.get("background")) and body.get("store") is not False
 

@@ -79,7 +79,7 @@ class _Multi(pycurl.AsyncCurlMulti):  # type: ignore[misc]
             super()._on_timer(timeout_ms)
             raise
 
-    def _on_socket(self, what: int, fd: int, multi: Any, socketp: Any) -> None:
+    def _on_socket(self, what: int, fd: int, multi: object, socketp: object) -> None:
         try:
             super()._on_socket(what, fd, multi, socketp)
         except BaseException as error:

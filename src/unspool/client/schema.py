@@ -38,7 +38,7 @@ class Mismatch(ValueError):
     """A value is not what a schema describes. The message says where and why."""
 
 
-def schema_of(source: Any) -> dict[str, Any]:
+def schema_of(source: object) -> dict[str, Any]:
     """Return the JSON Schema of a class, or of any annotation; a dict is one already.
 
     It is one that OpenAI's strict mode takes, if there is such a one: every property is required, and no others are allowed. Raises
@@ -55,7 +55,7 @@ def schema_of(source: Any) -> dict[str, Any]:
     return strict({**schema, "$defs": definitions} if definitions else schema)
 
 
-def name_of(source: Any) -> str | None:
+def name_of(source: object) -> str | None:
     """What to call the schema of a class; None for a dict, whose title may say."""
     name = getattr(source, "__name__", "")
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)[:64] or None
@@ -100,7 +100,7 @@ def arguments_of(function: Any, values: dict[str, Any]) -> dict[str, Any]:
     return {name: _build(hints.get(name, Any), value, name) for name, value in values.items()}
 
 
-def built(source: Any, value: Any) -> Any:
+def built(source: object, value: object) -> Any:
     """Return a JSON value as an instance of what ``source`` describes: a class, or a dict that is a JSON Schema.
 
     Raises Mismatch.
@@ -153,7 +153,7 @@ def _docstring(text: str) -> tuple[str, dict[str, str]]:
 # Types to schemas.
 
 
-def _of(source: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _of(source: object, definitions: dict[str, Any]) -> dict[str, Any]:
     if source is Any or source is object:
         return {}
     if source is None:
@@ -233,7 +233,7 @@ def _fields(source: Any) -> list[tuple[str, Any, str | None, bool]]:
 # Values to instances.
 
 
-def _build(source: Any, value: Any, place: str) -> Any:
+def _build(source: object, value: object, place: str) -> Any:
     if source is Any or source is object:
         return value
     origin, arguments = typing.get_origin(source), typing.get_args(source)
@@ -268,7 +268,7 @@ def _build(source: Any, value: Any, place: str) -> Any:
     return _expect(type(None) if plain is None else plain, value, place)
 
 
-def _expect(kind: Any, value: Any, place: str) -> Any:
+def _expect(kind: object, value: object, place: str) -> Any:
     # Not isinstance: True is no number.
     if type(value) is not kind:
         raise Mismatch(f"{place} is {value!r:.80}, and not {_called(kind)}")
@@ -279,7 +279,7 @@ def _called(kind: Any) -> str:
     return {dict: "an object", list: "a list", type(None): "null"}.get(kind) or f"a {_PLAIN.get(kind, kind.__name__)}"
 
 
-def _build_any(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
+def _build_any(kinds: tuple[Any, ...], value: object, place: str) -> Any:
     why = []
     for kind in kinds:
         try:
@@ -291,7 +291,7 @@ def _build_any(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
     raise said[0] if len(said) == 1 else Mismatch("; ".join(map(str, said)))
 
 
-def _build_list(kind: Any, arguments: tuple[Any, ...], value: Any, place: str) -> Any:
+def _build_list(kind: object, arguments: tuple[Any, ...], value: object, place: str) -> Any:
     given = _expect(list, value, place)
     if kind is tuple and arguments and arguments[-1] is not Ellipsis:
         if len(given) != len(arguments):

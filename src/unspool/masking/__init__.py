@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from unspool.jsontext import JsonObject
     from unspool.masking.search import Search
 
 MASK = "***"
@@ -118,12 +119,12 @@ class Masked(Value):
 
     __slots__ = ("body", "places")
 
-    def __init__(self, body: dict[str, Any], places: list[str]) -> None:
+    def __init__(self, body: JsonObject, places: list[str]) -> None:
         self.body = body
         self.places = places
 
 
-def without_secrets(body: dict[str, Any]) -> Masked:
+def without_secrets(body: JsonObject) -> Masked:
     """Return a request body without the secrets that its own fields name: a tool's authorization and headers, a nested ``api_key``.
 
     The prompt and schemas stay as they are. The body itself is returned where nothing is to be masked.
@@ -133,14 +134,14 @@ def without_secrets(body: dict[str, Any]) -> Masked:
     return Masked(masked if places else body, places)
 
 
-def masked_fields(body: dict[str, Any]) -> list[str]:
+def masked_fields(body: JsonObject) -> list[str]:
     """Where in a body that was kept something is masked."""
     return [
         place for place, value in _words(body, "") if value == MASK or f"={MASK}" in value or f"://{MASK}@" in value
     ]
 
 
-def _words(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _words(value: object, place: str) -> Iterator[tuple[str, str]]:
     """Yield the strings of a body, without those of the prompt, and where they are."""
     if type(value) is str:
         yield place, value
@@ -153,7 +154,7 @@ def _words(value: Any, place: str) -> Iterator[tuple[str, str]]:
                 yield from _words(item, f"{place}.{name}" if place else str(name))
 
 
-def _masked(value: Any, place: str, places: list[str]) -> Any:
+def _masked(value: object, place: str, places: list[str]) -> Any:
     if type(value) is list:
         return [_masked(item, f"{place}[{index}]", places) for index, item in enumerate(value)]
     if type(value) is not dict:
@@ -180,7 +181,7 @@ def _masked(value: Any, place: str, places: list[str]) -> Any:
     return masked
 
 
-def _is_schema(value: Any) -> bool:
+def _is_schema(value: object) -> bool:
     return type(value) is dict and (value.get("type") == "object" or "properties" in value)
 
 

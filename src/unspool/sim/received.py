@@ -162,16 +162,16 @@ def _called(call: JSONObject) -> CalledTool:
     return CalledTool(_text(call.get("id")), _text(inner.get("name")), words)
 
 
-def plain(content: Any) -> str:
+def plain(content: object) -> str:
     """The text of a message's content, which may be in parts."""
     if isinstance(content, list):
         return "".join(_text(part.get("text", part.get("refusal"))) for part in _objects(content))
     return _text(content)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _objects(value: Any) -> list[JSONObject]:
+def _objects(value: object) -> list[JSONObject]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -62,7 +62,7 @@ class ScriptedCall:
     id: str | None = None
 
 
-def call(name: str, /, **arguments: Any) -> ScriptedCall:
+def call(name: str, /, **arguments: object) -> ScriptedCall:
     """A call of a tool with these arguments."""
     return ScriptedCall(name, arguments)
 
@@ -358,7 +358,7 @@ class Conditions:
         self._script = script
         self._when = when
 
-    def answer(self, answer: str | list[str] | ScriptedAnswer | ScriptedCall | None = None, **fields: Any) -> Rule:
+    def answer(self, answer: str | list[str] | ScriptedAnswer | ScriptedCall | None = None, **fields: object) -> Rule:
         """Give this answer to each request that meets the conditions: a text, a call, or the ``fields`` of a `ScriptedAnswer`."""
         return self._add(Rule(self._when, [_answer(answer, fields)]))
 
@@ -382,7 +382,7 @@ class Scripted:
         """Begin a rule: its conditions are the fields of `When`. Its answer follows: ``when(user="hello").answer("Hi")``."""
         return Conditions(self.answers, When(**conditions))
 
-    def answer(self, answer: str | list[str] | ScriptedAnswer | ScriptedCall | None = None, **fields: Any) -> Rule:
+    def answer(self, answer: str | list[str] | ScriptedAnswer | ScriptedCall | None = None, **fields: object) -> Rule:
         """Give this answer to the next request that no earlier rule answers: a text, a call, or the ``fields`` of a `ScriptedAnswer`."""
         return Conditions(self.answers, When()).sequence(_answer(answer, fields))
 
@@ -474,7 +474,7 @@ def _given(value: Any) -> JSONObject:
     return {name: _plain(one) for name, one in given.items() if one != getattr(default, name)}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, ScriptedCall | Citation | ScriptedUsage):
         return _given(value)
     if isinstance(value, re.Pattern):
@@ -520,7 +520,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def _filled(value: object, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), value)
     if isinstance(value, dict):

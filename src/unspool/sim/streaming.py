@@ -217,7 +217,7 @@ async def _do(step: Step, scope: Scope, send: Send) -> None:
 class JSONAnswer(JSONResponse):
     """Sends one JSON object at once, indented as OpenAI does."""
 
-    def render(self, content: Any) -> bytes:
+    def render(self, content: object) -> bytes:
         # "replace", because a prompt may hold half a surrogate pair, which UTF-8 cannot carry.
         return json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", "replace")
 

@@ -28,7 +28,6 @@ from unspool.terminal.output import Notes, Output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from unspool.batch.lines import Line, Preset
     from unspool.cli.options.batch import RunOptions
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from unspool.config.target import Target
     from unspool.config.templates import Template
     from unspool.journal.summary import Summary
+    from unspool.jsontext import JsonObject
 
 # Outcomes of the first line after which no other is asked.
 _HOPELESS = (outcome.UNREACHABLE, outcome.UNAUTHORIZED)
@@ -164,9 +164,9 @@ def _ledger(folder: str, options: RunOptions) -> Ledger:
     return ledger
 
 
-def _defaults(options: RunOptions) -> dict[str, Any]:
+def _defaults(options: RunOptions) -> JsonObject:
     """The fields of a prompt that lines need not repeat. Raises UsageError."""
-    fields: dict[str, Any] = {
+    fields: JsonObject = {
         "model": options.model,
         "system": options.system,
         "temperature": options.temperature,

@@ -9,9 +9,10 @@ from unspool.cli.options import place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from unspool.cli.options import Command, Options
+    from unspool.jsontext import JsonObject
 
 _WORDS = "(words)"
 
@@ -25,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         self._command = command
         self.add_argument(_WORDS, nargs="*")
         for option in command.options:
-            keywords: dict[str, Any] = {"dest": option.dest, "default": argparse.SUPPRESS}
+            keywords: JsonObject = {"dest": option.dest, "default": argparse.SUPPRESS}
             if not option.metavars:
                 keywords.update(action="store_const", const=option.const)
             else:

@@ -102,14 +102,14 @@ def again() -> None:
             del error  # or it and this frame keep each other, and the answer with them
 
 
-def guarded(take: Callable[[Any], Any], failed: Any) -> Callable[[Any], Any]:
+def guarded(take: Callable[[Any], Any], failed: object) -> Callable[[Any], Any]:
     """Return a callback of one argument that calls ``take`` and lets nothing escape; it returns ``failed`` when something was caught."""
     loop = _guard(take, failed)
     next(loop)
     return loop.send
 
 
-def _guard(take: Callable[[Any], Any], failed: Any) -> Generator[Any, Any, None]:
+def _guard(take: Callable[[Any], Any], failed: object) -> Generator[Any, Any, None]:
     answer: Any = None
     while True:
         try:

@@ -317,7 +317,7 @@ class Reactor:
             if not more:
                 return
 
-    def _finish(self, curl: Any, code: int, message: str) -> None:
+    def _finish(self, curl: object, code: int, message: str) -> None:
         transfer = self._transfers.pop(curl)
         self._multi.remove_handle(curl)
         self._rest()
@@ -327,7 +327,7 @@ class Reactor:
         if not self._transfers:
             _busy.discard(self)
 
-    def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
+    def _on_socket(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
             self._sockets.pop(fd, None)
         else:

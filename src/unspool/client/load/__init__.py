@@ -356,7 +356,7 @@ class Load:
             if not more:
                 return
 
-    def _over(self, curl: Any, code: int, message: str) -> None:
+    def _over(self, curl: object, code: int, message: str) -> None:
         stream = self._by_curl.pop(curl)
         self._multi.remove_handle(curl)
         transfer = stream.transfer
@@ -442,7 +442,7 @@ class Load:
         self._remove(stream)
         self._streams.discard(stream)
 
-    def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
+    def _on_socket(self, what: int, fd: int, multi: object, data: object) -> None:
         known = fd in self._selector.get_map()
         if what == pycurl.POLL_REMOVE:
             if known:

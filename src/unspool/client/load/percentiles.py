@@ -7,7 +7,8 @@ import math
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+
+    from unspool.jsontext import JsonObject
 
 # Each bucket ends 1 % above where it begins, from a nanosecond on: a thousand of them reach from 0.1 ms to two seconds. HdrHistogram
 # keeps as much by default (two significant digits); whoever compares servers wants no more.
@@ -64,7 +65,7 @@ class Distribution:
         """How many are above, to the width of a bucket."""
         return sum(count for bucket, count in self._buckets.items() if _middle(bucket) > edge)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """The distribution as JSON: percentiles, and for each bucket its end and its count."""
         told = {f"p{percent}": round(self.percentile(percent), 6) for percent in TOLD}
         edge = {"min": round(self.least, 6) if self.count else 0.0, "mean": round(self.mean, 6)}

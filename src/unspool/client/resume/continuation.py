@@ -15,20 +15,19 @@ from unspool.masking import without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from unspool.api.deltas import Delta
     from unspool.journal.blocks import Request
     from unspool.journal.summary import Summary
+    from unspool.jsontext import JsonObject
 
 # The shortest repetition that is taken for one. Of fewer characters two texts may agree by chance: "\\n- " often does.
 _SHORTEST_OVERLAP = 8
 _LONGEST_OVERLAP = 400
 
 
-def messages(stories: list[Summary]) -> list[dict[str, Any]]:
+def messages(stories: list[Summary]) -> list[JsonObject]:
     """The messages of a conversation, its last answer included, partial or complete, from the stories of its streams, oldest first."""
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     for story in stories:
         # A request carries the complete history, unless it left that to the server.
         before = found if story.body.get("previous_response_id") else []
@@ -37,9 +36,9 @@ def messages(stories: list[Summary]) -> list[dict[str, Any]]:
     return joined(found)
 
 
-def joined(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def joined(messages: list[JsonObject]) -> list[JsonObject]:
     """Return messages in which an answer and the rest that was asked for are one."""
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     for message in messages:
         request, text = found[-1].get("content") if len(found) > 1 else None, message.get("content")
         is_rest = isinstance(request, str) and request.startswith(GO_ON) and message.get("role") == "assistant"
@@ -52,7 +51,7 @@ def joined(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def pending_calls(messages: list[dict[str, Any]]) -> dict[str, str]:
+def pending_calls(messages: list[JsonObject]) -> dict[str, str]:
     """The calls of a conversation that have no result yet: their ids with the names of their tools."""
     pending: dict[str, str] = {}
     for message in messages:
@@ -64,7 +63,7 @@ def pending_calls(messages: list[dict[str, Any]]) -> dict[str, str]:
     return pending
 
 
-def rest_of(story: Summary) -> dict[str, Any]:
+def rest_of(story: Summary) -> JsonObject:
     """The request body that asks for the rest of a cut answer, with all that the cut one asked for.
 
     For Completions it is exact: the prompt and what came of the answer, to go on from. The others are asked to go on.

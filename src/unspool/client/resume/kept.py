@@ -25,12 +25,12 @@ from unspool.masking import masked_fields, without_secrets
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
     from unspool.api.deltas import Delta
     from unspool.config import Settings
     from unspool.config.target import Route, Target
     from unspool.journal.summary import Summary
+    from unspool.jsontext import JsonObject
     from unspool.sse import Event
 
 
@@ -116,7 +116,7 @@ def resume(
     for what cannot be continued.
     """
 
-    def exchange(body: dict[str, Any]) -> Exchange:
+    def exchange(body: JsonObject) -> Exchange:
         return Exchange(
             target,
             Prompt([], one.model, stream=bool(body.get("stream"))),
@@ -163,7 +163,7 @@ def _take_up(one: Summary, exchange: Exchange, settings: Settings) -> Resumed:
     return Resumed(exchange, one, turns)
 
 
-def _ask_again(one: Summary, exchange_for: Callable[[dict[str, Any]], Exchange], settings: Settings) -> Resumed:
+def _ask_again(one: Summary, exchange_for: Callable[[JsonObject], Exchange], settings: Settings) -> Resumed:
     """Ask for the rest in a new stream, whose parent is the cut one."""
     choices = max(one.choices, len(one.texts))
     if choices > 1:
@@ -207,7 +207,7 @@ def _locked(kept: str) -> Iterator[None]:
             os.close(fd)
 
 
-def _running_rest(one: Summary, body: dict[str, Any], kept: str) -> str | None:
+def _running_rest(one: Summary, body: JsonObject, kept: str) -> str | None:
     """The id of the running stream that asks for the rest of this one, None where there is none."""
     asked = without_secrets(body).body
     for id in reversed(folder.ids(kept)):

@@ -81,7 +81,7 @@ def check(schema: Any, *, strict: bool) -> None:
         raise SchemaError("schema must be a JSON Schema of 'type: \"object\"' without 'anyOf' at its root.")
 
 
-def instance(schema: Any, seed: str) -> Any:
+def instance(schema: object, seed: str) -> Any:
     """A value valid against a schema that has been checked. Raises SchemaError where none can be made."""
     try:
         return _Maker(schema, seed).value(schema, 0)
@@ -89,7 +89,7 @@ def instance(schema: Any, seed: str) -> Any:
         raise SchemaError("no value that ends is valid against it.") from None
 
 
-def _nodes(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+def _nodes(schema: object, path: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Each schema within a schema, itself first."""
     if len(path) > _DEEPEST:
         raise SchemaError("it is nested too deeply.", path[:3])
@@ -109,7 +109,7 @@ def _nodes(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str,
             yield from _nodes(schema[key], (*path, key))
 
 
-def _check_shape(node: Any, path: tuple[str, ...]) -> None:
+def _check_shape(node: object, path: tuple[str, ...]) -> None:
     if isinstance(node, bool):
         return
     if not isinstance(node, dict):
@@ -179,11 +179,11 @@ def _check_strict(node: JSONObject, path: tuple[str, ...]) -> None:
         raise SchemaError("array schema missing items.", path)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _resolve(root: Any, reference: str, path: tuple[str, ...] = ()) -> Any:
+def _resolve(root: object, reference: str, path: tuple[str, ...] = ()) -> Any:
     """Resolve a reference within the schema (RFC 6901)."""
     node = root
     if not reference.startswith("#"):
@@ -203,7 +203,7 @@ def _resolve(root: Any, reference: str, path: tuple[str, ...] = ()) -> Any:
 class _Maker:
     """Makes one value, with every choice drawn from the seed."""
 
-    def __init__(self, root: Any, seed: str) -> None:
+    def __init__(self, root: object, seed: str) -> None:
         self._root = root
         self._random = random.Random(seed)
         self._values = 0
@@ -267,7 +267,7 @@ class _Maker:
         # Deep down the one that ends soonest.
         return min(options, key=lambda option: self._height(option, 6))
 
-    def _height(self, schema: Any, left: int) -> int:
+    def _height(self, schema: object, left: int) -> int:
         """The number of levels of the smallest value, counted to at most ``left``."""
         if not isinstance(schema, dict) or left == 0 or any(key in schema for key in ("const", "enum")):
             return 0 if left else 9

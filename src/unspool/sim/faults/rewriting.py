@@ -288,7 +288,7 @@ _CARRIES: dict[str, Callable[[JSONObject], bool]] = {
 }
 
 
-def values(value: Any, path: str) -> list[Any]:
+def values(value: object, path: str) -> list[Any]:
     """All that stands at a path of names joined by full stops; an array stands for each of its elements."""
     if isinstance(value, list):
         return [found for inner in value for found in values(inner, path)]
@@ -324,7 +324,7 @@ def _height(value: object) -> int:
     return 1 + max(map(_height, inner), default=0)
 
 
-def patched(value: Any, patch: Any) -> Any:
+def patched(value: object, patch: object) -> Any:
     """A JSON merge patch (RFC 7396), but for arrays: a patch that is an object is for each of their elements; and null is a value."""
     if not isinstance(patch, dict):
         return patch
@@ -380,7 +380,7 @@ def unset(paths: Sequence[str]) -> Rewriter:
     return each(rewrite)
 
 
-def _without(value: Any, path: str) -> Any:
+def _without(value: object, path: str) -> Any:
     if isinstance(value, list):
         return [_without(inner, path) for inner in value]
     name, _, rest = path.partition(".")
@@ -390,7 +390,7 @@ def _without(value: Any, path: str) -> Any:
     return {**value, name: _without(value[name], rest)} if rest else kept
 
 
-def _without_null(value: Any) -> Any:
+def _without_null(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _without_null(inner) for key, inner in value.items() if inner is not None}
     return [_without_null(inner) for inner in value] if isinstance(value, list) else value
@@ -549,7 +549,7 @@ def _choices(body: JSONObject) -> list[JSONObject]:
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
+def _changed(value: object, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {
             key: change(inner) if key in _TEXTS and isinstance(inner, str) else _changed(inner, change)

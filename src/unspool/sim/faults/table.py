@@ -362,7 +362,7 @@ def _pings(plan: FaultPlan, value: str) -> None:
     _before(plan, "each", b'event: ping\ndata: {"type":"ping"}\n\n' if with_data else b"event: ping\n\n")
 
 
-def _set(**fields: Any) -> Callable[[FaultPlan, str], object]:
+def _set(**fields: object) -> Callable[[FaultPlan, str], object]:
     def add(plan: FaultPlan, value: str) -> None:
         for name, content in fields.items():
             setattr(plan, name, content)

@@ -135,7 +135,7 @@ class TapeMatcher:
         return {**key, "last message": users[-1] if users else ""}
 
 
-def _without(value: Any, steps: Sequence[str]) -> Any:
+def _without(value: object, steps: Sequence[str]) -> Any:
     """The value without what is at the end of a path; itself where there is no such path."""
     first, *rest = steps
     if isinstance(value, dict) and first in value:
@@ -147,7 +147,7 @@ def _without(value: Any, steps: Sequence[str]) -> Any:
     return value
 
 
-def _blanked(value: Any, expression: re.Pattern[str]) -> Any:
+def _blanked(value: object, expression: re.Pattern[str]) -> Any:
     """The value with what an expression finds taken out of each text in it."""
     if isinstance(value, str):
         return expression.sub("…", value)
@@ -164,7 +164,7 @@ def _of_folder(folder: str) -> Iterator[Tape]:
             yield Tape(path)
 
 
-def _differences(taped: Any, asked: Any, place: str = "") -> Iterator[str]:
+def _differences(taped: object, asked: object, place: str = "") -> Iterator[str]:
     """Describe where two requests differ."""
     if isinstance(taped, dict) and isinstance(asked, dict):
         for name in [*taped, *(name for name in asked if name not in taped)]:
@@ -180,7 +180,7 @@ def _differences(taped: Any, asked: Any, place: str = "") -> Iterator[str]:
         yield f"{place} is {after}, on the tape {before}"
 
 
-def _excerpts(one: Any, other: Any) -> tuple[str, str]:
+def _excerpts(one: object, other: object) -> tuple[str, str]:
     """Two values in few words, of long texts the place where they part."""
     if isinstance(one, str) and isinstance(other, str):
         parted = next(
@@ -192,7 +192,7 @@ def _excerpts(one: Any, other: Any) -> tuple[str, str]:
     return _excerpt(one, 0), _excerpt(other, 0)
 
 
-def _excerpt(value: Any, begin: int) -> str:
+def _excerpt(value: object, begin: int) -> str:
     if value is _ABSENT:
         return "absent"
     if not isinstance(value, str):
