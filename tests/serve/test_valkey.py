@@ -163,7 +163,7 @@ def test_an_engine_that_is_away_is_a_503(tmp_path: Path) -> None:
 def test_a_url_that_cannot_be_used_is_refused_with_its_reason(url: str, words: str) -> None:
     pytest.importorskip("redis")
     with pytest.raises(Error, match=words):
-        Address(url).clients()
+        Address(url).check()
 
 
 @contextmanager

@@ -80,6 +80,10 @@ class Address:
                 raise Error(f"{self.shown}: {one!r} is not HOST:PORT")
             self._sentinels.append((name.strip("[]"), int(port)))
 
+    def check(self) -> None:
+        """Raise Error for options of the URL that are not known. Does not connect."""
+        self.blocking_clients()
+
     def clients(self) -> list[Any]:
         """A client for an event loop, and those of its sentinels. All are to be closed."""
         import redis.asyncio
@@ -121,7 +125,7 @@ class Address:
             primary = known.master_for(self._service, db=int(self._database), **{**self._options, **options})
             return [primary, *known.sentinels]
         except (ValueError, TypeError) as error:
-            raise Error(f"{self.shown}: {error}") from error
+            raise Error(f"{self.shown}: the URL cannot be used: {error}") from error
 
 
 class Script:

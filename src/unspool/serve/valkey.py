@@ -216,6 +216,7 @@ class ValkeyStore(Store):
 
     def __init__(self, url: str, *, fingerprint: str = "", sync: str = "interval", keep: float = 86400.0) -> None:
         self._address = Address(url)
+        self._address.check()
         self._fingerprint = fingerprint
         self._waits_for_replica = sync == "replica"
         self._keep = keep
