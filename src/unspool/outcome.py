@@ -187,7 +187,7 @@ def judge(decoder: Decoder, fault: Fault | None) -> Ending:
         return Ending(CUT, decoder.what_is_missing(), reason, notes=notes)
     outcome = of_finish_reason(reason) if reason else COMPLETE
     if outcome is None:
-        notes += (f"the server ended the answer for a reason that unspool does not know: {reason}",)
+        notes += (f"the server ended the answer for an unknown reason: {reason}",)
         outcome = COMPLETE
     if outcome == COMPLETE and decoder.reached_token_limit:
         if decoder.hides_token_limit:

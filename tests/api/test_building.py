@@ -114,7 +114,7 @@ def test_options_win_over_everything_and_none_removes_a_field(name):
 @pytest.mark.parametrize("setting", [{"stop": "x"}, {"seed": 1}, {"n": 2}])
 def test_what_the_responses_api_lacks_is_refused_with_a_way_out(setting):
     (name,) = setting
-    with pytest.raises(ValueError, match=f"the Responses API knows no {name}; use --api chat"):
+    with pytest.raises(ValueError, match=f"the Responses API does not support {name}; use --api chat"):
         responses.build(asked(**setting))
 
 
@@ -171,7 +171,7 @@ def test_several_messages_become_one_legacy_prompt_with_blank_lines_between():
 
 
 def test_an_image_is_refused_by_the_legacy_endpoint():
-    with pytest.raises(ValueError, match="takes text only"):
+    with pytest.raises(ValueError, match="takes only text"):
         completions.build(Prompt([{"role": "user", "content": [IMAGE]}], "m"))
 
 

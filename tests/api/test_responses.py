@@ -175,7 +175,7 @@ def test_a_text_that_is_not_the_servers_own_is_not_whole_where_the_numbers_have_
     decoder = Decoded("responses", data(*events)).decoder
     assert decoder.done
     assert decoder.failure is not None
-    assert "lost or doubled" in decoder.failure.message
+    assert "lost or duplicated" in decoder.failure.message
 
 
 def test_a_hole_in_the_numbers_alone_is_no_failure():

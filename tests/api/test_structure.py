@@ -260,12 +260,12 @@ def test_images_and_files_are_renamed_for_the_responses_api():
 
 
 def test_what_an_endpoint_cannot_take_is_refused_with_a_way_out():
-    with pytest.raises(ValueError, match=r"Responses API takes no audio; use --api chat"):
+    with pytest.raises(ValueError, match=r"Responses API does not take audio; use --api chat"):
         responses.build(with_parts(SOUND))
-    with pytest.raises(ValueError, match="no file by its URL: download it first, or use --api responses"):
+    with pytest.raises(ValueError, match="not take files by URL: download it first, or use --api responses"):
         chat.build(with_parts(PDF_URL))
     for part, word in ((IMAGE, "image"), (SOUND, "audio"), (PDF, "file")):
-        with pytest.raises(ValueError, match=f"takes text only, and no {word}; use --api chat"):
+        with pytest.raises(ValueError, match=f"takes only text, not {word}; use --api chat"):
             completions.build(with_parts(part))
 
 
@@ -281,11 +281,11 @@ def test_openai_is_sent_only_the_sounds_that_it_takes():
 )
 def test_what_the_legacy_endpoint_lacks_is_refused_with_a_way_out(more):
     (name,) = more
-    with pytest.raises(ValueError, match=f"the completions API knows no {name}; use --api chat"):
+    with pytest.raises(ValueError, match=f"the completions API does not support {name}; use --api chat"):
         completions.build(asked(**more))
 
 
 def test_a_conversation_with_tool_calls_is_refused_by_the_legacy_endpoint():
     for message in ({"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "x"}):
-        with pytest.raises(ValueError, match="knows no tool calls"):
+        with pytest.raises(ValueError, match="does not support tool calls"):
             completions.build(Prompt([message], "m"))

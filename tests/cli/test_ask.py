@@ -73,7 +73,7 @@ def test_a_non_blocking_standard_input_is_read_to_its_end(unspool, serve):
 def test_an_idle_pipe_is_told_of_and_waited_for(unspool, serve):
     server = serve(stream("chat", "ok"))
     child = unspool.start("--base-url", server.url, "-m", "m", "hi", stdin=-1)
-    assert child.stderr.readline() == b"unspool: reading standard input: Ctrl-D ends it, --no-stdin ignores it\n"
+    assert child.stderr.readline() == b"unspool: reading stdin: press Ctrl-D to end it; --no-stdin ignores it\n"
     assert child.communicate(b"late", PATIENCE) == (b"ok\n", b"")
     assert _body(server)["messages"] == [{"role": "user", "content": "late\n\nhi"}]
 

@@ -86,7 +86,7 @@ def test_a_person_is_shown_percentiles_and_a_histogram(unspool, simulator):
     for row in ("first token", "between tokens", "for each token", "complete answer"):
         assert text.count(f"\n{row}") >= 1
     assert "█" in text
-    assert "unspool itself took" in text
+    assert "unspool itself used" in text
 
 
 def test_where_blocks_cannot_be_written_bars_are_ascii(unspool, simulator):
@@ -175,8 +175,8 @@ def test_progress_is_shown_at_a_terminal_and_taken_back(unspool):
     with Simulator(SimulatorSettings(itl=0.05)) as slow:
         shown = unspool.on_terminal("bench", slow.url, *ASK, "--requests", "2")
     assert shown.code == 0
-    assert b"under way" in shown.output
-    assert not any("under way" in line for line in shown.lines)
+    assert b"running" in shown.output
+    assert not any("running" in line for line in shown.lines)
 
 
 def test_what_a_server_says_reaches_no_terminal_as_it_is(unspool, serve):

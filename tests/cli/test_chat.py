@@ -188,7 +188,7 @@ def test_prompts_are_kept_for_the_next_chat_once_each_and_for_nobody_else(unspoo
     leave_line(person)
 
 
-@pytest.mark.parametrize("more", [(), ("-n",)], ids=["kept", "not kept"])
+@pytest.mark.parametrize("more", [(), ("-n",)], ids=["kept", "not saved"])
 def test_the_arrow_brings_the_prompt_of_the_command_line_back(unspool, converse, serve, more):
     person = converse(serve(stream("chat", "Hello.")), *more, "asked outside")
     person.shows("Hello.")
@@ -374,7 +374,7 @@ def test_ctrl_c_clears_the_line_and_twice_on_an_empty_one_leaves(converse, serve
     person.asks()
     person.type("nonsense\x03")
     person.type("\x03")
-    person.shows("Ctrl-C again leaves")
+    person.shows("press Ctrl-C again to leave")
     person.answers("Hi\r", "Hello.")
     assert server.requests[0].json["messages"][0]["content"] == "Hi"
     person.type("\x03\x03")
@@ -586,7 +586,7 @@ def test_a_file_for_the_next_prompt_waits_while_the_last_answer_is_resumed(conve
     server = serve(cut, stream("chat", "three."), stream("chat", "Four."))
     person = converse(server)
     person.answers("Count\r", "/resume gets the rest")
-    person.answers(f"/file {tmp_path}/notes.md\r", "goes with the next prompt")
+    person.answers(f"/file {tmp_path}/notes.md\r", "is attached to the next prompt")
     person.answers("/resume\r", "three.")
     person.answers("And?\r", "Four.")
     assert server.requests[2].json["messages"][-1]["content"].startswith("File notes.md:")
@@ -606,11 +606,11 @@ def test_a_conversation_that_ended_in_a_cut_answer_is_resumed_in_a_later_chat(un
 @pytest.mark.parametrize(
     ("arguments", "before", "words"),
     [
-        ((), None, "nothing has been asked yet"),
+        ((), None, "there is no prompt yet"),
         ((), stream("chat", "Hello."), "the last answer is complete"),
-        (("--no-log",), then_reset(head() + start("chat") + piece("chat", "Hel")), "is not kept"),
+        (("--no-log",), then_reset(head() + start("chat") + piece("chat", "Hel")), "is not saved"),
     ],
-    ids=["nothing", "whole", "not kept"],
+    ids=["nothing", "whole", "not saved"],
 )
 def test_where_there_is_no_rest_it_says_so(converse, serve, arguments, before, words):
     server = serve(*([before] if before is not None else [stream("chat", "Hello.")]))
@@ -656,7 +656,7 @@ def test_the_result_of_a_tool_is_given_and_the_model_continues(converse, serve, 
     assert len(server.requests) == 1
     person.answers("/result rain\r", "It rains.")
     person.answers("Thanks\r", "Bye.")
-    person.answers("/result more\r", "no tool call waits for a result")
+    person.answers("/result more\r", "no tool call is waiting for a result")
     leave(person)
     said = server.requests[2].json["messages"]
     assert [one["role"] for one in said] == ["user", "assistant", "tool", "assistant", "user"]
@@ -670,7 +670,7 @@ def test_of_several_calls_each_gets_its_own_result(converse, serve, tmp_path):
     server = serve(calls("chat", CALL, ("call_2", "clock", "{}")), stream("chat", "Noon, and rain."))
     person = converse(server, "--tool", str(tmp_path / "weather.json"))
     person.answers("Weather?\r", "/result NAME TEXT")
-    person.answers("/result noon\r", "the result of which call?")
+    person.answers("/result noon\r", "which call?")
     person.answers("/result clock noon\r")
     person.answers("/result weather rain\r", "Noon, and rain.")
     results = {
@@ -695,4 +695,4 @@ def test_help_in_a_small_window_names_the_commands_and_explains_one(converse, se
     person.resize(60, 16)
     person.answers("/help\r", "/help NAME explains a command")
     assert len([line for line in person.lines if line]) <= 16
-    person.answers("/help save\r", "write the conversation as Markdown")
+    person.answers("/help save\r", "save the conversation as Markdown")

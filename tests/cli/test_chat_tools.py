@@ -112,7 +112,7 @@ def test_ctrl_c_ends_a_tool_and_resume_asks_about_it(unspool, converse, simulato
     assert len(simulator.requests) == 1
     at = len(person.said)
     person.type("/resume\r")
-    at = person.sees("hang({}) had begun when the command died", at)
+    at = person.sees("hang({}) had started when the command died", at)
     person.type("n\n")
     person.sees("I see: the program died while this call ran", at)
     person.answers("Thanks\r", "Bye.")
@@ -153,7 +153,7 @@ def test_a_killed_chat_is_continued_by_a_later_one_without_naming_its_tools(unsp
     later = converse(simulator, "-c")
     later.asks()
     later.type("/resume\r")
-    at = later.sees("hang({}) had begun when the command died")
+    at = later.sees("hang({}) had started when the command died")
     later.type("n\n")
     later.sees("I see: the program died while this call ran", at)
     later.asks()
@@ -181,7 +181,7 @@ def test_retry_after_a_tool_asks_for_the_answer_again_and_edit_for_the_question(
 def test_the_chain_limit_holds_for_each_question(unspool, converse, simulator, tools):
     simulator.when(matches=lambda _: True).answer(call("step", number=1))
     person = converse(simulator, "-m", "sim-1", "--functions", tools, "--tools-allow", "all", "--cl", "2")
-    person.answers("go\r", "after 2 answers with calls; --cl allows more")
+    person.answers("go\r", "after 2 rounds of calls; --cl N allows more")
     person.answers("go\r", "the model waits for a result of step")
     leave(person)
     assert steps(unspool) == "1\n1\n"

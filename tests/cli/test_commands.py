@@ -108,7 +108,7 @@ def test_leaving_the_prompt_for_a_key_leaves_the_terminal_as_it_was(unspool, typ
 def _start_sim(unspool, *arguments):
     child = unspool.start("sim", "--ttft", "0", "--itl", "0", *arguments)
     url = child.stdout.readline().decode().strip()
-    assert child.stderr.readline() == b"unspool: the simulator is running; Ctrl-C ends it\n"
+    assert child.stderr.readline() == b"unspool: the simulator is running; press Ctrl-C to stop it\n"
     return child, url
 
 
@@ -157,7 +157,7 @@ def test_a_port_in_use_is_told(unspool):
         port = taken.getsockname()[1]
         done = unspool("sim", "--port", str(port))
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.decode() == f"unspool: cannot listen at 127.0.0.1 port {port}: Address already in use\n"
+    assert done.stderr.decode() == f"unspool: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
 
 
 @pytest.mark.parametrize("command", ["models", "sim"])

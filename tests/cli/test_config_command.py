@@ -89,7 +89,7 @@ def test_an_alias_is_the_name_of_a_model(unspool, serve):
         (("set", "sync", "sometimes"), "must be one of always, interval, never"),
         (("set", "modle", "x"), "there is no such setting: did you mean 'model'?"),
         (("set", "model"), "which value?"),
-        (("set", "a b", "x"), "is no key"),
+        (("set", "a b", "x"), "is not a setting"),
     ],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(unspool, file, arguments, words):

@@ -156,4 +156,4 @@ def test_what_a_server_says_does_not_reach_the_terminal_as_sequences(unspool, se
 
 def test_the_simulator_is_in_good_health(unspool):
     done = unspool("doctor", "--sim")
-    assert (done.returncode, done.stdout.endswith(b"All is well.\n")) == (0, True)
+    assert (done.returncode, done.stdout.endswith(b"All checks passed.\n")) == (0, True)

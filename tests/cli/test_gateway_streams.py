@@ -110,7 +110,7 @@ def test_leaving_attach_does_not_stop_the_stream_and_cancel_does(unspool: Unspoo
     child.send_signal(signal.SIGINT)
     _, said = child.communicate()
     assert child.returncode == 130
-    assert f"detached; the stream continues, and unspool attach -P team {id[-6:]}" in said.decode()
+    assert f"detached; the stream continues; to follow it again: unspool attach -P team {id[-6:]}" in said.decode()
     next(stream)
     reader = threading.Thread(target=list, args=(stream,))
     reader.start()

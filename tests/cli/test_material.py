@@ -109,14 +109,14 @@ def test_an_attachment_goes_with_one_piece_too(asked, tmp_path):
         (["-f", "http://127.0.0.1:1/a"], "-f: "),
         (["-a", "empty.png"], "-a: empty.png is empty"),
         (["-f", "empty.png"], "empty.png is empty"),
-        (["-a", "odd.bin"], "no known type"),
+        (["-a", "odd.bin"], "an unknown type"),
         (["-f", "cat.png"], "cat.png is image/png, and -f takes text: attach it with -a cat.png"),
         (["-f", "odd.bin"], "odd.bin is not UTF-8 text"),
         (["-f", "-", "-a", "-"], "can be read only once"),
         (["-a", "https://x.test/a.mp3"], "download https://x.test/a.mp3 first"),
-        (["-a", "https://x.test/a.pdf"], "takes no file by its URL"),
-        (["--api", "completions", "-a", "cat.png"], "takes text only, and no image; use --api chat"),
-        (["--api", "responses", "-a", "a.wav"], "the Responses API takes no audio; use --api chat"),
+        (["-a", "https://x.test/a.pdf"], "does not take files by URL"),
+        (["--api", "completions", "-a", "cat.png"], "takes only text, not image; use --api chat"),
+        (["--api", "responses", "-a", "a.wav"], "the Responses API does not take audio; use --api chat"),
     ],
 )
 def test_what_cannot_be_sent_is_told_before_anything_is_asked(refused, tmp_path, arguments, words):

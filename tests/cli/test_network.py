@@ -84,7 +84,7 @@ def test_of_several_models_one_has_to_be_named(unspool, serve):
     server = serve(_models("b-2", "a-1"))
     done = unspool("--base-url", server.url, "hi")
     assert (done.returncode, len(server.requests)) == (2, 1)
-    assert f"name a model with -m, such as a-1: 127.0.0.1:{server.port} has no default one".encode() in done.stderr
+    assert f"name a model with -m, such as a-1: 127.0.0.1:{server.port} has no default model".encode() in done.stderr
 
 
 def test_without_a_key_the_engine_that_runs_here_is_named(unspool, serve):
@@ -92,7 +92,7 @@ def test_without_a_key_the_engine_that_runs_here_is_named(unspool, serve):
     _configure(unspool, f'[profiles.ollama]\nbase_url = "{engine.url}"\n')
     done = unspool("hi")
     assert done.returncode == 3
-    assert b"or ask ollama, which runs here, with -P ollama -m llama3.2" in done.stderr
+    assert b"or ask ollama, which runs on this machine: -P ollama -m llama3.2" in done.stderr
 
 
 def test_the_default_model_is_marked_for_a_person_only(unspool, serve):

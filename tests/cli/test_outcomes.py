@@ -47,7 +47,7 @@ def test_a_cut_answer_can_be_resumed_though_a_web_page_came_instead_of_its_rest(
     [cut] = unspool.journals()
     done = unspool("resume")
     assert (done.returncode, done.stdout) == (6, b"Half an ans")
-    words = f"unspool: nothing came; what there was is kept, and unspool resume {cut.stem[-6:]} asks again"
+    words = f"unspool: nothing arrived; the saved part is unchanged; to try again: unspool resume {cut.stem[-6:]} asks again"
     assert done.stderr.decode().splitlines()[-1] == words
     assert unspool("resume", cut.stem[-6:]).stdout == b"Half an answer\n"
 
@@ -185,7 +185,7 @@ def test_a_model_that_does_not_exist_is_a_bad_request(unspool, serve):
     done = _ask(unspool, serve(error(404, "The model `m-1` does not exist", "model_not_found")))
     assert done.returncode == 10
     words = re.fullmatch(
-        r"bad request: The model `m-1` does not exist; unspool (models --base-url \S+) lists what the server has",
+        r"bad request: The model `m-1` does not exist; unspool (models --base-url \S+) lists the server's models",
         _one_line(done),
     )
     # The command works as the hint has it.
@@ -204,7 +204,7 @@ def test_a_model_that_does_not_exist_is_a_bad_request(unspool, serve):
         ),
         (error(404, 'model "m-1" not found, try pulling it first'), "/v1", "unspool models --base-url"),
         (error(400, "Unrecognized request argument: stream_options"), "/v1", "-o stream_options null"),
-        (error(400, "Your organization must be verified to stream this model."), "/v1", "--no-stream asks"),
+        (error(400, "Your organization must be verified to stream this model."), "/v1", "try --no-stream"),
         (error(400, "The plain HTTP request was sent to HTTPS port"), "/v1", "try --base-url https://127.0.0.1:"),
     ],
 )
@@ -243,7 +243,7 @@ def test_quiet_still_tells_of_a_failure(unspool, serve):
 def test_a_complete_answer_without_text_is_reported(unspool, serve, format):
     server = serve(head() + start("chat") + end("chat"))
     done = unspool("--base-url", server.url, "-m", "m", "--format", format, "hi")
-    assert (done.returncode, done.stderr) == (0, b"unspool: the answer is complete, and empty\n")
+    assert (done.returncode, done.stderr) == (0, b"unspool: the answer is complete but empty\n")
     thought = event({"id": "r1", "choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]})
     server = serve(head() + start("chat") + thought + end("chat"))
     done = unspool("--base-url", server.url, "-m", "m", "--format", format, "hi")

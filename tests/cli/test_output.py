@@ -206,7 +206,7 @@ def test_a_journal_that_cannot_be_kept_costs_one_line_and_not_the_answer(unspool
     unspool.env["UNSPOOL_HOME"] = str(tmp_path / "file") if kind == "file" else "/proc/unspool"
     done = _ask(unspool, serve(stream("chat", "Python.")))
     assert (done.returncode, done.stdout) == (0, b"Python.\n")
-    assert done.stderr.startswith(b"unspool: this answer is not being kept: ")
+    assert done.stderr.startswith(b"unspool: this answer is not being saved: ")
     assert done.stderr.count(b"\n") == 1
 
 

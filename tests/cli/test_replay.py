@@ -171,11 +171,11 @@ def test_it_is_rendered_while_it_arrives_at_a_terminal(unspool, journal):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), 1, "no answer is kept yet"),
+        ((), 1, "there are no saved answers yet"),
         (("a", "b"), 2, "one ID at a time"),
         (("x", "--speed", "0"), 2, "'0' is not a speed such as"),
         (("x", "--speed", "fast"), 2, "'fast' is not a speed such as"),
-        (("ZZZZ",), 1, "no kept answer has 'ZZZZ' in its id"),
+        (("ZZZZ",), 1, "no saved answer has 'ZZZZ' in its id"),
         (("./none.sse",), 1, "No such file or directory (./none.sse)"),
         (("/dev/null",), 1, "/dev/null is not a journal"),
     ],

@@ -218,12 +218,12 @@ def test_a_quota_that_is_used_up_is_not_waited_for(unspool, serve):
         ("{", "not a JSON object"),
         ('"Hi"', "not a JSON object"),
         ('{"promt": "Hi"}', "no field 'promt'"),
-        ('{"prompt": 1}', "neither a prompt"),
-        ('{"messages": "Hi"}', "neither a prompt"),
+        ('{"prompt": 1}', "needs a prompt"),
+        ('{"messages": "Hi"}', "needs a prompt"),
         ('{"messages": [1]}', "form of Chat Completions"),
         ('{"url": "/v1/embeddings", "body": {}}', "it must end in /chat/completions"),
         ('{"url": "/v1/completions", "body": []}', "body is not a JSON object"),
-        ('{"method": "GET", "url": "/v1/completions", "body": {}}', "only POST"),
+        ('{"method": "GET", "url": "/v1/completions", "body": {}}', "must be POST"),
         ('{"custom_id": 1, "prompt": "Hi"}', "custom_id is not a string"),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_line_that_is_not_utf8_is_told_before_anything_is_asked(unspool, serve
 
 def test_one_name_for_two_lines_is_a_mistake(unspool):
     done = unspool("run", _file(unspool, *[{"prompt": "Hi", "custom_id": "a"}] * 2), "--sim")
-    assert (done.returncode, b"custom_id 'a' is that of line 1 too" in done.stderr) == (2, True)
+    assert (done.returncode, b"custom_id 'a' is also in line 1 too" in done.stderr) == (2, True)
 
 
 def test_prompts_can_be_piped_in(unspool):
@@ -271,7 +271,7 @@ def test_a_result_that_could_not_be_kept_is_printed_all_the_same(unspool, serve)
     (run / "streams").write_text("in the way")
     done = unspool("run", _prompts(unspool, 2), "--name", "mine", "--base-url", serve(_echo).url, "-m", "m")
     assert (done.returncode, _texts(done)) == (0, ["p0", "p1"])
-    assert b"a second run would ask for it again" in done.stderr
+    assert b"a second run would send it again" in done.stderr
 
 
 def test_progress_is_shown_to_a_person_and_taken_back(unspool):
@@ -303,9 +303,9 @@ def test_a_dead_server_ends_the_run_after_the_retries_of_one_line_and_says_why(u
     done = unspool("run", _prompts(unspool, 500), *arguments)
     assert (done.returncode, len(_results(done))) == (6, 1)
     first, last = done.stderr.decode().splitlines()
-    assert first.startswith("unspool: line 1 is asked for again: ")
+    assert first.startswith("unspool: line 1 is sent again: ")
     assert last.startswith(
-        "unspool: stopped, since no line could be answered: 0 of 500 answered, 1 failed (1 unreachable)"
+        "unspool: stopped, because no line could be answered: 0 of 500 answered, 1 failed (1 unreachable)"
     )
     assert "; line 1: " in last
 
@@ -328,7 +328,7 @@ def test_a_server_that_is_gone_for_longer_than_patience_allows_ends_the_run(unsp
     last = done.stderr.decode().splitlines()[-1]
     assert done.returncode == 6
     assert last.startswith("unspool: stopped, since the server was unreachable for 0 s: 1 of 500 answered, ")
-    assert last.endswith("; the same command asks for the rest")
+    assert last.endswith("; run the same command again for the rest")
     assert 1 < len(_results(done)) < 500
     # Started again it has kept an answer, and ends at the first line that cannot reach the server all the same.
     again = unspool("run", str(unspool.home / "prompts.jsonl"), *arguments)
@@ -345,7 +345,7 @@ def test_a_wrong_key_is_tried_once(unspool, serve):
     server = serve(error(401, "Incorrect API key.", "invalid_api_key"))
     done = unspool("run", _prompts(unspool, 500), "--base-url", server.url, "-m", "m", "--concurrency", "1")
     assert (done.returncode, len(server.requests)) == (3, 1)
-    assert b"stopped, since no line could be answered" in done.stderr
+    assert b"stopped, because no line could be answered" in done.stderr
     assert b"line 1: Incorrect API key." in done.stderr
 
 
@@ -416,7 +416,7 @@ def test_the_status_line_says_what_goes_wrong_while_it_does(unspool, serve):
     watched = Watched(
         unspool, "run", _prompts(unspool, 3), "--base-url", server.url, "-m", "m", "--concurrency", "1", columns=200
     )
-    watched.until("0 of 3 answered").until("asking again: ").until("The disk is full.")
+    watched.until("0 of 3 answered").until("retrying: ").until("The disk is full.")
     watched.send(signal.SIGINT)
     assert watched.end() == 130
 
@@ -468,7 +468,7 @@ def test_a_line_that_its_template_cannot_take_is_reported_before_anything_is_ask
     wrong = [
         ({"prompt": "A"}, b"wants a value for lang"),
         ({"prompt": "A", "params": {"lang": "x", "nope": 1}}, b"has no parameter 'nope'"),
-        ({"params": {"lang": "x"}}, b"neither a prompt"),
+        ({"params": {"lang": "x"}}, b"needs a prompt"),
         ({"messages": [{"role": "user", "content": "A"}], "params": {"lang": "x"}}, b"filled with a prompt"),
         ({"prompt": "A", "template": "nobody"}, b"there is no template 'nobody'"),
         ({"prompt": "A", "template": str(kept_templates / "hi.toml")}, b"cannot be a template's name"),

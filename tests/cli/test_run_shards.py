@@ -142,7 +142,7 @@ def test_a_line_that_was_not_asked_is_missed_by_a_merge(unspool, serve):
     path = _file(unspool, 3)
     merged = unspool("run", path, "--merge", "-q")
     assert (merged.returncode, _texts(merged.stdout)) == (1, ["p0", "p1"])
-    assert b"2 of 3 answered, 1 without a result: shard 0/1 must run to the end first" in merged.stderr
+    assert b"2 of 3 answered, 1 without a result: shard 0/1 must finish first" in merged.stderr
 
 
 def test_another_number_of_shards_is_refused_and_leaves_no_part(unspool, serve):

@@ -105,9 +105,9 @@ def test_a_schema_comes_from_a_file_or_the_command_line_or_the_short_form(told, 
     [
         (["--schema", "missing.json"], "missing.json cannot be read"),
         (["--schema", "{"], "--schema is not JSON"),
-        (["--schema", "age integr"], "is no field"),
+        (["--schema", "age integr"], "is not a field"),
         (["--schema", "name", "--schema-multi", "name"], "not both"),
-        (["--schema", "name", "--api", "completions"], "the completions API knows no schema; use --api chat"),
+        (["--schema", "name", "--api", "completions"], "the completions API does not support schema; use --api chat"),
     ],
 )
 def test_what_is_no_schema_is_told_before_anything_is_asked(unspool, serve, arguments, words):

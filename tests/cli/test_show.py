@@ -81,7 +81,7 @@ def test_a_stream_that_still_runs_is_said_to(unspool, serve):
     assert child.stdout.read(2) == b"Py"
     again = unspool("last")
     assert (again.returncode, again.stdout) == (7, b"Py")
-    assert again.stderr == b"unspool: interrupted: the answer is still being written; this is what there is by now\n"
+    assert again.stderr == b"unspool: interrupted: the answer is still being written; this is what has arrived so far\n"
 
 
 def test_an_answer_is_found_by_a_piece_of_its_id_in_any_case(unspool, serve):
@@ -106,9 +106,9 @@ def test_a_piece_of_several_ids_names_them(unspool, serve):
 
 
 def test_an_id_nobody_has_and_an_empty_history_are_told(unspool):
-    assert (unspool("last").returncode, unspool("last").stderr) == (1, b"unspool: no answer is kept yet\n")
-    assert unspool("show", "ZZZZ").stderr == b"unspool: no kept answer has 'ZZZZ' in its id; unspool log lists them\n"
-    assert unspool("show").stderr == b"unspool: no answer is kept yet\n"
+    assert (unspool("last").returncode, unspool("last").stderr) == (1, b"unspool: there are no saved answers yet\n")
+    assert unspool("show", "ZZZZ").stderr == b"unspool: no saved answer has 'ZZZZ' in its id; unspool log lists them\n"
+    assert unspool("show").stderr == b"unspool: there are no saved answers yet\n"
     assert unspool("last", "ZZZZ").returncode == 2
 
 

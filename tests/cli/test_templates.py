@@ -89,14 +89,14 @@ def test_parameters_have_values_or_defaults(body, keep):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-t", "tr"], "the template tr wants a value for from, to: -p from VALUE -p to VALUE"),
+        (["-t", "tr"], "the template tr needs a value for from, to: -p from VALUE -p to VALUE"),
         (["-t", "tr", "-p", "form", "x"], "the template tr has no parameter 'form'; it has from, to"),
         (["-t", "plain", "-p", "a", "b"], "the template plain has no parameter 'a'; it has none"),
         (["-t", "nope"], "there is no template 'nope'; there are bad, odd, plain, tr"),
         (["-t", "../secret"], "cannot be read: No such file"),
         (["-t", "a b"], "'a b' cannot be a template's name"),
         (["-t", ".hidden"], "cannot be a template's name"),
-        (["-t", "bad"], "prompt has a $ that begins no name; write $$"),
+        (["-t", "bad"], "prompt has a $ without a name after it; write $$"),
         (["-t", "odd"], "a template has no 'promt': did you mean 'prompt'?"),
         (["-p", "a", "b"], "name the template with -t"),
     ],
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told_with_what_there_is(unspool, sim, keep, arguments,
         ("prompt = 1", "prompt is a text"),
         ('attachments = "a.png"', "attachments is a list"),
         ("options = 3", "options is a table"),
-        ("", "it says nothing"),
+        ("", "the template is empty"),
         ("prompt = ]", "line 1"),
     ],
 )
@@ -197,13 +197,13 @@ def test_saving_again_replaces_and_says_so(unspool, body):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--save", "x"], "nothing to keep"),
+        (["--save", "x"], "nothing to save"),
         (["p", "--save", "../x"], "cannot be a template's name"),
         (["p", "--save", ""], "cannot be a template's name"),
         (["costs $5", "--save", "x"], "write $$ for a dollar sign"),
-        (["p", "-f", "-", "--save", "x"], "cannot keep standard input"),
-        (["p", "--schema", "age integr", "--save", "x"], "is no field"),
-        (["p", "-t", "y", "--save", "x"], "not another template"),
+        (["p", "-f", "-", "--save", "x"], "cannot save stdin"),
+        (["p", "--schema", "age integr", "--save", "x"], "is not a field"),
+        (["p", "-t", "y", "--save", "x"], "does not work with -t"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_and_leaves_nothing(unspool, folder, arguments, words):

@@ -113,7 +113,7 @@ def test_ctrl_c_at_a_terminal_ends_the_line_and_says_so(unspool, serve):
 def test_alone_at_a_terminal_it_asks_for_the_prompt(unspool, serve):
     server = serve(stream("completions", "ok"))
     unspool.env.update(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="k", UNSPOOL_API="completions")
-    terminal = unspool.on_terminal(typed=[("type the prompt, then Ctrl-D", "What is Python?\n\x04")])
+    terminal = unspool.on_terminal(typed=[("type the prompt, then press Ctrl-D", "What is Python?\n\x04")])
     assert (terminal.code, server.requests[0].json["prompt"]) == (0, "What is Python?")
 
 

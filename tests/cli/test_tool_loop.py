@@ -167,7 +167,7 @@ def test_the_loop_ends_at_the_limit(unspool, simulator, tools):
     simulator.when(matches=lambda _: True).answer(call("step", number=1))
     done = unspool(*ask(simulator), "--functions", tools, "--tools-allow", "all", "--cl", "2", "go")
     assert done.returncode == 1
-    assert b"after 2 answers with calls; --cl allows more" in done.stderr
+    assert b"after 2 rounds of calls; --cl N allows more" in done.stderr
     assert Path(unspool.env["STEPS"]).read_text() == "1\n1\n"
 
 
@@ -324,7 +324,7 @@ def test_a_call_that_had_begun_is_asked_about_at_a_terminal(unspool, simulator, 
     child.kill()
     child.wait()
     person = Watched(unspool, "resume")
-    person.until("hang({}) had begun when the command died, and may have had an effect; run it again?").type("n\n")
+    person.until("hang({}) had started when the command died and may have had an effect; run it again?").type("n\n")
     person.until("I see: the program died while this call ran")
     assert person.end() == 0
 

@@ -172,11 +172,11 @@ def test_results_keep_the_order_of_their_calls(ask, serve, tools):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-c", "and?"], "waits for what its tools bring: --tool-result ID RESULT for a (weather), b (weather)"),
+        (["-c", "and?"], "waits for tool results: give --tool-result ID RESULT for a (weather), b (weather)"),
         (["-c", "--tool-result", "a", "1"], "--tool-result ID RESULT for b (weather)"),
-        (["-c", "--tool-result", "weather", "1"], "no call of the last answer is 'weather'; there are a (weather)"),
+        (["-c", "--tool-result", "weather", "1"], "the last answer has no call 'weather'; there are a (weather)"),
         (["-c", "--tool-result", "a", "1", "--tool-result", "a", "2"], "two results for a"),
-        (["--tool-result", "a", "1"], "continue the conversation that asks for it: -c"),
+        (["--tool-result", "a", "1"], "add -c to continue the conversation that called the tool"),
         (["--tool-choice", "auto", "?"], "--tool-choice needs tools"),
         (["--tool", "missing.json", "?"], "--tool: missing.json cannot be read"),
         (["--tool", "[1]", "?"], "a tool is a JSON object with a name"),

@@ -69,7 +69,7 @@ def test_a_journal_that_cannot_be_kept_is_told_once(tmp_path: Path) -> None:
             answer = unspool.stream("hi", **asked(server, journal=tmp_path / "file" / "streams"))
             assert answer.read() == "Hello"
             assert not answer.kept
-    assert len([one for one in told if "not being kept" in str(one.message)]) == 1
+    assert len([one for one in told if "not being saved" in str(one.message)]) == 1
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_the_timeouts_of_a_profile_count_where_no_argument_says_another(
     [
         ({"api": "responses", "seed": 1}, 'no seed; use api="chat"'),
         ({"api": "completions", "tools": [{"name": "f"}]}, 'use api="chat" or api="responses"'),
-        ({"attachments": [b"\x00\x01\x02"]}, "of no known type.*are$"),
+        ({"attachments": [b"\x00\x01\x02"]}, "has an unknown type.*supported$"),
         ({"model": None}, "model is missing"),
     ],
 )
@@ -361,7 +361,7 @@ def test_a_disk_that_refuses_in_the_middle_of_an_answer_is_told_once() -> None:
     with Server(sends(SSE_HEAD, *[piece("word " * 20)] * 100, finish(), DONE)) as server:
         done = subprocess.run([sys.executable, "-c", FULL_DISK, server.url], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["complete False"] * 3
-    assert done.stderr.count("this answer is not being kept: File too large") == 1
+    assert done.stderr.count("this answer is not being saved: File too large") == 1
 
 
 def test_an_answer_and_a_client_are_not_copied_but_say_so() -> None:

@@ -134,7 +134,7 @@ def test_what_cannot_be_attached_is_named(tmp_path):
         (missing, "missing.png cannot be read: No such file"),
         (tmp_path, "cannot be read: Is a directory"),
         (empty, "empty.png is empty"),
-        (odd, "odd.bin is of no known type"),
+        (odd, "odd.bin has an unknown type"),
     ):
         with pytest.raises(Unattachable, match=words):
             part(path)

@@ -387,7 +387,7 @@ def test_a_tool_call_is_answered_in_the_next_turn() -> None:
 
 def test_arguments_that_are_no_object_are_refused() -> None:
     for arguments in ("{", "[1]"):
-        with pytest.raises(ValueError, match="calls f with what is not"):
+        with pytest.raises(ValueError, match="calls f with arguments that are not"):
             unspool.ToolCall(0, "c", "f", arguments).parsed()
     assert unspool.ToolCall(0, "c", "f", "").parsed() == {}
 
@@ -478,7 +478,7 @@ WRONG = [
     ('{"name": 1, "steps": []}', "name is 1, and not a string"),
     ('{"steps": []}', "the answer has no 'name'"),
     ('{"name": "T", "steps": [{"text": "a", "minutes": "b"}]}', "steps\\[0\\].minutes is 'b', and not a integer"),
-    ('{"name": "T", "steps": [], "x": 1}', "which the schema does not know"),
+    ('{"name": "T", "steps": [], "x": 1}', "which the schema does not allow"),
     ("Certainly!", "not JSON"),
 ]
 

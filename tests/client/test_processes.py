@@ -347,7 +347,7 @@ def test_a_second_thread_that_reads_an_answer_gets_an_error_at_once() -> None:
         reading.start()
         while not answer._reading:
             pass
-        with pytest.raises(RuntimeError, match="being read already"):
+        with pytest.raises(RuntimeError, match="already being read"):
             answer.read()
         gate.opened.set()
         reading.join()

@@ -105,7 +105,7 @@ def test_a_stream_that_breaks_behind_a_tunnel_is_cut(tls: ssl.SSLContext, monkey
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (reply(407, b"go away", proxy_authenticate='Basic realm="x"'), "user and password"),
+        (reply(407, b"go away", proxy_authenticate='Basic realm="x"'), "user name and password"),
         (reply(502, b"no route"), "502"),
         (reply(403, b"forbidden"), "403"),
         (b"", "does not connect"),

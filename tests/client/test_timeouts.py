@@ -38,7 +38,7 @@ def test_connecting_takes_ten_seconds_at_most_by_default() -> None:
 def test_a_host_that_does_not_take_the_connection_is_unreachable(full_port: int) -> None:
     ended = read(f"http://127.0.0.1:{full_port}/v1", connect=0.1, retries=0)
     assert ended.outcome == "unreachable"
-    assert "could not be connected to in time" in ended.message
+    assert "did not accept the connection in time" in ended.message
 
 
 def test_the_connect_limit_does_not_bound_the_answer() -> None:

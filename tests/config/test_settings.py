@@ -329,10 +329,10 @@ def test_a_broken_variable_of_a_profile_that_is_not_used_does_no_harm(environ: d
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["false"], "'false' ended with status 1$"),
+        (["false"], "'false' exited with status 1$"),
         (
             ["sh", "-c", "echo hunter2; echo one >&2; echo 'locked\a' >&2; exit 3"],
-            r"'sh' ended with status 3: locked\?$",
+            r"'sh' exited with status 3: locked\?$",
         ),
         (["no-such-command"], "'no-such-command' cannot be run: No such file or directory$"),
         (["true"], "'true' printed no key$"),

@@ -389,7 +389,7 @@ def test_a_folder_that_cannot_be_made_is_told_once_and_costs_nothing_else(tmp_pa
     writer = Writer(str(tmp_path / "file" / "streams"))
     assert writer.path is None
     assert writer.trouble is not None
-    assert "not being kept" in writer.trouble
+    assert "not being saved" in writer.trouble
     writer.events(Events.of(EVENTS), 0.0)
     writer.close()
 
@@ -496,14 +496,14 @@ def test_an_id_is_found_by_any_piece_that_only_it_has(tmp_path: Path) -> None:
     assert find(ids[2]) == ids[2]
     with pytest.raises(folder.NotFound, match="3 answers match"):
         find("01M8")
-    with pytest.raises(folder.NotFound, match="no kept answer"):
+    with pytest.raises(folder.NotFound, match="no saved answer"):
         find("ZZZZ")
-    with pytest.raises(folder.NotFound, match="no kept answer"):
+    with pytest.raises(folder.NotFound, match="no saved answer"):
         find("")
     assert folder.newest(str(streams)) == max(ids)
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert folder.ids(str(tmp_path / "none")) == []
-    with pytest.raises(folder.NotFound, match="no answer is kept yet"):
+    with pytest.raises(folder.NotFound, match="there are no saved answers yet"):
         folder.newest(str(tmp_path / "none"))

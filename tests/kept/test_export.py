@@ -62,7 +62,7 @@ def test_when_an_earlier_stream_is_gone_its_words_are_still_printed(kept: Kept) 
     kept.path(first).unlink()
     done = kept.run("export")
     assert "One?\n\n## Assistant\n\n1.\n\n## User\n\nTwo?" in done.stdout
-    assert "not kept any more" in done.stderr
+    assert "an earlier answer was removed" in done.stderr
 
 
 def test_reasoning_choices_and_tool_calls_are_printed(kept: Kept) -> None:

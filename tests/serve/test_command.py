@@ -67,7 +67,7 @@ def test_a_terminal_is_told_of_the_page_and_a_token_that_opens_it_and_a_log_is_n
     ("arguments", "words"),
     [
         (["--sim", "--host", "0.0.0.0"], "--tokens FILE"),
-        (["--sim", "--upstream", "http://127.0.0.1:9/v1"], "give one of them"),
+        (["--sim", "--upstream", "http://127.0.0.1:9/v1"], "name the server with one of"),
         (["--upstream", "http://127.0.0.1:9/v1", "--cert", "x"], "--cert and --key"),
         (["--upstream", "http://127.0.0.1:9/v1", "--keep-bytes", "lots"], "500M or 20G"),
     ],

@@ -166,7 +166,7 @@ def test_a_viewer_that_comes_after_a_failure_is_sent_it(monkeypatch: pytest.Monk
         for format in ("upstream", "unspool", "ai-sdk"):
             path = f"/streams/{id}?format={format}"
             found = events(gateway.get(path, headers=bearer(token)))
-            assert any("refuses the gateway's key" in one.data for one in found), format
+            assert any("rejects the gateway's key" in one.data for one in found), format
         watched.set()
 
 

@@ -176,7 +176,7 @@ def test_a_stream_that_the_gateway_no_longer_has_is_cut_and_asked_again_next_tim
         answer = unspool.stream("What is Python?", **asked(way.url, "chat", check=False))
         answer.read()
         assert answer.outcome == "cut"
-        assert "cannot be taken up" in answer.ending.message
+        assert "cannot be resumed" in answer.ending.message
         again = unspool.resume(answer.id, key="sk-alice")
         again.read()
         assert again.id != answer.id

@@ -40,7 +40,7 @@ def hello(client_of, sim):
 def test_everything_is_set_and_read_over_http(control, sim, client_of):
     assert "/_unspool/answers" in control("GET", "")["paths"]
     control("POST", "/answers", {"when": {"user": "hello"}, "answer": "Hi."})
-    assert control("GET", "/unused")["unused"] == ["answer 1 (user='hello'): nobody got its answer"]
+    assert control("GET", "/unused")["unused"] == ["answer 1 (user='hello'): no request used its answer"]
     control("POST", "/faults", {"script": ["status=503"]})
     assert [hello(client_of, sim)[0] for _ in range(2)] == [503, 200]
     first, second = control("GET", "/requests")["requests"]

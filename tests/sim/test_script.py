@@ -239,7 +239,7 @@ def test_what_nobody_got_is_told(ask, sim):
     sim.when(user="never").answer("x")
     ask(CHAT)
     with pytest.raises(
-        AssertionError, match=r"answer 1 .*1 of its 2 answers\n.*answer 2 \(user='never'\): nobody got its answer"
+        AssertionError, match=r"answer 1 .*1 of its 2 answers\n.*answer 2 \(user='never'\): no request used its answer"
     ):
         sim.assert_all_used()
     ask(CHAT)
@@ -364,18 +364,21 @@ def test_the_three_doors_lead_to_the_same_answers(door, tmp_path, client_of):
 @pytest.mark.parametrize(
     ("value", "error"),
     [
-        ({"answers": [{"wen": {}, "answer": "x"}]}, "answer 1: a rule is an object with when, and answer or sequence"),
+        (
+            {"answers": [{"wen": {}, "answer": "x"}]},
+            "answer 1: a rule must be an object with when, and answer or sequence",
+        ),
         ({"answers": [{"when": {"usr": "x"}, "answer": "x"}]}, "when has no usr; it may have user, system"),
-        ({"answers": [{"answer": "x", "sequence": []}]}, "either an answer or a sequence"),
+        ({"answers": [{"answer": "x", "sequence": []}]}, "either answer or sequence"),
         ({"answers": [{"sequence": []}]}, "at least one"),
         ({"answers": [{"answer": {"txt": "x"}}]}, "an answer has no txt"),
         ({"answers": [{"answer": {"text": "x", "refusal": "y"}}]}, "one of text, json and refusal"),
-        ({"answers": [{"answer": {"text": "x", "finish": "bored"}}]}, "finish is one of"),
+        ({"answers": [{"answer": {"text": "x", "finish": "bored"}}]}, "finish must be one of"),
         ({"answers": [{"answer": {"text": "x", "fault": "nonsense"}}]}, "there is no fault 'nonsense'"),
         ({"answers": [{"answer": {"text": "x", "fault": "unstreamed"}}]}, "changes the request"),
-        ({"answers": [{"when": {"user": "/(/"}, "answer": "x"}]}, "is no regular expression"),
-        ({"answers": [{"when": {"endpoint": "images"}, "answer": "x"}]}, "endpoint is completions"),
-        ({"answers": "x"}, "answers are an array"),
+        ({"answers": [{"when": {"user": "/(/"}, "answer": "x"}]}, "is not a regular expression"),
+        ({"answers": [{"when": {"endpoint": "images"}, "answer": "x"}]}, "endpoint must be completions"),
+        ({"answers": "x"}, "answers must be an array"),
         ({"rules": []}, "it has rules"),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_write_that_fails_ends_the_journal_and_not_the_answer(home: Home, erro
     stream = Injected(home, f"write:error={error}:when={first}+", "interval")
     stream.assert_whole()
     assert stream.stderr.count(b"\n") == 1
-    assert stream.stderr.startswith(b"unspool: this answer is not being kept: ")
+    assert stream.stderr.startswith(b"unspool: this answer is not being saved: ")
     assert stream.kept.ending.outcome == outcome.INTERRUPTED
     assert stream.kept.text == "".join(WORDS[: max(0, first - 2)])
 
@@ -120,7 +120,7 @@ def test_a_disk_that_first_cannot_sync_and_then_is_full_is_told_of_twice(home: H
     stream.assert_whole()
     first, second = stream.stderr.decode().splitlines()
     assert "power cut" in first
-    assert "not being kept" in second
+    assert "not being saved" in second
 
 
 @needs_strace
@@ -157,7 +157,7 @@ def test_a_disk_that_is_full_in_earnest(home: Home, paced: str, small_disk: Path
     stream = home(*asked)
     assert (stream.stdout, stream.returncode) == (whole.stdout, 0)
     assert stream.stderr.count(b"\n") == 1
-    assert stream.stderr.startswith(b"unspool: this answer is not being kept: No space left on device")
+    assert stream.stderr.startswith(b"unspool: this answer is not being saved: No space left on device")
     for path in home.journals():
         kept = Kept(path)
         assert kept.damage is None

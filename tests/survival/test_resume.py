@@ -191,7 +191,7 @@ def test_an_unknown_id_is_told(home: Home, instant: str) -> None:
     resumed = home("resume", "7ZZZZZ")
     assert (resumed.returncode, resumed.stderr) == (
         1,
-        b"unspool: no kept answer has '7ZZZZZ' in its id; unspool log lists them\n",
+        b"unspool: no saved answer has '7ZZZZZ' in its id; unspool log lists them\n",
     )
 
 

@@ -118,7 +118,7 @@ def test_a_compressed_answer_is_kept_as_it_was_sent_unless_a_key_is_in_it(folder
         first = ask(recorder.url, CHAT, ASKS["chat"])
         assert ask(recorder.url, CHAT, ASKS["chat"]).raw == answer(b": " + KEY.encode() + b"\n\n" + EVENT)
     assert len(list(folder.iterdir())) == 1
-    assert told[1].startswith("not recorded: there is a key")
+    assert told[1].startswith("not recorded: the compressed answer contains a key")
     with play() as player:
         assert ask(player.url, CHAT, ASKS["chat"]).body == first.body
     (tape,) = folder.iterdir()

@@ -82,7 +82,7 @@ def _check(parts: list[JsonObject], is_openai: bool) -> None:
     for part in parts:
         type = part.get("type")
         if type == "file" and "file_url" in part["file"]:
-            raise ValueError("the chat API takes no file by its URL: download it first, or use --api responses")
+            raise ValueError("the chat API does not take files by URL: download it first, or use --api responses")
         if type == "input_audio" and is_openai and part["input_audio"].get("format") not in ("wav", "mp3"):
             raise ValueError(
                 f"OpenAI takes audio as WAV or MP3, not as {part['input_audio'].get('format')}: convert it first"

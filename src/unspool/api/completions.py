@@ -35,10 +35,10 @@ class Completions(Endpoint):
         asked = {"tools": prompt.tools, "tool_choice": prompt.tool_choice, "schema": prompt.schema}
         for name, value in asked.items():
             if value is not None and name not in prompt.options:
-                raise ValueError(f"the completions API knows no {name}; use --api chat or --api responses")
+                raise ValueError(f"the completions API does not support {name}; use --api chat or --api responses")
         if any(message.get("role") == "tool" or message.get("tool_calls") for message in prompt.messages):
             raise ValueError(
-                "the completions API knows no tool calls, nor their results; use --api chat or --api responses"
+                "the completions API does not support tool calls or their results; use --api chat or --api responses"
             )
         texts = [plain_text(message.get("content")) for message in without_items(prompt.messages)]
         if prompt.system is not None:
@@ -64,7 +64,7 @@ class Completions(Endpoint):
         if isinstance(prompt, list) and len(prompt) == 1:
             prompt = prompt[0]
         if not isinstance(prompt, str):
-            raise ValueError("only an answer to one prompt, in words, can be continued")
+            raise ValueError("only an answer to one text prompt can be continued")
         return {**body, "prompt": prompt + partial}
 
     def messages(self, body: JsonObject) -> tuple[str | None, list[JsonObject]]:

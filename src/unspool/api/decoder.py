@@ -112,7 +112,7 @@ class Decoder:
     def what_is_missing(self) -> str:
         """Return a sentence on why a stream that was closed in good order has not ended."""
         if not self._has_content and self.done:
-            return "the server sent [DONE], and no part of an answer before it"
+            return "the server sent [DONE] without an answer before it"
         if self.done:
             return "the server sent [DONE] before the answer's end"
         return "the server closed the stream before its end"

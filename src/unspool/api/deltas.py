@@ -160,9 +160,11 @@ class ToolCall(Delta):
         try:
             value = clean(loads(self.arguments or "{}"))
         except ValueError as error:
-            raise ValueError(f"the model calls {self.name} with what is not JSON: {error}") from error
+            raise ValueError(f"the model calls {self.name} with arguments that are not JSON: {error}") from error
         if not isinstance(value, dict):
-            raise ValueError(f"the model calls {self.name} with what is not a JSON object: {self.arguments[:80]}")
+            raise ValueError(
+                f"the model calls {self.name} with arguments that are not a JSON object: {self.arguments[:80]}"
+            )
         return value
 
     def result(self, value: object) -> dict[str, Any]:

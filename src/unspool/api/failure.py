@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unspool.jsontext import JsonObject
 
 #: The message of an error that came without one.
-UNEXPLAINED = "the server reported an error without saying which"
+UNEXPLAINED = "the server reported an error without a message"
 #: The type of the failure that stands for an event which is not JSON.
 MALFORMED_EVENT = "malformed_event"
 #: The type of the failure that stands for a body which is no answer of any endpoint.

@@ -132,5 +132,5 @@ def plain_text(content: Any) -> str:
     for part in content:
         if part.get("type") != "text":
             kind = _KINDS.get(part.get("type"), part.get("type"))
-            raise ValueError(f"the completions API takes text only, and no {kind}; use --api chat or --api responses")
+            raise ValueError(f"the completions API takes only text, not {kind}; use --api chat or --api responses")
     return "".join(part["text"] for part in content)

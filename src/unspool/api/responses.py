@@ -62,7 +62,7 @@ _CALL_DONE = {
     "response.function_call_arguments.done": "arguments",
     "response.custom_tool_call_input.done": "input",
 }
-_CONTRADICTION = "the server's final answer is another text than the one it streamed"
+_CONTRADICTION = "the server's final text differs from the text that it streamed"
 _TERMINAL = {
     "response.completed": "completed",
     "response.incomplete": "incomplete",
@@ -88,7 +88,7 @@ class Responses(Endpoint):
         asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}
         for name, value in asked.items():
             if value is not None and name not in prompt.options:
-                raise ValueError(f"the Responses API knows no {name}; use --api chat")
+                raise ValueError(f"the Responses API does not support {name}; use --api chat")
         body: JsonObject = {
             "model": prompt.model,
             "input": _input(prompt.messages),
@@ -205,7 +205,7 @@ def _part(part: JsonObject, role: str) -> JsonObject:
         return {"type": "input_file", **part["file"]}
     if type == "input_audio":
         # OpenAI's document (2.3.0) describes such a part, but no message that could hold it.
-        raise ValueError("the Responses API takes no audio; use --api chat, with a model that listens")
+        raise ValueError("the Responses API does not take audio; use --api chat, with a model that listens")
     return part
 
 
@@ -704,7 +704,7 @@ class Decoder(decoder.Decoder):
             self._overrule_failure(consistent)
             # A server that numbers all its events 0 does not count.
             if self._disordered and self.last_sequence and response.get("output") and not consistent:
-                self._fail(Failure("events were lost or doubled on the way: the server's complete text differs"))
+                self._fail(Failure("events were lost or duplicated: the server's complete text differs"))
             elif _has_text(response.get("output")) and not consistent:
                 self._note(_CONTRADICTION)
             elif self._disordered and self.last_sequence and self._open and not response.get("output"):

@@ -23,7 +23,7 @@ def mismatch(schema: object, value: object) -> str | None:
 
 def _wrong(schema: object, value: object, place: str, root: object, depth: int) -> str | None:
     if schema is False:
-        return f"{place} should not be there"
+        return f"{place} is not allowed"
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return None
     for check in (_reference, _kind, _choice, _members, _elements, _range):
@@ -67,7 +67,7 @@ def _choice(schema: JsonObject, value: object, place: str, root: object, depth: 
         if ways:
             wrongs = [_wrong(one, value, place, root, depth + 1) for one in ways]
             if None not in wrongs:
-                return wrongs[0] if len(wrongs) == 1 else f"{place} follows none of the alternatives of the schema"
+                return wrongs[0] if len(wrongs) == 1 else f"{place} matches none of the alternatives of the schema"
     return None
 
 
@@ -86,7 +86,7 @@ def _members(schema: JsonObject, value: object, place: str, root: object, depth:
         elif "patternProperties" in schema:
             continue
         elif schema.get("additionalProperties") is False:
-            wrong = f"{place} has {name!r}, which the schema does not know"
+            wrong = f"{place} has {name!r}, which the schema does not allow"
         else:
             wrong = _wrong(schema.get("additionalProperties"), item, f"{name!r} of {place}", root, depth + 1)
         if wrong is not None:

@@ -139,7 +139,7 @@ class Lines:
             if type(custom_id) is not str:
                 raise ValueError("custom_id is not a string")
             if custom_id in self._names:
-                raise ValueError(f"custom_id {custom_id!r} is that of line {self._names[custom_id]} too")
+                raise ValueError(f"custom_id {custom_id!r} is also in line {self._names[custom_id]}")
             self._names[custom_id] = number
         is_batch = "body" in value
         api_name, prompt, body = self._batch(value) if is_batch else self._plain(value)
@@ -153,7 +153,7 @@ class Lines:
 
     def _batch(self, value: JsonObject) -> tuple[str, Prompt, JsonObject]:
         if value.get("method", "POST") != "POST":
-            raise ValueError(f"method is {value['method']!r}, and only POST asks for an answer")
+            raise ValueError(f"method is {value['method']!r}, but must be POST")
         url = value.get("url")
         path = url if type(url) is str else ""
         api_name = next((name for end, name in sorted(_PATHS.items()) if path.endswith(end)), None)
@@ -164,20 +164,20 @@ class Lines:
             raise ValueError("body is not a JSON object")
         model = given.get("model") or self._target.model
         if type(model) is not str or not model:
-            raise ValueError("body names no model, and there is no default one; -m names it")
+            raise ValueError("body has no model, and there is no default; name one with -m")
         body = api.endpoint(api_name).with_usage({**given, "model": model, "stream": True})
         return api_name, Prompt("", model, n=given.get("n")), body
 
     def _plain(self, value: JsonObject) -> tuple[str, Prompt, JsonObject]:
         unknown = sorted(set(value) - _KNOWN)
         if unknown:
-            raise ValueError(f"there is no field {unknown[0]!r}; other fields of the request go into options")
+            raise ValueError(f"there is no field {unknown[0]!r}; put other request fields into options")
         preset, params = self._template(value)
         asked = value.get("messages", value.get("prompt"))
         if asked is None and preset is not None and not preset.needs_prompt:
             asked = ""
         elif type(asked) is not (list if "messages" in value else str) or not asked:
-            raise ValueError("it has neither a prompt, which is a text, nor messages, which are a list")
+            raise ValueError("it needs a prompt (a string) or messages (a list)")
         defaults = self._defaults
         if preset is not None:
             filled, system = preset.fill(asked if isinstance(asked, str) else "", params)
@@ -186,7 +186,7 @@ class Lines:
             defaults = {"system": system, **preset.defaults, **defaults, "options": options}
         model = value.get("model") or defaults.get("model") or self._target.model
         if type(model) is not str or not model:
-            raise ValueError("it names no model, and there is no default one; -m names it")
+            raise ValueError("it has no model, and there is no default; name one with -m")
         options = value.get("options") or {}
         if type(options) is not dict:
             raise ValueError("options is not a JSON object")
@@ -200,7 +200,7 @@ class Lines:
         try:
             return self._target.api, prompt, build_body(self._target, prompt, self._target.api)
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError("its messages have not the form of Chat Completions") from error
+            raise ValueError("its messages do not have the form of Chat Completions") from error
 
     def _template(self, value: JsonObject) -> tuple[Preset | None, dict[str, str]]:
         """The template of a line, None where it has none, and the line's parameters for it."""

@@ -71,7 +71,7 @@ def with_model(target: Target, *, use_proxy: bool = True, looks: bool = True) ->
         return target.replace(model=names[0])
     some = f", such as {names[0]}" if names else ""
     raise UsageError(
-        f"name a model with -m{some}: {target.name} has no default one; unspool models{target.flags} lists what it has"
+        f"name a model with -m{some}: {target.name} has no default model; unspool models{target.flags} lists its models"
     )
 
 
@@ -117,14 +117,14 @@ def missing_key(target: Target) -> str:
     """Say that there is no key, and the ways to give one or to do without."""
     from unspool.cli.engines import running
 
-    engines = "".join(f", or ask {name}, which runs here, with {command}" for name, command in running())
-    return f"no API key for {target.name}: {target.key_hint}{engines}, or ask the built-in simulator, which needs none, with --sim"
+    engines = "".join(f", or use {name}, which runs on this machine: {command}" for name, command in running())
+    return f"no API key for {target.name}: {target.key_hint}{engines}, or use the built-in simulator, which needs no key: --sim"
 
 
 def advice(ending: Ending, target: Target) -> str:
     """Say what to do about an error of this server; "" where nothing is known to help."""
     if ending.outcome == outcome.UNAUTHORIZED:
-        return f"to give {'another' if target.key else 'a'} key, {target.key_hint}"
+        return f"to use {'another' if target.key else 'a'} key, {target.key_hint}"
     failure = ending.failure
     said = ending.message.lower()
     if failure is None:
@@ -132,19 +132,19 @@ def advice(ending: Ending, target: Target) -> str:
     if failure.code == "model_not_found" or (
         "model" in said and (failure.status == 404 or "invalid model name" in said)
     ):
-        return f"unspool models{target.flags} lists what the server has"
+        return f"unspool models{target.flags} lists the server's models"
     if failure.status == 407:
-        return "the proxy wants a user and a password: HTTP_PROXY=http://USER:PASSWORD@HOST:PORT"
+        return "the proxy requires a user name and a password: HTTP_PROXY=http://USER:PASSWORD@HOST:PORT"
     if "max_completion_tokens" in said:
-        return "-o max_tokens null -o max_completion_tokens N asks with that name"
+        return "try -o max_tokens null -o max_completion_tokens N"
     # What unspool sends without being asked to, as servers name it that do not know it.
     for field, words in (("stream_options", "stream_options"), ("store", "'store'"), ("include", "encrypted content")):
         if words in said:
-            return f"-o {field} null leaves that field out"
+            return f"try -o {field} null, which leaves that field out"
     if "stream" in said and "verified" in said:
-        return "--no-stream asks for the answer in one piece"
+        return "try --no-stream, which requests the answer in one piece"
     if "https port" in said or "https server" in said:
-        return f"the server speaks TLS: try --base-url https{target.base_url.removeprefix('http')}"
+        return f"the server uses TLS: try --base-url https{target.base_url.removeprefix('http')}"
     if "use --api" in said:
         return ""
     if failure.status in (404, 405) or "web page" in said:

@@ -58,12 +58,12 @@ def _leave(id: str, write_fd: int) -> None:
 def begin(ask: Callable[[Callable[[str], None]], int], options: AskOptions, notes: Notes) -> int:
     """Ask in a child process, and return the exit code once the child has begun, or has failed to."""
     if not hasattr(os, "fork"):
-        raise UsageError("--detach is not possible on this system, which has no fork")
+        raise UsageError("--detach does not work on this system, which has no fork")
     if other := "--dry-run" if options.dry_run else "--no-log" if options.no_log else "":
-        raise UsageError(f"--detach does not go with {other}: what runs elsewhere is read from its journal")
+        raise UsageError(f"--detach does not work with {other}: a detached stream is read from its journal")
     id, code = in_background(ask)
     if id is None:
         return code
     Output(1).write(id + "\n")
-    notes.line(f"streams in the background; unspool attach {short(id)} follows it, unspool cancel {short(id)} stops it")
+    notes.line(f"running in the background; unspool attach {short(id)} follows it, unspool cancel {short(id)} stops it")
     return 0

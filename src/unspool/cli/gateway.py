@@ -50,7 +50,9 @@ def ps(options: PsOptions) -> int:
 def log(options: LogOptions) -> int:
     """List the owner's streams."""
     if options.path or options.id:
-        raise UsageError("a gateway's streams are no files here: --path and an ID do not go with --base-url or -P")
+        raise UsageError(
+            "--path and ID do not work with --base-url or -P: a gateway's streams are not files on this machine"
+        )
 
     def work(target: Target, notes: Notes) -> int:
         stdout = Output(1)
@@ -85,7 +87,7 @@ def cancel(options: CancelOptions) -> int:
         short = ulid.short(one.id)
         attach = f"unspool attach{target.flags} {short}"
         if not one.is_running:
-            raise CommandError(f"{short} does not run any more ({one.state}); {attach} prints it")
+            raise CommandError(f"{short} is not running any more ({one.state}); {attach} prints it")
         gateway.cancel(target, one)
         notes.line(f"cancelled; {attach} prints what arrived")
         return 0
@@ -96,9 +98,7 @@ def cancel(options: CancelOptions) -> int:
 def attach(options: AttachOptions) -> int:
     """Follow one of the owner's streams from its beginning to its end, and return its exit code."""
     if options.first:
-        raise UsageError(
-            "--from counts blocks of a journal on this machine; a gateway's stream is shown from its beginning"
-        )
+        raise UsageError("--from works for journals on this machine; a gateway's stream is shown from its beginning")
 
     def work(target: Target, notes: Notes) -> int:
         one = gateway.find(target, options.id)
@@ -109,7 +109,7 @@ def attach(options: AttachOptions) -> int:
             sentence = outcome.sentence(ending, None, advice(ending, target))
             if signals.number:
                 again = f"unspool attach{target.flags} {ulid.short(one.id)}"
-                sentence = f"detached; the stream continues, and {again} follows it again"
+                sentence = f"detached; the stream continues; to follow it again: {again}"
             report(answer, ending, display, verbose=False, sentence=sentence)
         return ending.exit_code
 

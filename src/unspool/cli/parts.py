@@ -24,7 +24,7 @@ def merge(folder: str, file: str, lines: Iterable[Line], notes: Notes) -> int:
     if missing := parts.missing_from(there):
         raise CommandError(
             f"{_named(missing)} of {file} {'is' if len(missing) == 1 else 'are'} missing in {folder};"
-            f" unspool run {file} --shard {missing[0]} makes it, and files of a part that was made elsewhere go into that folder"
+            f" unspool run {file} --shard {missing[0]} runs it; copy the files of a part that ran on another machine into that folder"
         )
     streams, journals = parts.streams_in(folder, there), parts.streams_of(folder)
     stdout = Output(1)
@@ -46,7 +46,7 @@ def merge(folder: str, file: str, lines: Iterable[Line], notes: Notes) -> int:
     if codes:
         words += f", {len(codes)} failed"
     if absent:
-        words += f", {absent} without a result: {_named(sorted(without))} must run to the end first"
+        words += f", {absent} without a result: {_named(sorted(without))} must finish first"
     notes.line(one_line(words), always=bool(absent))
     return 1 if absent else exit_code_of(codes)
 
@@ -81,7 +81,7 @@ def _parts(folder: str, file: str) -> list[Shard]:
     except parts.PartsError as error:
         raise CommandError(str(error)) from error
     if not there:
-        raise CommandError(f"no part of {file} is in {folder}; --name NAME names a run that was given another name")
+        raise CommandError(f"no part of {file} is in {folder}; if the run has another name, give --name NAME")
     return there
 
 
@@ -95,7 +95,7 @@ def _counted(found: dict[str, int]) -> str:
     answered = sum(count for word, count in found.items() if word in results.ANSWERED)
     words = [f"{answered} of {total} answered"]
     if under_way := found.get(outcome.RUNNING):
-        words.append(f"{under_way} under way")
+        words.append(f"{under_way} running")
     failed = {word: n for word, n in sorted(found.items()) if word not in {*results.ANSWERED, outcome.RUNNING, ""}}
     if failed:
         words.append(

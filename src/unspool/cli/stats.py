@@ -99,7 +99,7 @@ class Stats:
         code = display.format.code()
         text = "".join(self._texts or ()) if code is None else code
         if not text:
-            display.note(f"nothing was copied: there is no {'text' if code is None else 'code'}", always=True)
+            display.note(f"nothing was copied: the answer has no {'text' if code is None else 'code'}", always=True)
             return ""
         terminal = next((one for one in (display.notes.output, display.stdout) if one.is_tty), None)
         try:

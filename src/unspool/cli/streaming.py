@@ -160,7 +160,7 @@ def report(
         display.note(
             "the answer has no text, only reasoning (--show-reasoning shows it)"
             if display.has_reasoning
-            else "the answer is complete, and empty"
+            else "the answer is complete but empty"
         )
     if calls:
         from unspool.cli import extras

@@ -32,7 +32,7 @@ def locate(wanted: str | None) -> str:
     if "." in wanted or "/" in wanted or os.sep in wanted:
         with open(wanted, "rb") as file:
             if file.read(len(record.HEADER)) != record.HEADER:
-                raise folder.NotFound(f"{wanted} is not a journal, or not of a version this program reads")
+                raise folder.NotFound(f"{wanted} is not a journal, or its version is not supported")
         return wanted
     return folder.locate(streams_dir(), wanted)
 
@@ -87,7 +87,7 @@ class View:
         if self._journal.damage is not None:
             display.note(str(self._journal.damage), always=True)
         if ending.outcome == outcome.CLOSED:
-            display.note("closed: the reader of this answer left before its end")
+            display.note("closed: the program that read this answer stopped before its end")
         elif ending.outcome != outcome.DAMAGED and (sentence := outcome.sentence(ending, None)):
             display.note(sentence)
         judged = verdict(display, ending, self._stats)

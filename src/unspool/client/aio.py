@@ -267,7 +267,7 @@ class AsyncAnswer(Asked[T], AsyncReading[T]):
     async def step(self, seconds: float | None = None) -> list[Delta]:
         """Wait for news, at most this long, and return what arrived, which may be nothing. It is in the journal already."""
         if self._is_inherited:
-            raise RuntimeError("this answer belongs to the process that began it: ask again after a fork")
+            raise RuntimeError("this answer belongs to the process that started it; ask again after a fork")
         if self._waiter is not None:
             raise RuntimeError("another task is reading this answer: one task reads at a time")
         if self._reactor is None:

@@ -216,9 +216,9 @@ class Answer(Asked[T], Reading[T]):
         All that is returned is in the journal already.
         """
         if self._reading:
-            raise RuntimeError("this answer is being read already, by another thread or below a signal handler")
+            raise RuntimeError("this answer is already being read, by another thread or outside a signal handler")
         if self._reactor.is_inherited:
-            raise RuntimeError("this answer belongs to the process that began it: ask again after a fork")
+            raise RuntimeError("this answer belongs to the process that started it; ask again after a fork")
         if self.exchange.ending is not None:
             return []
         if not watch:

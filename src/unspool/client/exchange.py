@@ -171,7 +171,7 @@ class Exchange:
         self.sent_at = time.monotonic() - seconds
         self._stream_id, self._last_event_id = stream_id, journal.upstream_id
         if not self._can_resume():
-            raise ValueError("only a stream that the server keeps can be taken up")
+            raise ValueError("only a stream that the server stores can be resumed")
         self._take_up(0.0, "taken up by another process")
 
     def view(self, stream_id: str) -> None:
@@ -314,7 +314,7 @@ class Exchange:
                 self._end(Ending(fault.outcome, fault.message))
             return [], wait
         if self._size > self._most_held:
-            fault = Fault(CUT, f"the server sent more than {self._most_held >> 20} MB that are no answer")
+            fault = Fault(CUT, f"the server sent more than {self._most_held >> 20} MB that are not an answer")
         if self.state == states.STREAMING or (self.state == states.HEAD and self._stream_id):
             more, wait = self.lose(fault)
             return deltas + more, wait
@@ -504,7 +504,7 @@ class Exchange:
             return self.lose(fault)
         value = parse(body)
         if not isinstance(value, dict):
-            return self.lose(fault or Fault(CUT, "the server's answer is no response"))
+            return self.lose(fault or Fault(CUT, "the server's answer is not a response"))
         from unspool.api.responses import UNFINISHED
 
         if value.get("status") in UNFINISHED:
@@ -640,7 +640,7 @@ class Exchange:
         if self.decoder.ended:
             return self.end(), None
         deltas = self.decoder.close()
-        failure = failure.replace(message=f"the stream broke and cannot be taken up: {failure.message}")
+        failure = failure.replace(message=f"the stream broke and cannot be resumed: {failure.message}")
         # With its failure, which says to a later resume that the server does not have the stream.
         self._end(self._explained(CUT, failure, None))
         return deltas, None
@@ -693,7 +693,7 @@ class Exchange:
         from unspool.client import retry
 
         if failure.retry_after is not None and failure.retry_after > retry.LONGEST_WAIT:
-            message += f" (the server asks to wait {failure.retry_after:.0f} s, which is left to you)"
+            message += f" (the server asks you to wait {failure.retry_after:.0f} s)"
         explanation = self.endpoint.explain(failure)
         if explanation:
             message += f" ({explanation})"

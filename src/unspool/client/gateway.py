@@ -53,7 +53,7 @@ def streams(target: Target) -> list[GatewayStream]:
     value = _ask(target, "GET", "/streams")
     entries = value.get("data") if isinstance(value, dict) else None
     if not isinstance(entries, list):
-        message = f"{target.base_url} is no unspool gateway: it has no list of streams there"
+        message = f"{target.base_url} is not an unspool gateway: it has no list of streams"
         raise GatewayError(Ending(UNREACHABLE, message))
     found = [_stream(entry) for entry in entries if isinstance(entry, dict)]
     return [one for one in found if ulid.is_ulid(one.id)]
@@ -67,7 +67,7 @@ def find(target: Target, piece: str) -> GatewayStream:
         # Streams that were asked with "store": false are in no list.
         return GatewayStream(wanted, target.api, "", RUNNING, ulid.milliseconds(wanted) / 1000)
     if not found:
-        raise Error(f"the gateway has no stream {piece!r}; unspool log{target.flags} lists those it has")
+        raise Error(f"the gateway has no stream {piece!r}; unspool log{target.flags} lists its streams")
     if len(found) > 1:
         some = ", ".join(one.id[-8:] for one in found[:4])
         raise Error(f"{len(found)} streams of the gateway have {piece!r} in their id, such as {some}: give more of it")
@@ -99,7 +99,7 @@ def _ask(target: Target, method: str, path: str) -> object:
         failure = failures.from_response(reply.status, reply.headers, reply.body)
         message = Mask([target.key], secrets_of(target.headers, target.query)).text(failure.message)
         if reply.status in (404, 405) and path == "/streams":
-            message = f"{target.base_url} is no unspool gateway: {message}"
+            message = f"{target.base_url} is not an unspool gateway: {message}"
         raise GatewayError(Ending(of_failure(failure), message, failure=failure))
     return parse(reply.body)
 

@@ -21,7 +21,7 @@ def change(path: str, key: str, value: str | None) -> None:
     """
     parts = key.split(".")
     if not all(part and part.replace("-", "").replace("_", "").isalnum() and part.isascii() for part in parts):
-        raise ConfigError(f"{key!r} is no key: it is a name such as model, aliases.NAME or profiles.NAME.model")
+        raise ConfigError(f"{key!r} is not a setting: use a name such as model, aliases.NAME or profiles.NAME.model")
     try:
         with open(path, "rb") as file:
             before = file.read()
@@ -38,7 +38,7 @@ def change(path: str, key: str, value: str | None) -> None:
     except tomllib.TOMLDecodeError:
         same = False
     if not same:
-        raise ConfigError(f"{key} stands in {path} in a form that only a person can change: unspool config edit")
+        raise ConfigError(f"{key} in {path} cannot be changed by this command; edit it with: unspool config edit")
     parse(after, path)
     try:
         replace(path, after)
@@ -86,7 +86,7 @@ def _with(fields: JsonObject, parts: list[str], value: str | None) -> JsonObject
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"{'.'.join(parts)}: {part} is no table")
+            raise ConfigError(f"{'.'.join(parts)}: {part} is not a table")
     if value is None:
         table.pop(parts[-1], None)
     else:

@@ -76,7 +76,7 @@ def exposure_warning(environ: Mapping[str, str] = os.environ) -> str | None:
         return None
     if os.name != "posix" or not mode & 0o077:
         return None
-    return f"other users may read your keys in {path}: run chmod 600 on it"
+    return f"other users can read your keys in {path}; run: chmod 600 {path}"
 
 
 def _read(path: str) -> list[str]:

@@ -319,7 +319,7 @@ def _run(profile: Profile, environ: Mapping[str, str]) -> str:
         lines = complaint.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         visible = "".join(character if character.isprintable() else "?" for character in last)
-        raise ConfigError(f"{about} ended with status {process.returncode}{': ' if visible else ''}{visible}")
+        raise ConfigError(f"{about} exited with status {process.returncode}{': ' if visible else ''}{visible}")
     key = clean(output.decode("latin-1"), f"what {about} printed")
     if not key:
         raise ConfigError(f"{about} printed no key")

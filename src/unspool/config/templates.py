@@ -81,7 +81,7 @@ class Template(Fields):
         missing = [name for name in known if name not in values]
         if missing:
             wanted = " ".join(f"-p {name} VALUE" for name in missing)
-            raise ConfigError(f"the template {self.name} wants a value for {', '.join(missing)}: {wanted}")
+            raise ConfigError(f"the template {self.name} needs a value for {', '.join(missing)}: {wanted}")
         return values
 
     def fill(self, text: str, values: dict[str, str]) -> tuple[str, str | None]:
@@ -121,7 +121,7 @@ def read_path(name: str) -> str:
     path = path_of(name)
     if not os.path.exists(path):
         kept = names()
-        there = f"there are {', '.join(kept)}" if kept else "unspool … --save NAME keeps one"
+        there = f"there are {', '.join(kept)}" if kept else "unspool … --save NAME saves one"
         raise ConfigError(f"there is no template {name!r}; {there}")
     return path
 
@@ -153,10 +153,10 @@ def parse(content: bytes, path: str, name: str) -> Template:
     for field, value in fields.items():
         _check(field, value, path)
     if not fields:
-        raise ConfigError(f"{path}: it says nothing; a template has at least a prompt or a system")
+        raise ConfigError(f"{path}: the template is empty; it needs at least a prompt or a system")
     for field in ("prompt", "system"):
         if not string.Template(fields.get(field, "")).is_valid():
-            raise ConfigError(f"{path}: {field} has a $ that begins no name; write $$ for a dollar sign")
+            raise ConfigError(f"{path}: {field} has a $ without a name after it; write $$ for a dollar sign")
     folder = os.path.dirname(os.path.abspath(path))
     for field in _LISTS:
         if field in fields:
@@ -186,15 +186,15 @@ def _check(field: str, value: object, path: str) -> None:
     if field not in FIELDS:
         raise ConfigError(f"{path}: a template has no {field!r}{nearest(field, FIELDS)}")
     if field in _TEXTS and not isinstance(value, str):
-        raise ConfigError(f"{path}: {field} is a text in quotes")
+        raise ConfigError(f"{path}: {field} must be a string in quotes")
     if field in _TABLES and not isinstance(value, dict):
-        raise ConfigError(f"{path}: {field} is a table, such as {{ name = 1 }}")
+        raise ConfigError(f"{path}: {field} must be a table, such as {{ name = 1 }}")
     if field in _SCHEMAS and not isinstance(value, str | dict):
-        raise ConfigError(f"{path}: {field} is a table, or a text as --schema takes it")
+        raise ConfigError(f"{path}: {field} must be a table, or a string as for --schema")
     if field in _LISTS:
         allowed = str | dict if field == "tools" else str
         if not isinstance(value, list) or not all(isinstance(one, allowed) for one in value):
-            raise ConfigError(f'{path}: {field} is a list, such as ["a", "b"]')
+            raise ConfigError(f'{path}: {field} must be a list, such as ["a", "b"]')
 
 
 def _placed(source: object, folder: str) -> object:

@@ -71,7 +71,7 @@ def parse_base_url(text: str, source: str) -> Address:
             "or send it in a profile's headers"
         )
     if "?" in rest or "#" in rest:
-        raise ConfigError(f"{source} continues after its path (? or #): put the parameters in a profile's query table")
+        raise ConfigError(f"{source} has a query or a fragment (? or #): put parameters into a profile's query table")
     host, port = _split_authority(authority, scheme, source)
     path = f"{slash}{path}".rstrip("/")
     if not _only(path, _PATH):

@@ -48,7 +48,7 @@ def find(folder: str, piece: str) -> str:
     if len(ending) == 1:
         return ending[0]
     if not matches:
-        raise NotFound(f"no kept answer has {piece!r} in its id; unspool log lists them")
+        raise NotFound(f"no saved answer has {piece!r} in its id; unspool log lists them")
     if len(matches) > 1:
         some = ", ".join(matches[:4]) + (", …" if len(matches) > 4 else "")
         raise NotFound(f"{len(matches)} answers match {piece!r}: {some}; give more of the id")
@@ -90,5 +90,5 @@ def newest(folder: str) -> str:
     """Return the id of the newest stream. Raises NotFound when none is kept."""
     all_ids = ids(folder)
     if not all_ids:
-        raise NotFound("no answer is kept yet")
+        raise NotFound("there are no saved answers yet")
     return all_ids[-1]

@@ -57,7 +57,7 @@ def query(words: Iterable[str]) -> str:
     """
     pieces = [piece for word in words for piece in _pieces(word)]
     if not pieces:
-        raise NoWords("there is no letter and no digit to search for")
+        raise NoWords("the search words have no letter or digit")
     return " AND ".join(pieces)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # which costs more than all else for them; a long one is soon read in large steps.
 _FIRST_CHUNK = 1 << 14
 _LARGEST_CHUNK = 1 << 18
-_NO_JOURNAL = "this is not a journal, or not of a version this program reads"
+_NO_JOURNAL = "this is not a journal, or its version is not supported"
 
 
 class Damage(ValueError):

@@ -116,7 +116,7 @@ class Replay:
         if self.end is not None:
             return self.end.ending
         if reader.is_alive(self._journal.path):
-            return Ending(INTERRUPTED, "the answer is still being written; this is what there is by now")
+            return Ending(INTERRUPTED, "the answer is still being written; this is what has arrived so far")
         return Ending(INTERRUPTED, "its process ended before the answer did; this is what had arrived")
 
     def _event(self, one: Record) -> Event:

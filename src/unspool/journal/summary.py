@@ -33,7 +33,7 @@ GO_ON = (
 
 
 class NoJournal(ValueError):
-    """A file that is not a journal, or not of a version this program reads. The message names the file."""
+    """A file that is not a journal, or its version is not supported. The message names the file."""
 
 
 class Summary:

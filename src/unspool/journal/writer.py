@@ -256,7 +256,7 @@ class Writer:
             pass  # readers cut a torn block as well
 
     def _give_up(self, error: OSError, place: str) -> None:
-        self.trouble = f"this answer is not being kept: {error.strerror or error} ({place})"
+        self.trouble = f"this answer is not being saved: {error.strerror or error} ({place})"
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -299,8 +299,8 @@ def _make_private(folder: str) -> str | None:
     try:
         os.chmod(folder, mode & 0o7700)
     except PermissionError as error:
-        raise PermissionError(error.errno, "others may write to the folder, which belongs to somebody else") from error
-    return f"others could write to {folder} (mode {mode & 0o777:o}): it is its owner's alone now"
+        raise PermissionError(error.errno, "the folder belongs to another user, and others may write to it") from error
+    return f"others could write to {folder} (mode {mode & 0o777:o}); it was changed so that only its owner can"
 
 
 def _sync_data(fd: int) -> None:

@@ -215,7 +215,7 @@ class Gateway:
             if str(error) != self._store_trouble:
                 self._store_trouble = str(error)
                 _log.error("the store failed: %s", error)
-            await _error(request, 503, "The gateway cannot keep streams now.", "store_unavailable", retry_after=5)
+            await _error(request, 503, "The gateway cannot store streams now.", "store_unavailable", retry_after=5)
 
     async def _route(self, request: Request) -> None:
         path = normalised(request.path)
@@ -297,7 +297,7 @@ class Gateway:
         brake = ("" if self.owners.uses_tokens else owner.id, asked.model)
         wait = self._brakes.get(brake, 0.0) - time.monotonic()
         if wait > 0:
-            message = "Upstream has asked this key to wait for this model."
+            message = "Upstream asked this key to wait before using this model again."
             return await _error(request, 429, message, "rate_limit_exceeded", cors, retry_after=math.ceil(wait))
         key = request.header("idempotency-key")
         idempotency = None
@@ -433,7 +433,7 @@ class Gateway:
 
     async def _check_allowed(self, owner: Owner, asked: _Asked) -> None:
         if len(self._streams) >= self.settings.streams:
-            raise Refused(429, "The gateway runs as many streams as it may.", "too_many_streams")
+            raise Refused(429, "The gateway has reached its limit of running streams.", "too_many_streams")
         token = owner.token
         if token is None:
             return

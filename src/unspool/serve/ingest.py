@@ -134,7 +134,7 @@ class Ingest:
             raise
         except StoreError as error:
             self.store_failed = True
-            return End(INTERRUPTED, f"the gateway could not keep the answer: {error}")
+            return End(INTERRUPTED, f"the gateway could not store the answer: {error}")
 
     async def _end(self, end: End) -> None:
         usage = self._decoder.usage

@@ -25,7 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        self._running: Gauge = Gauge("unspool_streams_running", "Streams under way", multiprocess_mode="livesum")
+        self._running: Gauge = Gauge("unspool_streams_running", "Streams running", multiprocess_mode="livesum")
         self._viewers: Gauge = Gauge("unspool_viewers", "Clients that read a stream", multiprocess_mode="livesum")
         self._ended: Counter = Counter("unspool_streams", "Streams that ended", ["endpoint", "outcome"])
         self._ttft: Histogram = Histogram(

@@ -197,14 +197,14 @@ def read_tokens(path: str) -> list[Token]:
         if names[token.name] > 2:
             raise TokenFileError(f"{path}: {token.name!r} has more than two tokens; two are enough to rotate one")
     if len({token.digest for token in tokens}) < len(tokens):
-        raise TokenFileError(f"{path}: the same hash stands there twice")
+        raise TokenFileError(f"{path}: the same hash appears twice")
     return tokens
 
 
 def _token(entry: dict[str, object], place: str) -> Token:
     unknown = sorted(set(entry) - _FIELDS)
     if unknown:
-        raise TokenFileError(f"{place}: there is no field {unknown[0]!r}; known are {', '.join(sorted(_FIELDS))}")
+        raise TokenFileError(f"{place}: there is no field {unknown[0]!r}; known fields: {', '.join(sorted(_FIELDS))}")
     name, digest = entry.get("name"), entry.get("hash")
     if not isinstance(name, str) or not name or "/" in name or not name.isprintable():
         raise TokenFileError(f"{place}: name must be a text without slashes")

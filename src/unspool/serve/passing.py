@@ -36,7 +36,7 @@ _MADE = ("output_file_id", "error_file_id", "result_file_id")
 
 
 #: What a caller hears where upstream's own words can show a part of the gateway's key.
-REFUSED_KEY = "Upstream refuses the gateway's key."
+REFUSED_KEY = "Upstream rejects the gateway's key."
 
 
 class Passage:

@@ -100,7 +100,7 @@ class Relay:
             raise TypeError(f"start takes an answer of unspool.astream or unspool.aresume, not {type(answer).__name__}")
         journal = answer.exchange.journal
         if journal is None or journal.path is None:
-            raise ValueError("only an answer that is kept in a journal can be served on: leave journal=True")
+            raise ValueError("only an answer with a journal can be served: leave journal=True")
         if journal.id in self._running or answer.ending is not None:
             return journal.id
         # A server that stops is not a wish of the user, whose next request may take the stream up.
@@ -332,7 +332,7 @@ class Relay:
         last_id = journal.next_id - 1
         if journal.ended and last_id < cursor.block:
             return
-        ending = replay.ending if journal.damage is None else Ending(DAMAGED, "what is kept of it is damaged")
+        ending = replay.ending if journal.damage is None else Ending(DAMAGED, "its journal is damaged")
         said = dumps({"type": "end", "version": VERSION, "id": id, **describe_ending(ending)})
         yield head + encode(said, id=str(last_id) if journal.ended else None)
 

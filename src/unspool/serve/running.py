@@ -143,7 +143,7 @@ async def run_worker(configuration: Configuration, listener: socket.socket, on_r
         try:
             worker.reload()
         except (Error, OSError) as error:
-            print(f"unspool: the tokens stay as they were: {error}", file=sys.stderr)
+            print(f"unspool: the tokens are unchanged: {error}", file=sys.stderr)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

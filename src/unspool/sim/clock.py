@@ -85,7 +85,7 @@ class VirtualClock(Clock):
         its way, with nothing of its answer read, may come in after. Raises ValueError for a time that goes back.
         """
         if seconds < 0:
-            raise ValueError(f"a clock does not go back, but was told to by {-seconds:g} s")
+            raise ValueError(f"a clock cannot go back (by {-seconds:g} s)")
         self._rest()
         until = self._passed + seconds
         while True:

@@ -63,7 +63,7 @@ class Control:
         if allowed is None:
             allowed = is_loopback((scope.get("server") or ("",))[0])
         if not allowed:
-            refused = RequestError("The control of this simulator is off; --control turns it on.", status=403)
+            refused = RequestError("The control of this simulator is off; turn it on with --control.", status=403)
             return await send_refusal(send, refusal_of(refused))
         await self._routes(scope, receive, send)
 
@@ -134,7 +134,9 @@ class Control:
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 1e9:
             raise RequestError('The body is an object such as {"advance": 30}, in seconds.')
         if not isinstance(self._clock, VirtualClock):
-            raise RequestError("This simulator goes by the machine's clock; --virtual-clock gives it one of its own.")
+            raise RequestError(
+                "This simulator uses the machine's clock; start it with --virtual-clock to control the time."
+            )
         await asyncio.to_thread(self._clock.advance, seconds)
         return JSONResponse({"now": self._clock()})
 

@@ -40,14 +40,16 @@ class OriginMiddleware:
         address = (scope.get("server") or ("",))[0]
         if host and is_loopback(address) and not is_loopback(host) and host != address:
             refused = RequestError(
-                f"This server is not {host}: it answers to the names of its own machine.", status=403
+                f"This server does not answer for the host {host}, only for the names of its own machine.", status=403
             )
             return await send_refusal(send, refusal_of(refused))
         origin = headers.get(b"origin")
         if origin is None:
             return await self._app(scope, receive, send)
         if not self._allows(origin, host):
-            refused = RequestError(f"Pages of {origin} may not ask this server; --allow-origin lets them.", status=403)
+            refused = RequestError(
+                f"Pages of {origin} may not use this server; allow them with --allow-origin.", status=403
+            )
             return await send_refusal(send, refusal_of(refused))
         allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
         wanted = headers.get(b"access-control-request-method")

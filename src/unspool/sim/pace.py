@@ -59,7 +59,7 @@ class Delay:
                 return cls("uniform", max(a - b, 0.0), a + b)
             if form == "range":
                 if b < a:
-                    raise ValueError(f"{text!r} goes from the longer time to the shorter one")
+                    raise ValueError(f"{text!r} must start with the shorter time")
                 return cls("uniform", a, b)
             return cls(form, a, b)
         raise ValueError(

@@ -140,7 +140,7 @@ class _Handler:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{upstream!r} is not a URL such as http://127.0.0.1:11434/v1")
         if parts.username is not None or parts.password is not None:
-            raise ValueError("a URL with a user in it is not taken: the requests' own headers are passed on")
+            raise ValueError("the URL must not contain a user: the headers of the requests are forwarded")
         self.faults = faults
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)

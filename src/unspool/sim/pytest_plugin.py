@@ -43,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("unspool").addoption(
         "--unspool-record",
         choices=_MODES,
-        help="which tests of unspool_tape ask their real server: those without tapes (once, the default), all, which replaces their tapes,"
-        " or none (the default where CI is set)",
+        help="which tests with unspool_tape use their real server: once (the default), those without tapes; all, which replaces all tapes;"
+        " none, no test (the default if CI is set)",
     )
 
 
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unspool_sim(**settings): the settings of this test's unspool simulator")
     config.addinivalue_line(
         "markers",
-        "unspool_tape(record=URL, into=FOLDER, match=HOW, ignore=[WHAT]): the real server of this test's tapes, where they are kept, how they match",
+        "unspool_tape(record=URL, into=FOLDER, match=HOW, ignore=[WHAT]): the real server, the folder of the tapes, and how requests match them",
     )
 
 
@@ -101,9 +101,9 @@ def unspool_tape(request: pytest.FixtureRequest) -> Iterator[Simulator | Proxy]:
         with Simulator(settings) as simulator:
             yield simulator
     elif mode == "none":
-        pytest.fail(f"there are no tapes in {folder}, and --unspool-record=none makes none", pytrace=False)
+        pytest.fail(f"there are no tapes in {folder}, and --unspool-record=none records none", pytrace=False)
     elif "record" not in options:
-        pytest.fail("say which server is to be recorded: @pytest.mark.unspool_tape(record=URL)", pytrace=False)
+        pytest.fail("name the server to record: @pytest.mark.unspool_tape(record=URL)", pytrace=False)
     else:
         with Proxy(options["record"], record=folder) as proxy:
             yield proxy

@@ -101,7 +101,7 @@ class Simulator(Block, Scripted):
         ready.wait()
         if not server.started:
             thread.join()
-            raise RuntimeError("the simulator could not start; its thread has said why")
+            raise RuntimeError("the simulator could not start; its thread reported the reason")
         self._server, self._thread, self.url = server, thread, url
 
     def stop(self) -> None:

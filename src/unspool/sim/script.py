@@ -115,9 +115,9 @@ class ScriptedAnswer:
 
     def __post_init__(self) -> None:
         if self.finish is not None and self.finish not in FINISH_REASONS:
-            raise ValueError(f"finish is one of {', '.join(FINISH_REASONS)}, and not {self.finish!r}")
+            raise ValueError(f"finish must be one of {', '.join(FINISH_REASONS)}, not {self.finish!r}")
         if sum(part is not None for part in (self.text, self.json, self.refusal)) > 1:
-            raise ValueError("an answer has one of text, json and refusal")
+            raise ValueError("an answer must have only one of text, json and refusal")
         for time in (self.ttft, self.itl):
             if time is not None:
                 delay(time)
@@ -162,7 +162,7 @@ class When:
 
     def __post_init__(self) -> None:
         if self.endpoint not in (None, "completions", "chat", "responses"):
-            raise ValueError(f"endpoint is completions, chat or responses, and not {self.endpoint!r}")
+            raise ValueError(f"endpoint must be completions, chat or responses, not {self.endpoint!r}")
         if self.nth is not None and self.nth < 1:
             raise ValueError(f"nth counts from 1, but it is {self.nth}")
         for pattern in (self.user, self.system, self.model, self.result, *self.headers.values()):
@@ -199,7 +199,7 @@ class When:
             found.append(f"endpoint is {asked.endpoint}, and not {self.endpoint}")
         for tool in [self.tools] if isinstance(self.tools, str) else self.tools:
             if tool not in asked.tools:
-                found.append(f"the tool {tool} is not on offer")
+                found.append(f"the tool {tool} is not offered")
         if self.result_of is not None and not results:
             found.append(f"there is no result of {self.result_of}")
         look("result", self.result, *(one.output for one in results))
@@ -207,7 +207,7 @@ class When:
         for name, pattern in self.headers.items():
             look(f"the header {name}", pattern, *([headers[name.lower()]] if name.lower() in headers else ()))
         if self.matches is not None and not self.matches(asked):
-            found.append("its predicate is not true")
+            found.append("its predicate is false")
         values.setdefault("user", conversation.prompt)
         values.setdefault("result", conversation.results[-1].output if conversation.results else "")
         return found
@@ -243,11 +243,11 @@ class Rule:
         if not found:
             self.met += 1
             if self.when.nth not in (None, self.met):
-                found.append(f"it is the {self.met}. such request, and not the {self.when.nth}.")
+                found.append(f"it is matching request number {self.met}, not {self.when.nth}")
         if self.once and self.used >= len(self.answers):
-            found.append("all of its answers have been given")
+            found.append("all its answers are used")
         elif not self.once and self.answers[0].calls and asked.conversation.results and not self.when.says_results:
-            found.append("the request brings results, and the rule says nothing of results")
+            found.append("the request has tool results, which the rule does not mention")
         return found
 
     def take(self) -> ScriptedAnswer:
@@ -306,7 +306,7 @@ class Script:
                 raise ValueError(f"it has {_listed(unknown) or 'no answers'}; it may have answers and strict")
             strict, value = value.get("strict"), value["answers"]
         if not isinstance(value, list):
-            raise ValueError("answers are an array")
+            raise ValueError("answers must be an array")
         rules = []
         for number, one in enumerate(value, 1):
             try:
@@ -343,7 +343,7 @@ class Script:
         for number, rule in enumerate(self.rules, 1):
             if rule.left:
                 what = f"{rule.left} of its {len(rule.answers)} answers" if len(rule.answers) > 1 else "its answer"
-                found.append(f"answer {number} ({rule.when.written()}): nobody got {what}")
+                found.append(f"answer {number} ({rule.when.written()}): no request used {what}")
         return found
 
     def described(self) -> JSONObject:
@@ -365,7 +365,7 @@ class Conditions:
     def sequence(self, *answers: str | list[str] | ScriptedAnswer | ScriptedCall) -> Rule:
         """Give these answers one after the other, each once. After the last the rule no longer matches."""
         if not answers:
-            raise ValueError("a sequence has at least one answer")
+            raise ValueError("a sequence must have at least one answer")
         return self._add(Rule(self._when, [answer_of(one) for one in answers], once=True))
 
     def _add(self, rule: Rule) -> Rule:
@@ -389,14 +389,14 @@ class Scripted:
     def assert_all_used(self) -> None:
         """Raise AssertionError when there are answers that nobody got."""
         if unused := self.answers.unused():
-            raise AssertionError("\n".join(["there are answers that nobody got:", *unused]))
+            raise AssertionError("\n".join(["some answers were not used:", *unused]))
 
 
 def _answer(answer: str | list[str] | ScriptedAnswer | ScriptedCall | None, fields: JSONObject) -> ScriptedAnswer:
     if answer is None or isinstance(answer, str | list):
         return answer_of({**fields, **({} if answer is None else {"text": answer})})
     if fields:
-        raise TypeError("fields go with a text, and not with an answer that has its own")
+        raise TypeError("fields go with a text, not with an answer that has its own")
     return answer_of(answer)
 
 
@@ -423,9 +423,9 @@ def answer_of(value: object) -> ScriptedAnswer:
 def rule_of(value: object) -> Rule:
     """A rule from an object with ``when``, and ``answer`` or ``sequence``. Raises ValueError, TypeError."""
     if not isinstance(value, dict) or value.keys() - {"when", "answer", "sequence"}:
-        raise ValueError("a rule is an object with when, and answer or sequence")
+        raise ValueError("a rule must be an object with when, and answer or sequence")
     if ("answer" in value) == ("sequence" in value):
-        raise ValueError("a rule has either an answer or a sequence")
+        raise ValueError("a rule must have either answer or sequence")
     given = _fields_of(When, value.get("when") or {}, "when")
     if "matches" in given:
         raise ValueError("when has no matches in a file: a predicate is Python")
@@ -433,13 +433,13 @@ def rule_of(value: object) -> Rule:
     if "answer" in value:
         return Rule(when, [answer_of(value["answer"])])
     if not isinstance(value["sequence"], list) or not value["sequence"]:
-        raise ValueError("a sequence is an array of answers, at least one")
+        raise ValueError("a sequence must be an array of at least one answer")
     return Rule(when, [answer_of(one) for one in value["sequence"]], once=True)
 
 
 def _fields_of(kind: type, value: object, what: str) -> JSONObject:
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is an object, and not {value!r:.60}")
+        raise ValueError(f"{what} must be an object, not {value!r:.60}")
     known = [one.name for one in fields(kind)]
     if unknown := [name for name in value if name not in known]:
         raise ValueError(f"{what} has no {_listed(unknown)}; it may have {', '.join(known)}")
@@ -491,7 +491,7 @@ def _compiled(pattern: Pattern) -> re.Pattern[str] | None:
     if isinstance(pattern, re.Pattern):
         return pattern
     if not isinstance(pattern, str):
-        raise ValueError(f"{pattern!r:.60} is neither a text nor a regular expression")
+        raise ValueError(f"{pattern!r:.60} is neither a string nor a regular expression")
     slashed = _SLASHED.fullmatch(pattern)
     if slashed is None:
         return None
@@ -501,7 +501,7 @@ def _compiled(pattern: Pattern) -> re.Pattern[str] | None:
     try:
         return re.compile(slashed[1], flags)
     except re.error as error:
-        raise ValueError(f"{pattern} is no regular expression: {error}") from None
+        raise ValueError(f"{pattern} is not a regular expression: {error}") from None
 
 
 def _search(pattern: Pattern, text: str, *, entire: bool) -> re.Match[str] | None:

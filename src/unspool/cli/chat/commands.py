@@ -89,7 +89,7 @@ def _model(session: Session, rest: str) -> None:
     if rest:
         session.target = session.target.replace(model=rest)
         session.options = session.options.replace(model=rest)
-        session.notes.line(f"the next answer is by {rest}")
+        session.notes.line(f"the next answer comes from {rest}")
         return
     session.say(f"{session.target.model}, of:\n" + "".join(f"  {one_line(one)}\n" for one in model_names(session)))
 
@@ -102,7 +102,7 @@ def _system(session: Session, rest: str) -> None:
         session.say(system)
     else:
         session.notes.line(
-            "the system instruction is set from the next prompt on" if system else "there is no system instruction"
+            "the system prompt applies from the next prompt on" if system else "there is no system prompt"
         )
 
 
@@ -116,7 +116,7 @@ def _set(session: Session, rest: str) -> None:
         _show_options(session)
         return
     if not value:
-        raise Refused(f"what shall {name} be? /set {name} VALUE; the value null leaves it to the server")
+        raise Refused(f"no value for {name}: use /set {name} VALUE; null restores the server's default")
     others = dict(session.options.options)
     others.pop(name, None)
     if name in _OPTIONS:
@@ -145,7 +145,7 @@ def _api(session: Session, rest: str) -> None:
     if rest:
         session.target = session.target.replace(api=rest)
         session.options = session.options.replace(api=rest)
-    whole = "; it is sent the conversation as one text" if api.endpoint(session.target.api).continues_text else ""
+    whole = "; it gets the conversation as one text" if api.endpoint(session.target.api).continues_text else ""
     session.notes.line(f"the API is {session.target.api}{whole}")
 
 
@@ -170,20 +170,20 @@ def _profile(session: Session, rest: str) -> None:
 
 def _clear(session: Session, rest: str) -> None:
     which = f"-c {session.name}" if session.name else f"--cid {ulid.short(session.id or '')}"
-    way_back = f"; /quit, then unspool chat {which} goes back" if session.id else ""
+    way_back = f"; to go back: /quit, then unspool chat {which}" if session.id else ""
     session.clear()
     session.notes.line(f"a new conversation{way_back}")
 
 
 def _retry(session: Session, rest: str) -> None:
     if session.turn is None:
-        raise Refused("nothing has been asked yet")
+        raise Refused("there is no prompt yet")
     session.ask_again()
 
 
 def _resume(session: Session, rest: str) -> None:
     if session.turn is None:
-        raise Refused("nothing has been asked yet")
+        raise Refused("there is no prompt yet")
     session.resume()
 
 
@@ -192,12 +192,12 @@ def _edit(session: Session, rest: str) -> None:
     with session.keyboard.resting():
         text = external.compose(before)
     if not text.strip():
-        session.notes.line("the prompt is empty, so nothing is asked")
+        session.notes.line("the prompt is empty; nothing was sent")
     elif session.question is None:
         _show_question(session, text)
         session.ask(text)
     elif text == before:
-        session.notes.line("the prompt is as it was, so it is not asked again; /retry does that")
+        session.notes.line("the prompt is unchanged and was not sent again; /retry sends it again")
     else:
         _show_question(session, text)
         session.ask_again(text)
@@ -212,51 +212,51 @@ def _show_question(session: Session, text: str) -> None:
 def _result(session: Session, rest: str) -> None:
     pending = session.pending
     if not pending:
-        raise Refused("no tool call waits for a result")
+        raise Refused("no tool call is waiting for a result")
     waiting = ", ".join(dict.fromkeys(pending.values()))
     word, _, text = rest.partition(" ")
     key = next((id for id, name in pending.items() if word in (id, name)), "")
     if not key:
         if len(pending) > 1:
-            raise Refused(f"the result of which call? /result NAME TEXT, for one of {waiting}")
+            raise Refused(f"which call? use /result NAME TEXT with one of {waiting}")
         key, text = next(iter(pending)), rest
     text = text.strip()
     if text in ("", "-"):
-        raise Refused(f"what did it return? /result TEXT gives the result of {waiting}")
+        raise Refused(f"the result is missing: use /result TEXT for {waiting}")
     session.give(key, text)
 
 
 def _multi(session: Session, rest: str) -> None:
     session.is_multiline = not session.is_multiline
     session.notes.line(
-        "Enter makes a new line, and Alt-Enter sends; /multi changes back, sent with Alt-Enter"
+        "Enter starts a new line, Alt-Enter sends; to change back: /multi and Alt-Enter"
         if session.is_multiline
-        else "Enter sends, and Alt-Enter makes a new line"
+        else "Enter sends, Alt-Enter starts a new line"
     )
 
 
 def _file(session: Session, rest: str) -> None:
     if not rest:
         if not session.files:
-            raise Refused("which file? /file PATH lets a text, an image, a PDF or a sound go with the next prompt")
+            raise Refused("which file? /file PATH attaches a text, image, PDF or audio file to the next prompt")
         session.notes.line(
-            f"with the next prompt: {', '.join(name for name, _ in session.files)}; /file - takes them away"
+            f"attached to the next prompt: {', '.join(name for name, _ in session.files)}; /file - removes them"
         )
         return
     if rest == "-":
         session.files.clear()
-        session.notes.line("no file goes with the next prompt")
+        session.notes.line("no file is attached to the next prompt")
         return
     try:
         name = session.attach(_path(rest))
     except Unattachable as error:
         raise Refused(str(error)) from error
-    session.notes.line(f"{name} goes with the next prompt")
+    session.notes.line(f"{name} is attached to the next prompt")
 
 
 def _name(session: Session, rest: str) -> None:
     if rest and session.options.no_log:
-        raise Refused("nothing of this conversation is kept, so it cannot have a name")
+        raise Refused("this conversation is not saved, so it cannot have a name")
     try:
         if rest and rest != session.name:
             session.call(rest)
@@ -270,14 +270,14 @@ def _name(session: Session, rest: str) -> None:
 def _save(session: Session, rest: str) -> None:
     force, path = (True, rest[2:].strip()) if rest.startswith("-f ") else (False, rest)
     if not path:
-        raise Refused("into which file? /save FILE writes the conversation as Markdown, /save FILE.json as JSON")
+        raise Refused("which file? /save FILE saves the conversation as Markdown, /save FILE.json as JSON")
     if session.history is None:
-        raise Refused("nothing has been said yet")
+        raise Refused("there are no messages yet")
     try:
         with open(_path(path), "w" if force else "x", encoding="utf-8", errors="replace", newline="\n") as file:
             file.write(_written(session, is_json=path.endswith(".json")))
     except FileExistsError:
-        raise Refused(f"{path} is there already; /save -f {path} replaces it") from None
+        raise Refused(f"{path} exists already; to replace it: /save -f {path}") from None
     session.notes.line(f"saved the conversation as {path}")
 
 
@@ -329,10 +329,10 @@ def _last_text(session: Session) -> str:
 
 def _usage(session: Session, rest: str) -> None:
     if not session.answers:
-        raise Refused("nothing has been asked yet")
+        raise Refused("there is no prompt yet")
     usage = session.usage
     last = f"last answer: {usage.input_tokens} tokens in, {usage.output_tokens} out; " if usage is not None else ""
-    untold = f", {session.unknown} of which the server did not count" if session.unknown else ""
+    untold = f", {session.unknown} of them without token counts" if session.unknown else ""
     answers = f"{session.answers} answer{'s' if session.answers > 1 else ''}"
     session.notes.line(f"{last}since the chat began: {session.spent[0]} in, {session.spent[1]} out, {answers}{untold}")
 
@@ -340,7 +340,7 @@ def _usage(session: Session, rest: str) -> None:
 def _history(session: Session, rest: str) -> None:
     said = session.exchanges()
     if not said:
-        raise Refused("nothing has been said yet")
+        raise Refused("there are no messages yet")
     most = session.notes.columns - 1
     session.say("\n".join(clip(("> " if who == "user" else "  ") + one_line(text), most) for who, text in said))
 
@@ -371,32 +371,32 @@ def _quit(session: Session, rest: str) -> bool:
 
 _KEYS = (
     'Enter sends. New line: Alt-Enter, Ctrl-J, \\ at the end, """ around the text.',
-    "Ctrl-X Ctrl-E opens the editor, Ctrl-R searches what was typed, Tab completes.",
+    "Ctrl-X Ctrl-E opens the editor, Ctrl-R searches earlier prompts, Tab completes.",
     "Ctrl-C stops the answer, or clears the line. Ctrl-D leaves. //x sends /x.",
 )
 
 _OPTIONS = {one.dest: one.type for one in MODEL_OPTIONS if one.type is not None}
 
 COMMANDS = (
-    Command("model", "[NAME]", "ask another model; alone: list them", _model, "model"),
-    Command("system", "[TEXT]", "set the instruction that precedes all; - removes it", _system),
-    Command("set", "[NAME VALUE]", "temperature, max_tokens or any other field; null unsets", _set, "option"),
-    Command("api", "[NAME]", "responses, chat or completions", _api, "api", listed=False),
+    Command("model", "[NAME]", "use another model; without NAME: list them", _model, "model"),
+    Command("system", "[TEXT]", "set the system prompt; - removes it", _system),
+    Command("set", "[NAME VALUE]", "set temperature, max_tokens or another field; null unsets", _set, "option"),
+    Command("api", "[NAME]", "use the responses, chat or completions API", _api, "api", listed=False),
     Command("profile", "[NAME]", "ask another server; /api NAME: at another endpoint", _profile, "profile"),
-    Command("clear new", "", "begin a new conversation", _clear),
-    Command("retry regenerate", "", "ask the last question again", _retry),
-    Command("resume continue", "", "get the rest of an answer that stopped too early", _resume),
-    Command("edit", "", "change the last question in your editor, and ask that", _edit),
-    Command("file attach", "PATH", "a text, image, PDF or sound for the next prompt; - for none", _file, "file"),
-    Command("result", "TEXT", "give the model the result of the tool that it called", _result),
+    Command("clear new", "", "start a new conversation", _clear),
+    Command("retry regenerate", "", "send the last prompt again", _retry),
+    Command("resume continue", "", "get the rest of an answer that was cut off", _resume),
+    Command("edit", "", "edit the last prompt in your editor and send it", _edit),
+    Command("file attach", "PATH", "attach a text, image, PDF or audio file; - removes all", _file, "file"),
+    Command("result", "TEXT", "send the result of a tool call", _result),
     Command("name", "[NAME]", "name the conversation, for unspool -c NAME", _name),
-    Command("save", "FILE", "write the conversation as Markdown, or as JSON into x.json", _save, "file"),
-    Command("copy", "", "put the last answer on the clipboard", _copy),
+    Command("save", "FILE", "save the conversation as Markdown, or x.json as JSON", _save, "file"),
+    Command("copy", "", "copy the last answer to the clipboard", _copy),
     Command("last", "[raw]", "show the last answer again, or as it came", _last),
     Command("raw", "", "show the last answer as it came", _raw, listed=False),
-    Command("history log", "", "what was said so far", _history),
-    Command("usage", "", "tokens of the last answer, and in all", _usage),
-    Command("multi", "", "let Enter make a new line and Alt-Enter send, or back", _multi),
+    Command("history log", "", "show the conversation so far", _history),
+    Command("usage", "", "show tokens of the last answer, and in total", _usage),
+    Command("multi", "", "swap Enter and Alt-Enter: new line and send", _multi),
     Command("help ?", "[NAME]", "list the commands, or explain one", _help, listed=False),
     Command("quit exit bye", "", "leave", _quit),
 )

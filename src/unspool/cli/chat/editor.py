@@ -132,7 +132,7 @@ class Editor:
                 event.app.exit(exception=EOFError())
             else:
                 self._wants_to_leave = True
-                run_in_terminal(lambda: self._session.notes.line("Ctrl-C again leaves, and so does Ctrl-D"))
+                run_in_terminal(lambda: self._session.notes.line("press Ctrl-C again to leave, or Ctrl-D"))
 
         @bindings.add("c-x", "c-e", filter=writing)
         def _(event: KeyPressEvent) -> None:

@@ -40,9 +40,11 @@ def edit(path: str) -> None:
     try:
         code = subprocess.call([*command, path])
     except OSError as error:
-        raise NoEditor(f"the editor {command[0]} cannot be run: {error.strerror}; set EDITOR to another") from error
+        raise NoEditor(
+            f"the editor {command[0]} cannot be run: {error.strerror}; set EDITOR to another editor editor editor"
+        ) from error
     if code:
-        raise NoEditor(f"the editor {command[0]} ended with status {code}, so nothing is changed")
+        raise NoEditor(f"the editor {command[0]} exited with status {code}; nothing was changed")
 
 
 def edit_settings(path: str, blank: str) -> None:
@@ -63,8 +65,8 @@ def _command() -> list[str]:
             if words := shlex.split(os.environ.get(variable, "")):
                 return words
         except ValueError as error:
-            raise NoEditor(f"{variable} cannot be understood: {error}") from error
+            raise NoEditor(f"{variable} is not a valid command: {error}") from error
     found = next((name for name in _EDITORS if shutil.which(name)), None)
     if found is None:
-        raise NoEditor("there is no editor; EDITOR names the one to use")
+        raise NoEditor("no editor was found; set EDITOR")
     return [found]

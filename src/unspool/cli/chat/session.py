@@ -169,7 +169,7 @@ class Session:
         """Get the rest of the last answer, which stopped too early. Raises Error where it has none, or it cannot be had."""
         assert self.turn is not None
         if self.answer_id is None:
-            raise UsageError("the last answer is not kept, so its rest cannot be asked for; /retry asks again")
+            raise UsageError("the last answer is not saved, so it cannot be resumed; /retry asks again")
         proxied = not self.options.sim
         try:
             one = kept.read(folder.locate(streams_dir(), self.answer_id), self.settings)
@@ -188,7 +188,7 @@ class Session:
         except ValueError as error:  # its journal is damaged, or it cannot be continued
             raise UsageError(str(error)) from error
         if found.exchange.ending is not None:
-            raise UsageError(f"another process got the rest: unspool show {ulid.short(one.id)} prints it")
+            raise UsageError(f"another process resumed it: unspool show {ulid.short(one.id)} prints it")
         self._call(found.exchange)
         answers = _Answers(self, self.turn, is_rest=True)
         return self._finish(answers, answers.continue_with(found.exchange.prompt, found.exchange, show_kept(found)))
@@ -400,7 +400,7 @@ class Session:
         if ending.outcome == outcome.CANCELLED and ending.signal == signal.SIGINT and self.is_watched:
             if answer.text:
                 return "stopped; what arrived stays in the conversation, and the next prompt continues from it"
-            return "stopped before anything arrived; the conversation is as it was"
+            return "stopped before anything arrived; the conversation is unchanged"
         if ending.outcome == outcome.LENGTH:
             goes_on = "/resume continues it, and " if kept_id(answer) is not None else ""
             return f"stopped at the token limit ({ending.finish_reason}); {goes_on}/set max_tokens N allows more"
@@ -411,7 +411,7 @@ class Session:
         if _is_kept(answer, ending) or ending.outcome in (outcome.CANCELLED, outcome.CLOSED) or not self.is_watched:
             return words
         ways = "/resume gets the rest, and /retry asks again" if has_rest else "and /retry asks again"
-        return f"{words or 'the answer is empty'}; the conversation is as it was, {ways}"
+        return f"{words or 'the answer is empty'}; the conversation is unchanged; {ways}"
 
 
 class _Answers(ToolLoop):

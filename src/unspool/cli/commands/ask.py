@@ -52,7 +52,7 @@ def _edited(options: AskOptions) -> AskOptions:
     except external.NoEditor as error:
         raise UsageError(str(error)) from error
     if not text.strip():
-        raise UsageError("the prompt is empty, so nothing is asked")
+        raise UsageError("the prompt is empty; nothing was sent")
     return options.replace(prompt=[text])
 
 

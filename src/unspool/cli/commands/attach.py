@@ -47,7 +47,7 @@ def _run(path: str, view: viewing.View, notes: Notes) -> int:
             return outcome.EXIT_CODES[outcome.CLOSED]
         if ending is None:
             short = ulid.short(folder.id_of(path))
-            notes.line(f"detached; the stream continues, and unspool attach {short} follows it again")
+            notes.line(f"detached; the stream continues; to follow it again: unspool attach {short}")
             return 128 + signals.number
     return ending.exit_code
 

@@ -49,7 +49,7 @@ def _bench(options: BenchOptions, simulator: SubprocessSimulator | None) -> int:
     check(target, notes)
     room = _raise_descriptors() - _OTHER_DESCRIPTORS
     if schedule.concurrency is not None and schedule.concurrency > room:
-        raise UsageError(f"{schedule.concurrency} streams need more descriptors than there are; raise ulimit -Hn")
+        raise UsageError(f"{schedule.concurrency} streams need more open files than the limit allows; raise ulimit -Hn")
     if schedule.concurrency is None:
         schedule.concurrency = room
 

@@ -141,7 +141,7 @@ def _converse(session: Session, reader: Reader) -> int:
                 break
             if text == "":
                 break
-            session.notes.line("Ctrl-C again leaves, and so does Ctrl-D")
+            session.notes.line("press Ctrl-C again to leave, or Ctrl-D")
             text = ""
     _say_how_to_go_on(session)
     return 0 if session.is_watched and code not in _ENDED else code

@@ -91,7 +91,7 @@ def run(options: CompletionOptions) -> int:
     stdout = Output(1)
     stdout.write(_SCRIPTS[options.shell])
     if stdout.is_tty:
-        Notes(Output(2)).line("this is for the shell to read; unspool completion --help says where to put it")
+        Notes(Output(2)).line("this script is for the shell; unspool completion --help explains where to put it")
     return 0
 
 

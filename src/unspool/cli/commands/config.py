@@ -58,7 +58,7 @@ def _settings(options: ConfigOptions) -> Iterator[tuple[str, str, str]]:
     yield (
         "config file",
         path,
-        "UNSPOOL_CONFIG" if environ.get("UNSPOOL_CONFIG") else "default" if file else "default; not there",
+        "UNSPOOL_CONFIG" if environ.get("UNSPOOL_CONFIG") else "default" if file else "default; no such file",
     )
 
     def source(key: str, variable: str, option: str | None = None) -> str:

@@ -73,7 +73,7 @@ def _report(options: DoctorOptions) -> int:
             code = code or step.code
         stdout.write(_json(step) if as_json else _line(step, ascii=not shows_utf8(os.environ)))
     if not as_json:
-        stdout.write(f"\n{'All is well.' if not failed else 'Failed: ' + ', '.join(failed) + '.'}\n")
+        stdout.write(f"\n{'All checks passed.' if not failed else 'Failed: ' + ', '.join(failed) + '.'}\n")
     return code
 
 
@@ -88,7 +88,7 @@ def examine(options: DoctorOptions) -> Iterator[Step]:
         yield Step("config", FAILED, _without_home(str(error)), code=outcome.EXIT_CODES[outcome.ERROR])
         return
     path = paths.config_file()
-    file = _without_home(path) if os.path.exists(path) else f"no {_without_home(path)}, which is fine"
+    file = _without_home(path) if os.path.exists(path) else f"no {_without_home(path)} (optional)"
     yield Step(
         "config",
         WARNING if target.warnings else OK,
@@ -103,7 +103,7 @@ def examine(options: DoctorOptions) -> Iterator[Step]:
     headers = {"Accept": "application/json", **target.headers, **target.auth_headers()}
     request = Request("GET", target.url("/models"), headers, route=route_to(target, use_proxy=use_proxy))
     proxy = proxy_for(request)
-    yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excepts the host" if proxy else "none")
+    yield Step("proxy", OK if proxy else SKIPPED, f"{proxy}, unless NO_PROXY excludes the host" if proxy else "none")
     reply = whole.fetch(request, options.timeout)
     yield from _way(target, reply)
     if not reply.status:
@@ -139,14 +139,14 @@ def _journals() -> Step:
         journal.close()
     if trouble:
         return Step("journals", WARNING, _without_home(f"{trouble}; answers are kept in memory only"))
-    return Step("journals", OK, f"{_without_home(folder)} can be written", time.monotonic() - began)
+    return Step("journals", OK, f"{_without_home(folder)} is writable", time.monotonic() - began)
 
 
 def _key(target: Target, given: str | None) -> Step:
     if not target.key:
         if target.needs_key:
             return Step("key", FAILED, missing_key(target), code=outcome.EXIT_CODES[outcome.UNAUTHORIZED])
-        return Step("key", SKIPPED, f"none, and {target.name} may need none")
+        return Step("key", SKIPPED, f"none; {target.name} may not need one")
     return Step("key", OK, f"{len(target.key)} characters, from {key_source(target.key, given)}")
 
 
@@ -221,14 +221,16 @@ def _list(target: Target, reply: Reply) -> Iterator[Step]:
         yield Step("auth", FAILED, outcome.sentence(ending, None, advice(ending, target)), code=ending.exit_code)
         return
     if ending is not None:
-        yield Step("auth", WARNING, f"not known: the list of models cannot be had ({ending.message})")
+        yield Step("auth", WARNING, f"unknown: the list of models is not available ({ending.message})")
         names = None
     else:
-        yield Step("auth", OK, "the list of models was given" + ("" if target.key else " without a key"))
+        yield Step("auth", OK, "the server listed its models" + ("" if target.key else " without a key"))
         names = models.names(offered)
     model = one_line(target.model or "")
     if not model:
-        yield Step("model", FAILED, f"name one with -m: {target.name} has no default one", code=outcome.USAGE_EXIT_CODE)
+        yield Step(
+            "model", FAILED, f"name one with -m; {target.name} has no default model", code=outcome.USAGE_EXIT_CODE
+        )
     elif names is None:
         yield Step("model", WARNING, f"{model}: not known to be there")
     elif model in names:
@@ -255,9 +257,9 @@ def _ask(target: Target, timeout: float, use_proxy: bool) -> Iterator[Step]:
     if first is not None:
         yield Step("first token", OK, f"{target.api}, {kind}", first - began)
     elif ending.outcome == outcome.LENGTH:
-        yield Step("first token", OK, f"none to show within {_FEWEST_TOKENS} tokens: the model reasons first")
+        yield Step("first token", OK, f"no text within {_FEWEST_TOKENS} tokens: the model reasons first")
     else:
-        yield Step("first token", FAILED, f"{target.api}: none came", code=ending.exit_code)
+        yield Step("first token", FAILED, f"{target.api}: no token arrived", code=ending.exit_code)
     took = time.monotonic() - began
     # The limit is this command's own, so that reaching it is as good an end as any.
     if ending.outcome in (outcome.COMPLETE, outcome.LENGTH):

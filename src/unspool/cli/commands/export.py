@@ -43,7 +43,7 @@ def run(options: ExportOptions) -> int:
         if one.damage is not None:
             notes.line(one_line(str(one.damage)), always=True)
     if stories[0].parent:
-        notes.line("the conversation began before this: an earlier stream of it is not kept any more")
+        notes.line("the start of this conversation is missing: an earlier answer was removed")
     return 0
 
 

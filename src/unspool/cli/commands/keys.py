@@ -21,12 +21,12 @@ def store(options: NameOptions) -> int:
     notes = Notes(Output(2))
     key = _ask(options.name) if os.isatty(0) else _read_line()
     if not key.strip():
-        raise CommandError("no key was given, nothing is changed")
+        raise CommandError("no key was given; nothing was changed")
     try:
         keys.store_key(options.name, key)
     except ValueError as error:
         raise Error(str(error)) from error
-    notes.line(f"kept the key for {options.name} in {paths.keys_file()}, readable by you alone")
+    notes.line(f"stored the key for {options.name} in {paths.keys_file()}; only you can read it")
     return 0
 
 

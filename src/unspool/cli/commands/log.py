@@ -41,7 +41,7 @@ def log(options: LogOptions) -> int:
         return conversations.show(options)
     if options.names_server:
         if options.run:
-            raise UsageError("--run lists a run of this machine; a gateway knows no runs")
+            raise UsageError("--run works for runs on this machine, not at a gateway")
         from unspool.cli import gateway
 
         return gateway.log(options)
@@ -50,7 +50,7 @@ def log(options: LogOptions) -> int:
         Output(1).write((folder.locate(kept, options.id) if options.id else kept) + "\n")
         return 0
     if options.id:
-        raise UsageError("an ID goes with --path; to print an answer: unspool show ID")
+        raise UsageError("ID needs --path; to print an answer: unspool show ID")
     notes = Notes(Output(2))
     filter = filter_of(options)
     with Catalogue(kept, tell=progress(notes)) as catalogue:
@@ -96,7 +96,7 @@ def filter_of(options: FilterOptions) -> Filter:
 
 def progress(notes: Notes) -> Callable[[int, int], None]:
     """What shows how far the catalogue is."""
-    return lambda done, all: notes.passing(f"cataloguing {all} streams, {100 * done // all} %")
+    return lambda done, all: notes.passing(f"indexing {all:,} answers, {100 * done // all} %")
 
 
 def tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
@@ -106,7 +106,7 @@ def tell_skipped(catalogue: Catalogue, notes: Notes) -> None:
     if skipped:
         some = ", ".join(f"{name} ({reason})" for name, reason in sorted(skipped.items())[:3])
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        notes.line(one_line(f"skipped in {catalogue.folder}: {some}{more}"))
+        notes.line(one_line(f"skipped files in {catalogue.folder}: {some}{more}"))
 
 
 def put(stdout: Output, ones: Sequence[One], line: Callable[[One], str]) -> None:

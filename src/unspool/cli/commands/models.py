@@ -62,7 +62,7 @@ def read_list(target: Target, reply: Reply) -> tuple[Ending | None, object]:
     models = parse(reply.body)
     if not isinstance(models, dict | list):
         return Ending(
-            outcome.UNREACHABLE, f"what {target.base_url} answers is no list of models; check the base URL"
+            outcome.UNREACHABLE, f"the answer of {target.base_url} is not a list of models; check the base URL"
         ), None
     return None, models
 

@@ -61,10 +61,10 @@ def cancel(options: CancelOptions) -> int:
     path = folder.locate(streams_dir(), options.id)
     short = ulid.short(folder.id_of(path))
     if not reader.is_alive(path):
-        raise CommandError(f"{short} does not run any more; unspool show {short} prints it")
+        raise CommandError(f"{short} is not running any more; unspool show {short} prints it")
     pid = _pid(_requests(path))
     if pid is None:
-        raise CommandError(f"{short} is written by a program of its own, which alone can stop it")
+        raise CommandError(f"{short} runs inside another program, and only that program can stop it")
     # The lock says that the process lives, so its number cannot have gone to another.
     os.kill(pid, _SIGTERM)
     deadline = time.monotonic() + _PATIENCE

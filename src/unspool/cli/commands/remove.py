@@ -30,10 +30,10 @@ def rm(options: RemoveOptions) -> int:
             named = names.streams_of(kept, piece) if names.exists(kept, piece) else None
             found = [folder.locate(kept, piece)] if named is None else [folder.path_of(kept, id) for id in named]
         except folder.NotFound as error:
-            raise CommandError(f"{error}; nothing is removed") from error
+            raise CommandError(f"{error}; nothing was removed") from error
         for path in found:
             if _is_running(path):
-                raise CommandError(f"{ulid.short(folder.id_of(path))} is still being written; nothing is removed")
+                raise CommandError(f"{ulid.short(folder.id_of(path))} is still running; nothing was removed")
             if path not in paths:
                 paths.append(path)
     if not options.yes:

@@ -30,7 +30,7 @@ def run(options: ReplayOptions) -> int:
         if reader.is_alive(path):
             short = ulid.short(folder.id_of(path))
             raise CommandError(
-                f"{short} still streams: unspool attach {short} follows it, and when it has ended it can be played"
+                f"{short} is still running; to follow it: unspool attach {short}; replay it when it has ended"
             )
         view = viewing.View(journal, options, notes)
         with Signals(view.display) as signals:

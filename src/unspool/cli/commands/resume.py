@@ -66,7 +66,7 @@ def _last_cut(notes: Notes) -> str:
             continue
         if (one.outcome in _CUT or has_open_calls(one)) and id not in continued:
             when = dates.shown(ulid.milliseconds(id))
-            notes.line(f"resuming {ulid.short(id)} of {when}, the last answer that was cut")
+            notes.line(f"resuming {ulid.short(id)} of {when}, the last answer that was cut off")
             return path
         continued.add(one.parent)
     return folder.path_of(streams, newest)
@@ -76,13 +76,13 @@ def _resume(path: str, options: ResumeOptions, settings: Settings, notes: Notes)
     one = kept.read(path, settings)
     short = ulid.short(one.id)
     if one.outcome == outcome.RUNNING:
-        raise CommandError(f"{short} still runs: unspool attach {short} follows it")
+        raise CommandError(f"{short} is still running; to follow it: unspool attach {short}")
     if kept.is_complete(one) and not has_open_calls(one):
         why = "" if one.outcome == outcome.COMPLETE else f" ({one.outcome})"
         notes.line(f"{short} is complete already{why}")
         return show(one.path, options, notes)
     if not one.body:
-        raise CommandError(f"{short} does not say what was asked, so it cannot be asked again")
+        raise CommandError(f"{short} has no saved request, so it cannot be sent again")
     if one.profile != SIMULATOR:
         return _ask(one, kept.target_of(one, options.key, settings), options, settings, notes)
     # The simulator that began the answer ended with its command.
@@ -103,7 +103,7 @@ def _ask(one: Summary, target: Target, options: ResumeOptions, settings: Setting
     code = _stream(found, options, notes)
     short = ulid.short(one.id)
     if code == outcome.EXIT_CODES[outcome.UNREACHABLE] and not found.is_same:
-        notes.line(f"nothing came; what there was is kept, and unspool resume {short} asks again", always=True)
+        notes.line(f"nothing arrived; the saved part is unchanged; to try again: unspool resume {short}", always=True)
     return code
 
 

@@ -51,7 +51,7 @@ def run(options: RunOptions) -> int:
         notes = Notes(Output(2))
         for line in str(error).split("\n"):
             notes.line(f"{options.file}: {line}", always=True)
-        notes.line("nothing was asked", always=True)
+        notes.line("nothing was sent", always=True)
         return outcome.USAGE_EXIT_CODE
 
 
@@ -65,7 +65,7 @@ def _run(options: RunOptions) -> int:
     target = whom_to_ask(options, options.model or ("any" if reads_only else None), configuration)
     named = options.file
     if sum((options.merge, options.status, options.shard.count > 1)) > 1:
-        raise UsageError("--merge and --status are of all shards: give only one of --shard, --merge and --status")
+        raise UsageError("--merge and --status cover all shards: give only one of --shard, --merge and --status")
     try:
         content = _content(named)
     except OSError as error:
@@ -91,7 +91,7 @@ def _run(options: RunOptions) -> int:
     try:
         if ledger.streams.damaged:
             notes.line(
-                f"{ledger.path} is damaged: {ledger.streams.damaged} of its lines cannot be read, and what they recorded is asked again",
+                f"{ledger.path} is damaged: {ledger.streams.damaged} of its lines cannot be read; what they recorded is sent again",
                 always=True,
             )
         lines = filter(options.shard.has, read())
@@ -300,7 +300,7 @@ class _Run:
         if journal.trouble is None and journal.path is not None:
             told = summary.read(journal.path)
         else:
-            self._notes.line(f"line {line.number}: {journal.trouble}; a second run would ask for it again", always=True)
+            self._notes.line(f"line {line.number}: {journal.trouble}; a second run would send it again", always=True)
             told = results.unkept(journal.id, answer)
         price = self._prices.get(told.response_model or "") or self._prices.get(line.prompt.model)
         if price is not None and told.usage is not None:
@@ -335,7 +335,7 @@ class _Run:
         """Say why a line is asked for again: the first time, and where there is no status line that shows it."""
         if not self._has_told and not self._notes.is_tty:
             self._has_told = True
-            self._notes.line(f"line {line.number} is asked for again: {why}")
+            self._notes.line(f"line {line.number} is sent again: {why}")
 
     def _print(self, line: Line, told: Summary) -> None:
         if self._waiting is None:
@@ -366,7 +366,7 @@ class _Run:
         parts = [f"{done} of {self._total} answered"]
         if failed:
             parts.append(f"{failed} failed")
-        parts.append(f"{self._runner.progress.under_way} under way")
+        parts.append(f"{self._runner.progress.under_way} running")
         elapsed = time.monotonic() - self._began
         if elapsed > 1:
             parts.append(f"{self._runner.progress.tokens / elapsed:.0f} tokens/s{self._spent()}")
@@ -374,7 +374,7 @@ class _Run:
         if ended:
             parts.append(f"{clock((self._total - self._kept - ended) * elapsed / ended)} left")
         if self._runner.progress.trouble:
-            parts.append(f"asking again: {self._runner.progress.trouble}")
+            parts.append(f"retrying: {self._runner.progress.trouble}")
         if (pause := self._throttle.paused_for) > 0:
             parts.append(f"the server's rate limit pauses for {clock(pause)}")
         return ", ".join(parts)
@@ -401,9 +401,9 @@ class _Run:
                 if self._answered
                 else "no line could be answered"
             )
-            return f"stopped, since {why}: {words}; the same command asks for the rest"
+            return f"stopped, since {why}: {words}; run the same command again for the rest"
         if self._signal or self._failed:
-            return f"{'stopped: ' if self._signal else ''}{words}; the same command asks for the rest"
+            return f"{'stopped: ' if self._signal else ''}{words}; run the same command again for the rest"
         return words
 
 

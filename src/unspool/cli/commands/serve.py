@@ -28,7 +28,7 @@ def run(options: ServeOptions) -> int:
     if options.new_token is not None:
         return _new_token(options.new_token)
     if sum(map(bool, (options.upstream, options.profile, options.sim))) > 1:
-        raise UsageError("--upstream, -P and --sim name the server that answers: give one of them")
+        raise UsageError("name the server with one of --upstream, -P and --sim")
     if bool(options.cert) != bool(options.key):
         raise UsageError("https needs both files: --cert and --key")
     _check_store(options)
@@ -73,11 +73,11 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
         target.key = None
         if not _is_local(options.host) and not target.needs_key:
             raise UsageError(
-                f"{target.name} needs no key, so everybody who reaches {options.host} could use it: give --tokens FILE"
+                f"{target.name} needs no key, so anyone who can reach {options.host} could use it: give --tokens FILE"
                 " (unspool serve --new-token NAME makes one), or listen on 127.0.0.1"
             )
     elif target.needs_key and not target.key:
-        raise Error(f"--tokens asks with the gateway's own key, and there is none for {target.name}: {target.key_hint}")
+        raise Error(f"--tokens needs a key for the gateway, and {target.name} has none: {target.key_hint}")
     _configure_logging(options.logs)
     configuration = _configuration(options, target)
     if notes.is_tty:
@@ -94,7 +94,7 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
         if error.filename is not None:
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise Error(f"cannot listen at {options.host} port {options.port}: {reason}") from error
+        raise Error(f"cannot listen on {options.host} port {options.port}: {reason}") from error
     scheme = "https" if options.cert else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     url = f"{scheme}://{host}:{listener.getsockname()[1]}/v1"
@@ -102,10 +102,12 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
     def ready() -> None:
         with contextlib.suppress(OSError):
             Output(1).write(url + "\n")
-        notes.line(f"the gateway to {target.base_url} is running; Ctrl-C ends it")
+        notes.line(f"the gateway to {target.base_url} is running; press Ctrl-C to stop it")
         if configuration.settings.page_token is not None:
             page = url.removesuffix("/v1") + "/page/"
-            notes.line(f"its streams in a browser: {page} with the token {configuration.settings.page_token}")
+            notes.line(
+                f"to see to see to see its streams in a browser: {page} with the token {configuration.settings.page_token}"
+            )
 
     return run_workers(configuration, listener, options.workers, ready)
 
@@ -154,7 +156,7 @@ def _new_token(name: str) -> int:
     token = new_token()
     quoted = json.dumps(name)
     Output(1).write(f'# {token}\n[[token]]\nname = {quoted}\nhash = "{hash_token(token)}"\n')
-    Notes(Output(2)).line("give the first line, without #, to the caller; the rest goes into the file for --tokens")
+    Notes(Output(2)).line("give the first line, without #, to the client; put the rest into the file for --tokens")
     return 0
 
 

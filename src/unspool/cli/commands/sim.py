@@ -33,7 +33,7 @@ def run(options: SimOptions) -> int:
         what = f"the proxy to {options.upstream}" if options.upstream else "the simulator"
         if options.record:
             what = f"the recorder of {options.record}, into {options.into or _INTO},"
-        notes.line(f"{what} is running; Ctrl-C ends it")
+        notes.line(f"{what} is running; press Ctrl-C to stop it")
         if notes.is_tty:
             # For another terminal: other programs find the server by these.
             notes.write(f"export OPENAI_BASE_URL={url}\n")
@@ -52,7 +52,7 @@ def run(options: SimOptions) -> int:
     except OSError as error:
         # The socket module's own words, where there is a number for it, repeat the address in brackets.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-        raise CommandError(f"cannot listen at {options.host} port {options.port}: {reason}") from error
+        raise CommandError(f"cannot listen on {options.host} port {options.port}: {reason}") from error
     # Ending is what the signal asked for: only SIGTERM, which may come from anywhere, shows in the exit code.
     return 0 if signal == 2 else 128 + signal
 
@@ -64,15 +64,15 @@ def _contradiction(options: SimOptions) -> str:
         return [f"--{name.replace('_', '-')}" for name in options.given(names)]
 
     for option in given(_OF_FAULTS) if options.record else ():
-        return f"{option} does not go with --record: a tape has what the server did"
+        return f"{option} does not work with --record: a tape holds what the server sent"
     other = "--record" if options.record else "--upstream" if options.upstream else ""
     for option in given((*_OF_THE_SIMULATOR, *_OF_TAPES)) if other else ():
-        return f"{option} does not go with {other}: that server answers as it does"
+        return f"{option} does not work with {other}: the answers come from that server"
     if options.into and not options.record:
-        return "--into says where to record: --record URL is missing"
+        return "--into needs --record URL"
     for option in given(("tape_match", "tape_ignore", "speed", "tapes_only")) if not options.tapes else ():
-        return f"{option} says how tapes are played: --tapes PATH is missing"
-    return "--itl and --tps say the same: give one of them" if None not in (options.itl, options.tps) else ""
+        return f"{option} needs --tapes PATH"
+    return "--itl and --tps set the same thing: give only one of them" if None not in (options.itl, options.tps) else ""
 
 
 def _located(path: str) -> str:

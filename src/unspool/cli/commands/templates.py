@@ -53,7 +53,7 @@ def list_all(options: NoOptions) -> int:
     stdout, notes = Output(1), Notes(Output(2))
     names = templates.names()
     if not names:
-        notes.line("there are no templates yet; to keep one: unspool 'Translate to $lang: $input' --save translate")
+        notes.line("there are no templates yet; to save one: unspool 'Translate to $lang: $input' --save translate")
     width = max(map(len, names), default=0)
     for name in names:
         try:

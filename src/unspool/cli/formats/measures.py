@@ -23,8 +23,8 @@ def progress(measures: Measures, schedule: Schedule) -> str:
     of = f" of {schedule.requests:,}" if schedule.requests is not None else ""
     failed = f", {measures.failed:,} failed" if measures.failed else ""
     return (
-        f"unspool: {measures.elapsed:.0f} s: {measures.ended:,}{of} ended{failed}, {measures.under_way:,} under way,"
-        f" {measures.events / measures.elapsed if measures.elapsed else 0:,.0f} events a second"
+        f"unspool: {measures.elapsed:.0f} s: {measures.ended:,}{of} ended{failed}, {measures.under_way:,} running,"
+        f" {measures.events / measures.elapsed if measures.elapsed else 0:,.0f} events per second"
     )
 
 
@@ -43,18 +43,18 @@ def report(
         _row(
             "answers",
             f"{measures.whole:,} complete, {measures.failed:,} failed",
-            f"{measures.whole / elapsed:,.1f} a second",
+            f"{measures.whole / elapsed:,.1f} per second",
         ),
         *(
-            [_row("", f"{measures.unfinished:,} given up", "as the test was ended early")]
+            [_row("", f"{measures.unfinished:,} given up", "because the test was stopped early")]
             if measures.unfinished
             else []
         ),
-        _row("streams", f"{measures.most_under_way:,} at once at most", ""),
+        _row("streams", f"at most {measures.most_under_way:,} at once", ""),
         _row(
             "tokens",
             f"{measures.tokens:,}" + ("" if measures.tokens_are_counted else " pieces of text"),
-            f"{measures.tokens / elapsed:,.0f} a second; {measures.rates.percentile(50):,.1f} in one stream (p50)",
+            f"{measures.tokens / elapsed:,.0f} per second; {measures.rates.percentile(50):,.1f} in one stream (p50)",
         ),
     ]
     for (ended, message), times_met in measures.messages.most_common(_TOLD_ERRORS):
@@ -72,15 +72,15 @@ def report(
         if times.count:
             lines += ["", name, *bars(_histogram(times), columns, ascii=not shows_utf8(os.environ))]
     lag = measures.lag
-    each = f", {measures.cpu / measures.events * 1e6:.0f} µs for each event" if measures.events else ""
+    each = f", {measures.cpu / measures.events * 1e6:.0f} µs per event" if measures.events else ""
     lines += [
         "",
-        f"unspool itself took {measures.cpu_share:.0%} of a core{each}; an event waited"
+        f"unspool itself used {measures.cpu_share:.0%} of a core{each}; an event waited"
         f" {_time(lag.percentile(50))} for it (p50), {_time(lag.percentile(99))} (p99)",
     ]
     if simulator is not None and measures.events:
         lines.append(
-            f"the simulator took {simulator.cpu / elapsed:.0%} of a core, {simulator.cpu / measures.events * 1e6:.0f} µs for each event"
+            f"the simulator used {simulator.cpu / elapsed:.0%} of a core, {simulator.cpu / measures.events * 1e6:.0f} µs per event"
         )
     return stdout.safe("".join(line + "\n" for line in lines))
 
@@ -91,20 +91,20 @@ def _row(name: str, first: str, second: str) -> str:
 
 def _described(schedule: Schedule) -> str:
     if schedule.rate is None:
-        return f"{schedule.concurrency:,} at a time (closed loop: a slow server is asked less)"
+        return f"{schedule.concurrency:,} at a time (closed loop: a slow server gets fewer requests)"
     how = "at random" if schedule.poisson else "evenly"
-    return f"{schedule.rate:g} a second {how} (open loop: measured from when each was due)"
+    return f"{schedule.rate:g} per second {how} (open loop: measured from the scheduled start)"
 
 
 def warnings(measures: Measures) -> list[str]:
     if not measures.bottleneck:
         return []
     gaps, first = measures.share_of(measures.gaps), measures.share_of(measures.ttft)
-    share = f"{gaps:.0%} of the time between tokens and {first:.0%} of that to the first one (p50) was waiting here"
+    share = f"{gaps:.0%} of the time between tokens and {first:.0%} of the time to the first one (p50) was spent waiting here"
     if measures.bottleneck == "cpu":
         took = f"it took {measures.cpu_share:.0%} of its core"
         return [f"unspool itself was the bottleneck: {took}, and {share}; use fewer streams, or several machines"]
-    return [f"unspool was kept from its work by what else this machine does: {share}; measure on one with less to do"]
+    return [f"other programs on this machine slowed unspool down: {share}; measure on a less busy machine"]
 
 
 def _histogram(times: Distribution) -> list[tuple[str, int]]:

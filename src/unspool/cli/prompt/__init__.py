@@ -71,7 +71,7 @@ def _prompt(
             messages = [*history.messages, *said]
     if options.background:
         if not endpoint(target.api).stores_responses:
-            raise UsageError("only the Responses API knows --background; use --api responses")
+            raise UsageError("only the Responses API supports --background; use --api responses")
         more.setdefault("background", True)
     return Prompt(
         messages,
@@ -93,9 +93,7 @@ def _material(options: PromptOptions, notes: Notes, history: History | None) -> 
 
     if options.files and (left := documents.left_among_words([*options.prompt])):
         some = ", ".join(left[:3]) + ("" if len(left) <= 3 else f" and {len(left) - 3} more")
-        notes.line(
-            f"{some}: names of files among the words of the prompt; give -f before each file, or name their folder"
-        )
+        notes.line(f"{some}: file names in the prompt; put -f before each file, or name their folder")
     return material.gather(options, notes, history)
 
 
@@ -113,7 +111,7 @@ def _text(options: PromptOptions, notes: Notes, *, reads_stdin: bool, suffices: 
         except OSError as error:
             raise UsageError(f"standard input cannot be read: {error.strerror}; --no-stdin ignores it") from error
         except ValueError as error:
-            raise UsageError(f"{error}; a file that is no text goes with -a") from error
+            raise UsageError(f"{error}; attach files that are not text with -a") from error
     return as_text(f"{piped}\n\n{words}" if piped and words else piped or words)
 
 

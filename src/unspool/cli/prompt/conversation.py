@@ -65,7 +65,7 @@ def chosen(options: _Options, notes: Notes) -> _Options:
         match = close(words[0], names.heads(kept))
         guess = f" (did you mean {match}?)" if match else ""
         raise UsageError(
-            f"no conversation is called {words[0]}{guess}; --name {words[0]} begins one, and quotes around all of it make it a prompt"
+            f"no conversation is called {words[0]}{guess}; to start one: --name {words[0]}; to send all of it as a prompt, put it in quotes"
         )
     if options.name:
         options = _named(kept, options.name, options)
@@ -91,7 +91,7 @@ def _named(kept: str, name: str, options: _Options) -> _Options:
             names.add(kept, name, newest)
         return options.replace(continues=False, cid=newest)
     if head is None and options.no_log:
-        raise UsageError("--name is for answers that are kept, and -n keeps none")
+        raise UsageError("--name does not work with -n, which saves nothing")
     return options.replace(cid=head)
 
 

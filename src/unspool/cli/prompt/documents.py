@@ -78,7 +78,7 @@ def _of_folder(path: str, notes: Notes) -> list[str]:
             )
     if not found:
         raise ValueError(f"-f: {path} has no text files")
-    left_out = f", {skipped} that are no text left out" if skipped else ""
+    left_out = f", {skipped} that are not text skipped" if skipped else ""
     notes.line(f"{path}: {len(found)} file{'s' * (len(found) > 1)}, {byte_count(size)}{left_out}")
     return found
 
@@ -105,7 +105,7 @@ def _fetched(url: str) -> bytes:
             break
         at = resolve(at, reply.headers["location"])
         if not at.startswith(("http://", "https://")):
-            raise ValueError(f"-f: {url} leads to what is no http URL")
+            raise ValueError(f"-f: {url} redirects to something that is not an HTTP URL")
     if reply.status != 200:
         raise ValueError(f"-f: {url} answers with status {reply.status}")
     return reply.body

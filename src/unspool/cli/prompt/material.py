@@ -123,7 +123,7 @@ def short_schema(given: str) -> JsonObject:
         type = _TYPES.get(kind.removesuffix("[]") or "str")
         if len(types) > 1 or type is None or not name.replace("_", "").replace("-", "").isalnum():
             raise ValueError(
-                f"--schema: {field!r} is no field: a field is a name, optionally a type (str, int, float, bool, or str[] for a list)"
+                f"--schema: {field!r} is not a field: a field is a name, optionally a type (str, int, float, bool, or str[] for a list)"
                 " and optionally a colon and a description; for descriptions with commas, write each field on its own line"
             )
         described: JsonObject = {"type": "array", "items": {"type": type}} if listed else {"type": type}
@@ -187,7 +187,9 @@ def _results(given: Sequence[tuple[str, str]], history: History | None, notes: N
     waiting = ", ".join(f"{id} ({name})" for id, name in pending.items())
     if given and not pending:
         where = (
-            "the last answer calls no tool" if history is not None else "continue the conversation that asks for it: -c"
+            "the last answer calls no tool"
+            if history is not None
+            else "add -c to continue the conversation that called the tool"
         )
         raise ValueError(f"--tool-result has nothing to answer: {where}")
     contents: dict[str, str] = {}
@@ -195,14 +197,14 @@ def _results(given: Sequence[tuple[str, str]], history: History | None, notes: N
         named = [id for id, name in pending.items() if name == key]
         id = key if key in pending else named[0] if len(named) == 1 else None
         if id is None:
-            raise ValueError(f"--tool-result: no call of the last answer is {key!r}; there are {waiting}")
+            raise ValueError(f"--tool-result: the last answer has no call {key!r}; its calls are {waiting}")
         if id in contents:
             raise ValueError(f"--tool-result: there are two results for {key}")
         contents[id] = content if content != "-" else attachment.text_of(read_stdin(notes), "standard input")
     missing = [f"{id} ({name})" for id, name in pending.items() if id not in contents]
     if missing:
         raise ValueError(
-            f"the last answer waits for what its tools bring: --tool-result ID RESULT for {', '.join(missing)}"
+            f"the last answer waits for tool results: give --tool-result ID RESULT for {', '.join(missing)}"
         )
     return [{"role": "tool", "tool_call_id": id, "content": contents[id]} for id in pending]
 

@@ -25,9 +25,9 @@ def read(notes: Notes, *, wanted: bool) -> str:
         if os.isatty(0):
             if not wanted or not os.isatty(2):
                 return ""
-            notes.line("type the prompt, then Ctrl-D; unspool --help shows what else there is")
+            notes.line("type the prompt, then press Ctrl-D; for help: unspool --help")
         elif mode & 0o170000 != 0o100000 and not _is_ready(_PATIENCE):
-            notes.line("reading standard input: Ctrl-D ends it, --no-stdin ignores it")
+            notes.line("reading stdin: press Ctrl-D to end it; --no-stdin ignores it")
         data = _read_all()
         if not data:
             return ""
@@ -45,9 +45,9 @@ def read(notes: Notes, *, wanted: bool) -> str:
 def read_bytes(notes: Notes) -> bytes:
     """Return what standard input holds, to the byte, where it is named as a file. Raises OSError where it cannot be read."""
     if os.isatty(0):
-        notes.line("reading standard input: type it, then Ctrl-D")
+        notes.line("reading stdin: type the text, then press Ctrl-D")
     elif not _is_ready(_PATIENCE):
-        notes.line("reading standard input: Ctrl-D ends it")
+        notes.line("reading stdin: press Ctrl-D to end it")
     return _read_all()
 
 

@@ -41,7 +41,7 @@ def apply(options: AskOptions) -> tuple[AskOptions, Filling]:
     Raises ConfigError for what is wrong with the template or its parameters, ValueError for parameters of no template.
     """
     if not options.template:
-        raise ValueError("-p gives a template's parameter a value: name the template with -t")
+        raise ValueError("-p sets a template's parameter: name the template with -t")
     template = templates.read(options.template)
     fields = template.fields
     if not (options.profile or options.base_url or options.sim):
@@ -93,9 +93,9 @@ def save(name: str, options: AskOptions, notes: Notes) -> int:
     """Keep the options as a template of this name, and say how to use it. Raises ConfigError, ValueError, OSError."""
     path = templates.path_of(name)
     if options.template:
-        raise ValueError("--save keeps what the command line says, not another template: copy that one's file instead")
+        raise ValueError("--save does not work with -t: copy that template's file instead")
     if options.attachment_types:
-        raise ValueError("--save keeps no --at: use -a, for the type is read from the file")
+        raise ValueError("--save does not work with --at: use -a; the type is detected from the file")
     request: JsonObject = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
     request |= {key: value_of(value) for key, value in options.options}
     said: JsonObject = {
@@ -115,13 +115,13 @@ def save(name: str, options: AskOptions, notes: Notes) -> int:
     }
     fields = {name: value for name, value in said.items() if value}
     if not fields:
-        raise ValueError("there is nothing to keep: --save keeps the prompt and the options beside it")
+        raise ValueError("there is nothing to save: --save needs a prompt or options")
     existed = os.path.exists(path)
     # Checked in the form in which it will be read.
     template = templates.parse(templates.text_of(fields).encode(), path, name)
     templates.write(path, fields)
     parameters = "".join(f" -p {one} …" for one in template.parameters if one not in fields.get("defaults", {}))
-    notes.line(f"{'replaced' if existed else 'kept'} {path}; use it with: unspool -t {name}{parameters}")
+    notes.line(f"{'replaced' if existed else 'saved'} {path}; use it with: unspool -t {name}{parameters}")
     return 0
 
 
@@ -138,5 +138,5 @@ def _kept_schema(given: str | None) -> str | None:
 
 def _absolute(source: str) -> str:
     if source == "-":
-        raise ValueError("--save cannot keep standard input: name a file")
+        raise ValueError("--save cannot save stdin: name a file")
     return source if is_url(source) or source[:1] in ("{", "[") else os.path.abspath(os.path.expanduser(source))

@@ -167,7 +167,7 @@ class ToolLoop:
 
     def _limit(self, ending: Ending, display: Display) -> Ending:
         limit = self._options.chain_limit
-        message = f"the model still calls tools after {limit} answers with calls; --cl allows more"
+        message = f"the model still calls tools after {limit} rounds of calls; --cl N allows more"
         display.note(message, always=True)
         return Ending(ERROR, message, ending.finish_reason)
 

@@ -105,11 +105,11 @@ class Runner:
         name = one_line(call.name)
         shown = f"{name}({one_line(call.arguments)[:_SHOWN]})"
         if tool is None:
-            display.note(f"the model calls {shown}, and there is no such tool")
+            display.note(f"the model calls {shown}, an unknown tool")
             return f"there is no tool called {call.name}; there are {', '.join(self.tools)}"
         is_allowed = not self._asks_each and (tool.allowed or not self._allowed.isdisjoint((call.name, "all")))
         if had_begun:
-            question = f"{shown} had begun when the command died, and may have had an effect; run it again?"
+            question = f"{shown} had started when the command died and may have had an effect; run it again?"
         elif is_allowed:
             display.note(f"calling {shown}")
             return ""
@@ -118,10 +118,13 @@ class Runner:
         with self._asking():
             answer = _ask(question, display, signals)
         if answer is None and had_begun:
-            raise Interrupted(f"{shown} had begun when the command died: unspool resume at a terminal asks what to do")
+            raise Interrupted(
+                f"{shown} had started when the command died; run unspool resume on a terminal to decide what to do"
+            )
         if answer is None:
             display.note(
-                f"{name} was not run, since nobody is there to allow it: --tools-allow {name} does", always=True
+                f"{name} was not run, because there is no terminal to ask on; to allow it: --tools-allow {name}",
+                always=True,
             )
             return REFUSED
         if answer == "always":

@@ -18,7 +18,7 @@ def follow(url: str, here: str, location: str, count: int) -> str | Fault:
     ``here`` is the URL that redirects, ``location`` its Location header.
     """
     if not location:
-        return Fault(UNREACHABLE, f"{origin(here)} redirects to nowhere")
+        return Fault(UNREACHABLE, f"{origin(here)} redirects without saying where")
     if count > _MOST:
         return Fault(UNREACHABLE, f"{origin(url)} redirects in circles")
     target = resolve(here, location)

@@ -436,9 +436,9 @@ def _explain(code: int, message: str, host: str, secure: bool) -> str:
     if code == 7:
         return f"cannot connect to {host}: {message}; check that the server runs, and the base URL"
     if code == _TIMED_OUT:
-        return f"{host} could not be connected to in time (connect timeout); check the base URL, and the network"
+        return f"{host} did not accept the connection in time (connect timeout); check the base URL and the network"
     if code in (1, 8):  # 1: something that is no HTTP head at all, such as an SSH server's greeting
-        advice = "" if secure else ", which begins with https:// where the server speaks TLS"
+        advice = "" if secure else ", which must begin with https:// if the server uses TLS"
         return f"the server at {host} does not speak HTTP; check the base URL{advice}"
     if code in (51, 60):
         return f"the certificate of {host} is not trusted: {message}; SSL_CERT_FILE can name an authority to trust"
@@ -488,13 +488,13 @@ def _proxy_of(request: Request) -> str:
 
 def _proxy_fault(code: int, message: str, host: str, proxy: str, status: int) -> Fault | None:
     """What went wrong between here and the proxy, None if that part went well. ``status`` answers the CONNECT, 0 for none."""
-    advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the host with NO_PROXY"
+    advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or exclude the host with NO_PROXY"
     if code == 5:
         return Fault(UNREACHABLE, f"no such host: the proxy {proxy}; {advice}")
     if status == 407:
         return Fault(
             UNREACHABLE,
-            f"the proxy {proxy} does not accept the user and password of its URL, or wants one: "
+            f"the proxy {proxy} rejects the user name and password, or requires them: "
             f"HTTPS_PROXY=http://USER:PASSWORD@{proxy}; {advice}",
         )
     if status and status // 100 != 2:

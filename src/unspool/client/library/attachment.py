@@ -87,7 +87,7 @@ def part(source: str | bytes | os.PathLike[str], *, type: str | None = None, nam
     type = (type or sniff(data, name)).partition(";")[0].strip().lower()
     if not type:
         raise Unattachable(
-            f"{name} is of no known type: images, PDF, sound and UTF-8 text are; --at {name} TYPE says what it is"
+            f"{name} has an unknown type: images, PDF, audio and UTF-8 text are supported; --at {name} TYPE sets it"
         )
     if is_text(type):
         return {"type": "text", "text": document(name, text_of(data, name))}
@@ -97,7 +97,7 @@ def part(source: str | bytes | os.PathLike[str], *, type: str | None = None, nam
     if type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": url}}
     if type.startswith("video/"):
-        raise Unattachable(f"{name} is a video, which none of the endpoints takes")
+        raise Unattachable(f"{name} is a video, which no endpoint accepts")
     return {"type": "file", "file": {"filename": name, "file_data": url}}
 
 

@@ -32,7 +32,7 @@ def resume(one: Summary, arguments: ReadingArguments) -> Resumed:
     if one.outcome == outcome.RUNNING:
         raise Busy(f"{short} is still being written by another process; unspool.follow({short!r}) reads it")
     if not one.body:
-        raise ValueError(f"{short} does not say what was asked, so it cannot be asked again")
+        raise ValueError(f"{short} has no saved request, so it cannot be sent again")
     settings = arguments.settings(needed=arguments.key is None)
     target = arguments.at(kept.target_of(one, arguments.key, settings))
     if target.needs_key and not target.key and not kept.is_complete(one):

@@ -170,7 +170,7 @@ def _ask_again(one: Summary, exchange_for: Callable[[JsonObject], Exchange], set
         raise ValueError(f"{ulid.short(one.id)} has {choices} choices; only an answer of one can be continued")
     if masked := masked_fields(one.body):
         raise ValueError(
-            f"{ulid.short(one.id)} was asked with a secret that is not kept ({', '.join(masked)}), so it cannot be asked again"
+            f"{ulid.short(one.id)} was sent with a secret that is not saved ({', '.join(masked)}), so it cannot be sent again"
         )
     body = continuation.rest_of(one)
     exchange = exchange_for(body)

@@ -66,7 +66,7 @@ class ChatCompletion:
             raise fields.wrong_value("top_logprobs", "only allowed when 'logprobs' is enabled.")
         fields.one_of("verbosity", ("low", "medium", "high"))
         if "audio" in (fields.texts("modalities") or []):
-            raise fields.wrong_value("modalities", "the simulator has no voice: 'text' is all that it speaks.")
+            raise fields.wrong_value("modalities", "the simulator has no audio output; only 'text' is supported.")
         mind = thinking.of_chat(fields, model, strict=rules.strict)
         toolbox = tools.of_chat(fields)
         format = formats.of_chat(fields, conversation)

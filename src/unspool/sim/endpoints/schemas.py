@@ -86,7 +86,7 @@ def instance(schema: object, seed: str) -> Any:
     try:
         return _Maker(schema, seed).value(schema, 0)
     except RecursionError:
-        raise SchemaError("no value that ends is valid against it.") from None
+        raise SchemaError("no finite value is valid against it.") from None
 
 
 def _nodes(schema: object, path: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
@@ -213,7 +213,7 @@ class _Maker:
         if self._values > _MOST_VALUES:
             raise SchemaError(f"a value for it would have more than {_MOST_VALUES} parts.")
         if depth > _DEEPEST:
-            raise SchemaError("no value that ends is valid against it.")
+            raise SchemaError("no finite value is valid against it.")
         if isinstance(schema, bool):
             if not schema:
                 raise SchemaError("no value is valid against 'false'.")
@@ -256,7 +256,7 @@ class _Maker:
                 schema = _both(rest, self._one_of(schema[alternatives[0]], depth))
             else:
                 return schema
-        raise SchemaError("its references never end.")
+        raise SchemaError("its references are circular.")
 
     def _one_of(self, options: list[Any], depth: int) -> Any:
         options = [option for option in options if option is not False]
@@ -424,7 +424,7 @@ def _both(first: JSONObject, second: Any) -> JSONObject:
 
 def _capped(value: float, most: int, key: str) -> int:
     if value > most:
-        raise SchemaError(f"'{key}' is {value:.0f}, and the most that is made here is {most}.")
+        raise SchemaError(f"'{key}' is {value:.0f}, and the simulator generates at most {most}.")
     return int(value)
 
 
@@ -448,5 +448,5 @@ def _matching(pattern: str, random: random.Random) -> str:
     """A text that a regular expression matches. Raises SchemaError where none is made here."""
     text = patterns.example(pattern, random)
     if text is None or len(text) > _LONGEST_TEXT or not re.search(pattern, text):
-        raise SchemaError(f"no text is made here for the pattern {pattern!r:.80}.")
+        raise SchemaError(f"the simulator cannot generate a text for the pattern {pattern!r:.80}.")
     return text

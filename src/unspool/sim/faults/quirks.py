@@ -54,7 +54,7 @@ completed-at-limit (responses): call a response that the limit cut `completed`
     set=response.incomplete,{"type":"response.completed","response":{"status":"completed","incomplete_details":null}}
 llamacpp-limit (responses): the same, with `Server: llama.cpp`
     completed-at-limit; header=server:llama.cpp
-native-finish (chat, completions): give the provider's own reason in `native_finish_reason` alone (OpenRouter)
+native-finish (chat, completions): give the provider's reason only in `native_finish_reason` (OpenRouter)
     set=finish,{"choices":{"native_finish_reason":"MAX_TOKENS"}}
 sensitive (chat, completions): finish as Zhipu does when it filters
     finish=sensitive
@@ -70,20 +70,20 @@ eos (chat, completions): finish as text-generation-inference does
     finish=eos_token
 end-turn (chat, completions): finish as Anthropic does
     finish=end_turn
-unknown-finish (chat, completions): finish for a reason that nobody knows
+unknown-finish (chat, completions): finish for an unknown reason
     finish=qwertz
 # Texts that contradict each other, or are not in the deltas
-final-text (responses): give another text in the last event than in the deltas
+final-text (responses): send a different text in the last event than in the deltas
     set=response.completed,{"response":{"output":{"content":{"text":"Something else."}}}}
-done-text (responses): give another text in the `done` event than in the deltas
+done-text (responses): send a different text in the `done` event than in the deltas
     set=response.output_text.done,{"text":"Something else."}
 no-deltas (responses): send a text without its deltas
     drop=response.output_text.delta
-items-alone (responses): send a text in `output_item.done` and the last event alone
+items-alone (responses): send the text only in `output_item.done` and the last event
     drop=response.output_text.delta; drop=response.output_text.done; drop=response.content_part.added; drop=response.content_part.done
-snapshot-alone (responses): send a text in the last event alone
+snapshot-alone (responses): send the text only in the last event
     items-alone; drop=response.output_item.added; drop=response.output_item.done
-hole (responses): leave out one event of a response and its number
+hole (responses): leave out one event of a response, with its number
     drop=sequence_number=7
 # Numbers
 nan: count the tokens with NaN
@@ -92,7 +92,7 @@ infinity: count the tokens with 1e400
     usage=finish; set=usage,{"usage":{"total_tokens":1e400}}; set=response.completed,{"response":{"usage":{"total_tokens":1e400}}}
 huge-integer: count the tokens with 5,000 digits
     usage=finish; set=usage,{"usage":{"total_tokens":HUGE}}; set=response.completed,{"response":{"usage":{"total_tokens":HUGE}}}
-nan-logprobs (chat): give logarithms of probabilities that are no JSON
+nan-logprobs (chat): send log probabilities that are not valid JSON
     set=text,{"choices":{"logprobs":{"content":[{"token":"x","logprob":-Infinity,"bytes":null,"top_logprobs":[]}]}}}
 # Errors, in the shapes and with the codes that providers use
 limited-first: send a rate limit as the first event of a 200
@@ -115,7 +115,7 @@ detail: refuse as FastAPI does
     status=422,body:{"detail":[{"type":"missing","loc":["body","model"],"msg":"Field required"}]}
 errors: refuse with a list of `errors`
     status=400,body:{"errors":[{"message":"unsupported parameter","code":7003}]}
-text-error: refuse with an error that is a text (Ollama)
+text-error: refuse with an error that is a string (Ollama)
     status=404,body:{"error":"model 'm' not found"}
 gemini-key: refuse a wrong key with 400, in a list (Gemini)
     status=400,body:[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}]
@@ -129,7 +129,7 @@ azure-filter: refuse a filtered prompt with 400 (Azure)
     status=400,body:{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy.","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation","content_filter_result":{"violence":{"filtered":true,"severity":"high"}}}}}
 moderated: refuse a filtered prompt with 403 (OpenRouter)
     status=403,body:{"error":{"code":403,"message":"Your input was flagged","metadata":{"reasons":["violence"],"flagged_input":"x","provider_name":"p"}}}
-zhipu-filter: refuse a filtered prompt with 400 and a code of its own (Zhipu)
+zhipu-filter: refuse a filtered prompt with 400 and Zhipu's code
     status=400,body:{"contentFilter":[{"level":1,"role":"user"}],"error":{"code":"1301","message":"The system detected potentially unsafe or sensitive content."}}
 dashscope-filter: refuse a filtered prompt with 400 (Qwen)
     status=400,body:{"error":{"code":"data_inspection_failed","param":null,"message":"Input text data may contain inappropriate content.","type":"data_inspection_failed"}}
@@ -142,7 +142,7 @@ commentary (responses): send a message with the phase `commentary` first
     item={"id":"msg_c","type":"message","role":"assistant","status":"completed","phase":"commentary","content":[{"type":"output_text","text":"Let me look that up.","annotations":[],"logprobs":[]}]}
 computer-call (responses): send a `computer_call` first
     item={"id":"cu_1","type":"computer_call","call_id":"call_1","status":"completed","action":{"type":"click","x":10,"y":20,"button":"left"},"pending_safety_checks":[]}
-custom-item (responses): send an item of a type that nobody knows first
+custom-item (responses): send an item of an unknown type first
     item={"id":"x_1","type":"acme:search","status":"completed","query":"q"}
 image-item (responses): send a picture first
     item={"id":"ig_1","type":"image_generation_call","status":"completed","result":"iVBORw0KGgo="}
@@ -164,7 +164,7 @@ needs-reasoning (chat): send `reasoning_content` first, and refuse a conversatio
     insert=role,{"choices":[{"index":0,"delta":{"role":"assistant","reasoning_content":"Let me think."},"finish_reason":null}]}; needs=messages,tool_calls.type=function,reasoning_content
 needs-type (responses): refuse items without a `type` (llama.cpp)
     needs=input,role=assistant,type,Cannot determine type of 'item'
-nothing-said (chat, completions): finish without any text
+nothing-said (chat, completions): finish without text
     drop=text&>0
 """
 

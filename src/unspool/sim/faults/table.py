@@ -62,7 +62,7 @@ def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
             read(QUIRKS[name].faults, plan)
             continue
         if fault is None:
-            raise ValueError(f"there is no fault {name!r}; unspool faults lists those there are")
+            raise ValueError(f"there is no fault {name!r}; unspool faults lists all faults")
         if value and not fault.value:
             raise ValueError(f"the fault {name} takes no value")
         if not value and fault.value and fault.value[0] != "[":
@@ -70,9 +70,7 @@ def read(text: str, plan: FaultPlan | None = None) -> FaultPlan:
         try:
             fault.add(plan, value)
         except ValueError as error:
-            raise ValueError(
-                f"the fault {name}: {error}; it is written {fault.form}, such as {fault.example}"
-            ) from None
+            raise ValueError(f"the fault {name}: {error}; the form is {fault.form}, such as {fault.example}") from None
     return plan
 
 
@@ -177,7 +175,7 @@ def _count(text: str) -> int:
 def _code(text: str) -> int:
     status = _count(text)
     if not 200 <= status < 600:
-        raise ValueError(f"{status} is no status of a response")
+        raise ValueError(f"{status} is not an HTTP status of a response")
     return status
 
 
@@ -292,7 +290,7 @@ def _needs(plan: FaultPlan, value: str) -> None:
 def _named(header: str) -> tuple[str, str]:
     name, colon, said = header.partition(":")
     if not colon or not name.strip().replace("-", "").isalnum() or not said.isprintable():
-        raise ValueError(f"{header!r} is no header")
+        raise ValueError(f"{header!r} is not a header")
     return name.strip().lower(), said.strip()
 
 
@@ -450,9 +448,9 @@ _ADD: dict[str, Callable[[FaultPlan, str], object]] = {
 _TABLE = r"""
 status=CODE[,HEADER:VALUE…]: refuse with this status and its error body; further headers, and `body:TEXT` or `body:JSON`, after commas
     status=503,retry-after:1
-rate-limit[=TIME]: refuse with 429, and ask to wait so long with `retry-after` or `retry-after-ms`
+rate-limit[=TIME]: refuse with 429, and send TIME as `retry-after` or `retry-after-ms`
     rate-limit=300ms
-quota: refuse with 429 and `insufficient_quota`, which no waiting cures
+quota: refuse with 429 and `insufficient_quota`, which waiting does not solve
     quota
 loading: refuse with 503 as llama.cpp does while it loads its model
     loading
@@ -460,15 +458,15 @@ html[=CODE]: send a web page, with status 200 or this one
     html=502
 json-error: send an error as JSON with status 200
     json-error
-empty: send an event stream with nothing in it
+empty: send an empty event stream
     empty
-unstreamed: send the answer as one JSON object, though a stream is asked for
+unstreamed: send the answer as one JSON object although a stream was requested
     unstreamed
 hang-up: close the connection without an answer
     hang-up
-slow-headers=TIME: wait so long before the response begins
+slow-headers=TIME: wait before the response starts
     slow-headers=2s
-stall=K[,TIME[,TEXT]]: after K events, send nothing for so long, or ever again; or only TEXT, every tenth of a second
+stall=K[,TIME[,TEXT]]: after K events, send nothing for TIME, or nothing more; with TEXT, send only TEXT every 0.1 s
     stall=5,2s
 stall-byte=K[,TIME]: the same after K bytes of the body
     stall-byte=100
@@ -480,17 +478,17 @@ unterminated: leave out the blank line after the last event
     unterminated
 one-byte: send each byte of the body separately
     one-byte
-split-utf8: make each full stop of the text an emoji, and send the bytes cut within characters
+split-utf8: replace each full stop of the text with an emoji, and split the bytes inside characters
     split-utf8
-split-emoji: make each full stop of the text an emoji, one half of its surrogate pair in one event and one in the next
+split-emoji: replace each full stop of the text with an emoji, with its surrogate pair split over two events
     split-emoji
-u2028: make each blank of the text a U+2028, a line end to JavaScript but not to an event stream
+u2028: replace each space of the text with U+2028, a line end in JavaScript but not in an event stream
     u2028
-line-ends=lf|crlf|cr: end the lines of the stream so
+line-ends=lf|crlf|cr: end the lines of the stream this way
     line-ends=cr
 bom: begin the stream with a byte order mark
     bom
-no-space: leave out the blank after each field's colon
+no-space: leave out the space after each field's colon
     no-space
 comments[=TEXT]: send a comment before each event
     comments=keep-alive
@@ -502,7 +500,7 @@ gzip[=whole|truncated]: compress the stream; `truncated` leaves out its end
     gzip=truncated
 content-type=TYPE: label the stream as something else
     content-type=application/json
-malformed=K: cut the JSON of the event after K others in the middle
+malformed=K: after K events, send an event with incomplete JSON
     malformed=4
 error=K[,SHAPE[,CODE]]: after K events, send an error and end: `nested` (OpenAI), `flat`, `string`, `object` (vLLM), `event`, `failed` (Responses), `field` (an `error:` line, llama.cpp), `line` (JSON without a field), or any JSON object; CODE is one of OpenAI's codes, such as `rate_limit_exceeded`
     error=4,string
@@ -510,23 +508,23 @@ sequence=duplicated|lost|reordered|missing: send events of the Responses API twi
     sequence=lost
 keepalive[=N]: send a `keepalive` event before each of N events, which takes a sequence number
     keepalive=5
-done=on|off|twice|spaced|more: send `[DONE]` where there is none, not at all, twice, with blanks, or with more after it
+done=on|off|twice|spaced|more: send `[DONE]` even if the API has none, not at all, twice, with spaces, or with more after it
     done=off
 no-finish: leave out why the answer ended: no finish reason, no terminal event
     no-finish
 finish=REASON: end the answer for this reason
     finish=content_filter
-usage=none|every|finish|x_groq: count the tokens nowhere, in every chunk, in the one with the finish reason, or in its `x_groq`
+usage=none|every|finish|x_groq: send usage nowhere, in every chunk, in the chunk with the finish reason, or in its `x_groq`
     usage=x_groq
-set=WHERE,PATCH: change the events at WHERE by a JSON object, which is merged into theirs, and into each element of an array
+set=WHERE,PATCH: merge a JSON object into the events at WHERE, and into each element of their arrays
     set=usage,{"usage":{"total_tokens":NaN}}
 drop=WHERE: leave out the events at WHERE
     drop=finish&choices.index=0
-insert=WHERE,WHAT: before the events at WHERE, or at the `end`, send a JSON object, or several in an array, as events; or a text, which may be a JSON string, as it is
+insert=WHERE,WHAT: before the events at WHERE, or at the `end`, send a JSON object or an array of them as events, or a text (also as a JSON string) unchanged
     insert=each,"data: ping\n\n"
 append=WHERE,WHAT: the same after the events at WHERE
     append=role,{"choices":[{"delta":{"content":"Well. "}}]}
-unset=PATH[,PATH…]: leave out the fields at PATH, or with `null` all that are null
+unset=PATH[,PATH…]: remove the fields at PATH; with `null`, all null fields
     unset=choices.finish_reason,usage
 item=ITEM: send an item of a response's output, a JSON object, before the others
     item={"type":"custom","id":"i"}
@@ -536,7 +534,7 @@ framing=lines|doubled|untyped|bare: separate events by one line end instead of t
     framing=lines
 header=NAME:VALUE: send this header
     header=server:llama.cpp
-needs=PATH,WHERE,FIELD[,TEXT]: refuse a request in which an object at PATH for which WHERE holds has no FIELD, with this text
+needs=PATH,WHERE,FIELD[,TEXT]: refuse a request, with this text, if an object at PATH that matches WHERE has no FIELD
     needs=messages,role=user,name
 """
 

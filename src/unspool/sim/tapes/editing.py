@@ -29,7 +29,7 @@ def renew(path: str) -> bool:
         before = file.read()
     blocks = [block.strip(b"\n") for block in before.replace(b"\r\n", b"\n").split(b"\n\n") if block.strip()]
     if not blocks or blocks.pop(0) != _HEADER:
-        raise NoTape(f"{path}: it is no tape: its first line is not {_HEADER.decode()!r}")
+        raise NoTape(f"{path}: this is not a tape: its first line is not {_HEADER.decode()!r}")
     renewed = [record.HEADER]
     for number, block in enumerate(_with_lengths(blocks, path)):
         lines = [line for line in block.split(b"\n") if not line.startswith((b"id: ", b"crc: "))]

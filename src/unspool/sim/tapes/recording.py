@@ -203,7 +203,7 @@ class Recording:
         if encoding in _ENCODINGS:
             self._unzip = zlib.decompressobj(wbits=_ENCODINGS[encoding])
         elif encoding not in ("", "identity"):
-            raise _Unkeepable(f"the answer is compressed with {encoding}, in which keys cannot be looked for")
+            raise _Unkeepable(f"the answer is compressed with {encoding}, so it cannot be searched for keys")
         reason = text(bytes(response.reason).decode("latin-1"))
         self._writer.put(
             Response(response.status_code, response.http_version.decode(), headers, reason, head, round(at, 3))
@@ -213,7 +213,7 @@ class Recording:
     def _keep(self, masked: bytes) -> None:
         """Keep what was held back, and then what it says."""
         if self._unzip is not None and self._mask.has_masked:
-            raise _Unkeepable("there is a key in the compressed answer, which cannot be taken out of it")
+            raise _Unkeepable("the compressed answer contains a key that cannot be removed")
         pending, self._pending = self._pending, []
         place = 0
         at = 0.0

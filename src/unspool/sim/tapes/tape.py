@@ -74,11 +74,11 @@ class Tape:
             if journal.damage is not None:
                 raise NoTape(str(journal.damage))
         if first is None or not first.is_own(record.REQUEST):
-            raise NoTape(f"{path}: nothing was asked in this journal")
+            raise NoTape(f"{path}: this journal has no request")
         if not journal.ended and reader.is_alive(path):
             raise NoTape(f"{path}: still being written; play it when it has ended")
         if not blocks.fields(first.data):
-            raise NoTape(f"{path}: what was asked cannot be read")
+            raise NoTape(f"{path}: its request cannot be read")
         request = Request.read(first.data)
         self.method = request.method or "POST"
         self.endpoint = request.api or urlsplit(request.url).path
