@@ -239,7 +239,7 @@ def test_files_that_a_shell_left_among_the_words_are_told(unspool, sim, tmp_path
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("text")
     done = unspool("--api", "chat", "-f", "a.txt", "b.txt", "Sum up", cwd=tmp_path)
-    assert b"b.txt: names of files among the words of the prompt" in done.stderr
+    assert b"b.txt: file names in the prompt" in done.stderr
     done = unspool("--api", "chat", "-f", "a.txt", "-f", "b.txt", "Sum up", cwd=tmp_path)
     assert done.stderr == b""
 

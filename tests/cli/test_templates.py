@@ -116,9 +116,9 @@ def test_what_is_wrong_is_told_with_what_there_is(unspool, sim, keep, arguments,
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("prompt = 1", "prompt is a text"),
-        ('attachments = "a.png"', "attachments is a list"),
-        ("options = 3", "options is a table"),
+        ("prompt = 1", "prompt must be a string"),
+        ('attachments = "a.png"', "attachments must be a list"),
+        ("options = 3", "options must be a table"),
         ("", "the template is empty"),
         ("prompt = ]", "line 1"),
     ],
@@ -173,7 +173,7 @@ def test_a_command_line_becomes_a_template_that_asks_the_same(unspool, sim, body
     direct = body(*line, 'Line "one"\nline two: Hi')
     done = unspool(*line, 'Line "one"\nline two: $input', "--save", "mine", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, b"")
-    assert f"kept {folder / 'mine.toml'}; use it with: unspool -t mine" in done.stderr.decode()
+    assert f"saved {folder / 'mine.toml'}; use it with: unspool -t mine" in done.stderr.decode()
     assert stat.S_IMODE((folder / "mine.toml").stat().st_mode) == 0o600
     assert sim.requests == []
     # From anywhere, for what it names was given a full name.

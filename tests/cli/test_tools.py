@@ -174,7 +174,7 @@ def test_results_keep_the_order_of_their_calls(ask, serve, tools):
     [
         (["-c", "and?"], "waits for tool results: give --tool-result ID RESULT for a (weather), b (weather)"),
         (["-c", "--tool-result", "a", "1"], "--tool-result ID RESULT for b (weather)"),
-        (["-c", "--tool-result", "weather", "1"], "the last answer has no call 'weather'; there are a (weather)"),
+        (["-c", "--tool-result", "weather", "1"], "the last answer has no call 'weather'; its calls are a (weather)"),
         (["-c", "--tool-result", "a", "1", "--tool-result", "a", "2"], "two results for a"),
         (["--tool-result", "a", "1"], "add -c to continue the conversation that called the tool"),
         (["--tool-choice", "auto", "?"], "--tool-choice needs tools"),
@@ -182,7 +182,7 @@ def test_results_keep_the_order_of_their_calls(ask, serve, tools):
         (["--tool", "[1]", "?"], "a tool is a JSON object with a name"),
         (["--tool", '{"description":"x"}', "?"], "a tool has no name"),
         (["--tool", '{"name":"f"}', "--tool-choice", "g", "?"], "no tool called 'g' to choose; there are f"),
-        (["--tool", '{"name":"f"}', "--api", "completions", "?"], "knows no tools; use --api chat"),
+        (["--tool", '{"name":"f"}', "--api", "completions", "?"], "does not support tools; use --api chat"),
     ],
 )
 def test_what_does_not_go_together_is_told_before_anything_is_asked(ask, serve, tools, arguments, words):

@@ -70,7 +70,7 @@ def find(target: Target, piece: str) -> GatewayStream:
         raise Error(f"the gateway has no stream {piece!r}; unspool log{target.flags} lists its streams")
     if len(found) > 1:
         some = ", ".join(one.id[-8:] for one in found[:4])
-        raise Error(f"{len(found)} streams of the gateway have {piece!r} in their id, such as {some}: give more of it")
+        raise Error(f"{len(found)} streams of the gateway match {piece!r}, such as {some}: give more of the id")
     return found[0]
 
 

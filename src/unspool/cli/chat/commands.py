@@ -371,7 +371,7 @@ def _quit(session: Session, rest: str) -> bool:
 
 _KEYS = (
     'Enter sends. New line: Alt-Enter, Ctrl-J, \\ at the end, """ around the text.',
-    "Ctrl-X Ctrl-E opens the editor, Ctrl-R searches earlier prompts, Tab completes.",
+    "Ctrl-X Ctrl-E opens an editor. Ctrl-R searches prompts. Tab completes.",
     "Ctrl-C stops the answer, or clears the line. Ctrl-D leaves. //x sends /x.",
 )
 
@@ -380,9 +380,9 @@ _OPTIONS = {one.dest: one.type for one in MODEL_OPTIONS if one.type is not None}
 COMMANDS = (
     Command("model", "[NAME]", "use another model; without NAME: list them", _model, "model"),
     Command("system", "[TEXT]", "set the system prompt; - removes it", _system),
-    Command("set", "[NAME VALUE]", "set temperature, max_tokens or another field; null unsets", _set, "option"),
+    Command("set", "[NAME VALUE]", "set temperature or another field; null unsets it", _set, "option"),
     Command("api", "[NAME]", "use the responses, chat or completions API", _api, "api", listed=False),
-    Command("profile", "[NAME]", "ask another server; /api NAME: at another endpoint", _profile, "profile"),
+    Command("profile", "[NAME]", "use another server; /api NAME: another endpoint", _profile, "profile"),
     Command("clear new", "", "start a new conversation", _clear),
     Command("retry regenerate", "", "send the last prompt again", _retry),
     Command("resume continue", "", "get the rest of an answer that was cut off", _resume),
