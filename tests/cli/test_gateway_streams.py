@@ -120,7 +120,7 @@ def test_leaving_attach_does_not_stop_the_stream_and_cancel_does(unspool: Unspoo
     assert unspool("ps", *team).stdout == b""
     again = unspool("cancel", id, *team)
     assert again.returncode == 1
-    assert b"does not run any more (cancelled)" in again.stderr
+    assert b"is not running any more (cancelled)" in again.stderr
     assert unspool("attach", id, *team).returncode == 130
 
 
@@ -137,7 +137,7 @@ def test_anothers_stream_is_none_here(unspool: Unspool, gateway: Running) -> Non
 def test_a_server_that_is_no_gateway_is_named(unspool: Unspool, simulator: Simulator) -> None:
     done = unspool("ps", "--base-url", simulator.url)
     assert done.returncode != 0
-    assert b"is no unspool gateway" in done.stderr
+    assert b"is not an unspool gateway" in done.stderr
     gone = unspool("log", "--base-url", "http://127.0.0.1:9/v1")
     assert gone.returncode == 6
 

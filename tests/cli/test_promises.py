@@ -52,7 +52,7 @@ def test_a_detached_stream_whose_request_cannot_be_kept_sends_nothing(unspool, s
     server = serve(stream("chat", "Python."))
     done = unspool("-d", *ask(server.url), "x" * 200, prepare=limited(unspool, 64))
     assert (done.returncode, done.stdout, server.requests) == (2, b"", [])
-    assert b"--detach needs a journal, and this answer is not being kept" in done.stderr
+    assert b"--detach needs a journal, and this answer is not being saved" in done.stderr
 
 
 def test_a_detached_stream_stops_when_its_journal_cannot_be_written_any_more(unspool, serve):
@@ -184,7 +184,7 @@ def test_a_journal_keeps_no_secret_of_the_body_and_a_resume_says_so(unspool, ser
     assert "SECRET" not in unspool.journal()
     done = unspool("resume", "--key", KEY)
     assert (done.returncode, len(server.requests)) == (1, 1)
-    assert b"a secret that is not kept (router.api_key)" in done.stderr
+    assert b"a secret that is not saved (router.api_key)" in done.stderr
 
 
 # Bytes that are no event

@@ -466,7 +466,7 @@ def test_a_template_is_filled_with_each_line_which_may_have_other_values_or_anot
 def test_a_line_that_its_template_cannot_take_is_reported_before_anything_is_asked(unspool, serve, kept_templates):
     server = serve()
     wrong = [
-        ({"prompt": "A"}, b"wants a value for lang"),
+        ({"prompt": "A"}, b"needs a value for lang"),
         ({"prompt": "A", "params": {"lang": "x", "nope": 1}}, b"has no parameter 'nope'"),
         ({"params": {"lang": "x"}}, b"needs a prompt"),
         ({"messages": [{"role": "user", "content": "A"}], "params": {"lang": "x"}}, b"filled with a prompt"),

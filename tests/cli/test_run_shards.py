@@ -188,7 +188,7 @@ def test_a_shard_that_runs_is_not_begun_again_and_holds_no_other(unspool, serve)
     assert server.arrived.wait(PATIENCE)
     done = unspool("run", path, "--shard", "0/2", *arguments)
     assert (done.returncode, b"shard 0/2 of " in done.stderr, b"another process" in done.stderr) == (1, True, True)
-    assert b"under way" in unspool("run", path, "--status").stdout
+    assert b"running" in unspool("run", path, "--status").stdout
     assert unspool("run", path, "--shard", "1/2", "--base-url", serve(_echo).url, "-m", "m").returncode == 0
     child.kill()
     child.communicate(timeout=PATIENCE)

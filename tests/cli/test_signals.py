@@ -112,7 +112,7 @@ def _await_full(write_end):
 
 def test_while_standard_input_is_read(unspool):
     child = unspool.start("--key", "k", "hi", stdin=-1)
-    assert child.stderr.readline().startswith(b"unspool: reading standard input")
+    assert child.stderr.readline().startswith(b"unspool: reading stdin")
     code = _interrupt(child)
     assert (code, child.stderr.read()) == (130, b"")
 

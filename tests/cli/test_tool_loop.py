@@ -149,7 +149,7 @@ def test_each_call_is_asked_for_where_that_is_wanted_even_so(unspool, simulator,
     simulator.answer(call("step", number=1))
     simulator.answer("The end.")
     done = unspool(*ask(simulator), "--functions", tools, "--tools-allow", "all", "--ta", "go")
-    assert b"nobody is there to allow it" in done.stderr
+    assert b"there is no terminal to ask on" in done.stderr
 
 
 def test_ctrl_c_while_a_tool_runs_ends_it_and_the_command(unspool, simulator, tools):
@@ -160,7 +160,7 @@ def test_ctrl_c_while_a_tool_runs_ends_it_and_the_command(unspool, simulator, to
     assert child.wait(PATIENCE) == 130
     resumed = unspool("resume", "--tools-allow", "all")
     assert resumed.returncode == 1
-    assert b"hang({}) had begun when the command died" in resumed.stderr
+    assert b"hang({}) had started when the command died" in resumed.stderr
 
 
 def test_the_loop_ends_at_the_limit(unspool, simulator, tools):
@@ -288,7 +288,7 @@ def test_killed_anywhere_and_resumed_it_runs_no_finished_call_again(unspool, sim
         results = sum(journal.read_text().count('"result":') for journal in unspool.journals())
         resumed = unspool("resume", "--tools-allow", "all", "--key", "k")
         ran = steps.read_text().split()
-        if b"had begun when the command died" in resumed.stderr:
+        if b"had started when the command died" in resumed.stderr:
             # It struck within a call: that is for a person to decide, and nothing else is run.
             assert (resumed.returncode, len(ran) - results <= 1) == (1, True)
             continue

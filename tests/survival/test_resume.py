@@ -181,7 +181,7 @@ def test_what_runs_is_left_alone(home: Home, slow: str) -> None:
     read_until(child, b"text")
     resumed = home("resume")
     assert (resumed.returncode, resumed.stdout) == (1, b"")
-    assert b"still runs: unspool attach" in resumed.stderr
+    assert b"is still running; to follow it: unspool attach" in resumed.stderr
     child.kill()
 
 
@@ -380,4 +380,4 @@ def test_an_answer_whose_journal_says_nothing_is_told(home: Home, tmp_path: Path
     shown, resumed = home("last"), home("resume")
     assert shown.returncode == 7
     assert resumed.returncode == 1
-    assert b"does not say what was asked" in resumed.stderr
+    assert b"has no saved request" in resumed.stderr

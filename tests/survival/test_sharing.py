@@ -149,7 +149,10 @@ def test_of_many_that_resume_one_stream_exactly_one_takes_it_up(home: Home) -> N
                 else:
                     assert child.returncode == 1
                     assert stdout == b""
-                    assert b"still runs: unspool attach" in stderr or b"being written by another process" in stderr
+                    assert (
+                        b"is still running; to follow it: unspool attach" in stderr
+                        or b"being written by another process" in stderr
+                    )
             kept = Kept(path)
             assert kept.damage is None
             assert kept.sequence == list(range(12))

@@ -94,7 +94,7 @@ class Victim:
         """Resume without a terminal, and at one where that stops at calls that had begun; return what was shown."""
         ran = self.ran
         done = self.home(*self.resumed)
-        if b"had begun when the command died" not in done.stderr:
+        if b"had started when the command died" not in done.stderr:
             assert done.returncode == 0, done.stderr
             return done.stdout
         assert (done.returncode, self.ran) == (1, ran), done.stderr

@@ -226,7 +226,7 @@ def test_a_detached_stream_is_cancelled_by_name(home: Home, slow: str) -> None:
     assert viewer.wait(PATIENCE) == 143
     again = home("cancel", id)
     assert again.returncode == 1
-    assert b"does not run any more" in again.stderr
+    assert b"is not running any more" in again.stderr
 
 
 def test_a_stream_whose_terminal_closes_is_cancelled_and_kept(home: Home, slow: str) -> None:
