@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -9,15 +10,27 @@ import signal
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from support import wire
+from support.server import Server, then_silence
+from support.waiting import until
 from unspool.serve.owners import hash_token, new_token, read_tokens
 from unspool.sim.running import Simulator
 
 from .gateways import CHAT, PATIENCE, Running, events
+
+
+@pytest.fixture
+def silent() -> Iterator[Server]:
+    """An upstream that begins an answer and says nothing more."""
+    with Server(then_silence(wire.SSE_HEAD + wire.start("chat") + wire.piece("chat", "Hi"))) as server:
+        yield server
+
 
 COMMAND = [sys.executable, "-m", "unspool", "serve"]
 
@@ -116,3 +129,95 @@ def test_callers_with_tokens_are_kept_apart_and_limited(tmp_path: Path) -> None:
         gateway.loop.call_soon_threadsafe(gateway.worker.reload)
         while gateway.get("/streams", headers=mine).status_code != 401:
             pass
+
+
+def test_sighup_reads_the_tokens_again_in_every_worker(silent: Server, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    old, new = new_token(), new_token()
+    entry = '[[token]]\nname = "{}"\nhash = "{}"\n'
+    file.write_text(entry.format("old", hash_token(old)))
+    arguments = ["--upstream", silent.url, "--port", "0", "--workers", "2", "--tokens", str(file)]
+    child = subprocess.Popen(
+        [*COMMAND, *arguments, "--store", str(tmp_path / "g"), "--drain", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OPENAI_API_KEY": "sk-gateway"},
+        text=True,
+    )
+    assert child.stdout is not None
+    url = child.stdout.readline().strip()
+
+    def ask(token: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.post(f"{url}/chat/completions", json=CHAT, headers=headers, stream=True, timeout=PATIENCE)
+
+    try:
+        running = ask(old)
+        assert running.status_code == 200
+        file.write_text(entry.format("new", hash_token(new)))
+        child.send_signal(signal.SIGHUP)
+        # A viewer whose token is gone is ended, in whichever worker it is.
+        with pytest.raises(requests.RequestException):
+            events(running)
+        until(lambda: ask(old).status_code == 401 and ask(new).status_code == 200)
+        file.write_text("not TOML")
+        child.send_signal(signal.SIGHUP)
+        assert [ask(new).status_code for _ in range(4)] == [200] * 4
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0
+
+
+def test_each_request_has_an_audit_line_without_content(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [*COMMAND, "--sim", "--port", "0", "--store", str(tmp_path / "g"), "--logs", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    url = child.stdout.readline().strip()
+    key = {"Authorization": "Bearer sk-secret-of-alice"}
+    body = {"model": "gpt-5.4-mini", "input": "What is Python?", "stream": True}
+    asked = requests.post(f"{url}/responses", json=body, headers=key, stream=True, timeout=PATIENCE)
+    id = asked.headers["X-Unspool-Id"]
+    events(asked)
+    events(requests.get(f"{url}/streams/{id}", headers=key, stream=True, timeout=PATIENCE))
+    requests.get(f"{url}/streams/x?after=secret", timeout=PATIENCE)
+    child.send_signal(signal.SIGTERM)
+    _, logs = child.communicate(timeout=PATIENCE)
+    lines = [json.loads(line) for line in logs.splitlines() if line.startswith("{")]
+    posted, read, refused = [one for one in lines if one["event"] == "request"]
+    [ended] = [one for one in lines if one["event"] == "stream"]
+    for one in lines:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one["time"])
+    assert (posted["method"], posted["path"], posted["status"]) == ("POST", "/v1/responses", 200)
+    assert (read["method"], read["path"], read["status"]) == ("GET", f"/v1/streams/{id}", 200)
+    assert posted["stream"] == read["stream"] == ended["stream"] == id
+    assert posted["owner"] == read["owner"] == ended["owner"]
+    assert refused["status"] == 404
+    assert (ended["model"], ended["outcome"]) == ("gpt-5.4-mini", "complete")
+    assert ended["output_tokens"] > 0
+    for secret in ("sk-secret", "Python", "after=secret"):
+        assert secret not in logs
+
+
+def test_the_timeouts_of_a_profile_count(silent: Server, tmp_path: Path) -> None:
+    for name, line in (("idle", "idle_timeout = 1"), ("total", "timeout = 1")):
+        config = tmp_path / name / "unspool" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'[profiles.slow]\nbase_url = "{silent.url}"\nneeds_key = false\n{line}\n')
+        child = subprocess.Popen(
+            [*COMMAND, "-P", "slow", "--port", "0", "--store", str(tmp_path / f"g-{name}")],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / name)},
+            text=True,
+        )
+        assert child.stdout is not None
+        url = child.stdout.readline().strip()
+        found = events(requests.post(f"{url}/chat/completions", json=CHAT, stream=True, timeout=PATIENCE))
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=PATIENCE)
+        error = json.loads(found[-1].data)["error"]
+        assert (error["code"], "1 s" in error["message"]) == ("cut", True)

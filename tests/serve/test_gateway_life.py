@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from unspool.serve.files import FileStore
 from unspool.sim.running import Simulator
 from unspool.sim.simulator import SimulatorSettings
 
@@ -169,3 +170,42 @@ def _has_connection(pid: int, peer: int) -> bool:
             inodes.add(f"socket:[{fields[9]}]")
     folder = Path(f"/proc/{pid}/fd")
     return any(os.readlink(folder / fd) in inodes for fd in os.listdir(folder))
+
+
+@pytest.mark.parametrize("header", [{}, {"X-Unspool-Abandon": "never"}])
+def test_a_stream_that_is_never_abandoned_ends_without_any_viewer(
+    header: dict[str, str], slow: Simulator, tmp_path: Path
+) -> None:
+    with Running(slow.url, tmp_path / "g", abandon_after=0.0 if header else None) as gateway:
+        response = gateway.ask(headers=header)
+        id = response.headers["X-Unspool-Id"]
+        next(each_event(response))
+        response.close()
+        until(lambda: state(gateway, id) != "running")
+        assert state(gateway, id) == "complete"
+
+
+def test_a_viewer_at_another_worker_keeps_a_stream_from_being_abandoned(slow: Simulator, tmp_path: Path) -> None:
+    one, other = Running(slow.url, tmp_path / "g", abandon_after=0.3), Running(slow.url, tmp_path / "g")
+    with one, other:
+        asked = one.ask()
+        id = asked.headers["X-Unspool-Id"]
+        watched = other.get(f"/streams/{id}")
+        reading = each_event(watched)
+        seen = [next(reading)]
+        asked.close()
+        seen += reading
+        assert seen[-1].data == "[DONE]"
+
+
+def test_the_requests_of_a_stopped_worker_are_logged_once(
+    slow: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Running(slow.url, tmp_path / "g") as gateway:
+        store = gateway.worker.gateway.store
+        assert isinstance(store, FileStore)
+        store.stop_renewing()
+        store.fenced = True
+        for _ in range(5):
+            assert gateway.ask().status_code == 503
+    assert [one.name for one in caplog.records if one.levelname == "ERROR"] == ["unspool.serve"]
