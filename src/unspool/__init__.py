@@ -159,7 +159,7 @@ __all__ = [
 
 
 class Error(Exception):
-    """Base of what is raised for what happened, and not for how a function was called: `StreamError`, `ConfigError` and the others."""
+    """Base class of errors that happen at run time, as opposed to wrong arguments: `StreamError`, `ConfigError` and the others."""
 
 
 def __getattr__(name: str) -> object:

@@ -165,7 +165,7 @@ def is_used_up(failure: Failure) -> bool:
 
 
 def of_finish_reason(reason: str) -> str | None:
-    """Return the outcome that a finish reason means, None for one that nobody knows."""
+    """Return the outcome of a finish reason, None if it is unknown."""
     # Gemini's endpoint for OpenAI's clients adds its own word: "content_filter: PROHIBITED_CONTENT".
     word = reason.partition(":")[0].strip().lower()
     return next((outcome for outcome, words in _FINISH_REASONS.items() if word in words.split()), None)

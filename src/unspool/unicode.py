@@ -1,4 +1,4 @@
-"""Bytes that a person gave, as text. What is not text is refused, so that nothing is sent with U+FFFD in it unnoticed."""
+"""Decodes text that a user supplied. Rejects other bytes, so that U+FFFD is never sent unnoticed."""
 
 from __future__ import annotations
 

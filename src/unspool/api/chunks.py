@@ -190,7 +190,7 @@ class ChunkDecoder(Decoder):
             self._fragment(out, choice, 0, None, word(legacy.get("name")), arguments_text(legacy.get("arguments")))
 
     def _other_fields(self, message: JsonObject, choice: int, out: list[Delta]) -> None:
-        """Take what is no text: annotations, audio, pictures (OpenRouter, LiteLLM), encrypted reasoning (OpenRouter)."""
+        """Read content other than text: annotations, audio, pictures (OpenRouter, LiteLLM), encrypted reasoning (OpenRouter)."""
         self._cite(message.get("annotations"), choice, out)
         audio = message.get("audio")
         if type(audio) is dict:

@@ -300,7 +300,7 @@ class Decoder:
 
     def _take_unparsed(self, type: str, data: str, out: list[Delta]) -> None:
         """Decode an event whose data the fast parser rejected: the end mark, a sign of life, half a character, or broken."""
-        # A gateway that frames what is framed already sends "data: data: {…}".
+        # A gateway that frames a framed stream sends "data: data: {…}".
         data = data.strip().removeprefix("data:").lstrip()
         if type == "error":
             from unspool.api import failure as failures

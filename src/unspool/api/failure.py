@@ -52,7 +52,7 @@ def recognise(value: object) -> Failure | None:
         return None
     if any(value.get(key) and type(value[key]) in (str, list) for key in ("message", "detail", "errors")):
         return read(value)
-    # A word that may stand in anything, but for what else there is: {"code": 500, "msg": "…"}, {"success": false, "msg": "…"}.
+    # A word that may occur in any object, so other fields decide: {"code": 500, "msg": "…"}, {"success": false, "msg": "…"}.
     if any(value.get(key) for key in _MESSAGE_KEYS) and (value.get("code") or value.get("success") is False):
         return read(value)
     return None

@@ -16,7 +16,7 @@ class JsonText:
     """
 
     def __init__(self) -> None:
-        #: How many blocks there are: with more than one nobody knows which is meant.
+        #: Number of blocks: with more than one it is unclear which is meant.
         self.blocks = 0
         self._is_plain = False
         # The mark of the open block ("```", or longer), "" outside of one.

@@ -82,7 +82,7 @@ class Responses(Endpoint):
         """Return the request body that asks this prompt.
 
         Raises ValueError for ``stop``, ``seed`` and ``n``, which this endpoint does not have, unless ``options`` has a field
-        of that name, and for what is no tool or schema.
+        of that name, and for an invalid tool or schema.
         """
         # One answer is what it gives anyway.
         asked = {"stop": prompt.stop, "seed": prompt.seed, "n": None if prompt.n == 1 else prompt.n}

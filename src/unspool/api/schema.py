@@ -1,4 +1,4 @@
-"""The JSON Schema that an answer has to follow, as each endpoint wants to be told of it (OpenAI's "structured outputs")."""
+"""The JSON Schema that an answer has to follow, in the form that each endpoint expects (OpenAI's "structured outputs")."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ALONE = ("items", "additionalProperties", "not")
 
 
 def for_chat(prompt: Prompt) -> JsonObject:
-    """The field ``response_format`` of Chat Completions. Raises ValueError for what is no schema."""
+    """The field ``response_format`` of Chat Completions. Raises ValueError for an invalid schema."""
     return {"response_format": {"type": "json_schema", "json_schema": _described(prompt)}}
 
 
 def for_responses(prompt: Prompt) -> JsonObject:
-    """The field ``text`` of the Responses API, with what the prompt's options say in it. Raises ValueError for what is no schema."""
+    """The field ``text`` of the Responses API, with what the prompt's options say in it. Raises ValueError for an invalid schema."""
     given = prompt.options.get("text")
     text = {"format": {"type": "json_schema", **_described(prompt)}}
     return {"text": {**text, **given} if isinstance(given, dict) else text}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from unspool.client.aio import AsyncAnswer
     from unspool.jsontext import JsonObject
 
-#: Outcomes that asking again would not change: the answer is as whole as the server lets it be.
+#: Outcomes that sending the request again would not change.
 ANSWERED = frozenset({outcome.COMPLETE, outcome.LENGTH, outcome.FILTERED})
 
 

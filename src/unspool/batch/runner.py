@@ -1,4 +1,4 @@
-"""Keeping streams under way: as many at once as the throttle allows, until there are none left or somebody ends it."""
+"""Runs streams, as many at once as the throttle allows, until none are left or the run is stopped."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Runner:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def stop(self) -> None:
-        """Begin nothing more, and cancel what is under way: its journals say so, and keep what arrived."""
+        """Start nothing more, and cancel running streams. Their journals record this and keep what arrived."""
         self.stopped = True
         self._news.set()
         for task in self._tasks:

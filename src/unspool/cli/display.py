@@ -70,7 +70,7 @@ class Display:
         return None if self._is_reasoning else self.format.due()
 
     def tick(self) -> None:
-        """Draw what is due of the answer."""
+        """Draw pending output of the answer."""
         if not self._is_reasoning:
             self.format.tick()
 
@@ -94,7 +94,7 @@ class Display:
         self._show_answer(answer, events, at)
 
     def redraw(self) -> None:
-        """Draw below what is on the screen, since others have written there."""
+        """Draw below the current screen content, because others have written there."""
         self.notes.forget()
         self.format.redraw()
 

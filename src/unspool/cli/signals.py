@@ -25,7 +25,7 @@ if TYPE_CHECKING:
             """Leave the descriptors as they were."""
 
         def leave(self) -> None:
-            """Take what is transient off the screen."""
+            """Remove transient content from the screen."""
 
 
 _WATCHED = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))

@@ -55,7 +55,7 @@ class StatusLine:
         return (row + (progress.NONE if self._has_progress else "")).encode()
 
     def update(self, answer: Answer, *, has_room: bool) -> float | None:
-        """Draw what is waited for, if there is room; return the seconds until it is to be drawn again, None for never."""
+        """Draw the status line, if there is room. Returns the seconds until the next drawing, None for never."""
         words, left = self._words(answer)
         self._attempt = answer.exchange.attempt
         if not self._draws:

@@ -78,7 +78,7 @@ def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | Non
                 display.redraw()
             disk.check()
             if disk.loses_answer and answer.ending is None:
-                # Nobody else sees the answer: no more of it is paid for.
+                # Nobody sees the answer: cancel it, so that no more of it is charged.
                 deltas += answer.cancel()
             if not deltas and not exchange.events:
                 display.tick()
@@ -97,7 +97,7 @@ def _show(answer: Answer, display: Display, signals: Signals, stats: Stats | Non
             )
         display.close(answer.ending, kept_id(answer))
         return answer.ending
-    except BlockingIOError:  # a signal came, and nobody reads what is to be written
+    except BlockingIOError:  # a signal came, and the reader of the output is not reading
         return outcome.Ending(outcome.CANCELLED, signal=signals.number)
     except BrokenPipeError:
         return outcome.Ending(outcome.CLOSED)

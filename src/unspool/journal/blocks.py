@@ -84,7 +84,7 @@ def _word(value: object) -> str | None:
 
 
 def _integer(value: object) -> int | None:
-    # Nothing that a journal counts is larger, and what is cannot be formatted or sent to a system call.
+    # No count in a journal is larger; a larger one cannot be formatted or passed to a system call.
     return value if type(value) is int and abs(value) < 1 << 53 else None
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: The name of the file, beside the folder of the journals.
 NAME = "catalogue.sqlite"
 
-# Changed with the schema and with what is stored; a file with another number is made again.
+# Increment when the schema or the stored content changes; a file with another number is rebuilt.
 _VERSION = 2
 # ``outcome`` is '' for a journal without an end, whose writer is asked for when it is listed, and NULL for a file that is no
 # journal. ``prompt`` and ``answer`` are first words here, and the complete text in ``words``.
@@ -54,7 +54,7 @@ PRAGMA user_version = {_VERSION};
 
 # Characters of a prompt and an answer that a line of a listing can show.
 _FIRST_WORDS = 200
-# Characters of a text that can be found; nobody searches for the end of a longer one, and memory is finite.
+# Characters of a text that are indexed, to bound memory.
 _MOST_TEXT = 1 << 20
 # Seconds to wait for another process. Its transactions take a tenth of one.
 _PATIENCE = 10.0
@@ -259,7 +259,7 @@ class Catalogue:
                 try:
                     now = _identity(os.stat(folders.path_of(self.folder, id)))
                 except OSError:
-                    continue  # removed in the meantime, by somebody who waits for this transaction to take it out
+                    continue  # removed meanwhile by another process, which waits for this transaction to delete its row
                 if _stored(database, id) != now:
                     _store(database, id, present[id], entry, prompt, answer)
 
@@ -294,7 +294,7 @@ class Catalogue:
                 self.close()
                 code = getattr(error, "sqlite_errorcode", 0)
                 if code == sqlite3.SQLITE_READONLY_DBMOVED:
-                    continue  # somebody has deleted the file; the next one is another
+                    continue  # the file was deleted; the next one is new
                 if code & 0xFF in _refusals():
                     break
                 self._discard()
@@ -318,10 +318,10 @@ class Catalogue:
         if status.st_mode & 0o077:
             os.chmod(self.path, 0o600)
         self._database = database = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-        # What is taken out must not stay readable in the file's unused parts.
+        # Deleted text must not stay readable in the file's free pages.
         database.execute("PRAGMA secure_delete = ON")
         database.execute("PRAGMA synchronous = NORMAL")
-        # KiB. A transaction that fits keeps nobody from reading until it is committed.
+        # KiB. A transaction that fits does not block readers until it commits.
         database.execute("PRAGMA cache_size = -32000")
         if _version(database) == 0:
             with _transaction(database):

@@ -50,7 +50,7 @@ def spaced(text: str) -> str:
 
 
 def query(words: Iterable[str]) -> str:
-    """Return the FTS5 query for what somebody typed. Raises NoWords; there is no wrong syntax.
+    """Return the FTS5 query for the user's words. Any syntax is valid; raises NoWords.
 
     All must be found, in any order. ``"in quotes"``, and a word given with blanks in it, is a phrase; ``begin*`` finds what begins so.
     Everything else, ``AND`` and ``-x`` and brackets too, is text.

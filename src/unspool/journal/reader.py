@@ -104,7 +104,7 @@ class Reader:
         # last byte is looked at again, since the blank line may be cut between two chunks.
         searched = self._tail + chunk
         if self.offset == 0 and not self._rest and not record.HEADER.startswith(searched[: len(record.HEADER)]):
-            # Said before a blank line is looked for: what is not a journal may have none, and be of any size.
+            # Checked before looking for a blank line: another file may have none, and be of any size.
             self.damage = Damage(self.path, 0, _NO_JOURNAL)
             return []
         blocks = searched.split(b"\n\n")

@@ -223,7 +223,7 @@ class _Builder:
         if found.duration is None and replay.at:
             found.duration = replay.at
         choices = max(self._texts, default=-1) + 1
-        # A server may number its choices as it likes; a million empty ones help nobody.
+        # A server may number choices freely; do not create a million empty ones.
         numbers = range(choices) if choices <= 2 * len(self._texts) + 16 else sorted(self._texts)
         found.texts = ["".join(self._texts.get(number, ())) for number in numbers]
         found.reasoning = "".join(self._reasoning)

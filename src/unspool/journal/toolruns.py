@@ -36,12 +36,12 @@ class ToolRun(Block):
 
 
 def begun(calls: Iterable[ToolCall]) -> list[ToolRun]:
-    """What is kept before calls are run."""
+    """The record that is written before calls run."""
     return [ToolRun(call.id, call.name) for call in calls]
 
 
 def done(results: Iterable[ToolResult]) -> list[ToolRun]:
-    """What is kept of calls that have been run."""
+    """The record of calls that have run."""
     return [ToolRun(one.call, one.name, one.content, one.failed) for one in results]
 
 

@@ -77,7 +77,7 @@ class Writer:
 
     @property
     def is_kept(self) -> bool:
-        """Whether what is appended now is kept in a file."""
+        """Whether appended blocks are written to a file."""
         return self._fd >= 0
 
     @classmethod
@@ -189,7 +189,7 @@ class Writer:
     def _sync_now(self) -> None:
         if self._fd < 0 or self._sync == "never" or not self._dirty:
             return
-        # Cleared first: what is appended while the disk works is not on it for certain.
+        # Cleared first: blocks appended during the sync may not be on disk.
         self._dirty = False
         try:
             _sync_data(self._fd)
@@ -282,7 +282,7 @@ def _make_private(folder: str) -> str | None:
     """Make the folder and its parent, which is ours too, for the owner alone; those above as the system makes folders.
 
     Where others may write to the folder, they could replace journals: that is taken back, and said in the sentence that is returned.
-    Raises OSError for a folder of somebody else that others may write to.
+    Raises OSError for a folder of another user that others may write to.
     """
     if not os.path.isdir(folder):
         parent = os.path.dirname(folder)
@@ -304,7 +304,7 @@ def _make_private(folder: str) -> str | None:
 
 
 def _sync_data(fd: int) -> None:
-    # fdatasync leaves out the times of the file, which nobody needs; macOS and Windows do not have it.
+    # fdatasync skips the file's times, which are not needed; macOS and Windows do not have it.
     getattr(os, "fdatasync", os.fsync)(fd)
 
 

@@ -252,7 +252,7 @@ class Relay:
             running.answer.cancel("nobody reads it any more")
 
     async def _is_alive(self, id: str, path: str, store: Store) -> bool:
-        """Whether somebody still writes a journal: a relay, by its lease, or another program, by its lock."""
+        """Whether a journal is still being written: by a relay (lease) or another program (lock)."""
         if id in self._running:
             return True
         found = await store.find(id)

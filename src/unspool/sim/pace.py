@@ -109,7 +109,7 @@ class Pace:
     """How fast the model computes: ``ttft`` until the first token, ``itl`` between two; each a `Delay`, its text, or seconds.
 
     ``burst`` tokens come out at a time, as often as the pace allows. ``total_tps`` is how many tokens in a second all streams
-    get together, None for as many as they like. ``seed`` changes what is drawn.
+    get together, None for no limit. ``seed`` seeds the random timing.
     """
 
     def __init__(

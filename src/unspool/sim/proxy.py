@@ -73,7 +73,7 @@ class Proxy(Block):
         return self._handler.faults.requests
 
     def script(self, *faults: str) -> None:
-        """Say what the next requests meet with, one after the other. Raises ValueError for what is no fault."""
+        """Set the faults of the next requests, in order. Raises ValueError for an unknown fault."""
         self._handler.faults.script(*faults)
 
     def start(self) -> None:
@@ -194,7 +194,7 @@ class _Handler:
             return await client.refuse(refusal_of(RequestError(words, status=413)))
         method, path = request.method.decode(), request.target.decode("latin-1")
         headers = http.by_name(request.headers)
-        # What is to be recorded is for the server itself to break.
+        # Recorded answers are those of the server, without faults.
         met = headers if self._recorder is None else {name: headers[name] for name in headers if name != HEADER}
         try:
             plan, _ = self.faults.choose(method, path, met, body)

@@ -39,7 +39,7 @@ _MODES = ("once", "all", "none")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that says what is recorded."""
+    """Add the option ``--unspool-record``."""
     parser.getgroup("unspool").addoption(
         "--unspool-record",
         choices=_MODES,
@@ -70,7 +70,7 @@ def unspool_sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def unspool_sim_session() -> Iterator[Simulator]:
-    """One simulator for all tests of a process, whose url does not change. What a test sets holds until somebody calls its reset()."""
+    """One simulator for all tests of a process, whose url does not change. Settings of a test stay until reset() is called."""
     from unspool.sim.running import Simulator
 
     with Simulator() as simulator:

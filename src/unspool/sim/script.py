@@ -387,7 +387,7 @@ class Scripted:
         return Conditions(self.answers, When()).sequence(_answer(answer, fields))
 
     def assert_all_used(self) -> None:
-        """Raise AssertionError when there are answers that nobody got."""
+        """Raise AssertionError if some scripted answers were not used."""
         if unused := self.answers.unused():
             raise AssertionError("\n".join(["some answers were not used:", *unused]))
 

@@ -389,7 +389,7 @@ class _Desk:
 
 
 def _check_request(request: Request, body: bytes) -> None:
-    """Refuse what is wrong with a request before its fields are read."""
+    """Reject an invalid request before its fields are read."""
     type = request.headers.get("content-type")
     # Without a type it is taken for JSON.
     if body and type is not None and type.partition(";")[0].strip().lower() != "application/json":

@@ -78,7 +78,7 @@ class PacedFrames(AsyncGenerator[Frame]):
         frame = next(frames, None)
 
         def turn() -> None:
-            """Send what is due, and call this again when the next is; ``stopped`` when there is none, or the client takes too slowly."""
+            """Send the frames that are due, and schedule the next call; sets ``stopped`` if there are none or the client reads too slowly."""
             nonlocal frame, tokens
             if stopped.done():
                 return  # the client has gone

@@ -21,7 +21,7 @@ class SubprocessSimulator:
         self._child: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> SubprocessSimulator:
-        # In a session of its own: Ctrl-C is for who measures, and is not to cut what is being measured.
+        # In a separate session, so that Ctrl-C stops the measurement without cutting the measured streams.
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "unspool.sim.subprocess_simulator"],
             stdin=subprocess.PIPE,

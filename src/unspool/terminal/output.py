@@ -47,7 +47,7 @@ class Output:
                 if self._hurried:
                     self.at_line_start = False
                     raise
-                # Somebody who shares the descriptor has set O_NONBLOCK on it.
+                # Another process that shares the descriptor has set O_NONBLOCK on it.
                 self._wait()
         self.at_line_start = text[-1] == "\n"
 

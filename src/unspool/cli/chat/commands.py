@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from unspool.cli.chat.session import Session
     from unspool.jsontext import JsonObject
 
-#: Seconds that a list of models may take: somebody waits with the hands on the keys.
+#: Time limit in seconds for a list of models, because the user is waiting.
 MODELS_TIMEOUT = 3.0
 # What clears a value that otherwise is a text.
 _NOTHING = ('""', "''", "none", "-")
 
 
 class Refused(Exception):
-    """A command cannot do what is asked; the message says why, and what to do."""
+    """A chat command cannot be carried out; the message says why and what to do."""
 
 
 class Command(Fields):

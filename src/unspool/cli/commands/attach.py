@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unspool.cli.options.running import AttachOptions
     from unspool.outcome import Ending
 
-# Seconds between two looks at the file: a frame or so, and some 10 microseconds of work each.
+# Seconds between two checks at the file: a frame or so, and some 10 microseconds of work each.
 _INTERVAL = 0.02
 
 
@@ -41,7 +41,7 @@ def _run(path: str, view: viewing.View, notes: Notes) -> int:
     with Signals(view.display) as signals:
         try:
             ending = _follow(path, view, signals)
-        except BlockingIOError:  # a signal came, and nobody reads what is to be written
+        except BlockingIOError:  # a signal came, and the reader of the output is not reading
             ending = None
         except BrokenPipeError:
             return outcome.EXIT_CODES[outcome.CLOSED]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unspool.cli.options.kept import ReplayOptions
     from unspool.outcome import Ending
 
-# Between two looks at whether somebody still reads, in seconds.
+# Seconds between two checks whether the output is still read.
 _INTERVAL = 0.25
 
 
@@ -36,7 +36,7 @@ def run(options: ReplayOptions) -> int:
         with Signals(view.display) as signals:
             try:
                 ending = _Player(view, signals, options.speed).play()
-            except BlockingIOError:  # a signal came, and nobody reads what is to be written
+            except BlockingIOError:  # a signal came, and the reader of the output is not reading
                 ending = None
             except BrokenPipeError:
                 return outcome.EXIT_CODES[outcome.CLOSED]
@@ -69,7 +69,7 @@ class _Player:
         return view.close()
 
     def _wait_until(self, at: float) -> bool:
-        """Wait for a time on the tape, drawing what is due meanwhile. False when a signal came."""
+        """Wait for a time on the tape, and draw pending output meanwhile. Returns False if a signal came."""
         if self._view.replay.attempts != self._attempts:
             self._attempts = self._view.replay.attempts
             if self._last:

@@ -39,7 +39,7 @@ _MOST = 200
 
 
 def run(options: ResumeOptions) -> int:
-    """Print what is kept of an answer and the rest of it, and return how that ended."""
+    """Print the saved part of an answer and the rest, and return how that ended."""
     notes = Notes(Output(2), quiet=options.quiet)
     settings = load()
     try:
@@ -145,7 +145,7 @@ def _in_loop(one: Summary, target: Target, options: ResumeOptions, settings: Set
 
 
 def _stream(found: Resumed, options: ResumeOptions, notes: Notes) -> int:
-    """Show what is kept and what follows. Returns the exit code."""
+    """Show the saved part and the rest. Returns the exit code."""
     display = Display(notes, formats.choose(options), shows_reasoning=shows_reasoning(options, notes))
     with (
         Signals(display) as signals,

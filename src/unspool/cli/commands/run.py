@@ -1,4 +1,4 @@
-"""``unspool run``: a file of prompts, many at a time, which goes on where it stopped."""
+"""``unspool run``: answer a file of prompts, many at once, and continue an interrupted run."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _content(name: str) -> list[bytes]:
 
 
 class _Run:
-    """One run: what is printed, counted and told while the runner keeps the streams under way."""
+    """One run: prints, counts and reports while the runner keeps the streams running."""
 
     def __init__(
         self, options: RunOptions, notes: Notes, target: Target, configuration: Settings, ledger: Ledger, total: int

@@ -56,7 +56,7 @@ class Format(ABC):
         return None
 
     def tick(self) -> None:
-        """Draw what is due."""
+        """Draw pending output."""
 
     def prepare(self) -> None:
         """Do now what the first text would otherwise wait for."""
@@ -69,7 +69,7 @@ class Format(ABC):
         """Take away the rows that may still change, so that another may write; the next drawing brings them back."""
 
     def redraw(self) -> None:
-        """Draw below what is on the screen, which others may have changed."""
+        """Draw below the current screen content, which others may have changed."""
 
     def flush(self) -> None:
         """Show all that has come, though the answer has not ended."""
@@ -77,7 +77,7 @@ class Format(ABC):
     # What an answer must have, and what is reported beside it
 
     def problem(self) -> str:
-        """Return what is wrong with an answer that is complete otherwise, "" for nothing."""
+        """Return why an otherwise complete answer is invalid, or ""."""
         return ""
 
     @property

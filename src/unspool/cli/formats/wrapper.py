@@ -34,7 +34,7 @@ class Wrapper(Format):
         return self.inner.due()
 
     def tick(self) -> None:
-        """Draw what is due."""
+        """Draw pending output."""
         self.inner.tick()
 
     def prepare(self) -> None:
@@ -50,7 +50,7 @@ class Wrapper(Format):
         self.inner.step_aside()
 
     def redraw(self) -> None:
-        """Draw below what is on the screen."""
+        """Draw below the current screen content."""
         self.inner.redraw()
 
     def flush(self) -> None:
@@ -58,7 +58,7 @@ class Wrapper(Format):
         self.inner.flush()
 
     def problem(self) -> str:
-        """Return what is wrong with an answer that is complete otherwise."""
+        """Return why an otherwise complete answer is invalid."""
         return self.inner.problem()
 
     @property

@@ -201,7 +201,7 @@ def scan(command: Command, argv: Sequence[str]) -> Options | None:
 
 
 def place(command: Command, words: list[str], values: dict[str, object]) -> str:
-    """Set the attributes of a command's words. Returns what is wrong with their number, "" for nothing."""
+    """Set the attributes of a command's words. Returns the mistake if there are too few or too many, or ""."""
     rest = words
     for one in command.words:
         taken = rest if one.most is None else rest[: one.most]

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         help.show(help.of_command(self._command))
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and end the process with 2."""
+        """Report the mistake and the way to the help, and exit with 2."""
         from unspool.terminal.output import Notes, Output
 
         what, _, unknown = message.partition("unrecognized arguments: ")

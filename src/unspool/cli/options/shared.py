@@ -239,7 +239,7 @@ FORMAT_OPTIONS = (
 
 
 class RenderingOptions(FormatOptions):
-    """How an answer is shown, and what is said beside it."""
+    """How an answer is shown, and what is reported about it."""
 
     raw: bool = False
     markdown: bool = False

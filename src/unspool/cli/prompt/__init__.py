@@ -37,7 +37,7 @@ def _prompt(
     options: PromptOptions, target: Target, notes: Notes, history: History | None, filling: Filling | None
 ) -> Prompt:
     material = _material(options, notes, history)
-    # Nobody is asked to type what nothing waits for.
+    # Do not ask the user to type text that is not needed.
     suffices = (material is not None and material.stands_alone) or (filling is not None and not filling.asks)
     reads_stdin = not options.no_stdin and not (material is not None and material.took_stdin)
     text = _text(options, notes, reads_stdin=reads_stdin, suffices=suffices)

@@ -23,7 +23,7 @@ _REDIRECTS = 5
 
 
 def read(source: str, notes: Notes) -> list[str]:
-    """Return the documents that a source stands for. Raises ValueError for what is no text, missing, empty or too much."""
+    """Return the documents of a source. Raises ValueError if it is missing, empty, too large or not text."""
     if attachment.is_url(source):
         return [attachment.document(source, _text(_fetched(source), source))]
     if source == "-":
@@ -90,7 +90,7 @@ def _files(path: str) -> Iterator[str]:
 
 
 def _fetched(url: str) -> bytes:
-    """Return what is at a URL. No key is sent there."""
+    """Return the content of a URL. No key is sent there."""
     if url[:5].lower() == "data:":
         raise ValueError("-f takes http and https URLs, files and folders; attach a data: URL with -a")
     from unspool.client.http import Request, whole

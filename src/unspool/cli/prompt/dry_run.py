@@ -1,4 +1,4 @@
-"""``--dry-run``: the request as it would be sent, without what is secret."""
+"""``--dry-run``: the request as it would be sent, without secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show(exchange: Exchange) -> int:
 
 
 def _masked_url(url: str, query: Mapping[str, str]) -> str:
-    """The URL without the values of its query, but for versions."""
+    """The URL without the values of its query, except versions."""
     base, mark, _ = url.partition("?")
     shown = [f"{name}={value if 'version' in name.lower() else '***'}" for name, value in query.items()]
     return f"{base}{mark}{'&'.join(shown)}"

@@ -1,4 +1,4 @@
-"""Reads standard input: a pipe, a file, or what is typed where there is no other prompt."""
+"""Reads standard input: a pipe, a file, or the terminal if there is no other prompt."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _read_all() -> bytes:
         try:
             chunk = os.read(0, 1 << 16)
         except BlockingIOError:
-            # Somebody who shares the descriptor has set O_NONBLOCK on it.
+            # Another process that shares the descriptor has set O_NONBLOCK on it.
             _is_ready(None)
             continue
         if not chunk:

@@ -38,7 +38,7 @@ class Filling(Fields):
 def apply(options: AskOptions) -> tuple[AskOptions, Filling]:
     """Return the options with what their template adds, and the template with the values of its parameters.
 
-    Raises ConfigError for what is wrong with the template or its parameters, ValueError for parameters of no template.
+    Raises ConfigError for a mistake in the template or its parameters, ValueError for parameters without a template.
     """
     if not options.template:
         raise ValueError("-p sets a template's parameter: name the template with -t")

@@ -100,7 +100,7 @@ class ToolLoop:
             prompt, exchange = self._follow(prompt, answer, calls, outcome)
 
     def continue_after(self, one: Summary) -> Ending:
-        """Run what is left of the calls of a kept answer, and continue the loop. Returns how the loop ended."""
+        """Run the unfinished calls of a saved answer, and continue the loop. Returns how the loop ended."""
         from unspool.client.library.following import Following
 
         self._answers += 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unspool.outcome import Ending
     from unspool.sse import Event
 
-# Seconds between two looks at the file, some 10 microseconds of work each: as often as tokens come while they come, and less and less
+# Seconds between two checks at the file, some 10 microseconds of work each: as often as tokens come while they come, and less and less
 # often while nothing does, up to what a person still takes for at once.
 _SHORTEST_NAP = 0.005
 _LONGEST_NAP = 0.1

@@ -13,12 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# An object is read anew from its beginning, since no parser for Python goes on where it stopped. So that a long one does not cost the
+# An object is parsed again from its beginning, because no Python parser can continue where it stopped. So that a long one does not cost the
 # square of its length, that is done when the text has grown by this part of itself, which reads each byte some 32 times in all,
 _GROWTH = 1 / 32
 # and when it is cheap: when this many times the last reading's own time has passed since, which takes at most a twentieth of the time.
 _LEISURE = 20
-# The longest text that is read anew for each piece, which costs nothing worth counting.
+# The longest text that is parsed again for each delta, which costs little.
 _SHORT = 1024
 #: What `Growing.look` returns where there is nothing new.
 NOTHING: Any = object()

@@ -1,4 +1,4 @@
-"""A request's body or query, read field by field. What is missing or of the wrong type raises RequestError with OpenAI's code for it.
+"""A request's body or query, read field by field. A missing field, or one of the wrong type, raises RequestError with OpenAI's code.
 
 A field that is null counts as absent, as it does at OpenAI. A field at the top of a body that OpenAI does not know is refused, as it
 is there, unless the simulator is lenient; unknown fields further down are accepted.
@@ -43,7 +43,7 @@ def parse(raw: bytes) -> Fields:
 
 
 def parse_query(query: Mapping[str, str]) -> Fields:
-    """Read a URL's query as fields: ``true`` and ``5`` are a boolean and a number, what is no JSON is a string."""
+    """Read a URL's query as fields: ``true`` and ``5`` are a boolean and a number; anything that is not JSON is a string."""
     return Fields({name: _parse_value(value) for name, value in query.items()})
 
 

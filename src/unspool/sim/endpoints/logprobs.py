@@ -1,6 +1,6 @@
 """Made-up log probabilities: plausible numbers, the same for the same token after the same one.
 
-The token itself is the likeliest. Those that might have stood in its place share what is left, each with less than the one before.
+The token itself has the highest probability. Its alternatives share the rest, each with less than the one before.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class ModelResponse:
         return self.snapshot()
 
     def frames(self) -> Iterator[Frame]:
-        """The answer as a stream: the response, its items and what is in them are each opened, filled and closed.
+        """The answer as a stream: the response, its items and their parts are each opened, filled and closed.
 
         The status advances with the frames; iterate over them once.
         """

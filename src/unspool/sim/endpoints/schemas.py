@@ -70,7 +70,7 @@ class SchemaError(ValueError):
 
 
 def check(schema: Any, *, strict: bool) -> None:
-    """Raise SchemaError for what is no schema, or with ``strict`` for one that OpenAI does not take as such."""
+    """Raise SchemaError if this is not a schema or, with ``strict``, not one that OpenAI accepts in strict mode."""
     for node, path in _nodes(schema, ()):
         _check_shape(node, path)
         if isinstance(node, dict) and isinstance(node.get("$ref"), str):

@@ -140,7 +140,7 @@ def markdown(prompt: str, label: str = "") -> str:
 
 
 def prose(prompt: str, label: str = "", suffix: str = "") -> str:
-    """Go on where a prompt stops, in plain text, as a legacy completion does, and lead to the ``suffix`` if there is one."""
+    """Continue the prompt in plain text, like a legacy completion, up to the ``suffix`` if there is one."""
     if suffix.strip():
         return f"{label} … these words were put in by the unspool simulator, between “{_ending(prompt)}” and “{beginning(suffix)}” …"
     heading = f"\n\n{label}:" if label else ""

@@ -21,7 +21,7 @@ from unspool.sim.faults.table import HEADER, read
 from unspool.sim.received import ReceivedRequest
 from unspool.sim.streaming import CLOCK, PLAN, RECEIVED, cut, while_connected
 
-#: More than any model reads; what is sent over it was sent by mistake.
+#: More than any model reads; a larger body is a mistake.
 LARGEST_BODY = 64 * 1024 * 1024
 
 # A simulator may run for days; what its tests look back on is the last few.
@@ -48,7 +48,7 @@ class FaultChooser:
         self.script(*script)
 
     def script(self, *faults: str) -> None:
-        """Say what the next requests meet with, in order; an empty text is success. Raises ValueError for what is no fault."""
+        """Set the faults of the next requests, in order; an empty text means success. Raises ValueError for an unknown fault."""
         for each in faults:
             read(each)
         with self._lock:
@@ -61,7 +61,7 @@ class FaultChooser:
             return list(self._requests)
 
     def forget(self) -> None:
-        """Forget the requests that came, and what is left of the script."""
+        """Forget the received requests and the rest of the script."""
         with self._lock:
             self._requests.clear()
             self._script.clear()
@@ -161,7 +161,7 @@ class BeforeAnswer(Response):
 
 
 def edited(body: bytes, plan: FaultPlan) -> bytes:
-    """A request's body with the changes that a plan wants in it. What is no JSON object stays as it is."""
+    """Return a request's body with the changes of a plan. A body that is not a JSON object is unchanged."""
     if not (plan.unstreamed or plan.usage):
         return body
     try:

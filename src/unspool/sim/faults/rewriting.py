@@ -325,7 +325,7 @@ def _height(value: object) -> int:
 
 
 def patched(value: object, patch: object) -> Any:
-    """A JSON merge patch (RFC 7396), but for arrays: a patch that is an object is for each of their elements; and null is a value."""
+    """A JSON merge patch (RFC 7396) with two differences: an object patches each element of an array, and null is a value."""
     if not isinstance(patch, dict):
         return patch
     if isinstance(value, list):

@@ -50,7 +50,7 @@ class Close:
 
 
 Step = bytes | Pause | Close
-#: Given a frame, returns what takes its place; given None, the stream's end, what is still to come.
+#: Given a frame, returns its replacement; given None (the end of the stream), the remaining frames.
 Rewriter = Callable[[Frame | None], Sequence[Frame | Step]]
 
 

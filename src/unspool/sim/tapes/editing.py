@@ -23,7 +23,7 @@ _FINISHES = {"length": "length", "max_output_tokens": "length", "content_filter"
 def renew(path: str) -> bool:
     """Number the blocks of a tape again and renew their checksums, and the Content-Length of a body that was changed.
 
-    Returns whether anything was to be done. Raises NoTape for a file that is no tape, with what is wrong in it; OSError.
+    Returns whether anything changed. Raises NoTape, with the reason, for a file that is not a tape; OSError.
     """
     with open(path, "rb") as file:
         before = file.read()

@@ -104,7 +104,7 @@ class TapeMatcher:
         return f"{what}; the nearest of {len(found)}, {name}, differs ({self._match}): {told}{more}"
 
     def _asked(self, method: str, target: str, headers: dict[str, str], body: bytes) -> JSONObject:
-        # A tape has no keys, so neither may what is compared with it.
+        # Tapes have no keys, so the request is compared without keys too.
         secrets = secrets_of(headers, target.partition("?")[2])
         body = Mask(secrets).all(body)
         value = parse(body) if body else None
@@ -136,7 +136,7 @@ class TapeMatcher:
 
 
 def _without(value: object, steps: Sequence[str]) -> Any:
-    """The value without what is at the end of a path; itself where there is no such path."""
+    """Return the value without the field at a path; unchanged if there is no such path."""
     first, *rest = steps
     if isinstance(value, dict) and first in value:
         inner = {first: _without(value[first], rest)} if rest else {}
@@ -159,7 +159,7 @@ def _blanked(value: object, expression: re.Pattern[str]) -> Any:
 def _of_folder(folder: str) -> Iterator[Tape]:
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
-        # What is being written is none yet: the folder of the journals may have one at any time.
+        # Skip a journal that is still being written: the folder may have one at any time.
         if name.endswith(_SUFFIX) and not reader.is_alive(path):
             yield Tape(path)
 

@@ -69,7 +69,7 @@ class Recorder:
         self._last = 0
 
     def prepare(self) -> None:
-        """Make the folder where it is missing, and see what is in it. Raises OSError."""
+        """Create the folder if it is missing, and list it. Raises OSError."""
         os.makedirs(self.into, exist_ok=True)
         numbers = [int(found[1]) for name in os.listdir(self.into) if (found := _NUMBER.fullmatch(name))]
         self._last = max(numbers, default=0)

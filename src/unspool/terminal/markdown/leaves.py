@@ -97,7 +97,7 @@ class Paragraph:
         return self._wrapper.take()
 
     def resize(self, width: int) -> None:
-        """Go on at another width."""
+        """Continue at another width."""
         self._wrapper = self._wrapper.at(width)
 
     def finish(self, *, preview: bool = False) -> list[Row]:
