@@ -92,7 +92,7 @@ def test_without_a_key_the_engine_that_runs_here_is_named(unspool, serve):
     _configure(unspool, f'[profiles.ollama]\nbase_url = "{engine.url}"\n')
     done = unspool("hi")
     assert done.returncode == 3
-    assert b"or ask ollama, which runs on this machine: -P ollama -m llama3.2" in done.stderr
+    assert b"or use ollama, which runs on this machine: -P ollama -m llama3.2" in done.stderr
 
 
 def test_the_default_model_is_marked_for_a_person_only(unspool, serve):

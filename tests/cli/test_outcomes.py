@@ -86,7 +86,7 @@ def test_a_refusal_is_printed_and_complete(unspool, serve, api):
 def test_a_refused_key_is_told_with_how_to_give_another(unspool, serve, api, status):
     done = _ask(unspool, serve(error(status, "No such key: sk-12345678.")), "--key", "sk-12345678", api=api)
     assert done.returncode == 3
-    assert _one_line(done).startswith("unauthorized: No such key: ***; to give another key, ")
+    assert _one_line(done).startswith("unauthorized: No such key: ***; to use another key, ")
     assert "unspool keys set 127.0.0.1:" in _one_line(done)
 
 
