@@ -115,7 +115,7 @@ def test_what_nothing_allows_is_refused_where_nobody_can_be_asked(unspool, simul
     simulator.answer("I may not.")
     done = unspool(*ask(simulator), "--functions", tools, "go")
     assert (done.returncode, done.stdout) == (0, b"I may not.\n")
-    assert b"--tools-allow step does" in done.stderr
+    assert b"to allow it: --tools-allow step" in done.stderr
     assert simulator.requests[-1].json["messages"][-1]["content"] == "the user does not allow this call"
     assert Path(unspool.env["STEPS"]).read_text() == ""
 
