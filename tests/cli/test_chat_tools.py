@@ -194,7 +194,7 @@ def test_from_a_pipe_what_nothing_allows_is_refused(unspool, simulator, tools):
     arguments = ["--base-url", simulator.url, "-m", "sim-1", "--api", "chat", "--functions", tools]
     done = unspool("chat", *arguments, input=b"go\nagain\n")
     assert (done.returncode, done.stdout) == (0, b"I may not.\nI may not.\n")
-    assert b"--tools-allow step does" in done.stderr
+    assert b"to allow it: --tools-allow step" in done.stderr
     assert steps(unspool) == ""
 
 
