@@ -534,20 +534,24 @@ class Gateway:
 
     async def _await_head(self, request: Request, channel: Channel) -> Head | None:
         deadline = time.monotonic() + _HEAD_PATIENCE
-        if not channel.is_local or channel.end is not None:
-            for entry in await self.store.read(channel.info.id, 0):
-                if entry.head is not None:
-                    return entry.head
-                if entry.kind == END:
-                    channel.end = entry.end
         waits_for_stream = channel.info.request.get("body", {}).get("stream") is True  # type: ignore[attr-defined]
-        while channel.head is None and channel.end is None:
+        while channel.head is None:
+            # Nobody follows another process's stream before it has a viewer: its head, or its end without one, is in the log.
+            if not channel.is_local or channel.end is not None:
+                for entry in await self.store.read(channel.info.id, 0):
+                    if entry.head is not None:
+                        return entry.head
+                    if entry.kind == END:
+                        channel.end = entry.end
+            if channel.end is not None:
+                break
             if request.is_gone:
                 raise ClientGone
             left = deadline - time.monotonic()
             if left <= 0 and waits_for_stream:
                 return None
-            await channel.wait(min(left, 1.0) if left > 0 else 1.0)
+            pause = 1.0 if channel.is_local else 0.1
+            await channel.wait(min(left, pause) if left > 0 else pause)
         return channel.head
 
     async def _await_body(self, request: Request, channel: Channel) -> bytes | None:
