@@ -54,6 +54,8 @@ _GONE = "This stream has been removed after its time."
 
 # An answer that has not begun by then gets its head, and heartbeats.
 _HEAD_PATIENCE = 15.0
+# Seconds between looks whether a gateway that drains is done.
+_DRAIN_PAUSE = 0.05
 # Seconds that upstream can keep requests of a key and model away with one word.
 _LONGEST_BRAKE = 600.0
 
@@ -138,6 +140,8 @@ class Gateway:
         self._metrics = metrics
         self._channels: dict[str, Channel] = {}
         self._streams: dict[str, _Stream] = {}
+        # Requests that are about to be streams.
+        self._beginning = 0
         self._viewers: dict[Viewer, Owner] = {}
         self._store_trouble = ""
         # Until when upstream wants no more requests, by its key's owner ("" for the gateway's own key) and model.
@@ -153,14 +157,19 @@ class Gateway:
     async def drain(self) -> None:
         """Take no new streams, let those under way end for as long as the settings say, and interrupt the rest."""
         self.draining.on = True
-        tasks = [one.task for one in self._streams.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self.settings.drain)
-        for one in self._streams.values():
-            one.ingest.stop("the gateway was restarted", INTERRUPTED)
-        tasks = [one.task for one in self._streams.values()]
-        if tasks:
-            await asyncio.wait(tasks)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.drain
+        # A request that was accepted just before may still become a stream.
+        while self._streams or self._beginning:
+            left = deadline - loop.time()
+            if left <= 0:
+                for one in self._streams.values():
+                    one.ingest.stop("the gateway was restarted", INTERRUPTED)
+            tasks = [one.task for one in self._streams.values()]
+            if tasks:
+                await asyncio.wait(tasks, timeout=max(left, _DRAIN_PAUSE))
+            else:
+                await asyncio.sleep(_DRAIN_PAUSE)
 
     async def close(self) -> None:
         """Let go of the store and upstream, after `drain`."""
@@ -284,8 +293,8 @@ class Gateway:
     # Asking
 
     async def _ask(self, request: Request, owner: Owner, path: str, cors: Headers) -> None:
-        if self.draining.on:
-            return await _error(request, 503, "The gateway is being restarted.", "draining", cors, retry_after=1)
+        if self._is_draining():
+            return await self._refuse_to_begin(request, cors)
         asked = _Asked(path, ENDPOINTS[path], await request.body(self.settings.body_bytes))
         value = parse(asked.raw)
         if not isinstance(value, dict):
@@ -319,6 +328,9 @@ class Gateway:
                 "body": asked.body,
             },
         )
+        if self._is_draining():
+            return await self._refuse_to_begin(request, cors)
+        self._beginning += 1
         try:
             at_most = owner.token.streams if owner.token is not None else None
             producer, info = await self.store.create(info, idempotency, at_most=at_most)
@@ -328,9 +340,12 @@ class Gateway:
             raise Refused(429, message, "too_many_streams") from None
         except IdempotencyMismatch:
             raise Refused(422, "This Idempotency-Key was used with another body.", "idempotency_mismatch") from None
+        finally:
+            # From here to its entry among the streams nothing is awaited.
+            self._beginning -= 1
         if producer is None:
             channel = self._channel(info)
-            return await self._answer(request, channel, cors, owner, replayed=True)
+            return await self._answer(request, channel, asked, cors, owner, replayed=True)
         channel = self._channel(info)
         channel.is_local = True
         headers = upstream_headers(request.headers, with_account=not self.owners.uses_tokens)
@@ -357,7 +372,7 @@ class Gateway:
         if self._metrics is not None:
             self._metrics.began()
         try:
-            await self._answer(request, channel, cors, owner, ingest=ingest)
+            await self._answer(request, channel, asked, cors, owner, ingest=ingest)
         except ClientGone:
             pass
         if channel.end is not None:
@@ -367,6 +382,12 @@ class Gateway:
         else:
             # It may have left before it became a viewer.
             self._idle(channel)
+
+    def _is_draining(self) -> bool:
+        return self.draining.on
+
+    async def _refuse_to_begin(self, request: Request, cors: Headers) -> None:
+        return await _error(request, 503, "The gateway is being restarted.", "draining", cors, retry_after=1)
 
     async def _produce(self, ingest: Ingest, owner: Owner) -> None:
         info = ingest.info
@@ -500,6 +521,7 @@ class Gateway:
         self,
         request: Request,
         channel: Channel,
+        asked: _Asked,
         cors: Headers,
         owner: Owner,
         *,
@@ -510,7 +532,7 @@ class Gateway:
         info = channel.info
         rendering = self._rendering(request, info)
         identity = [*cors, *STREAM_HEADERS, (b"x-unspool-id", info.id.encode())]
-        head = await self._await_head(request, channel)
+        head = await self._await_head(request, channel, asked)
         if head is None and channel.end is None and info.state == RUNNING:
             # Decided without upstream: a client that waits for longer would give up.
             return await self._view(request, channel, rendering, 0, identity, owner)
@@ -532,9 +554,8 @@ class Gateway:
             return await _error(request, 502, message, "upstream_cut", identity)
         await request.respond(head.status, [*without_length(passed), *identity], data)
 
-    async def _await_head(self, request: Request, channel: Channel) -> Head | None:
+    async def _await_head(self, request: Request, channel: Channel, asked: _Asked) -> Head | None:
         deadline = time.monotonic() + _HEAD_PATIENCE
-        waits_for_stream = channel.info.request.get("body", {}).get("stream") is True  # type: ignore[attr-defined]
         while channel.head is None:
             # Nobody follows another process's stream before it has a viewer: its head, or its end without one, is in the log.
             if not channel.is_local or channel.end is not None:
@@ -548,7 +569,7 @@ class Gateway:
             if request.is_gone:
                 raise ClientGone
             left = deadline - time.monotonic()
-            if left <= 0 and waits_for_stream:
+            if left <= 0 and asked.is_streamed:
                 return None
             pause = 1.0 if channel.is_local else 0.1
             await channel.wait(min(left, pause) if left > 0 else pause)

@@ -278,7 +278,8 @@ class ValkeyStore(Store):
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
         with contextlib.suppress(StoreError):
-            await self._engine("ZREM", _NODES, self._node)
+            # Not forgotten but expired: should a stream of this node still run, the others end it.
+            await self._engine("ZADD", _NODES, "XX", 0, self._node)
         await self._channels.aclose()
         await self._engine.close()
 
