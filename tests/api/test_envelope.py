@@ -73,10 +73,22 @@ def decoded(decoder: Decoder, events: list[Event], together: bool) -> tuple[list
     }
     parts = facts.pop("_parts", {})
     return (
-        list(apart(deltas)) + decoder.close(),
+        joined([*apart(deltas), *decoder.close()]),
         {key: (part.length, part.checksum) for key, part in parts.items()},
         facts,
     )
+
+
+def joined(deltas: list[Any]) -> list[Any]:
+    """The deltas with texts in a row as one: where spaces at the beginning may belong to a tag, they come with what follows them."""
+    found: list[Any] = []
+    for one in deltas:
+        last = found[-1] if found else None
+        if isinstance(one, Text) and isinstance(last, Text) and last.choice == one.choice:
+            found[-1] = Text(last.text + one.text, one.choice)
+        else:
+            found.append(one)
+    return found
 
 
 def plodding(api: str) -> Decoder:

@@ -135,7 +135,7 @@ def test_of_a_server_only_the_tools_that_are_named_are_offered_also_after_a_kill
     until(lambda: is_gone(server))
     stopped = unspool("resume", "--key", "k")
     assert stopped.returncode == 1
-    assert b"hang({}) had begun when the command died" in stopped.stderr
+    assert b"hang({}) had started when the command died" in stopped.stderr
     person = Watched(unspool, "resume", "--key", "k", columns=200)
     person.until("run it again?").type("n\n")
     person.until("there is no tool called boom")
@@ -173,7 +173,7 @@ def test_a_call_that_takes_too_long_is_told_to_the_model_and_its_server_replaced
     arguments = [*ask(simulator), "-T", "test", "--tools-allow", "all", "--tool-timeout", "20", "go"]
     child = unspool.start(*arguments)
     server = int(until(lambda: calls.read_text()[5:].strip()))
-    assert (child.wait(PATIENCE), child.stdout.read()) == (0, b"3")
+    assert (child.wait(PATIENCE), child.stdout.read()) == (0, b"3\n")
     assert "the tool did not end within 20 s" in json.dumps(simulator.requests[1].json)
     until(lambda: is_gone(server))
 

@@ -47,7 +47,7 @@ def test_a_cut_answer_can_be_resumed_though_a_web_page_came_instead_of_its_rest(
     [cut] = unspool.journals()
     done = unspool("resume")
     assert (done.returncode, done.stdout) == (6, b"Half an ans")
-    words = f"unspool: nothing arrived; the saved part is unchanged; to try again: unspool resume {cut.stem[-6:]} asks again"
+    words = f"unspool: nothing arrived; the saved part is unchanged; to try again: unspool resume {cut.stem[-6:]}"
     assert done.stderr.decode().splitlines()[-1] == words
     assert unspool("resume", cut.stem[-6:]).stdout == b"Half an answer\n"
 
@@ -253,7 +253,7 @@ def test_a_complete_answer_without_text_is_reported(unspool, serve, format):
 def test_a_finish_reason_that_nobody_knows_is_reported_and_is_no_failure(unspool, serve):
     done = _ask(unspool, serve(stream("chat", "Yes.", reason="because")))
     assert (done.returncode, done.stdout) == (0, b"Yes.\n")
-    assert _one_line(done).endswith("does not know: because")
+    assert _one_line(done).endswith("for an unknown reason: because")
 
 
 @pytest.mark.parametrize(

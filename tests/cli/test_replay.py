@@ -132,7 +132,7 @@ def test_a_stream_that_still_runs_is_left_to_attach(unspool, serve):
     (path,) = unspool.journals()
     done = unspool("replay", path.stem)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert f"unspool attach {path.stem[-6:]} follows it" in done.stderr.decode()
+    assert f"to follow it: unspool attach {path.stem[-6:]}" in done.stderr.decode()
 
 
 def test_an_interrupted_answer_is_played_as_far_as_it_goes(unspool, journal):

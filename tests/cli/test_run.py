@@ -305,7 +305,7 @@ def test_a_dead_server_ends_the_run_after_the_retries_of_one_line_and_says_why(u
     first, last = done.stderr.decode().splitlines()
     assert first.startswith("unspool: line 1 is sent again: ")
     assert last.startswith(
-        "unspool: stopped, because no line could be answered: 0 of 500 answered, 1 failed (1 unreachable)"
+        "unspool: stopped, since no line could be answered: 0 of 500 answered, 1 failed (1 unreachable)"
     )
     assert "; line 1: " in last
 
@@ -345,7 +345,7 @@ def test_a_wrong_key_is_tried_once(unspool, serve):
     server = serve(error(401, "Incorrect API key.", "invalid_api_key"))
     done = unspool("run", _prompts(unspool, 500), "--base-url", server.url, "-m", "m", "--concurrency", "1")
     assert (done.returncode, len(server.requests)) == (3, 1)
-    assert b"stopped, because no line could be answered" in done.stderr
+    assert b"stopped, since no line could be answered" in done.stderr
     assert b"line 1: Incorrect API key." in done.stderr
 
 

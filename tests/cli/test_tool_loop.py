@@ -248,7 +248,7 @@ def test_resume_offers_the_tools_of_the_first_request_and_allows_no_others(unspo
     child.wait()
     Path(unspool.env["STEPS"]).write_text("")
     person = Watched(unspool, "resume", "--key", "k", columns=200)
-    person.until("hang({}) had begun").type("n\n")
+    person.until("hang({}) had started").type("n\n")
     person.until('the model calls step({"number":1}); run it?').type("n\n")
     person.until("I see.")
     assert person.end() == 0

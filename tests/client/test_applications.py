@@ -319,7 +319,7 @@ def test_the_timeouts_of_a_profile_count_where_no_argument_says_another(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"api": "responses", "seed": 1}, 'no seed; use api="chat"'),
+        ({"api": "responses", "seed": 1}, 'not support seed; use api="chat"'),
         ({"api": "completions", "tools": [{"name": "f"}]}, 'use api="chat" or api="responses"'),
         ({"attachments": [b"\x00\x01\x02"]}, "has an unknown type.*supported$"),
         ({"model": None}, "model is missing"),

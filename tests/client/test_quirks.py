@@ -28,7 +28,7 @@ OUTCOMES = {
     "network-error": ("server_error", "network_error"),
     "out-of-resources": ("server_error", "insufficient_system_resource"),
     "window-full": ("length", ""),
-    "unknown-finish": ("complete", "does not know: qwertz"),
+    "unknown-finish": ("complete", "for an unknown reason: qwertz"),
     "final-text": ("complete", "differs from the text"),
     "done-text": ("complete", "differs from the text"),
     "hole": ("server_error", "events were lost"),

@@ -78,7 +78,7 @@ def test_a_session_of_the_documentation_goes_as_it_is_shown(session: list[Block]
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
     left_out = [block for path in PAGES for block in blocks(path, "console") if "not run" in block.marks]
     assert all(len(block.marks["not run"]) > 10 for block in left_out)
-    assert len(left_out) <= 15, [block.name for block in left_out]
+    assert len(left_out) <= 16, [block.name for block in left_out]
 
 
 def test_the_page_for_those_who_come_from_elsewhere_has_its_commands() -> None:

@@ -134,8 +134,11 @@ http {{
 }}
 """
 CADDY = """
-{{ admin off
-auto_https off }}
+{{
+    admin off
+    auto_https disable_redirects
+    storage file_system {folder}/caddy-storage
+}}
 https://127.0.0.1:{port} {{
     tls {folder}/cert.pem {folder}/key.pem
     reverse_proxy {host}

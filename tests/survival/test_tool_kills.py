@@ -101,7 +101,7 @@ class Victim:
         person = Watched(self.home, *self.resumed, columns=200)
         for _ in range(self.open):
             person.until("run it again?")
-            number = re.findall(rb'step\(\{"number":(\d)\}\) had begun', person.output)[-1]
+            number = re.findall(rb'step\(\{"number":(\d)\}\) had started', person.output)[-1]
             again = chance.random() < 0.5
             self.permitted[number.decode()] += again
             person.type("y\n" if again else "n\n")
@@ -116,7 +116,7 @@ def test_no_call_runs_twice_and_no_result_is_lost_wherever_the_command_is_killed
     whole = Victim(tmp_path / "whole", bytecode, simulator, api)
     points = tmp_path / "points"
     whole.home.env["POINTS"] = str(points)
-    assert whole.home(*whole.first).stdout.decode().endswith(LAST)
+    assert whole.home(*whole.first).stdout.decode().endswith(LAST + "\n")
     names = points.read_text().splitlines()
     kills, twice, lost, asked, unasked = 0, 0, 0, 0, 0
     for number in range(rounds(KILLS) // 2):

@@ -87,7 +87,7 @@ class Totals:
 def drawn(totals: Totals, columns: int, *, has_blocks: bool) -> list[str]:
     """Return the sums as lines of at most so many columns."""
     all = totals.all
-    uncounted = f"; no token counts for {all.uncounted:,} answers" if all.uncounted else ""
+    uncounted = f"; no token counts in {all.uncounted:,} of them" if all.uncounted else ""
     cost = f", cost {all.cost:,.4f}" if all.cost is not None else ""
     lines = [f"{all.answers:,} answers, {all.input:,} tokens in, {all.output:,} out{cost}{uncounted}"]
     for name, times, shown in (

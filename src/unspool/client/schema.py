@@ -308,7 +308,7 @@ def _build_object(source: Any, value: Any, place: str) -> Any:
     fields = _fields(source)
     unknown = given.keys() - {name for name, *_ in fields}
     if unknown:
-        raise Mismatch(f"{place} has {', '.join(sorted(map(repr, unknown)))}, which the schema does not know")
+        raise Mismatch(f"{place} has {', '.join(sorted(map(repr, unknown)))}, which the schema does not allow")
     made = {}
     for name, type, _, optional in fields:
         if name in given:

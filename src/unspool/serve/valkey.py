@@ -163,6 +163,13 @@ redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1]
 return 1
 """)
 
+# KEYS living nodes, dead nodes; ARGV node.
+_LEAVE = Script("""
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+local time = redis.call('TIME')
+return redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
+""")
+
 # KEYS living nodes, dead nodes; ARGV milliseconds of a lease, seconds to remember. Returns the dead.
 _DECLARE_DEAD = Script("""
 local time = redis.call('TIME')
@@ -278,8 +285,8 @@ class ValkeyStore(Store):
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
         with contextlib.suppress(StoreError):
-            # Not forgotten but expired: should a stream of this node still run, the others end it.
-            await self._engine("ZADD", _NODES, "XX", 0, self._node)
+            # Declared dead: should a stream of this node still run, the others end it.
+            await self._engine.run(_LEAVE, [_NODES, _DEAD], self._node)
         await self._channels.aclose()
         await self._engine.close()
 
