@@ -210,3 +210,18 @@ def test_a_dry_run_names_nothing(unspool, served):
     assert unspool("--dry-run", "-c", "--name", "rome", "second").returncode == 0
     assert unspool("--dry-run", "--name", "milan", "second").returncode == 0
     assert not (unspool.home / "state" / "names").exists()
+
+
+def test_an_answer_is_printed_though_its_name_cannot_be_saved(unspool, served):
+    (unspool.home / "state").mkdir()
+    (unspool.home / "state" / "names").write_text("in the way")
+    done = unspool("--name", "rome", "first")
+    [journal] = unspool.journals()
+    assert (done.returncode, done.stdout) == (0, b"one\n")
+    [note] = done.stderr.decode().splitlines()
+    assert note.startswith("unspool: the name is not saved (")
+    (unspool.home / "state" / "names").unlink()
+    command = note.partition("unspool log ")[2].split()
+    assert (command[1], unspool("log", *command).returncode) == (journal.stem[-6:], 0)
+    ask(unspool, "-c", "rome", "second")
+    assert said(served) == ["first", "one", "second"]

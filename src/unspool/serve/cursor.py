@@ -14,11 +14,6 @@ class BadCursor(ValueError):
 _MARK = 8
 
 
-def event_id(stream: str, epoch: int, position: int) -> bytes:
-    """The value of an event's ``id:`` field."""
-    return b"%s-%d-%d" % (stream[-_MARK:].encode(), epoch, position)
-
-
 def prefix(stream: str, epoch: int) -> bytes:
     """What the ids of a stream's events begin with, up to the position."""
     return b"%s-%d-" % (stream[-_MARK:].encode(), epoch)

@@ -37,9 +37,9 @@ _OLDEST = (7, 0)
 Argument = str | bytes | int | float
 
 
-def is_engine(store: str) -> bool:
+def is_engine(store: str | None) -> bool:
     """Whether a store is named by a URL. Everything else is a folder."""
-    return "://" in store
+    return store is not None and "://" in store
 
 
 class Address:

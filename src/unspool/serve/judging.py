@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from unspool import api
+from unspool.api.failure import MALFORMED_EVENT
 from unspool.outcome import COMPLETE, CUT, Ending, judge
 from unspool.serve.store import EVENT, End, Entry
 from unspool.sse import Event, Events
-
-_LAST = ("response.completed", "response.incomplete", "response.failed")
 
 
 def end_of(ending: Ending, *, spoken: bool) -> End:
@@ -24,10 +23,11 @@ def end_of(ending: Ending, *, spoken: bool) -> End:
 
 def end_in_log(endpoint: str, entries: Iterable[Entry]) -> End | None:
     """The end that upstream itself has sent, where its last event is in the log. Viewers have seen it, so nothing else may follow."""
-    events = [one for one in entries if one.kind == EVENT]
-    if not events or not (events[-1].data == b"[DONE]" or events[-1].type in _LAST):
-        return None
+    events = (Event(one.type, one.data.decode("utf-8", "replace")) for one in entries if one.kind == EVENT)
     decoder = api.endpoint(endpoint).decoder(1)
-    decoder.decode(Events.of(Event(one.type, one.data.decode("utf-8", "replace")) for one in events))
+    decoder.decode(Events.of(events))
+    has_failed = decoder.failure is not None and decoder.failure.type != MALFORMED_EVENT
+    if not decoder.done and not has_failed:
+        return None
     decoder.close()
     return end_of(judge(decoder, None), spoken=True)

@@ -348,7 +348,7 @@ class Session:
     def _call(self, exchange: Exchange) -> None:
         # A question that is asked again takes the place of the one at which the conversation was.
         if self.name is not None:
-            conversation.call(self.name, exchange)
+            conversation.call(self.name, exchange, self.notes)
 
     def take(self, turn: Turn, answer: Answer, ending: Ending, *, is_rest: bool) -> None:
         """Take an answer into the conversation, or leave that as it was before."""

@@ -133,7 +133,7 @@ def _ask(options: AskOptions, notes: Notes, filling: Filling | None, started: Ca
         if options.name:
             from unspool.cli.prompt import conversation
 
-            conversation.call(options.name, exchange)
+            conversation.call(options.name, exchange, notes)
         if options.verbose:
             kept = f", stream {journal.id}" if journal.path is not None else ""
             notes.line(f"POST {exchange.url.partition('?')[0]} model {prompt.model}{kept}")

@@ -44,7 +44,9 @@ def run(options: ServeOptions) -> int:
 
 def _check_store(options: ServeOptions) -> None:
     """Raise UsageError for options that do not go with the store."""
-    if options.store is not None and "://" in options.store:
+    from unspool.serve.engine import is_engine
+
+    if is_engine(options.store):
         if options.secret is None:
             raise UsageError("nodes that share a store share a secret: give each the same file with --secret FILE")
         if options.keep_bytes is not None:
@@ -105,9 +107,7 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
         notes.line(f"the gateway to {target.base_url} is running; press Ctrl-C to stop it")
         if configuration.settings.page_token is not None:
             page = url.removesuffix("/v1") + "/page/"
-            notes.line(
-                f"to see to see to see its streams in a browser: {page} with the token {configuration.settings.page_token}"
-            )
+            notes.line(f"to see its streams in a browser: {page} with the token {configuration.settings.page_token}")
 
     return run_workers(configuration, listener, options.workers, ready)
 
@@ -115,15 +115,15 @@ def _serve(options: ServeOptions, target: Target, notes: Notes) -> int:
 def _configuration(options: ServeOptions, target: Target) -> Configuration:
     from unspool.client.limits import IDLE_TIMEOUT
     from unspool.config.paths import state_dir
+    from unspool.serve.engine import is_engine
     from unspool.serve.gateway import Settings
     from unspool.serve.running import Configuration
 
     network = target.network or Route()
-    engine = options.store if options.store is not None and "://" in options.store else None
-    folder = options.store if options.store is not None and engine is None else os.path.join(state_dir(), "gateway")
+    engine, folder = (options.store, None) if is_engine(options.store) else (None, options.store)
     return Configuration(
         target,
-        folder,
+        folder or os.path.join(state_dir(), "gateway"),
         Settings(
             allowed_hosts=tuple(options.allowed_hosts),
             origins=tuple(options.cors),

@@ -9,7 +9,7 @@ from unspool.client.resume import continuation
 from unspool.client.resume.kept import target_of
 from unspool.config import close
 from unspool.config.paths import streams_dir
-from unspool.journal import folder, names, summary
+from unspool.journal import folder, names, summary, ulid
 from unspool.outcome import COMPLETE
 from unspool.value import Fields
 
@@ -95,11 +95,18 @@ def _named(kept: str, name: str, options: _Options) -> _Options:
     return options.replace(cid=head)
 
 
-def call(name: str, exchange: Exchange) -> None:
-    """Add a stream that has begun to the conversation of this name."""
+def call(name: str, exchange: Exchange, notes: Notes) -> None:
+    """Add a stream that has begun to the conversation of this name. An answer is worth more than its name: what prevents it is a note."""
     journal = exchange.journal
     if journal is not None and journal.path is not None:
-        names.add(streams_dir(), name, journal.id)
+        try:
+            names.add(streams_dir(), name, journal.id)
+        except OSError as error:
+            short = ulid.short(journal.id)
+            why = f"{error.filename}: {error.strerror}"
+            notes.line(
+                f"the name is not saved ({why}); once that is solved: unspool log rename {short} {name}", always=True
+            )
 
 
 def of(options: AskOptions, settings: Settings) -> History:

@@ -338,7 +338,7 @@ def warn_of(journal: Writer, *, level: int = 2) -> None:
 
 
 def _warn(trouble: str, level: int = 2) -> None:
-    # Once for each place, as warnings are: a program that asks a thousand times is told once.
+    # Once for each place, as warnings are: a program that asks a thousand times gets one warning.
     import warnings
 
     why, _, place = trouble.rpartition(" (")
