@@ -631,7 +631,7 @@ class ValkeyStore(Store):
         waiting = [("WAIT", 1, _SYNC_MILLISECONDS)] if self._waits_for_replica else []
         replies = await self._engine.exchange([*(one[1].command() for one in sent), *waiting])
         if any(map(is_unknown_script, replies)):
-            # Only what was refused for that goes again: the others' scripts would do nothing the second time.
+            # All of it goes again: what the engine has taken already does nothing the second time.
             for script in {command.script for _, command in sent}:
                 await self._engine("SCRIPT", "LOAD", script.source)
             replies = await self._engine.exchange([*(one[1].command() for one in sent), *waiting])
