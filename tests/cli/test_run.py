@@ -469,7 +469,7 @@ def test_a_line_that_its_template_cannot_take_is_reported_before_anything_is_ask
         ({"prompt": "A"}, b"needs a value for lang"),
         ({"prompt": "A", "params": {"lang": "x", "nope": 1}}, b"has no parameter 'nope'"),
         ({"params": {"lang": "x"}}, b"needs a prompt"),
-        ({"messages": [{"role": "user", "content": "A"}], "params": {"lang": "x"}}, b"filled with a prompt"),
+        ({"messages": [{"role": "user", "content": "A"}], "params": {"lang": "x"}}, b"its template needs a prompt"),
         ({"prompt": "A", "template": "nobody"}, b"there is no template 'nobody'"),
         ({"prompt": "A", "template": str(kept_templates / "hi.toml")}, b"cannot be a template's name"),
         ({"prompt": "A", "template": 5}, b"not the name of one"),

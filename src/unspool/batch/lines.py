@@ -206,10 +206,12 @@ class Lines:
         """The template of a line, None where it has none, and the line's parameters for it."""
         name, params = value.get("template"), value.get("params")
         if name is not None and type(name) is not str:
-            raise ValueError("template is not the name of one")
+            raise ValueError("template is not a string: it is the name of a template")
         preset = self._preset(name)
         if params is not None and (type(params) is not dict or preset is None):
-            raise ValueError("params is a JSON object, for the template that the line or -t names")
+            raise ValueError(
+                "params needs to be a JSON object, and to have a template: name one in the line or with -t"
+            )
         if preset is not None and "messages" in value and not preset.takes_messages:
-            raise ValueError("its template is filled with a prompt, and it has messages")
+            raise ValueError("it has messages, but its template needs a prompt")
         return preset, {key: one if type(one) is str else dumps(one) for key, one in (params or {}).items()}

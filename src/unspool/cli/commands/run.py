@@ -133,7 +133,9 @@ class _Presets:
             except ConfigError as error:
                 raise ValueError(str(error)) from error
             if "profile" in template.fields and not (self.options.names_server or self.options.sim):
-                raise ValueError(f"the template {name} names a server; a run asks one, which -t or -P names")
+                raise ValueError(
+                    f"the template {name} names a server, but all lines of a run go to one server: name it with -P or -t"
+                )
             self._known[name] = self._made(template)
         return self._known[name]
 
