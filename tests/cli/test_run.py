@@ -472,7 +472,7 @@ def test_a_line_that_its_template_cannot_take_is_reported_before_anything_is_ask
         ({"messages": [{"role": "user", "content": "A"}], "params": {"lang": "x"}}, b"its template needs a prompt"),
         ({"prompt": "A", "template": "nobody"}, b"there is no template 'nobody'"),
         ({"prompt": "A", "template": str(kept_templates / "hi.toml")}, b"cannot be a template's name"),
-        ({"prompt": "A", "template": 5}, b"not the name of one"),
+        ({"prompt": "A", "template": 5}, b"template is not a string"),
     ]
     done = unspool(
         "run", _file(unspool, *(line for line, _ in wrong)), "--base-url", server.url, "-m", "m", "-t", "sum"
@@ -483,7 +483,10 @@ def test_a_line_that_its_template_cannot_take_is_reported_before_anything_is_ask
         assert why in line
     path = _file(unspool, {"prompt": "A"})
     assert unspool("run", path, "--base-url", server.url, "-m", "m", "-t", "sum", "-p", "nope", "1").returncode == 1
-    assert b"params is a JSON object" in unspool("run", _file(unspool, {"prompt": "A", "params": {}}), "--sim").stderr
+    assert (
+        b"params needs to be a JSON object"
+        in unspool("run", _file(unspool, {"prompt": "A", "params": {}}), "--sim").stderr
+    )
 
 
 def test_messages_go_with_a_template_that_only_says_how_to_answer(unspool, serve, kept_templates):
